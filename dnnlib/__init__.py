@@ -1,0 +1,9 @@
+"""Tools that know nothing about generative networks: utilities, run directories, and (in `dnnlib.tflib`) TensorFlow.
+
+Importing this package does not import TensorFlow.
+"""
+
+from dnnlib import util
+from dnnlib.util import EasyDict, UserError
+
+__all__ = ['EasyDict', 'UserError', 'util']

@@ -1,0 +1,343 @@
+"""Small helpers used everywhere: dictionaries with attributes, by-name lookup, atomic files, logging, downloads."""
+
+import contextlib
+import errno
+import hashlib
+import importlib
+import io
+import os
+import re
+import shutil
+import sys
+import time
+import types
+import urllib.parse
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: a sentence saying what was found where, what was expected and what to do.
+
+    Command lines print the sentence without a traceback and exit with status 2 (see `run_main`).
+    """
+
+
+class EasyDict(dict):
+    """A dict whose items can also be read, set and deleted as attributes: `d.key` is `d['key']`."""
+
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __setattr__(self, name, value):
+        self[name] = value
+
+    def __delattr__(self, name):
+        try:
+            del self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def run_main(main):
+    """Runs `main()` as a command line and exits the process with its status.
+
+    UserError prints `error: SENTENCE` to stderr and exits 2, a full disk likewise, Ctrl-C prints one line and exits
+    130, a reader that went away (`| head`) ends the program quietly. Other exceptions are ours: their traceback shows.
+    """
+    try:
+        status = main()
+        sys.stdout.flush()
+    except UserError as err:
+        print(f'error: {err}', file=sys.stderr)
+        status = 2
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        status = 130
+    except BrokenPipeError:
+        # What is still buffered cannot be written: point stdout elsewhere so that the flush at exit stays silent.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141
+    except OSError as err:
+        if err.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f' while writing {err.filename}' if err.filename else ''
+        print(f'error: no space left on the disk{where}; free some space and repeat the command', file=sys.stderr)
+        status = 2
+    sys.exit(status)
+
+
+def format_time(seconds):
+    """Formats a duration in seconds with one to three units: `12s`, `1m 05s`, `2h 00m 07s`, `3d 04h 05m`."""
+    s = int(round(seconds))
+    if s < 60:
+        return f'{s}s'
+    if s < 60 * 60:
+        return f'{s // 60}m {s % 60:02}s'
+    if s < 24 * 60 * 60:
+        return f'{s // 3600}h {s // 60 % 60:02}m {s % 60:02}s'
+    return f'{s // 86400}d {s // 3600 % 24:02}h {s // 60 % 60:02}m'
+
+
+# ---- Objects by name
+
+def get_module_from_obj_name(obj_name):
+    """Splits `package.module.Class.attr` into (module, 'Class.attr'), importing the module.
+
+    Raises ImportError if no prefix of the name is a module or the rest is not found in it. An error raised while
+    importing a module that exists is passed on unchanged.
+    """
+    parts = obj_name.split('.')
+    for count in range(len(parts) - 1, 0, -1):
+        module_name = '.'.join(parts[:count])
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as err:
+            if err.name is None or not (module_name + '.').startswith(err.name + '.'):
+                raise  # the module is there, but something that it imports is not
+            continue
+        local_name = '.'.join(parts[count:])
+        try:
+            get_obj_from_module(module, local_name)
+        except AttributeError:
+            raise ImportError(f"module '{module_name}' has no '{local_name}'") from None
+        return module, local_name
+    raise ImportError(f"no module found for the name '{obj_name}'")
+
+
+def get_obj_from_module(module, local_name):
+    """Follows a dotted name inside a module. Raises AttributeError."""
+    obj = module
+    for part in local_name.split('.'):
+        obj = getattr(obj, part)
+    return obj
+
+
+def get_obj_by_name(name):
+    """Returns the object with this fully qualified name, importing its module. Raises ImportError."""
+    return get_obj_from_module(*get_module_from_obj_name(name))
+
+
+def call_func_by_name(*args, func_name=None, **kwargs):
+    """Calls the function or class with the fully qualified name `func_name`."""
+    assert func_name is not None
+    func = get_obj_by_name(func_name)
+    assert callable(func), func_name
+    return func(*args, **kwargs)
+
+
+def is_top_level_function(obj):
+    """True for a function that its module knows by name, so that other processes and pickles can find it."""
+    return isinstance(obj, types.FunctionType) and getattr(sys.modules.get(obj.__module__), obj.__name__, None) is obj
+
+
+def get_top_level_function_name(obj):
+    """The fully qualified name of a top-level function; for one in a script, the script's own module name."""
+    assert is_top_level_function(obj), obj
+    module = obj.__module__
+    if module == '__main__':
+        module = os.path.splitext(os.path.basename(sys.modules[module].__file__))[0]
+    return module + '.' + obj.__name__
+
+
+# ---- Files
+
+def _temporary_name(path):
+    """A new name beside `path`, with the same suffix, since some writers choose the format by it."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(folder, f'.tmp-{os.getpid()}-{os.urandom(4).hex()}-{name[-100:]}')
+
+
+def _sync(path):
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Yields a temporary path in the same folder; on success the file (or folder) made there becomes `path`.
+
+    The data reaches the disk before the name does, so after a crash `path` is the old file, the new file, or absent,
+    but never half a file. On an exception nothing is left behind and an existing `path` keeps its content.
+    """
+    path = os.fspath(path)
+    temp = _temporary_name(path)
+    try:
+        yield temp
+        if os.path.isfile(temp):
+            _sync(temp)
+        os.replace(temp, path)
+    except BaseException:
+        if os.path.isdir(temp):
+            shutil.rmtree(temp, ignore_errors=True)
+        elif os.path.lexists(temp):
+            os.unlink(temp)
+        raise
+    _sync(os.path.dirname(os.path.abspath(path)))
+
+
+@contextlib.contextmanager
+def atomic_write(path, mode='wb'):
+    """Yields a file open for writing (`wb`, or `w` for UTF-8 text) whose content replaces `path` on success.
+
+    See `atomic_path` for what is promised.
+    """
+    assert mode in ('wb', 'w'), mode
+    with atomic_path(path) as temp:
+        with open(temp, mode, encoding=None if 'b' in mode else 'utf-8') as f:
+            yield f
+
+
+def sha256_file(path):
+    """The SHA-256 of a file's content as 64 lower-case hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as f:
+        for block in iter(lambda: f.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# ---- Logging
+
+class _Tee:
+    """Stands in for sys.stdout or sys.stderr and passes what is written to the original stream and to a Logger."""
+
+    def __init__(self, stream, logger):
+        self._stream = stream
+        self._logger = logger
+
+    def write(self, text):
+        self._stream.write(text)
+        self._logger.write_to_file(text)
+        if self._logger.should_flush:
+            self._stream.flush()
+        return len(text)
+
+    def flush(self):
+        self._stream.flush()
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+class Logger:
+    """Copies everything printed to stdout and stderr into a file as well, until `close()`.
+
+    In the file a line that was redrawn with carriage returns (a progress bar) appears once, in its last form.
+    `file_mode` is 'w' to start the file anew or 'a' to continue it; without a file name nothing is copied.
+    """
+
+    def __init__(self, file_name=None, file_mode='w', should_flush=True):
+        assert file_mode in ('w', 'a')
+        self.should_flush = should_flush
+        self._file = open(file_name, file_mode, encoding='utf-8', errors='replace') if file_name is not None else None
+        self._line = ''
+        self._stdout, self._stderr = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = _Tee(sys.stdout, self), _Tee(sys.stderr, self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, exc_type, exc_value, traceback):
+        self.close()
+
+    def write(self, text):
+        """Prints text to stdout and the file."""
+        sys.stdout.write(text)
+
+    def flush(self):
+        """Flushes the file and stdout."""
+        if self._file is not None:
+            self._file.flush()
+        self._stdout.flush()
+
+    def write_to_file(self, text):
+        """Writes complete lines of text to the file only; an unfinished line waits for its end."""
+        if self._file is None or not text:
+            return
+        lines = (self._line + (text.decode('utf-8', 'replace') if isinstance(text, bytes) else text)).split('\n')
+        self._line = lines.pop()
+        for line in lines:
+            self._file.write(line.rstrip('\r').rpartition('\r')[2] + '\n')
+        if self.should_flush and lines:
+            self._file.flush()
+
+    def close(self):
+        """Restores stdout and stderr and closes the file. May be called twice."""
+        if isinstance(sys.stdout, _Tee) and sys.stdout._logger is self:
+            sys.stdout = self._stdout
+        if isinstance(sys.stderr, _Tee) and sys.stderr._logger is self:
+            sys.stderr = self._stderr
+        if self._file is not None:
+            if self._line:
+                self.write_to_file('\n')
+            self._file.close()
+            self._file = None
+
+
+# ---- Downloads
+
+def is_url(obj):
+    """True for a string that is an http(s) address with a host."""
+    if not isinstance(obj, str):
+        return False
+    try:
+        parts = urllib.parse.urlparse(obj)
+    except ValueError:
+        return False
+    return parts.scheme in ('http', 'https') and bool(parts.netloc)
+
+
+def _download_name(response, url):
+    match = re.search(r'filename="([^"]*)"', response.headers.get('Content-Disposition', ''))
+    name = match.group(1) if match else urllib.parse.unquote(urllib.parse.urlparse(url).path.rpartition('/')[2])
+    return re.sub(r'[^A-Za-z0-9._-]', '_', name)[-100:] or 'download'
+
+
+def open_url(url, cache_dir=None, num_attempts=10, verbose=True):
+    """Opens an http(s) address as a binary file object.
+
+    With `cache_dir` the content is kept there as `<md5 of the url>_<file name>` and later calls need no network.
+    Raises UserError if the address is not one or cannot be fetched in `num_attempts` attempts.
+    """
+    if not is_url(url):
+        raise UserError(f"'{url}' is not an http or https address")
+    assert num_attempts >= 1
+    prefix = hashlib.md5(url.encode('utf-8')).hexdigest() + '_'
+    if cache_dir is not None and os.path.isdir(cache_dir):
+        for name in sorted(os.listdir(cache_dir)):
+            if name.startswith(prefix):
+                return open(os.path.join(cache_dir, name), 'rb')
+
+    import requests
+    if verbose:
+        print(f'Downloading {url} ...', end='', flush=True)
+    for attempt in range(num_attempts):
+        try:
+            if attempt:
+                time.sleep(min(2 ** attempt / 2, 30))
+            with requests.get(url, timeout=60) as response:
+                response.raise_for_status()
+                data = response.content
+                name = _download_name(response, url)
+            break
+        except requests.RequestException as err:
+            status = getattr(err.response, 'status_code', None)
+            permanent = status is not None and 400 <= status < 500 and status not in (408, 429)
+            if permanent or attempt == num_attempts - 1:
+                if verbose:
+                    print(' failed', flush=True)
+                raise UserError(f'cannot download {url}: {err}') from err
+            if verbose:
+                print('.', end='', flush=True)
+    if verbose:
+        print(' done', flush=True)
+    if cache_dir is not None:
+        os.makedirs(cache_dir, exist_ok=True)
+        with atomic_write(os.path.join(cache_dir, prefix + name)) as f:
+            f.write(data)
+    return io.BytesIO(data)
