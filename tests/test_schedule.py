@@ -1,0 +1,57 @@
+"""The schedule against tabulated numbers, and what it refuses."""
+
+import json
+import os
+import types
+
+import pytest
+
+from dnnlib.util import UserError
+from training.schedule import changes_phase, data_resolution_log2, training_schedule
+
+with open(os.path.join(os.path.dirname(__file__), 'golden', 'schedules.json')) as f:
+    GOLDEN = json.load(f)
+
+
+@pytest.mark.parametrize('index', range(len(GOLDEN)))
+def test_schedule_equals_the_golden_table(index):
+    golden = GOLDEN[index]
+    for row in golden['rows']:
+        expected = dict(zip(golden['columns'], row))
+        sched = training_schedule(expected['kimg'] * 1000, golden['resolution_log2'], golden['num_gpus'],
+                                  **golden['kwargs'])
+        assert sched == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+
+def test_integer_and_string_keys_mean_the_same():
+    a = training_schedule(0, 5, lod_initial_resolution=32, minibatch_dict={32: 8})
+    b = training_schedule(0, 5, lod_initial_resolution=32, minibatch_dict={'32': 8})
+    assert a == b and a.minibatch == 8
+
+
+def test_fractional_phases_grow_within_a_few_images():
+    kwargs = dict(lod_initial_resolution=8, lod_training_kimg=0.016, lod_transition_kimg=0.032)
+    lods = [training_schedule(n, 4, **kwargs).lod for n in (0, 16, 32, 48, 1000)]
+    assert lods == pytest.approx([1, 1, 0.5, 0, 0])
+
+
+def test_data_without_rows_and_columns_never_grows():
+    points = types.SimpleNamespace(shape=[2])
+    assert data_resolution_log2(points) == 0
+    assert training_schedule(0, points).lod == 0
+    assert data_resolution_log2(types.SimpleNamespace(shape=[16, 64, 64])) == 6
+    assert data_resolution_log2(types.SimpleNamespace(shape=[3, 256, 256], resolution_log2=8)) == 8
+
+
+@pytest.mark.parametrize('old,new,changes', [(-1, 3, True), (3, 3, False), (3, 2.9, True), (2.9, 2.1, False),
+                                             (2.1, 2, True), (2.1, 1.9, True)])
+def test_phases_change_where_a_fade_starts_or_ends(old, new, changes):
+    assert changes_phase(old, new) is changes
+
+
+@pytest.mark.parametrize('kwargs,word', [
+    (dict(minibatch_base=3, num_gpus=4), 'minibatch'), (dict(lod_initial_resolution=12), 'lod_initial_resolution'),
+    (dict(lod_initial_resolution=0), 'lod_initial_resolution'), (dict(lod_transition_kimg=-1), 'lod_transition_kimg')])
+def test_impossible_settings_are_refused_with_a_sentence(kwargs, word):
+    with pytest.raises(UserError, match=word):
+        training_schedule(0, 6, **kwargs)
