@@ -4,6 +4,7 @@ Importing this package does not import TensorFlow.
 """
 
 from dnnlib import util
+from dnnlib.submission import PathType, RunContext, SubmitConfig, SubmitTarget, submit_run
 from dnnlib.util import EasyDict, UserError
 
-__all__ = ['EasyDict', 'UserError', 'util']
+__all__ = ['EasyDict', 'PathType', 'RunContext', 'SubmitConfig', 'SubmitTarget', 'UserError', 'submit_run', 'util']

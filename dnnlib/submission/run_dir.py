@@ -1,0 +1,128 @@
+"""Making and locking run directories: numbered folders that no two starts share."""
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+
+from dnnlib.util import UserError
+
+SOURCE_SUFFIXES = ('.py', '.yaml', '.yml', '.txt', '.toml', '.cfg')
+SOURCE_MAX_BYTES = 1 << 20
+
+
+def run_id_of(name):
+    """The number at the front of a run directory's name `00012-description`, or None for other names."""
+    match = re.match(r'(\d{5,})(-|$)', name)
+    return int(match.group(1)) if match else None
+
+
+def sanitize_desc(desc):
+    """Makes a description fit for a folder name: letters, digits, `.`, `_` and `-`, at most 80 of them."""
+    return re.sub(r'[^A-Za-z0-9._-]+', '-', desc)[:80].strip('-.') or 'run'
+
+
+def create_run_dir(result_dir, desc):
+    """Creates `result_dir/<id>-<desc>` with id = highest existing + 1, from 0, and returns its path.
+
+    Any number of processes, on one or several machines with a common file system, may do this at once: each gets its
+    own id. An id is claimed by creating the folder `.id-NNNNN`, which only one process can; while it is held, nobody
+    else creates a run directory with that id. A claim left behind by a crash costs one number and nothing else.
+    Raises UserError if the folder cannot be written.
+    """
+    result_dir = os.path.abspath(result_dir)
+    try:
+        os.makedirs(result_dir, exist_ok=True)
+        run_id = _next_id(result_dir)
+        while True:
+            claim = os.path.join(result_dir, f'.id-{run_id:05d}')
+            try:
+                os.mkdir(claim)
+            except FileExistsError:
+                run_id += 1
+                continue
+            try:
+                if _next_id(result_dir) > run_id:  # made by another process between our look and our claim
+                    run_id = _next_id(result_dir)
+                    continue
+                run_dir = os.path.join(result_dir, f'{run_id:05d}-{sanitize_desc(desc)}')
+                os.mkdir(run_dir)
+                return run_dir
+            finally:
+                os.rmdir(claim)
+    except OSError as err:
+        raise UserError(f"cannot create a run directory in '{result_dir}': {err.strerror}; choose a folder that can be "
+                        'written with --result-dir') from err
+
+
+def _next_id(result_dir):
+    ids = [run_id_of(name) for name in os.listdir(result_dir)]
+    return max((i for i in ids if i is not None), default=-1) + 1
+
+
+class RunLock:
+    """Holds a run directory for one process, as a context manager; UserError if another process holds it.
+
+    The operating system ends the hold together with the process, however it ends, so a stale lock cannot be.
+    """
+
+    def __init__(self, run_dir):
+        self.path = os.path.join(run_dir, '.lock')
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as err:
+            raise UserError(f"cannot write in the run directory '{run_dir}': {err.strerror}") from err
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as err:
+            holder = os.read(self._fd, 100).decode('ascii', 'replace').strip()
+            os.close(self._fd)
+            if err.errno not in (errno.EAGAIN, errno.EACCES):
+                raise UserError(f"cannot lock the run directory '{run_dir}': {err.strerror}; its file system must "
+                                'support file locks') from err
+            raise UserError(f"another process{f' ({holder})' if holder else ''} is training in '{run_dir}'; wait for "
+                            'it, or stop it, before you continue this run') from err
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f'process {os.getpid()}'.encode('ascii'), 0)
+
+    def close(self):
+        """Gives the run directory back. May be called twice."""
+        if self._fd is not None:
+            os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, exc_type, exc_value, traceback):
+        self.close()
+
+
+def copy_source(root, target, ignore=()):
+    """Copies source and configuration files below `root` to `target`, which must not exist.
+
+    Left out: hidden folders, virtual environments, other run directories, folders in `ignore` (paths), and files over
+    a mebibyte. Returns the number of files copied.
+    """
+    ignore = {os.path.realpath(path) for path in list(ignore) + [target]}
+    count = 0
+    os.makedirs(target)
+    for folder, subfolders, names in os.walk(root):
+        if 'pyvenv.cfg' in names or 'submit_config.json' in names:
+            subfolders[:] = []
+            continue
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith('.') and name != '__pycache__'
+                               and os.path.realpath(os.path.join(folder, name)) not in ignore)
+        for name in sorted(names):
+            source = os.path.join(folder, name)
+            if name.startswith('.') or not name.endswith(SOURCE_SUFFIXES) or not os.path.isfile(source):
+                continue
+            if os.path.getsize(source) > SOURCE_MAX_BYTES:
+                continue
+            copy = os.path.join(target, os.path.relpath(source, root))
+            os.makedirs(os.path.dirname(copy), exist_ok=True)
+            shutil.copyfile(source, copy)
+            count += 1
+    return count
