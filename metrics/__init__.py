@@ -1,0 +1,1 @@
+"""Quality and disentanglement metrics: arithmetic, feature networks, protocols, records and tables."""
