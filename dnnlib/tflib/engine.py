@@ -1,0 +1,57 @@
+"""Which TensorFlow runs underneath, and the few places where the two engines differ.
+
+The project speaks one dialect, TensorFlow 1.x graph mode (`tensorflow.compat.v1`). Two engines understand it:
+`tf1` (TensorFlow 1.15, what the published numbers mean) and `tf2` (TensorFlow >= 2.15 with v2 behaviour off).
+Nothing outside this module asks which of them is installed.
+"""
+
+import os
+import subprocess
+import warnings
+
+# Before the import: TensorFlow reads this once. 1 hides informational lines and keeps warnings and errors.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
+
+with warnings.catch_warnings():
+    # TensorFlow 1.15 defines numpy types in a way that newer numpy releases announce once per type.
+    warnings.simplefilter('ignore', FutureWarning)
+    warnings.simplefilter('ignore', DeprecationWarning)
+    import tensorflow.compat.v1 as tf
+
+# Control flow v2 makes nested conditionals several times slower to build; reference variables keep the
+# initializer layout that `tfutil.set_vars` uses. Also a no-op on 1.15 apart from the tensor shapes' type.
+tf.disable_v2_behavior()
+tf.logging.set_verbosity(tf.logging.ERROR)
+
+ENGINE = 'tf1' if tf.__version__.startswith('1.') else 'tf2'
+
+
+def list_gpus():
+    """Names of the GPUs that TensorFlow can use, in its order. Does not reserve their memory."""
+    return [device.name for device in tf.config.experimental.list_physical_devices('GPU')]
+
+
+def peak_gpu_memory(index=0):
+    """Peak bytes used on GPU number `index` so far; None where the engine cannot tell.
+
+    TensorFlow 1.15 has no supported counter, so the driver's figure is taken: with `allow_growth` memory is never
+    given back, and what is in use now is the peak.
+    """
+    if ENGINE == 'tf2':
+        try:
+            return int(tf.config.experimental.get_memory_info(f'GPU:{index}')['peak'])
+        except (ValueError, KeyError, RuntimeError):
+            return None
+    command = ['nvidia-smi', f'--id={index}', '--query-gpu=memory.used', '--format=csv,noheader,nounits']
+    try:
+        return int(subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=10)) << 20
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def set_deterministic():
+    """Asks the engine for repeatable GPU kernels. Must run before the first session is created."""
+    os.environ['TF_DETERMINISTIC_OPS'] = '1'
+    os.environ['TF_CUDNN_DETERMINISTIC'] = '1'
+    if ENGINE == 'tf2':
+        tf.config.experimental.enable_op_determinism()

@@ -1,0 +1,325 @@
+"""Networks: a named build function, its keyword arguments and its variables.
+
+A `Network` can be built into a graph any number of times (`get_output_for`), run on arrays (`run`), cloned,
+averaged, listed and pickled. Pickles have the published format, so they travel to and from the original.
+"""
+
+import hashlib
+import importlib
+import inspect
+import sys
+import types
+from collections import OrderedDict
+
+import numpy as np
+
+from dnnlib import util
+from dnnlib.tflib import device, network_info, network_run, registry, tfutil
+from dnnlib.tflib.engine import tf
+
+PICKLE_VERSION = 3
+READABLE_VERSIONS = (2, 3)
+
+
+class Network:
+    """A build function with its arguments and variables.
+
+    A build function takes input tensors as its parameters without defaults and returns one tensor or a tuple.
+    It makes its variables with `tf.get_variable` when called with `is_template_graph=True`. `components` is an
+    EasyDict in which it keeps sub-networks.
+
+    Args:
+        name: name of the network, also its scope (made unique in the graph); default: the function's name.
+        func_name: the build function: 'module.function', or a top-level function.
+        **static_kwargs: arguments passed to the build function at every call and stored in pickles.
+
+    Attributes:
+        name, scope: the given name, and the unique scope of the variables.
+        static_kwargs, components: EasyDicts.
+        input_names, output_names: lists of str.
+        input_templates, output_templates: tensors of the template graph, in whose terms shapes are defined.
+        own_vars, vars, trainables: OrderedDicts, local name -> variable; `vars` includes the components' variables
+            as '<component's name>/<local name>'.
+        var_global_to_local: OrderedDict, variable name in the graph -> local name.
+    """
+
+    def __init__(self, name=None, func_name=None, **static_kwargs):
+        tfutil.assert_tf_initialized()
+        if func_name is None:
+            raise TypeError('Network needs func_name: the build function or its name')
+        build_func = func_name if callable(func_name) else util.get_obj_by_name(func_name)
+        source = registry.module_source(importlib.import_module(build_func.__module__))
+        self._setup(name, build_func, source, static_kwargs, components={})
+        self.reset_own_vars()
+
+    def _setup(self, name, build_func, source, static_kwargs, components):
+        """Sets every field and builds the template graph."""
+        self.name = name or build_func.__name__
+        self.static_kwargs = util.EasyDict(static_kwargs)
+        self.components = util.EasyDict(components)
+        self._build_func = build_func
+        self._build_func_name = build_func.__name__
+        self._build_module_src = source
+        self._run_cache = {}
+
+        parameters = inspect.signature(build_func).parameters.values()
+        self.input_names = [p.name for p in parameters
+                            if p.kind == p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
+        self._takes_data_format = any(p.name == 'data_format' for p in parameters)
+        if not self.input_names:
+            raise ValueError(f"build function '{self._build_func_name}' has no parameters without a default, "
+                             'so the network would have no inputs')
+
+        with tf.name_scope(None):
+            self.scope = tf.get_default_graph().unique_name(self.name.replace('/', '_'), mark_as_used=True)
+        with tfutil.absolute_variable_scope(self.scope, reuse=tf.AUTO_REUSE), \
+                tfutil.absolute_name_scope(self.scope), tf.control_dependencies(None):
+            self.input_templates = [tf.placeholder(tf.float32, name=input_name) for input_name in self.input_names]
+            outputs = self._call_build_func(self.input_templates, is_template_graph=True)
+        self.output_templates = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+        self.output_names = [t.name.split('/')[-1].split(':')[0] for t in self.output_templates]
+        self.num_inputs = len(self.input_templates)
+        self.num_outputs = len(self.output_templates)
+        self.input_shapes = [tfutil.shape_to_list(t.shape) for t in self.input_templates]
+        self.output_shapes = [tfutil.shape_to_list(t.shape) for t in self.output_templates]
+        self.input_shape, self.output_shape = self.input_shapes[0], self.output_shapes[0]
+
+        prefix = self.scope + '/'
+        own = [var for var in tf.global_variables() if var.name.startswith(prefix)]
+        self.own_vars = OrderedDict((var.name[len(prefix):].split(':')[0], var) for var in own)
+        self.vars = OrderedDict(self.own_vars)
+        for component in self.components.values():
+            self.vars.update((f'{component.name}/{key}', var) for key, var in component.vars.items())
+        self.trainables = OrderedDict((key, var) for key, var in self.vars.items() if var.trainable)
+        self.var_global_to_local = OrderedDict((var.name.split(':')[0], key) for key, var in self.vars.items())
+
+    def _call_build_func(self, inputs, **kwargs):
+        build_kwargs = dict(self.static_kwargs, is_template_graph=False, components=self.components)
+        if self._takes_data_format:
+            build_kwargs['data_format'] = device.data_format()
+        build_kwargs.update(kwargs)
+        return self._build_func(*inputs, **build_kwargs)
+
+    # ---- Building and running
+
+    def get_output_for(self, *in_expr, return_as_list=False, **dynamic_kwargs):
+        """Builds the network once more, on the given inputs.
+
+        Args:
+            *in_expr: one tensor (or array) per input; None means zeros.
+            return_as_list: always return a list.
+            **dynamic_kwargs: arguments of the build function that add to or replace the static ones.
+
+        Returns:
+            The output tensor, or a tuple of them (a list with `return_as_list`).
+        """
+        if len(in_expr) != self.num_inputs:
+            raise TypeError(f"network '{self.name}' takes {self.num_inputs} inputs ({', '.join(self.input_names)}), "
+                            f'not {len(in_expr)}')
+        if all(expr is None for expr in in_expr):
+            raise ValueError(f"network '{self.name}': at least one input must be given")
+        with tfutil.absolute_variable_scope(self.scope, reuse=True), tf.name_scope(self.scope.split('/')[-1]):
+            given = [expr if expr is None else tf.cast(tf.convert_to_tensor(expr), tf.float32) for expr in in_expr]
+            num = next(tf.shape(expr)[0] for expr in given if expr is not None)
+            inputs = []
+            for expr, shape, input_name in zip(given, self.input_shapes, self.input_names):
+                if expr is None:
+                    expr = tf.zeros([num] + shape[1:])
+                inputs.append(tf.identity(expr, name=input_name))
+            outputs = self._call_build_func(inputs, **dynamic_kwargs)
+        # What the build function learned about shapes holds for the caller's tensors too.
+        for expr, final in zip(in_expr, inputs):
+            if isinstance(expr, tf.Tensor):
+                expr.set_shape(final.shape)
+        outputs = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+        if return_as_list:
+            return outputs
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def run(self, *in_arrays, **kwargs):
+        """Runs the network on arrays, in minibatches; see `network_run.run_network` for the keywords."""
+        return network_run.run_network(self, *in_arrays, **kwargs)
+
+    # ---- Variables
+
+    def reset_own_vars(self):
+        """Gives the network's own variables new initial values."""
+        tfutil.run([var.initializer for var in self.own_vars.values()])
+
+    def reset_vars(self):
+        """Gives all variables, the components' included, new initial values."""
+        tfutil.run([var.initializer for var in self.vars.values()])
+
+    def reset_trainables(self):
+        """Gives all trainable variables new initial values."""
+        tfutil.run([var.initializer for var in self.trainables.values()])
+
+    def find_var(self, var_or_local_name):
+        """The variable of the given local name; a variable is returned as it is."""
+        if not isinstance(var_or_local_name, str):
+            return var_or_local_name
+        if var_or_local_name not in self.vars:
+            raise KeyError(f"network '{self.name}' has no variable '{var_or_local_name}'")
+        return self.vars[var_or_local_name]
+
+    def get_var(self, var_or_local_name):
+        """The variable's value as a numpy array."""
+        return tfutil.run(self.find_var(var_or_local_name))
+
+    def set_var(self, var_or_local_name, new_value):
+        """Gives the variable a new value: an array of its shape."""
+        tfutil.set_vars({self.find_var(var_or_local_name): new_value})
+
+    def get_var_local_name(self, var_or_global_name):
+        """The local name of a variable, given itself or its name in the graph."""
+        name = var_or_global_name if isinstance(var_or_global_name, str) else var_or_global_name.name
+        return self.var_global_to_local[name.split(':')[0]]
+
+    def copy_vars_from(self, src_net):
+        """Copies the values of all variables that both networks have by the same local name."""
+        self._copy(src_net, self.vars, src_net.vars)
+
+    def copy_own_vars_from(self, src_net):
+        """Copies own variables only, not the components'."""
+        self._copy(src_net, self.own_vars, src_net.own_vars)
+
+    def copy_trainables_from(self, src_net):
+        """Copies trainable variables only."""
+        self._copy(src_net, self.trainables, src_net.trainables)
+
+    @staticmethod
+    def _copy(src_net, to_vars, from_vars):
+        names = [name for name in to_vars if name in from_vars]
+        values = tfutil.get_vars([from_vars[name] for name in names])
+        tfutil.set_vars({to_vars[name]: value for name, value in zip(names, values)})
+
+    def clone(self, name=None, **new_static_kwargs):
+        """A new network of the same function, arguments and values; its components are built anew."""
+        return self._derive(self._build_func, self._build_module_src, name or self.name, new_static_kwargs)
+
+    def convert(self, new_func_name, new_name=None, **new_static_kwargs):
+        """A network of another build function that starts from this one's arguments and values (by local name)."""
+        build_func = new_func_name if callable(new_func_name) else util.get_obj_by_name(new_func_name)
+        source = registry.module_source(importlib.import_module(build_func.__module__))
+        return self._derive(build_func, source, new_name or self.name, new_static_kwargs)
+
+    def _derive(self, build_func, source, name, new_static_kwargs):
+        net = object.__new__(Network)
+        net._setup(name, build_func, source, dict(self.static_kwargs, **new_static_kwargs), components={})
+        net.reset_vars()
+        net.copy_vars_from(self)
+        return net
+
+    def setup_as_moving_average_of(self, src_net, beta=0.99, beta_nontrainable=0.0):
+        """An operation that moves this network's variables towards another's.
+
+        Args:
+            src_net: the network to follow; variables are matched by local name.
+            beta: share of the old value that trainable variables keep (number or tensor).
+            beta_nontrainable: the same for the others; 0 copies.
+        """
+        updates = []
+        with tfutil.absolute_name_scope(self.scope + '/_MovingAvg'):
+            for name, var in self.vars.items():
+                if name in src_net.vars:
+                    share = beta if name in self.trainables else beta_nontrainable
+                    source = src_net.vars[name]
+                    is_copy = not tfutil.is_tf_expression(share) and share == 0.0
+                    updates.append(tf.assign(var, tf.identity(source) if is_copy
+                                             else tfutil.lerp(source, var, share)))
+        return tf.group(*updates)
+
+    # ---- Listing
+
+    def list_ops(self):
+        """Operations of the template graph, the components' included, in construction order."""
+        return network_info.list_ops(self)
+
+    def list_layers(self):
+        """[(layer name, output tensor, [its trainable variables]), ...] of the template graph."""
+        return network_info.list_layers(self)
+
+    def print_layers(self, title=None, hide_layers_with_no_params=False):
+        """Prints a table of layers: parameters, output shape, weight shape."""
+        network_info.print_layers(self, title, hide_layers_with_no_params)
+
+    def setup_weight_histograms(self, title=None):
+        """Adds a histogram summary per trainable variable."""
+        for name, var in self.trainables.items():
+            tf.summary.histogram(f'{title or self.name}/{name}', var)
+
+    # ---- Storing
+
+    def __getstate__(self):
+        names, variables = list(self.own_vars), list(self.own_vars.values())
+        return {
+            'version': PICKLE_VERSION,
+            'name': self.name,
+            'static_kwargs': dict(self.static_kwargs),
+            'components': dict(self.components),
+            'build_module_src': self._build_module_src,
+            'build_func_name': self._build_func_name,
+            'variables': list(zip(names, tfutil.get_vars(variables))),
+        }
+
+    def __setstate__(self, state):
+        self._load_state(state, trust_stored_code=False)
+
+    @classmethod
+    def from_state(cls, state, trust_stored_code=False):
+        """A network from the dict that a pickle holds.
+
+        Args:
+            state: dict as `__getstate__` returns it; components may be states in turn.
+            trust_stored_code: execute the stored module source where the build function is not one of ours.
+
+        Raises:
+            UserError: unknown build function or version, or values that do not fit the function's variables.
+        """
+        net = object.__new__(cls)
+        net._load_state(state, trust_stored_code)
+        return net
+
+    def _load_state(self, state, trust_stored_code):
+        tfutil.assert_tf_initialized()
+        if state['version'] not in READABLE_VERSIONS:
+            raise util.UserError(f"network '{state['name']}' has pickle version {state['version']}; "
+                                 f"versions {' and '.join(map(str, READABLE_VERSIONS))} can be read")
+        components = {key: value if isinstance(value, Network) else Network.from_state(value, trust_stored_code)
+                      for key, value in state.get('components', {}).items()}
+        build_func, source = _stored_build_func(state, trust_stored_code)
+        self._setup(state['name'], build_func, source, state['static_kwargs'], components)
+        self._set_stored(state['variables'])
+
+    def _set_stored(self, variables):
+        values = OrderedDict(variables)
+        missing = [name for name in self.own_vars if name not in values]
+        unknown = [name for name in values if name not in self.own_vars]
+        misfits = [f'{name} {list(np.shape(values[name]))} instead of {tfutil.shape_to_list(var.shape)}'
+                   for name, var in self.own_vars.items()
+                   if name in values and list(np.shape(values[name])) != tfutil.shape_to_list(var.shape)]
+        if missing or unknown or misfits:
+            parts = [f'{what}: {_some(names)}' for what, names in
+                     (('not in the file', missing), ('not in the network', unknown), ('other shapes', misfits)) if names]
+            raise util.UserError(f"the variables stored for network '{self.name}' do not fit its build function "
+                                 f"'{self._build_func_name}' ({'; '.join(parts)})")
+        tfutil.set_vars({self.own_vars[name]: value for name, value in values.items()})
+
+
+def _some(names, limit=4):
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + more
+
+
+def _stored_build_func(state, trust_stored_code):
+    """(build function, module source) for a stored state: ours where we have it, else the trusted stored code."""
+    name = state['build_func_name']
+    if name in registry.known_build_funcs() or not trust_stored_code:
+        build_func = registry.resolve_build_func(name)
+        return build_func, registry.module_source(importlib.import_module(build_func.__module__))
+    source = state['build_module_src']
+    module = types.ModuleType(f'trusted_stored_network_{hashlib.sha256(source.encode()).hexdigest()[:16]}')
+    module.__stored_source__ = source
+    sys.modules[module.__name__] = module  # sub-networks that the code makes are looked up by module name
+    exec(compile(source, f'<stored source of {name}>', 'exec'), module.__dict__)
+    return module.__dict__[name], source

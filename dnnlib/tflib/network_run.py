@@ -1,0 +1,134 @@
+"""Running a network on arrays: minibatches, devices, transforms of inputs and outputs."""
+
+import numpy as np
+from tqdm import tqdm
+
+from dnnlib.tflib import device, tfutil
+from dnnlib.tflib.engine import tf
+
+
+def run_network(net, *in_arrays, input_transform=None, output_transform=None, return_as_list=False,
+                print_progress=False, minibatch_size=None, num_gpus=1, assume_frozen=False, out_mul=1.0,
+                out_add=0.0, out_shrink=1, out_dtype=None, **dynamic_kwargs):
+    """Runs `net` on arrays and returns arrays.
+
+    Args:
+        net: the `Network`.
+        *in_arrays: one array per input, equal first dimensions; None means zeros.
+        input_transform: dict with `func` (a top-level function of the input tensors) and its keywords.
+        output_transform: the same for the output tensors, for example
+            `dict(func=tflib.convert_images_to_uint8, nchw_to_nhwc=True)`.
+        return_as_list: always return a list of arrays.
+        print_progress: show a progress bar.
+        minibatch_size: items per session call; default all at once.
+        num_gpus: number of devices that share each minibatch.
+        assume_frozen: the weights do not change between calls, so copies on other devices stay valid.
+        out_mul, out_add, out_shrink, out_dtype: older form of an output transform: multiply, add, average over
+            squares of pixels, round and saturate to an integer type, in this order.
+        **dynamic_kwargs: further arguments of the build function.
+
+    Returns:
+        An array, or a tuple of arrays for several outputs.
+    """
+    if len(in_arrays) != net.num_inputs:
+        raise TypeError(f"network '{net.name}' takes {net.num_inputs} inputs, not {len(in_arrays)}")
+    if all(array is None for array in in_arrays):
+        raise ValueError(f"network '{net.name}': at least one input must be given")
+    num_items = next(len(array) for array in in_arrays if array is not None)
+    if (out_mul, out_add, out_shrink, out_dtype) != (1.0, 0.0, 1, None):
+        if output_transform is not None:
+            raise TypeError('give either output_transform or out_mul, out_add, out_shrink, out_dtype')
+        output_transform = dict(func=legacy_output_transform, mul=out_mul, add=out_add, shrink=out_shrink,
+                                dtype=None if out_dtype is None else np.dtype(out_dtype).name)
+
+    key = _freeze((input_transform, output_transform, num_gpus, assume_frozen, dynamic_kwargs))
+    if key not in net._run_cache:
+        net._run_cache[key] = _build(net, input_transform, output_transform, num_gpus, dynamic_kwargs)
+    in_tensors, out_tensors, shadows = net._run_cache[key]
+    if not assume_frozen:
+        for shadow in shadows:
+            shadow.copy_vars_from(net)
+
+    minibatch_size = max(minibatch_size or num_items, 1)
+    pieces = []
+    starts = range(0, num_items, minibatch_size)
+    for begin in tqdm(starts, desc=net.name, unit='batch', disable=not print_progress):
+        count = min(minibatch_size, num_items - begin)
+        feed = {}
+        for tensor, array, shape in zip(in_tensors, in_arrays, net.input_shapes):
+            if array is None:
+                array_piece = np.zeros([count] + [d or 0 for d in shape[1:]], np.float32)
+            else:
+                array_piece = array[begin:begin + count]
+            feed[tensor] = array_piece
+        pieces.append(tfutil.run(out_tensors, feed))
+    if pieces:
+        results = [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces)]
+    else:
+        results = [np.zeros([0] + [d or 0 for d in tfutil.shape_to_list(t.shape)[1:]], t.dtype.as_numpy_dtype)
+                   for t in out_tensors]
+    if return_as_list:
+        return results
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def _freeze(value):
+    """A hashable equal of nested dicts, lists and arrays, to recognise a call that was made before."""
+    if isinstance(value, dict):
+        return tuple(sorted((key, _freeze(item)) for key, item in value.items()))
+    if isinstance(value, (list, tuple)):
+        return tuple(_freeze(item) for item in value)
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    return value
+
+
+def _build(net, input_transform, output_transform, num_gpus, dynamic_kwargs):
+    """(input placeholders, output tensors, networks on further devices)."""
+    with tfutil.absolute_name_scope(net.scope + '/_Run'), tf.control_dependencies(None):
+        in_tensors = [tf.placeholder(tf.float32, [None] + shape[1:] if input_transform is None else None, name=name)
+                      for name, shape in zip(net.input_names, net.input_shapes)]
+        per_device, shadows = [], []
+        splits = list(zip(*[_split(tensor, num_gpus) for tensor in in_tensors]))
+        for index, inputs in enumerate(splits):
+            with tf.device(device.device_name(index)):
+                local = net
+                if index > 0:
+                    local = net.clone(f'{net.name}_device{index}')
+                    shadows.append(local)
+                inputs = _apply(input_transform, inputs)
+                outputs = local.get_output_for(*inputs, return_as_list=True, **dynamic_kwargs)
+                per_device.append(_apply(output_transform, outputs))
+        outputs = [tf.concat(parts, axis=0) if len(parts) > 1 else parts[0] for parts in zip(*per_device)]
+    return in_tensors, outputs, shadows
+
+
+def _split(tensor, num):
+    """Cuts the first dimension into `num` nearly equal parts, of which some may be empty."""
+    if num == 1:
+        return [tensor]
+    size = tf.shape(tensor)[0]
+    return [tensor[size * i // num:size * (i + 1) // num] for i in range(num)]
+
+
+def _apply(transform, tensors):
+    if transform is None:
+        return list(tensors)
+    kwargs = dict(transform)
+    result = kwargs.pop('func')(*tensors, **kwargs)
+    return list(result) if isinstance(result, (tuple, list)) else [result]
+
+
+def legacy_output_transform(*tensors, mul, add, shrink, dtype):
+    """The output transform that `out_mul`, `out_add`, `out_shrink` and `out_dtype` stand for."""
+    results = []
+    for x in tensors:
+        x = x * mul + add
+        if shrink > 1:
+            channels, height, width = tfutil.shape_to_list(x.shape)[1:]
+            x = tf.reshape(x, [-1, channels, height // shrink, shrink, width // shrink, shrink])
+            x = tf.reduce_mean(x, axis=[3, 5])
+        if dtype is not None:
+            x = tf.saturate_cast(tf.round(x) if tf.as_dtype(dtype).is_integer else x, dtype)
+        results.append(x)
+    return results

@@ -1,0 +1,309 @@
+"""Loads network pickles without executing anything that they contain.
+
+A file is first read into plain `NetworkState` records (no TensorFlow involved), which become `Network` objects when
+they are first used, so a snapshot's G and D cost nothing to somebody who only wants Gs.
+"""
+
+import re
+import sys
+
+import numpy as np
+
+from dnnlib import pickle_globals
+from dnnlib.pickle_reader import Limits, PickleRefused, Reader, load_arrays, open_bounded
+from dnnlib.util import UserError
+
+__all__ = ['NetworkState', 'PickleRefused', 'load_arrays', 'load_network_pickle', 'read_networks']
+
+NETWORK_CLASSES = ('dnnlib.tflib.network.Network', 'tfutil.Network')
+VERSIONS = (2, 3)
+SNAPSHOT = ('G', 'D', 'Gs')
+
+_LIMITS = Limits(opcodes=400000, nodes=400000, depth=16)
+_MAX_COMPONENTS = 64
+_LARGEST_KWARGS = {'resolution': 1 << 14, 'mapping_layers': 256, 'num_channels': 1 << 12, 'label_size': 1 << 20,
+                   'latent_size': 1 << 20, 'dlatent_size': 1 << 20, 'mapping_fmaps': 1 << 20, 'fmap_max': 1 << 20,
+                   'dlatent_broadcast': 1 << 10, 'mbstd_num_features': 1 << 10}
+_STYLEGAN2_FUNCS = ('G_main', 'G_synthesis_stylegan2', 'G_synthesis_stylegan_revised', 'D_stylegan', 'D_stylegan2')
+_TORCH_MAGIC = 0x1950a86a20f9469cfc6c  # the number that heads files of torch.save before its zip format
+
+
+class NetworkState:
+    """What a file says about one network, checked for form but not for fitting its build function.
+
+    version: 2 or 3; name: str; static_kwargs: dict; components: dict of attribute name → NetworkState;
+    build_module_src: str, never executed here; build_func_name: str; variables: list of (local name, array).
+    """
+
+    def __init__(self, version, name, static_kwargs, components, build_module_src, build_func_name, variables):
+        self.version = version
+        self.name = name
+        self.static_kwargs = static_kwargs
+        self.components = components
+        self.build_module_src = build_module_src
+        self.build_func_name = build_func_name
+        self.variables = variables
+
+    def to_dict(self):
+        """The published state dict, with components as such dicts in turn."""
+        state = dict(self.__dict__)
+        state['components'] = {key: component.to_dict() for key, component in self.components.items()}
+        return state
+
+    def walk(self):
+        """This record and those of its components, parents first."""
+        yield self
+        for component in self.components.values():
+            for state in component.walk():
+                yield state
+
+    def __repr__(self):
+        count = sum(array.size for state in self.walk() for _, array in state.variables)
+        return f'NetworkState({self.name!r}, {self.build_func_name}, {count} numbers)'
+
+
+def read_networks(path_or_file):
+    """Reads a network pickle as data.
+
+    Args:
+        path_or_file: file name, or binary file object.
+
+    Returns:
+        A NetworkState if the file holds one network, else a tuple of them.
+
+    Raises:
+        PickleRefused: with a sentence that says what the file is instead, or what in it is not allowed.
+    """
+    file, name, owned = open_bounded(path_or_file)
+    try:
+        _refuse_other_files(file, name)
+        content = Reader(file, name, table=_globals(), limits=_LIMITS).load()
+    except PickleRefused as err:
+        if err.reason == 'foreign-name' and re.search(r' for torch', str(err)) or err.reason == 'foreign-object':
+            raise _pytorch(name) from None
+        raise
+    finally:
+        if owned:
+            file.close()
+    if isinstance(content, pickle_globals.Instance):
+        return _network_state(content, name, [0])
+    if isinstance(content, (tuple, list)) and content \
+            and all(isinstance(item, pickle_globals.Instance) for item in content):
+        count = [0]
+        return tuple(_network_state(item, name, count) for item in content)
+    if isinstance(content, int) and content == _TORCH_MAGIC:
+        raise _pytorch(name)
+    raise PickleRefused('not-a-network', f'{name}: a pickle, but of {_describe(content)}; expected the networks '
+                                         '(G, D, Gs) of a snapshot')
+
+
+def load_network_pickle(path_or_file, trust_stored_code=False, which=None, expect='snapshot'):
+    """Loads networks; each builds its graph in the then current default graph when it is first used.
+
+    Args:
+        path_or_file: file name, or binary file object.
+        trust_stored_code: for build functions that we do not have, execute the module source that the file carries,
+            with all rights of this process. Only for files from people whose programs you would run as well.
+        which: 'G', 'D' or 'Gs' to get that network alone, of a snapshot.
+        expect: 'snapshot' for (G, D, Gs), 'network' for a file of a single network, 'any' for either.
+
+    Returns:
+        (G, D, Gs), or one Network.
+
+    Raises:
+        PickleRefused (a UserError): see `read_networks`; also for build functions that we do not have, unless
+            `trust_stored_code`. Variables that do not fit their build function are found when a network is built,
+            with a UserError.
+    """
+    assert which is None or which in SNAPSHOT
+    assert expect in ('snapshot', 'network', 'any')
+    name = str(getattr(path_or_file, 'name', 'the given file')) if hasattr(path_or_file, 'read') else str(path_or_file)
+    content = read_networks(path_or_file)
+    single = isinstance(content, NetworkState)
+    if single and (expect == 'snapshot' or which is not None):
+        raise PickleRefused('single-network', f"{name}: holds the single network '{content.name}' "
+                            f'({content.build_func_name}), but the three networks (G, D, Gs) of a snapshot are needed')
+    if not single and expect == 'network':
+        raise PickleRefused('not-single', f'{name}: holds {len(content)} networks, but a file of one network is needed')
+    if not single and len(content) != 3:
+        raise PickleRefused('not-a-snapshot', f'{name}: holds {len(content)} networks; a snapshot is (G, D, Gs)')
+    states = [content] if single else [content[SNAPSHOT.index(which)]] if which else list(content)
+    for state in (inner for outer in states for inner in outer.walk()):
+        _check_build_func(state, name, trust_stored_code)
+    networks = tuple(_lazy_network(state, name, trust_stored_code) for state in states)
+    return networks[0] if single or which else networks
+
+
+# What the file is
+
+def _globals():
+    table = dict(pickle_globals.PLAIN)
+    for full_name in NETWORK_CLASSES:
+        module, _, cls = full_name.rpartition('.')
+        table[module, cls] = pickle_globals.instance_class(module, cls)
+    return table
+
+
+def _refuse_other_files(file, name):
+    """Raises PickleRefused for the files that people most often have in place of a network."""
+    start = file.tell()
+    head = file.read(4096)
+    file.seek(start)
+    text = head.lstrip(b'\xef\xbb\xbf \t\r\n').lower()
+    if not head:
+        raise PickleRefused('empty', f'{name}: the file is empty; get it again')
+    if text.startswith(b'<'):
+        drive = b'google drive' in text or b'drive.google' in text
+        hint = ("Google Drive's page about a quota or a virus scan; open the link in a browser, or wait a day"
+                if drive else 'a web page; the address that it came from does not lead to the file itself')
+        raise PickleRefused('html', f'{name}: not a network but HTML: {hint}')
+    if text.startswith(b'version https://git-lfs'):
+        size = re.search(br'size (\d{1,15})', text)
+        size = f' of {int(size.group(1))} bytes' if size else ''
+        raise PickleRefused('lfs', f'{name}: not the file itself but a git-LFS pointer to it{size}; fetch it with '
+                                   '`git lfs pull` in the repository that it came from')
+    if head.startswith(b'PK'):
+        if b'data.pkl' in head or b'archive/' in head:
+            raise _pytorch(name)
+        raise PickleRefused('archive', f'{name}: a zip archive and not a pickle; unpack it, or, if it is an .npz '
+                                       'export, convert it with `python -m dnnlib.tflib.convert`')
+    if head.startswith(b'\x1f\x8b'):
+        raise PickleRefused('archive', f'{name}: compressed with gzip; unpack it first')
+    if not head.startswith(b'\x80'):
+        raise PickleRefused('not-a-pickle', f'{name}: not a network pickle (it starts with {head[:8]!r})')
+
+
+def _pytorch(name):
+    return PickleRefused('pytorch', f'{name}: a PyTorch file (such as those of StyleGAN2-ADA-PyTorch and later); this '
+                                    'project reads the TensorFlow networks of 2018 and 2019 only')
+
+
+def _describe(content):
+    if isinstance(content, (tuple, list)):
+        kinds = sorted({type(item).__name__ for item in content}) or ['nothing']
+        return f'a {type(content).__name__} of {len(content)} items ({", ".join(kinds[:4])})'
+    return f'a {type(content).__name__}'
+
+
+# From state dicts to records
+
+def _network_state(instance, name, count):
+    """Checks the form of one stored state. `count` holds the number of networks met in this file so far."""
+    count[0] += 1
+    if count[0] > _MAX_COMPONENTS:
+        raise PickleRefused('malformed', f'{name}: refused: more than {_MAX_COMPONENTS} networks inside networks')
+    state = instance.state
+    if not isinstance(state, dict):
+        raise PickleRefused('malformed', f'{name}: a network without content; get the file again')
+
+    def field(key, kinds, default=None):
+        value = state.get(key, default)
+        if not isinstance(value, kinds):
+            raise PickleRefused('malformed', f"{name}: a network's '{key}' is {_describe(value)}; the file is damaged "
+                                             'or was not written by a StyleGAN-era dnnlib')
+        return value
+
+    func_name = field('build_func_name', str)
+    if func_name in _STYLEGAN2_FUNCS or state.get('version') == 4 or 'D_stylegan2' in str(state.get(
+            'build_module_src', ''))[:1000000]:
+        raise PickleRefused('stylegan2', f'{name}: a StyleGAN2 network ({func_name[:60]}); its layers are different. '
+                                         "This project reads StyleGAN's of 2019 and Progressive GAN's")
+    version = field('version', int)
+    if version not in VERSIONS:
+        raise PickleRefused('version', f'{name}: a network of format version {version}; versions '
+                                       f'{VERSIONS[0]} and {VERSIONS[1]} can be read')
+    components = field('components', dict, {})
+    if not re.match(r'[A-Za-z_][A-Za-z0-9_]{0,99}\Z', func_name) \
+            or not all(isinstance(key, str) and isinstance(item, pickle_globals.Instance)
+                       for key, item in components.items()):
+        raise PickleRefused('malformed', f'{name}: a network with a malformed build function or component')
+    static_kwargs = field('static_kwargs', dict)
+    if not all(isinstance(key, str) for key in static_kwargs):
+        raise PickleRefused('malformed', f'{name}: a network whose keyword arguments have no names')
+    if not re.match(r'[A-Za-z0-9.][A-Za-z0-9_.\\/-]{0,99}\Z', field('name', str)):
+        raise PickleRefused('malformed', f'{name}: a network with a malformed name')
+    return NetworkState(
+        version=version,
+        name=state['name'],
+        static_kwargs=dict(static_kwargs),
+        components={key: _network_state(item, name, count) for key, item in components.items()},
+        build_module_src=field('build_module_src', str, ''),
+        build_func_name=func_name,
+        variables=_variables(field('variables', (list, tuple)), name))
+
+
+def _variables(items, name):
+    variables = []
+    for item in items:
+        ok = isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str) \
+            and isinstance(item[1], (np.ndarray, np.generic, int, float))
+        if not ok or not re.match(r'[A-Za-z0-9_.][A-Za-z0-9_./\\-]{0,199}\Z', item[0]):
+            raise PickleRefused('malformed', f'{name}: a network with a malformed variable')
+        variables.append((item[0], np.asarray(item[1])))
+    if len({key for key, _ in variables}) != len(variables):
+        raise PickleRefused('malformed', f'{name}: a network with two variables of one name')
+    return variables
+
+
+# From records to networks
+
+def _check_build_func(state, name, trust_stored_code):
+    from dnnlib.tflib import registry
+    known = registry.known_build_funcs()
+    if state.build_func_name not in known:
+        if not trust_stored_code:
+            raise PickleRefused('unknown-build-func', f"{name}: network '{state.name}' is built by "
+                                f"'{state.build_func_name}', which is not among the networks known here "
+                                f"({', '.join(known)}). The file carries its own code, which is not executed unless "
+                                'you say so (--trust-stored-code, for files from people whom you trust)')
+        print(f"Network '{state.name}' will execute the code stored in {name}, as asked.", file=sys.stderr)
+        return
+    # Sizes of graphs follow from these before any variable's shape can be compared with the file's content.
+    for key, limit in _LARGEST_KWARGS.items():
+        value = state.static_kwargs.get(key)
+        if isinstance(value, (int, float)) and not -limit <= value <= limit:
+            raise PickleRefused('malformed', f"{name}: refused: network '{state.name}' asks for {key}={value}; "
+                                             f'at most {limit} is believable')
+
+
+def _lazy_network(state, file_name, trust_stored_code):
+    """A Network that builds itself from `state` at the first use of any of its attributes."""
+    from dnnlib.tflib.network import Network
+
+    class LazyNetwork(Network):
+        def __init__(self):
+            self.__dict__['_pending'] = (state, file_name, trust_stored_code)
+
+        def __getattr__(self, attribute):
+            if attribute.startswith('__') or '_pending' not in self.__dict__:
+                raise AttributeError(attribute)
+            _materialize(self)
+            return getattr(self, attribute)
+
+        def __reduce_ex__(self, protocol):
+            _materialize(self)
+            return self.__reduce_ex__(protocol)
+
+        def __repr__(self):
+            return f'<{state.name} of {file_name}, not built yet>'
+
+    return LazyNetwork()
+
+
+def _materialize(network):
+    """Turns a LazyNetwork into the plain Network that it stands for."""
+    from dnnlib.tflib.network import Network
+    lazy_class = network.__class__
+    state, file_name, trust_stored_code = pending = network.__dict__.pop('_pending')
+    network.__class__ = Network
+    try:
+        try:
+            network._load_state(state.to_dict(), trust_stored_code)
+        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as err:
+            raise UserError(f"network '{state.name}' cannot be built by '{state.build_func_name}' with the arguments "
+                            f'stored in the file ({type(err).__name__}: {str(err)[:300]})') from err
+    except UserError as err:
+        network.__dict__.clear()
+        network.__dict__['_pending'] = pending
+        network.__class__ = lazy_class
+        raise UserError(f'{file_name}: {err}') from err
