@@ -19,7 +19,7 @@ NETWORK_CLASSES = ('dnnlib.tflib.network.Network', 'tfutil.Network')
 VERSIONS = (2, 3)
 SNAPSHOT = ('G', 'D', 'Gs')
 
-_LIMITS = Limits(opcodes=400000, nodes=400000, depth=16)
+_LIMITS = Limits(opcodes=400000, depth=16)
 _MAX_COMPONENTS = 64
 _LARGEST_KWARGS = {'resolution': 1 << 14, 'mapping_layers': 256, 'num_channels': 1 << 12, 'label_size': 1 << 20,
                    'latent_size': 1 << 20, 'dlatent_size': 1 << 20, 'mapping_fmaps': 1 << 20, 'fmap_max': 1 << 20,
