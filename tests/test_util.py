@@ -27,7 +27,7 @@ def test_easydict_attributes_are_items():
     assert dict(d) == {'b': 2, 'c': 3}
     assert d.c == 3
     with pytest.raises(AttributeError):
-        d.a
+        d.a  # noqa: B018
     with pytest.raises(AttributeError):
         del d.a
     assert not hasattr(d, 'nothing')

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+from dnnlib.config_files import dump_config, format_value
 from dnnlib.util import UserError, atomic_write
 
 FORMAT = 1
@@ -24,7 +25,7 @@ def to_plain(value):
 
 
 def flatten(config, prefix=''):
-    """Yields (dotted key, value) for every leaf of nested dicts with string keys; tables keyed by numbers are leaves."""
+    """Yields (dotted key, value) for each leaf of nested dicts; a table keyed by numbers counts as a leaf."""
     for key, value in config.items():
         if isinstance(value, dict) and value and all(isinstance(k, str) for k in value):
             yield from flatten(value, f'{prefix}{key}.')
@@ -38,7 +39,6 @@ def write_submit_config(run_dir, record, provenance=None):
     `submit_config.json` holds everything; `config.yaml` can be given to `train.py --config`; `config.txt` lists each
     value with where it came from (`provenance`: dotted key to text); `submit_config.txt` is the rest in plain lines.
     """
-    import yaml
     provenance = provenance or {}
     record = to_plain(dict(record, format=FORMAT, provenance=provenance))
     config = record.get('config', {})
@@ -46,15 +46,15 @@ def write_submit_config(run_dir, record, provenance=None):
         json.dump(record, f, indent=2)
         f.write('\n')
     with atomic_write(os.path.join(run_dir, 'config.yaml'), 'w') as f:
-        f.write(f"# Resolved configuration of the run {os.path.basename(run_dir)}\n")
-        yaml.safe_dump(config, f, default_flow_style=None, sort_keys=False, width=110)
+        f.write(f'# Resolved configuration of the run {os.path.basename(run_dir)}\n')
+        f.write(dump_config(config))
     with atomic_write(os.path.join(run_dir, 'config.txt'), 'w') as f:
         for key, value in flatten(config):
-            f.write(f'{key} = {json.dumps(value)}' + (f'  # {provenance[key]}\n' if key in provenance else '\n'))
+            f.write(f'{key} = {format_value(value)}' + (f'  # {provenance[key]}\n' if key in provenance else '\n'))
     with atomic_write(os.path.join(run_dir, 'submit_config.txt'), 'w') as f:
         for key, value in record.items():
             if key not in ('config', 'provenance'):
-                f.write(f'{key} = {json.dumps(value)}\n')
+                f.write(f'{key} = {format_value(value)}\n')
 
 
 def _numbers_as_keys(value):

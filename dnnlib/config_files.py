@@ -1,0 +1,324 @@
+"""Configuration files: YAML in which a file may extend another, with overrides and the origin of every value.
+
+Only data is read: mappings, lists, strings, numbers, booleans and null, typed by YAML 1.2's rules (`1e-8` is a number,
+`on` is a string). Mistakes raise UserError naming file and line.
+"""
+
+import copy
+import difflib
+import math
+import os
+import re
+
+import yaml
+
+from dnnlib.util import EasyDict, UserError
+
+MAX_BYTES = 1 << 20
+SELECTORS = ('func_name', 'class_name')  # another value of these makes a section start afresh, see `merge`
+
+_SCALARS = [  # (tag, pattern, possible first characters); the order is that of trial
+    ('null', r'~|null|Null|NULL|', ['~', 'n', 'N', '']),
+    ('bool', r'true|True|TRUE|false|False|FALSE', list('tTfF')),
+    ('int', r'[-+]?[0-9]+|0x[0-9a-fA-F]+|0o[0-7]+', list('-+0123456789')),
+    ('float', r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)',
+     list('-+.0123456789'))]
+
+
+class _Nodes(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.composer.Composer,
+             yaml.resolver.BaseResolver):
+    """Turns text into a tree of nodes. References to other nodes are refused, since they make small files huge."""
+
+    def __init__(self, text):
+        yaml.reader.Reader.__init__(self, text)
+        yaml.scanner.Scanner.__init__(self)
+        yaml.parser.Parser.__init__(self)
+        yaml.composer.Composer.__init__(self)
+        yaml.resolver.BaseResolver.__init__(self)
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, 'references (*name) are not supported',
+                                              self.peek_event().start_mark)
+        return super().compose_node(parent, index)
+
+
+for _tag, _pattern, _first in _SCALARS:
+    _Nodes.add_implicit_resolver('tag:yaml.org,2002:' + _tag, re.compile(rf'(?:{_pattern})$'), _first)
+
+
+def parse_yaml(text, source):
+    """Parses YAML text into plain values.
+
+    Returns (value, lines): `lines` maps the dotted key of each mapping item to its line number, from 1.
+    `source` names the text in messages. Raises UserError.
+    """
+    lines = {}
+    try:
+        node = _Nodes(text).get_single_node()
+        value = None if node is None else _build(node, source, lines, '')
+    except yaml.MarkedYAMLError as err:
+        mark = err.problem_mark or err.context_mark
+        where = f'{source}, line {mark.line + 1}' if mark else source
+        raise UserError(f'{where}: this is not valid YAML: {err.problem or err.context}') from err
+    except yaml.YAMLError as err:
+        raise UserError(f'{source}: this is not valid YAML: {str(err).splitlines()[0]}') from err
+    except RecursionError:
+        raise UserError(f'{source}: brackets or lists are nested too deeply') from None
+    return value, lines
+
+
+def _build(node, source, lines, prefix):
+    def mistake(text):
+        return UserError(f'{source}, line {node.start_mark.line + 1}: {text}')
+
+    tag = node.tag.replace('tag:yaml.org,2002:', '')
+    if isinstance(node, yaml.SequenceNode) and tag == 'seq':
+        return [_build(item, source, {}, '') for item in node.value]
+    if isinstance(node, yaml.MappingNode) and tag == 'map':
+        result = {}
+        for key_node, value_node in node.value:
+            key = _build(key_node, source, {}, '')
+            if isinstance(key, bool) or not isinstance(key, (str, int)):
+                raise mistake('keys must be names or whole numbers')
+            if key in result:
+                node = key_node
+                raise mistake(f"'{key}' is given twice")
+            lines[f'{prefix}{key}'] = key_node.start_mark.line + 1
+            result[key] = _build(value_node, source, lines, f'{prefix}{key}.')
+        return result
+    if isinstance(node, yaml.ScalarNode):
+        try:
+            return _scalar(tag, node.value)
+        except ValueError:
+            raise mistake(f"'{node.value[:40]}' is not a value of the type {tag}") from None
+    raise mistake(f"values of the type '{tag}' are not supported")
+
+
+def _scalar(tag, text):
+    """The value of a scalar's text. Raises ValueError if it does not fit its tag or the tag is not one of ours."""
+    if tag == 'str':
+        return text
+    pattern = next((p for t, p, _ in _SCALARS if t == tag), None)
+    if pattern is None or not re.match(rf'(?:{pattern})$', text):
+        raise ValueError
+    if tag == 'null':
+        return None
+    if tag == 'bool':
+        return text.lower() == 'true'
+    if tag == 'int':
+        return int(text, {'0x': 16, '0o': 8}.get(text[:2], 10))
+    text = text.lower()
+    return float(text.replace('.', '') if text.endswith(('inf', 'nan')) else text)
+
+
+def format_value(value):
+    """Writes a value as one line of YAML that `parse_yaml` reads back as the same value."""
+    if value is None or isinstance(value, bool):
+        return {None: 'null', True: 'true', False: 'false'}[value]
+    if isinstance(value, int):
+        return str(int(value))
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return repr(float(value))
+        return '.nan' if math.isnan(value) else '-.inf' if value < 0 else '.inf'
+    if isinstance(value, dict):
+        return '{' + ', '.join(f'{format_value(k)}: {format_value(v)}' for k, v in value.items()) + '}'
+    if isinstance(value, (list, tuple)):
+        return '[' + ', '.join(format_value(v) for v in value) + ']'
+    if not isinstance(value, str):
+        raise TypeError(f'{type(value).__name__} cannot be written into a configuration')
+    if re.match(r'[A-Za-z_][A-Za-z0-9_./-]*$', value) and value.lower() not in ('null', 'true', 'false'):
+        return value
+    return '"' + ''.join(c if c.isprintable() and c not in '"\\' else _escape(ord(c)) for c in value) + '"'
+
+
+def _escape(code):
+    return f'\\x{code:02x}' if code < 0x100 else f'\\u{code:04x}' if code < 0x10000 else f'\\U{code:08x}'
+
+
+def dump_config(config, notes=None):
+    """Formats a configuration as YAML, sections as blocks. `notes` (dotted key to text) become comments."""
+    notes = notes or {}
+    lines = []
+    for key, value in config.items():
+        if isinstance(value, dict) and value and all(isinstance(k, str) for k in value):
+            lines.append((f'{key}:', ''))
+            lines += [(f'  {format_value(k)}: {format_value(v)}', notes.get(f'{key}.{k}', ''))
+                      for k, v in value.items()]
+        else:
+            lines.append((f'{format_value(key)}: {format_value(value)}', notes.get(key, '')))
+    width = min(max([len(text) for text, note in lines if note], default=0), 60)
+    return ''.join((f'{text:<{width}}  # {note}' if note else text) + '\n' for text, note in lines)
+
+
+def nearest(name, names):
+    """A hint such as `; did you mean 'seed'?` for a name that is not among `names`, or an empty string."""
+    matches = difflib.get_close_matches(str(name), [str(n) for n in names], n=1, cutoff=0.5)
+    return f"; did you mean '{matches[0]}'?" if matches else ''
+
+
+def list_configs(config_dir):
+    """Returns [(name, description)] of the files in `config_dir`; the description is a file's first comment line."""
+    result = []
+    for file_name in sorted(os.listdir(config_dir)):
+        if file_name.endswith('.yaml'):
+            with open(os.path.join(config_dir, file_name), encoding='utf-8', errors='replace') as f:
+                first = f.readline()
+            result.append((file_name[:-len('.yaml')], first[1:].strip() if first.startswith('#') else ''))
+    return result
+
+
+def find_config(name, config_dir, base_dir='.'):
+    """The path of a configuration: a name without `/` and `.yaml` is looked up in `config_dir`, else a file's path.
+
+    Relative paths start at `base_dir`. Raises UserError.
+    """
+    if not isinstance(name, str) or not name or '\0' in name:
+        raise UserError(f'{format_value(name)} is not the name of a configuration')
+    if '/' in name or name.endswith(('.yaml', '.yml')):
+        path = os.path.join(base_dir, name)
+        if os.path.isfile(path):
+            return path
+        raise UserError(f"there is no configuration file '{path}'")
+    path = os.path.join(config_dir, name + '.yaml')
+    if os.path.isfile(path):
+        return path
+    names = [known for known, _ in list_configs(config_dir)]
+    raise UserError(f"there is no configuration '{name}'{nearest(name, names)} (known: {', '.join(names)}; for a file "
+                    'of your own give its path, such as ./mine.yaml)')
+
+
+def _read_file(path):
+    try:
+        if os.path.getsize(path) > MAX_BYTES:
+            raise UserError(f'{path} is larger than a mebibyte; that is not a configuration')
+        with open(path, 'rb') as f:
+            text = f.read().decode('utf-8')
+    except OSError as err:
+        raise UserError(f'cannot read the configuration {path}: {err.strerror}') from err
+    except UnicodeDecodeError as err:
+        raise UserError(f'{path} is not a text file in UTF-8 (byte {err.start})') from err
+    value, lines = parse_yaml(text, path)
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        raise UserError(f'{path}: a configuration must be a mapping of sections, not {kind(value)}')
+    return value, lines
+
+
+def load_chain(name, config_dir):
+    """Reads a configuration and what it extends. Returns [(path, mapping, lines)], the most basic one first.
+
+    Raises UserError for missing and unreadable files and for files that extend each other in a circle.
+    """
+    chain, seen = [], []
+    base_dir = '.'
+    while name is not None:
+        path = os.path.relpath(find_config(name, config_dir, base_dir))
+        real = os.path.realpath(path)
+        if real in seen:
+            files = ' -> '.join([entry[0] for entry in chain] + [path])
+            raise UserError(f'configurations extend each other in a circle: {files}')
+        seen.append(real)
+        value, lines = _read_file(path)
+        name, base_dir = value.pop('extends', None), os.path.dirname(path)
+        if name is not None and not isinstance(name, str):
+            raise UserError(f'{path}, line {lines["extends"]}: extends must be the name of a configuration or a file')
+        chain.append((path, value, lines))
+    return chain[::-1]
+
+
+def kind(value):
+    """What a value is, in a user's words."""
+    if value is None:
+        return 'null'
+    names = [(bool, 'a truth value'), (int, 'a whole number'), (float, 'a number'), (str, 'a text'),
+             (dict, 'a mapping'), (list, 'a list')]
+    return next(text for type_, text in names if isinstance(value, type_))
+
+
+def is_table(value):
+    """True for a mapping keyed by numbers, such as minibatch sizes by resolution."""
+    return isinstance(value, dict) and any(isinstance(key, int) for key in value)
+
+
+def merge(base, origins, update, origin_of, prefix=''):
+    """Merges the mapping `update` into `base` and notes where each value came from in `origins` (dotted key: text).
+
+    Mappings are merged key by key. Everything else is replaced as a whole: lists, and tables keyed by numbers. Where
+    `func_name` or `class_name` changes, the keys beside it, which belong to the other function, are dropped first.
+    `origin_of(dotted key)` names the source of an updated value.
+    """
+    if any(key in update and key in base and update[key] != base[key] for key in SELECTORS):
+        base.clear()
+        for key in [key for key in origins if key.startswith(prefix)]:
+            del origins[key]
+    for key, value in update.items():
+        dotted = f'{prefix}{key}'
+        old = base.get(key)
+        if isinstance(value, dict) and isinstance(old, dict) and not is_table(value) and not is_table(old):
+            merge(old, origins, value, origin_of, dotted + '.')
+            continue
+        for stale in [k for k in origins if k == dotted or k.startswith(dotted + '.')]:
+            del origins[stale]
+        if isinstance(value, dict) and value and not is_table(value):
+            base[key] = {}
+            merge(base[key], origins, value, origin_of, dotted + '.')
+        else:
+            base[key] = copy.deepcopy(value)
+            origins[dotted] = origin_of(dotted)
+
+
+def parse_override(text, flat_sections=()):
+    """Splits `section.key=VALUE` into ([section, key], value). VALUE is typed by YAML's rules.
+
+    Keys in `flat_sections` contain dots themselves: only the first dot separates. Raises UserError.
+    """
+    key, equals, value_text = text.partition('=')
+    parts = key.strip().split('.')
+    if parts[0] in flat_sections and len(parts) > 1:
+        parts = [parts[0], '.'.join(parts[1:])]
+    if not equals or not all(parts):
+        raise UserError(f"--set {text}: write it as --set section.key=VALUE, for example --set train.total_kimg=100")
+    if parts[0] == 'extends':
+        raise UserError('--set extends=… is not possible; choose the configuration with --config')
+    return parts, parse_yaml(value_text, f'--set {key}')[0]
+
+
+def _item(mapping, parts):
+    """The value at a path of keys, or None."""
+    for part in parts:
+        mapping = mapping.get(part) if isinstance(mapping, dict) else None
+    return mapping
+
+
+def load_config(name, config_dir, overrides=(), flat_sections=()):
+    """Loads a configuration with all that it extends and applies overrides of the form `section.key=VALUE`.
+
+    Returns (config, origins): an EasyDict of EasyDicts, and for each dotted key the file and line, or the override,
+    that its value came from. Which keys exist is not checked here. Raises UserError.
+    """
+    config, origins = {}, {}
+    for path, value, lines in load_chain(name, config_dir):
+        merge(config, origins, value, lambda key, p=path, n=lines: f'{p}:{n[key]}')
+    updates = {}
+    for text in overrides:  # joined first, so that their order does not matter where a func_name is among them
+        parts, value = parse_override(text, flat_sections)
+        if len(parts) > 1 and re.match(r'[0-9]{1,9}$', parts[-1]):  # one entry of a table keyed by numbers
+            table = _item(updates, parts[:-1]) or _item(config, parts[:-1]) or {}
+            value = {**(table if isinstance(table, dict) else {}), int(parts.pop()): value}
+        for part in reversed(parts):
+            value = {part: value}
+        merge(updates, {}, value, lambda key: '')
+    merge(config, origins, updates, lambda key: '--set')
+    return to_easy(config), origins
+
+
+def to_easy(value):
+    """Copies nested dicts into EasyDicts."""
+    if isinstance(value, dict):
+        return EasyDict({key: to_easy(item) for key, item in value.items()})
+    if isinstance(value, list):
+        return [to_easy(item) for item in value]
+    return value

@@ -1,0 +1,154 @@
+"""Reads the keyword arguments of functions and classes from their source, without importing them.
+
+Importing a network or an optimizer imports TensorFlow, which takes seconds; a mistyped configuration key should be
+refused at once.
+"""
+
+import ast
+import importlib.machinery
+import re
+from collections import OrderedDict
+
+REQUIRED = object()     # in place of a default: there is none
+COMPUTED = object()     # in place of a default: an expression that only running the code can tell
+
+_modules = {}
+
+
+class Signature:
+    """Parameters of a function or of a class's constructor.
+
+    params: OrderedDict of name -> default value, REQUIRED or COMPUTED. comments: name -> the comment on its line.
+    takes_any: whether it has a `**kwargs`. forwards_to: full names of functions that it passes its `**kwargs` to by
+    `func_name=`.
+    """
+
+    def __init__(self, name, params, comments, takes_any, forwards_to):
+        self.name = name
+        self.params = params
+        self.comments = comments
+        self.takes_any = takes_any
+        self.forwards_to = forwards_to
+
+
+def find_module_file(name):
+    """The source file of a module by its dotted name, or None. Imports nothing."""
+    path = None
+    parts = name.split('.')
+    for index, _ in enumerate(parts):
+        try:
+            spec = importlib.machinery.PathFinder.find_spec('.'.join(parts[:index + 1]), path)
+        except (ImportError, ValueError):
+            return None
+        if spec is None:
+            return None
+        path = list(spec.submodule_search_locations or [])
+    return spec.origin if spec.origin and spec.origin.endswith('.py') else None
+
+
+def _parse(module_name):
+    """(syntax tree, source lines) of a module, or None."""
+    if module_name not in _modules:
+        file_name = find_module_file(module_name)
+        if file_name is None:
+            return None
+        with open(file_name, encoding='utf-8') as f:
+            source = f.read()
+        _modules[module_name] = ast.parse(source, file_name), source.splitlines()
+    return _modules[module_name]
+
+
+def top_level_names(module_name):
+    """Names that a module defines by assignment, def, class or import at its top level; None if it is not found."""
+    parsed = _parse(module_name)
+    if parsed is None:
+        return None
+    names = []
+    for node in parsed[0].body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.append(node.name)
+        elif isinstance(node, ast.Assign):
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+        elif isinstance(node, (ast.ImportFrom, ast.Import)):
+            names += [alias.asname or alias.name for alias in node.names]
+    return names
+
+
+def _definition(name):
+    """(module name, node) that defines `package.module.name`, following `from … import` lines, or None."""
+    for _ in range(5):
+        module_name, _, local_name = name.rpartition('.')
+        parsed = _parse(module_name) if module_name else None
+        if parsed is None:
+            return None
+        for node in parsed[0].body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == local_name:
+                return module_name, node
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                imported = [alias.name for alias in node.names if (alias.asname or alias.name) == local_name]
+                if imported:
+                    name = f'{node.module}.{imported[0]}'
+                    break
+        else:
+            return None
+    return None
+
+
+def read_signature(name):
+    """The Signature of the function or class with this full name, or None if no source with it is found."""
+    found = _definition(name)
+    if found is None:
+        return None
+    module_name, node = found
+    if isinstance(node, ast.ClassDef):
+        init = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == '__init__'), None)
+        if init is None:
+            bases = [f'{module_name}.{base.id}' for base in node.bases if isinstance(base, ast.Name)]
+            return read_signature(bases[0]) if bases else Signature(name, OrderedDict(), {}, False, [])
+        skip_self, node = 1, init
+    else:
+        skip_self = 0
+    args = node.args
+    positional = getattr(args, 'posonlyargs', []) + args.args
+    defaults = [None] * (len(positional) - len(args.defaults)) + args.defaults
+    pairs = list(zip(positional, defaults))[skip_self:] + list(zip(args.kwonlyargs, args.kw_defaults))
+    params = OrderedDict((arg.arg, _default(default)) for arg, default in pairs)
+    lines = _parse(module_name)[1]
+    comments = {arg.arg: _comment(lines[arg.lineno - 1], arg.arg) for arg, _ in pairs}
+    forwards_to = _forwards(node, args.kwarg.arg, module_name) if args.kwarg else []
+    return Signature(name, params, {k: v for k, v in comments.items() if v}, bool(args.kwarg), forwards_to)
+
+
+def _default(node):
+    if node is None:
+        return REQUIRED
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return COMPUTED
+
+
+def _comment(line, name):
+    """The comment on a line that holds one parameter: `name = default,  # comment`."""
+    match = re.match(rf'\s*{name}\s*(=[^#]*)?,?\s*#\s*(.*)', line)
+    return match.group(2).strip() if match else None
+
+
+def _forwards(function, kwargs_name, module_name):
+    """Full names of the functions given by `func_name=` in calls that also pass on `**kwargs_name`."""
+    result = []
+    for call in ast.walk(function):
+        if not isinstance(call, ast.Call):
+            continue
+        passes = any(k.arg is None and isinstance(k.value, ast.Name) and k.value.id == kwargs_name
+                     for k in call.keywords)
+        target = next((k.value for k in call.keywords if k.arg == 'func_name'), None)
+        if passes and isinstance(target, ast.Name):
+            result.append(f'{module_name}.{target.id}')
+        elif passes and target is not None:
+            try:
+                text = str(ast.literal_eval(target))
+            except ValueError:
+                continue
+            result.append(text if '.' in text else f'{module_name}.{text}')
+    return result
