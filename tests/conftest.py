@@ -1,0 +1,37 @@
+"""Fixtures that several test files share."""
+
+import os
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def golden_dir():
+    """Folder of the reference numbers that the project carries."""
+    return ROOT / 'tests' / 'golden'
+
+
+@pytest.fixture
+def reference_dir():
+    """Folder of further reference data, named by the environment variable REFERENCE_DIR; skips where it is absent."""
+    path = os.environ.get('REFERENCE_DIR')
+    if not path or not os.path.isdir(path):
+        pytest.skip('REFERENCE_DIR does not name a folder with reference data')
+    return pathlib.Path(path).resolve()
+
+
+@pytest.fixture
+def fresh_graph():
+    """A new TensorFlow graph with a default session on the CPU, gone when the test ends."""
+    from dnnlib import tflib
+    from dnnlib.tflib import tf
+    with tf.Graph().as_default():
+        tf.set_random_seed(1)
+        tflib.select_device('cpu')
+        session = tflib.create_session({'allow_soft_placement': True, 'device_count.CPU': 2})
+        with session.as_default():
+            yield session
+        session.close()

@@ -1,0 +1,357 @@
+"""Networks of "A Style-Based Generator Architecture for Generative Adversarial Networks".
+
+`G_style` is the whole generator, made of `G_mapping` (z to w) and `G_synthesis` (w to images); `D_basic` is the
+discriminator. Options turn them into the paper's configurations B to F. Inputs and outputs are NCHW, float32.
+"""
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+import dnnlib.tflib as tflib
+from training.network_layers import (
+    activation, apply_bias, apply_noise, blur2d, conv2d, conv2d_downscale2d, dense, downscale2d, flatten_chw, fold_seed,
+    from_layout, instance_norm, minibatch_stddev, pixel_norm, random_normal, random_uniform, style_mod,
+    to_layout, upscale2d, upscale2d_conv2d)
+
+# The writer of pickles puts the source of these modules in front of this one's.
+BUNDLED_MODULES = ('training.network_layers',)
+
+
+def G_style(
+        latents_in,                     # z, [N, latent_size].
+        labels_in,                      # Labels, [N, label_size].
+        truncation_psi=0.7,             # Strength of truncation: 0 gives the mean face, 1 or None turns it off.
+        truncation_cutoff=8,            # Number of layers that are truncated; None: all of them.
+        truncation_psi_val=None,        # The same with is_validation=True.
+        truncation_cutoff_val=None,
+        dlatent_avg_beta=0.995,         # Share of the old value in the running mean of w; None: not tracked.
+        style_mixing_prob=0.9,          # Probability of mixing styles in training; None: off.
+        is_training=False,              # Track the mean of w and mix styles; no truncation.
+        is_validation=False,            # Use the *_val values of truncation.
+        is_template_graph=False,        # Set by Network when it makes the variables.
+        components=None,                # Sub-networks, filled in on the first call.
+        seed=None,                      # int32 [2]: makes mixing and noise functions of this seed.
+        **kwargs):                      # For the sub-networks.
+    """The generator (Fig. 1b of the paper). Returns images [N, num_channels, resolution, resolution]."""
+    if is_training and is_validation:
+        raise ValueError('is_training and is_validation exclude each other')
+    if is_validation:
+        truncation_psi, truncation_cutoff = truncation_psi_val, truncation_cutoff_val
+    if is_training or _is_off(truncation_psi, 1):
+        truncation_psi = None
+    if not is_training and not tflib.is_tf_expression(truncation_cutoff) and truncation_cutoff is not None \
+            and truncation_cutoff <= 0:
+        truncation_psi = None
+
+    if 'synthesis' not in components:
+        components.synthesis = tflib.Network('G_synthesis', func_name=G_synthesis, **kwargs)
+    num_layers, dlatent_size = components.synthesis.input_shape[1:]
+    if 'mapping' not in components:
+        components.mapping = tflib.Network('G_mapping', func_name=G_mapping, dlatent_broadcast=num_layers, **kwargs)
+
+    lod = tf.get_variable('lod', initializer=np.float32(0), trainable=False)
+    dlatent_avg = tf.get_variable('dlatent_avg', shape=[dlatent_size], initializer=tf.initializers.zeros(),
+                                  trainable=False)
+    dlatents = components.mapping.get_output_for(latents_in, labels_in, **kwargs)
+
+    if is_training and dlatent_avg_beta is not None:
+        batch_avg = tf.reduce_mean(dlatents[:, 0], axis=0)
+        update = tf.assign(dlatent_avg, tflib.lerp(batch_avg, dlatent_avg, dlatent_avg_beta))
+        with tf.control_dependencies([update]):
+            dlatents = tf.identity(dlatents)
+
+    layer_index = np.arange(num_layers)[np.newaxis, :, np.newaxis]
+    if is_training and not _is_off(style_mixing_prob, 0):
+        latents2 = random_normal(tf.shape(latents_in), tf.float32, fold_seed(seed, 0))
+        dlatents2 = components.mapping.get_output_for(latents2, labels_in, **kwargs)
+        num_active = num_layers - 2 * tf.cast(lod, tf.int32)
+        is_mixed = random_uniform([], 0.0, 1.0, tf.float32, fold_seed(seed, 1)) < style_mixing_prob
+        cutoff = tf.where(is_mixed, random_uniform([], 1, num_active, tf.int32, fold_seed(seed, 2)), num_active)
+        is_first = tf.broadcast_to(layer_index < cutoff, tf.shape(dlatents))
+        dlatents = tf.where(is_first, dlatents, dlatents2)
+
+    if truncation_psi is not None:
+        is_truncated = True if truncation_cutoff is None else layer_index < truncation_cutoff
+        ones = np.ones(layer_index.shape, np.float32)
+        psi = tf.where(tf.logical_and(is_truncated, np.ones(layer_index.shape, bool)), truncation_psi * ones, ones)
+        dlatents = tflib.lerp(dlatent_avg, dlatents, psi)
+
+    # The synthesis network's own variable follows, for those who call it directly. The value is also handed over as a
+    # tensor, because reading a variable that is being assigned gives the old value or the new one.
+    synthesis_lod = components.synthesis.find_var('lod')
+    with tf.control_dependencies([tf.assign(synthesis_lod, lod)]):
+        images = components.synthesis.get_output_for(
+            dlatents, lod=lod, force_clean_graph=is_template_graph, seed=fold_seed(seed, 3), **kwargs)
+    return tf.identity(images, name='images_out')
+
+
+def _is_off(value, neutral):
+    """Whether an option is None or a plain number equal to its neutral value (tensors always count)."""
+    return value is None or (not tflib.is_tf_expression(value) and value == neutral)
+
+
+def G_mapping(
+        latents_in,                     # z, [N, latent_size].
+        labels_in,                      # Labels, [N, label_size].
+        latent_size=512,
+        label_size=0,                   # 0: no labels.
+        dlatent_size=512,               # Size of w.
+        dlatent_broadcast=None,         # Repeat w for this many layers: [N, layers, dlatent_size]; None: [N, size].
+        mapping_layers=8,
+        mapping_fmaps=512,              # Width of the hidden layers.
+        mapping_lrmul=0.01,             # Learning rate relative to the rest of the generator.
+        mapping_nonlinearity='lrelu',   # 'lrelu' or 'relu'.
+        use_wscale=True,                # Equalized learning rate.
+        normalize_latents=True,         # Scale z to unit mean square first.
+        dtype='float32',
+        **_kwargs):                     # Options of the other networks.
+    """The mapping network f: z to w (section 2)."""
+    act, gain = activation(mapping_nonlinearity)
+    latents_in.set_shape([None, latent_size])
+    labels_in.set_shape([None, label_size])
+    x = tf.cast(latents_in, dtype)
+    if label_size:
+        with tf.variable_scope('LabelConcat'):
+            weight = tf.get_variable('weight', shape=[label_size, latent_size],
+                                     initializer=tf.initializers.random_normal())
+            x = tf.concat([x, tf.matmul(tf.cast(labels_in, dtype), tf.cast(weight, dtype))], axis=1)
+    if normalize_latents:
+        x = pixel_norm(x)
+    for index in range(mapping_layers):
+        with tf.variable_scope(f'Dense{index}'):
+            fmaps = dlatent_size if index == mapping_layers - 1 else mapping_fmaps
+            x = act(apply_bias(dense(x, fmaps, gain, use_wscale, mapping_lrmul), lrmul=mapping_lrmul))
+    if dlatent_broadcast is not None:
+        x = tf.tile(x[:, np.newaxis], [1, dlatent_broadcast, 1])
+    return tf.identity(tf.cast(x, tf.float32), name='dlatents_out')
+
+
+def G_synthesis(
+        dlatents_in,                    # w for every layer, [N, num_layers, dlatent_size].
+        dlatent_size=512,
+        num_channels=3,
+        resolution=1024,                # Power of two.
+        fmap_base=8192,                 # Channels at 2^r: min(fmap_base / 2^((r-1) * fmap_decay), fmap_max).
+        fmap_decay=1.0,
+        fmap_max=512,
+        use_styles=True,                # False: w feeds the dense input layer only (traditional generator).
+        const_input_layer=True,         # Learned constant in place of the dense input layer.
+        use_noise=True,
+        randomize_noise=True,           # Fresh noise; False: the stored noise inputs.
+        nonlinearity='lrelu',
+        use_wscale=True,
+        use_pixel_norm=False,
+        use_instance_norm=True,
+        dtype='float32',                # Type of the activations.
+        fused_scale='auto',             # See upscale2d_conv2d.
+        blur_filter=(1, 2, 1),          # Low-pass filter after upscaling; None: off.
+        structure='auto',               # 'fixed' (no growing), 'linear', 'recursive', 'auto'.
+        is_template_graph=False,
+        force_clean_graph=False,        # Stored noise and 'linear', for a graph that is easy to read.
+        data_format='NCHW',             # Layout of the activations inside.
+        lod=None,                       # Level of detail as a tensor; None: the variable.
+        seed=None,                      # int32 [2], for the noise.
+        **_kwargs):
+    """The synthesis network g: w to images (section 2)."""
+    fmt = data_format
+    res_log2 = _resolution_log2(resolution)
+    num_layers = res_log2 * 2 - 2
+    num_styles = num_layers if use_styles else 1
+    act, gain = activation(nonlinearity)
+    is_clean = is_template_graph or force_clean_graph
+    if is_clean:
+        randomize_noise = False
+    if structure == 'auto':
+        structure = 'linear' if is_clean else 'recursive'
+
+    def nf(stage):
+        return min(int(fmap_base / (2.0 ** (stage * fmap_decay))), fmap_max)
+
+    dlatents_in.set_shape([None, num_styles, dlatent_size])
+    dlatents = tf.cast(dlatents_in, dtype)
+    lod_var = tf.get_variable('lod', initializer=np.float32(0), trainable=False)
+    lod = tf.cast(lod_var if lod is None else lod, dtype)
+    noise_vars = []
+    if use_noise:
+        for index in range(num_layers):
+            size = 2 ** (index // 2 + 2)
+            noise_vars.append(tf.get_variable(f'noise{index}', shape=[1, 1, size, size], trainable=False,
+                                              initializer=tf.initializers.random_normal()))
+
+    def epilogue(x, layer):
+        """What follows the convolution of layer number `layer`."""
+        if use_noise:
+            x = apply_noise(x, fmt, None if randomize_noise else noise_vars[layer], fold_seed(seed, layer))
+        x = act(apply_bias(x, fmt))
+        if use_pixel_norm:
+            x = pixel_norm(x, fmt)
+        if use_instance_norm:
+            x = instance_norm(x, fmt)
+        if use_styles:
+            x = style_mod(x, dlatents[:, layer], use_wscale, fmt)
+        return x
+
+    def first_block():
+        """4x4, from the constant or from w."""
+        with tf.variable_scope('4x4'):
+            if const_input_layer:
+                with tf.variable_scope('Const'):
+                    x = tf.get_variable('const', shape=[1, nf(1), 4, 4], initializer=tf.initializers.ones())
+                    x = tf.tile(to_layout(tf.cast(x, dtype), fmt), [tf.shape(dlatents)[0], 1, 1, 1])
+                    x = epilogue(x, 0)
+            else:
+                with tf.variable_scope('Dense'):
+                    # The gain keeps the variance that Progressive GAN's first layer has.
+                    x = dense(dlatents[:, 0], nf(1) * 16, gain / 4, use_wscale)
+                    x = epilogue(to_layout(tf.reshape(x, [-1, nf(1), 4, 4]), fmt), 0)
+            with tf.variable_scope('Conv'):
+                return epilogue(conv2d(x, nf(1), 3, gain, use_wscale, fmt), 1)
+
+    def block(res, x):
+        """From 2^(res-1) to 2^res pixels."""
+        with tf.variable_scope(f'{2 ** res}x{2 ** res}'):
+            with tf.variable_scope('Conv0_up'):
+                x = upscale2d_conv2d(x, nf(res - 1), 3, gain, use_wscale, fused_scale, fmt)
+                x = epilogue(blur2d(x, blur_filter, fmt), res * 2 - 4)
+            with tf.variable_scope('Conv1'):
+                return epilogue(conv2d(x, nf(res - 1), 3, gain, use_wscale, fmt), res * 2 - 3)
+
+    def torgb(res, x):
+        with tf.variable_scope(f'ToRGB_lod{res_log2 - res}'):
+            return apply_bias(conv2d(x, num_channels, 1, 1, use_wscale, fmt), fmt)
+
+    def render(res, x):
+        """The image at full size from the features of 2^res pixels, skipping what `lod` does not need."""
+        level = res_log2 - res
+
+        def finish():
+            return upscale2d(torgb(res, x), fmt, 2 ** level)
+
+        def deeper():
+            y = block(res + 1, x)
+
+            def fade():
+                mixed = tflib.lerp(torgb(res + 1, y), upscale2d(torgb(res, x), fmt), lod - (level - 1))
+                return upscale2d(mixed, fmt, 2 ** (level - 1))
+
+            return tf.cond(lod > level - 1, fade, lambda: render(res + 1, y))
+
+        return finish() if level == 0 else tf.cond(lod >= level, finish, deeper)
+
+    x = first_block()
+    if structure == 'fixed':
+        for res in range(3, res_log2 + 1):
+            x = block(res, x)
+        images = torgb(res_log2, x)
+    elif structure == 'linear':
+        images = torgb(2, x)
+        for res in range(3, res_log2 + 1):
+            x = block(res, x)
+            images = tflib.lerp_clip(torgb(res, x), upscale2d(images, fmt), lod - (res_log2 - res))
+    elif structure == 'recursive':
+        images = render(2, x)
+    else:
+        raise ValueError(f"structure is '{structure}'; it must be fixed, linear, recursive or auto")
+    images = tf.cast(from_layout(images, fmt), tf.float32)
+    images.set_shape([None, num_channels, resolution, resolution])
+    return tf.identity(images, name='images_out')
+
+
+def _resolution_log2(resolution):
+    res_log2 = int(np.log2(resolution))
+    if resolution != 2 ** res_log2 or resolution < 4:
+        raise ValueError(f'resolution is {resolution}; it must be a power of two, at least 4')
+    return res_log2
+
+
+def D_basic(
+        images_in,                      # Images, [N, num_channels, resolution, resolution].
+        labels_in,                      # Labels, [N, label_size].
+        num_channels=1,
+        resolution=32,
+        label_size=0,                   # 0: unconditional.
+        fmap_base=8192,
+        fmap_decay=1.0,
+        fmap_max=512,
+        nonlinearity='lrelu',
+        use_wscale=True,
+        mbstd_group_size=4,             # Group of the minibatch standard deviation; 0 or 1: off.
+        mbstd_num_features=1,
+        dtype='float32',
+        fused_scale='auto',
+        blur_filter=(1, 2, 1),          # Low-pass filter before downscaling; None: off.
+        structure='auto',
+        is_template_graph=False,
+        data_format='NCHW',
+        **_kwargs):
+    """The discriminator (that of Progressive GAN with blurs). Returns scores [N, 1], which are logits."""
+    fmt = data_format
+    res_log2 = _resolution_log2(resolution)
+    act, gain = activation(nonlinearity)
+    if structure == 'auto':
+        structure = 'linear' if is_template_graph else 'recursive'
+
+    def nf(stage):
+        return min(int(fmap_base / (2.0 ** (stage * fmap_decay))), fmap_max)
+
+    images_in.set_shape([None, num_channels, resolution, resolution])
+    labels_in.set_shape([None, label_size])
+    images = to_layout(tf.cast(images_in, dtype), fmt)
+    labels = tf.cast(labels_in, dtype)
+    lod = tf.cast(tf.get_variable('lod', initializer=np.float32(0), trainable=False), dtype)
+
+    def fromrgb(res, x):
+        with tf.variable_scope(f'FromRGB_lod{res_log2 - res}'):
+            return act(apply_bias(conv2d(x, nf(res - 1), 1, gain, use_wscale, fmt), fmt))
+
+    def block(res, x):
+        """From 2^res to 2^(res-1) pixels."""
+        with tf.variable_scope(f'{2 ** res}x{2 ** res}'):
+            with tf.variable_scope('Conv0'):
+                x = act(apply_bias(conv2d(x, nf(res - 1), 3, gain, use_wscale, fmt), fmt))
+            with tf.variable_scope('Conv1_down'):
+                x = conv2d_downscale2d(blur2d(x, blur_filter, fmt), nf(res - 2), 3, gain, use_wscale, fused_scale, fmt)
+                return act(apply_bias(x, fmt))
+
+    def last_block(x):
+        with tf.variable_scope('4x4'):
+            if mbstd_group_size > 1:
+                x = minibatch_stddev(x, mbstd_group_size, mbstd_num_features, fmt)
+            with tf.variable_scope('Conv'):
+                x = act(apply_bias(conv2d(x, nf(1), 3, gain, use_wscale, fmt), fmt))
+            with tf.variable_scope('Dense0'):
+                x = act(apply_bias(dense(flatten_chw(x, fmt), nf(0), gain, use_wscale)))
+            with tf.variable_scope('Dense1'):
+                return apply_bias(dense(x, max(label_size, 1), 1, use_wscale))
+
+    def features(res):
+        """What block(res) takes in, [N, nf(res-1), 2^res, 2^res], skipping what `lod` does not need."""
+        level = res_log2 - res
+
+        def from_image():
+            return fromrgb(res, downscale2d(images, fmt, 2 ** level))
+
+        def from_above():
+            x = block(res + 1, features(res + 1))
+            return tf.cond(lod > level - 1, lambda: tflib.lerp(x, from_image(), lod - (level - 1)), lambda: x)
+
+        return from_image() if level == 0 else tf.cond(lod >= level, from_image, from_above)
+
+    if structure == 'fixed':
+        x = fromrgb(res_log2, images)
+        for res in range(res_log2, 2, -1):
+            x = block(res, x)
+    elif structure == 'linear':
+        image = images
+        x = fromrgb(res_log2, image)
+        for res in range(res_log2, 2, -1):
+            image = downscale2d(image, fmt)
+            x = tflib.lerp_clip(block(res, x), fromrgb(res - 1, image), lod - (res_log2 - res))
+    elif structure == 'recursive':
+        x = features(2)
+    else:
+        raise ValueError(f"structure is '{structure}'; it must be fixed, linear, recursive or auto")
+    scores = last_block(x)
+    if label_size:
+        scores = tf.reduce_sum(scores * labels, axis=1, keepdims=True)
+    return tf.identity(tf.cast(scores, tf.float32), name='scores_out')
