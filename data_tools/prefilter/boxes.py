@@ -5,6 +5,8 @@ A box is (x0, y0, x1, y1) in pixels, float64, and x1 - x0 + 1 pixels wide. All f
 
 import numpy as np
 
+from data_tools.prefilter import ordering
+
 _BLOCK = 128
 _PIECE = 8192
 
@@ -39,14 +41,14 @@ def suppress(boxes, scores, threshold, relative_to='union'):
     """Non-maximum suppression: goes from the best box down and drops boxes that overlap a better one too much.
 
     Args:
-        boxes: [N, 4]. scores: [N]; of equal scores the later box is the better one.
+        boxes: [N, 4]. scores: [N]; equal ones are visited in the order of `ordering.ascending`, from its end.
         threshold: greatest overlap with a better box that is allowed.
         relative_to: 'union' or 'smaller', the area to which the intersection is related.
 
     Returns:
         indices of the boxes that stay, best first.
     """
-    order = np.argsort(scores, kind='stable')[::-1]
+    order = ordering.ascending(scores)[::-1]
     picks = []
     while order.size:
         # A block of the best ones is settled among themselves first; those which stay then clear the rest.

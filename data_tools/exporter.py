@@ -1,0 +1,213 @@
+"""Writing a data set: TFRecords for every level of detail, labels and the manifest, all or nothing."""
+
+import hashlib
+import math
+import os
+import shutil
+import signal
+
+import numpy as np
+
+from dnnlib import util
+from dnnlib.util import UserError
+from training.levels import levels_of_detail
+from training.manifest import Fingerprint, write_manifest
+from training.tfrecord import Encoder
+
+SMALLEST = 4  # resolution of the lowest level
+
+
+def has_levels(shape, dtype):
+    """Whether arrays of this shape [C, H, W] and dtype are pictures with levels of detail."""
+    return np.dtype(dtype) == np.uint8 and shape[1] == shape[2] and shape[1] & (shape[1] - 1) == 0 \
+        and shape[1] >= SMALLEST
+
+
+def encode(arrays):
+    """Encodes arrays [N, C, H, W] for all their levels: (records per level, digests), both ready for `Exporter.add`.
+
+    Top level functions in worker processes call this, so that the parent has nothing left to do but to write.
+    """
+    levels = levels_of_detail(arrays, SMALLEST) if has_levels(arrays.shape[1:], arrays.dtype) else [arrays]
+    records = [Encoder(level.shape[1:], level.dtype).encode(level).tobytes() for level in levels]
+    little = np.ascontiguousarray(arrays, arrays.dtype.newbyteorder('<'))
+    return records, [hashlib.sha256(array).digest() for array in little]
+
+
+class Exporter:
+    """Writes a data set into `dataset_dir`, which appears, complete, when the context ends without an error.
+
+    dataset_dir: must not exist, or be an empty directory; its name becomes the files' name.
+    shape:       [C, H, W] of every array; `dtype` its type. uint8 squares get all levels down to 4x4, others only one.
+    forecast:    number of arrays expected, for the check of free space; None to leave that out.
+
+    Raises UserError if the directory is there already or the disk has no room.
+    """
+
+    def __init__(self, dataset_dir, shape, dtype='uint8', forecast=None):
+        self.dataset_dir = os.path.abspath(os.fspath(dataset_dir))
+        self.name = os.path.basename(self.dataset_dir)
+        self.shape, self.dtype = [int(size) for size in shape], np.dtype(dtype)
+        self.num_images = 0
+        check_new(dataset_dir)
+        self._log2s = level_log2s(self.shape, self.dtype)
+        if forecast is not None:
+            check_free_space(dataset_dir, forecast_bytes(self.shape, self.dtype, forecast))
+        self._fingerprint = Fingerprint(self.shape, self.dtype)
+        self._manifest = {}
+        self._labels = None
+        self._outputs = []  # (file name, open file, hash), highest resolution first
+
+    def __enter__(self):
+        parent = os.path.dirname(self.dataset_dir)
+        make_parent(parent)
+        # A kill that can be caught must leave nothing behind either.
+        self._old_handler = _raise_on_sigterm()
+        self._atomic = util.atomic_path(self.dataset_dir)
+        self._temp = self._atomic.__enter__()
+        try:
+            os.mkdir(self._temp)
+        except OSError as err:
+            self._atomic.__exit__(type(err), err, None)
+            raise UserError(f"cannot write to '{parent}': {err.strerror}") from err
+        for log2 in self._log2s:
+            name = f'{self.name}-r{log2:02}.tfrecords'
+            self._outputs.append((name, open(os.path.join(self._temp, name), 'wb'), hashlib.sha256()))
+        return self
+
+    def add(self, encoded):
+        """Adds what `encode` returned: the same records at every level."""
+        records, digests = encoded
+        assert len(records) == len(self._outputs)
+        for (_, file, digest), block in zip(self._outputs, records):
+            file.write(block)
+            digest.update(block)
+        for digest in digests:
+            self._fingerprint.add_digest(digest)
+        self.num_images += len(digests)
+
+    def set_labels(self, labels, names=None, **details):
+        """Labels [N, components], float32 in record order; `names` of the components, if they have any."""
+        self._labels = np.ascontiguousarray(labels, np.float32)
+        self._manifest.update(details, label_names=None if names is None else [str(name) for name in names])
+
+    def describe(self, **entries):
+        """Puts entries into the manifest."""
+        self._manifest.update(entries)
+
+    def __exit__(self, exc_type, exc_value, traceback):
+        try:
+            if exc_type is None:
+                self._finish()
+        except BaseException as err:
+            self._close(type(err), err)
+            raise
+        self._close(exc_type, exc_value)
+
+    def _close(self, exc_type, exc_value):
+        for _, file, _ in self._outputs:
+            file.close()
+        try:
+            self._atomic.__exit__(exc_type, exc_value, None)
+        except BaseException as err:
+            if err is not exc_value:
+                raise
+        finally:
+            _restore_handler(self._old_handler)
+
+    def _finish(self):
+        if self.num_images == 0:
+            raise UserError('there is not a single image to write')
+        files = {}
+        for name, file, digest in self._outputs:
+            file.flush()
+            os.fsync(file.fileno())
+            files[name] = {'size': file.tell(), 'sha256': digest.hexdigest()}
+        if self._labels is not None:
+            assert len(self._labels) == self.num_images, (self._labels.shape, self.num_images)
+            name = f'{self.name}-rxx.labels'
+            path = os.path.join(self._temp, name)
+            with open(path, 'wb') as f:
+                np.save(f, self._labels)
+                f.flush()
+                os.fsync(f.fileno())
+            files[name] = {'size': os.path.getsize(path), 'sha256': util.sha256_file(path)}
+        is_image = has_levels(self.shape, self.dtype) and self.shape[0] in (1, 3)
+        manifest = {
+            'manifest_version': 1,
+            'name': self.name,
+            'num_images': self.num_images,
+            'shape': self.shape,
+            'dtype': self.dtype.name,
+            'dynamic_range': [0, 255] if self.dtype == np.uint8 else [-1, 1],
+            'is_image': is_image,
+            'levels': self._log2s,
+            'label_size': 0 if self._labels is None else int(self._labels.shape[1]),
+            'fingerprint': self._fingerprint.finish(self._labels),
+            'files': files,
+        }
+        manifest.update(self._manifest)
+        write_manifest(self._temp, manifest)
+
+
+def level_log2s(shape, dtype):
+    """Log2 of the resolutions of the levels of arrays [C, H, W], the full one first."""
+    top = int(math.ceil(math.log2(max(shape[1:]))))
+    return list(range(top, 1, -1)) if has_levels(shape, dtype) else [top]
+
+
+def forecast_bytes(shape, dtype, count):
+    """The size in bytes of the TFRecords of `count` arrays with all their levels."""
+    sizes = [Encoder([shape[0], 1 << log2, 1 << log2] if has_levels(shape, dtype) else shape, dtype).record_size
+             for log2 in level_log2s(shape, dtype)]
+    return count * sum(sizes)
+
+
+def check_new(dataset_dir):
+    """Raises UserError if `dataset_dir` exists and is not an empty directory."""
+    if os.path.lexists(dataset_dir) and not (os.path.isdir(dataset_dir) and not os.listdir(dataset_dir)):
+        raise UserError(f"'{dataset_dir}' exists already; choose another name or delete it first")
+
+
+def make_parent(parent):
+    """Makes the directory in which the data set will lie. Raises UserError if that cannot be."""
+    try:
+        os.makedirs(parent, exist_ok=True)
+    except OSError as err:
+        raise UserError(f"cannot make the directory '{parent}': {err.strerror}") from err
+
+
+def check_free_space(path, needed):
+    """Raises UserError if the file system that `path` will lie on has fewer than `needed` bytes free."""
+    folder = os.path.dirname(os.path.abspath(path))
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(f"the data set will take {format_bytes(needed)} but '{folder}' has only {format_bytes(free)} "
+                        f'free; free some space or choose another disk')
+
+
+def format_bytes(size):
+    """A size for people: '512 B', '3.4 MB', '12.0 GB'."""
+    if size < 1000:
+        return f'{size} B'
+    for unit in ('kB', 'MB', 'GB', 'TB'):
+        size /= 1000
+        if size < 999.95 or unit == 'TB':
+            return f'{size:.1f} {unit}'
+
+
+def _raise_on_sigterm():
+    def stop(signum, stack):
+        raise KeyboardInterrupt
+
+    try:
+        return signal.signal(signal.SIGTERM, stop)
+    except ValueError:
+        return None  # not in the main thread: signals are somebody else's business
+
+
+def _restore_handler(handler):
+    if handler is not None:
+        signal.signal(signal.SIGTERM, handler)
