@@ -293,15 +293,8 @@ def _item(mapping, parts):
     return mapping
 
 
-def load_config(name, config_dir, overrides=(), flat_sections=()):
-    """Loads a configuration with all that it extends and applies overrides of the form `section.key=VALUE`.
-
-    Returns (config, origins): an EasyDict of EasyDicts, and for each dotted key the file and line, or the override,
-    that its value came from. Which keys exist is not checked here. Raises UserError.
-    """
-    config, origins = {}, {}
-    for path, value, lines in load_chain(name, config_dir):
-        merge(config, origins, value, lambda key, p=path, n=lines: f'{p}:{n[key]}')
+def apply_overrides(config, origins, overrides, flat_sections=()):
+    """Changes a configuration by overrides of the form `section.key=VALUE`. Raises UserError."""
     updates = {}
     for text in overrides:  # joined first, so that their order does not matter where a func_name is among them
         parts, value = parse_override(text, flat_sections)
@@ -312,6 +305,18 @@ def load_config(name, config_dir, overrides=(), flat_sections=()):
             value = {part: value}
         merge(updates, {}, value, lambda key: '')
     merge(config, origins, updates, lambda key: '--set')
+
+
+def load_config(name, config_dir, overrides=(), flat_sections=()):
+    """Loads a configuration with all that it extends and applies overrides of the form `section.key=VALUE`.
+
+    Returns (config, origins): an EasyDict of EasyDicts, and for each dotted key the file and line, or the override,
+    that its value came from. Which keys exist is not checked here. Raises UserError.
+    """
+    config, origins = {}, {}
+    for path, value, lines in load_chain(name, config_dir):
+        merge(config, origins, value, lambda key, p=path, n=lines: f'{p}:{n[key]}')
+    apply_overrides(config, origins, overrides, flat_sections)
     return to_easy(config), origins
 
 
