@@ -13,7 +13,7 @@ from data_tools.workers import available_cores, ordered_map
 from dnnlib.util import UserError
 
 SHUFFLE_SEED = 123
-_CHUNK_BYTES = 4 << 20
+_CHUNK_BYTES = 1 << 20
 _SCREENFUL = 20
 _SERIAL = 64  # so few images are done before worker processes have started
 
@@ -73,16 +73,16 @@ class Loader:
     def __call__(self, task):
         """`task` is ([(number, path)], whether to encode). Returns (encoded or None, numbers used, [(path, reason)])."""
         items, wanted = task
-        arrays, used, bad = [], [], []
+        arrays = np.empty([len(items)] + self.expected, np.uint8)
+        used, bad = [], []
         for number, path in items:
             try:
-                array = self.load(path)
+                arrays[len(used)] = self.load(path)
             except BadImage as err:
                 bad.append((path, str(err)))
-                continue
-            arrays.append(array)
-            used.append(number)
-        encoded = exporter.encode(np.stack(arrays)) if arrays and wanted else None
+            else:
+                used.append(number)
+        encoded = exporter.encode(arrays[:len(used)]) if used and wanted else None
         return encoded, used, bad
 
 
