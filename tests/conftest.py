@@ -1,17 +1,19 @@
 """Fixtures that several test files share."""
 
+import contextlib
 import os
 import pathlib
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+GOLDEN_DIR = ROOT / 'tests' / 'golden'
 
 
 @pytest.fixture
 def golden_dir():
     """Folder of the reference numbers that the project carries."""
-    return ROOT / 'tests' / 'golden'
+    return GOLDEN_DIR
 
 
 @pytest.fixture
@@ -23,9 +25,9 @@ def reference_dir():
     return pathlib.Path(path).resolve()
 
 
-@pytest.fixture
-def fresh_graph():
-    """A new TensorFlow graph with a default session on the CPU, gone when the test ends."""
+@contextlib.contextmanager
+def new_session():
+    """A new TensorFlow graph with a default session on the CPU, for the length of a `with` block."""
     from dnnlib import tflib
     from dnnlib.tflib import tf
     with tf.Graph().as_default():
@@ -35,3 +37,10 @@ def fresh_graph():
         with session.as_default():
             yield session
         session.close()
+
+
+@pytest.fixture
+def fresh_graph():
+    """A new graph and session (see `new_session`) for one test."""
+    with new_session() as session:
+        yield session

@@ -61,6 +61,7 @@ def absolute_name_scope(scope):
 
 def absolute_variable_scope(scope, **kwargs):
     """Enters variable scope `scope` counted from the root, without opening a name scope."""
+    kwargs.setdefault('reuse', None)
     return tf.variable_scope(tf.VariableScope(name=scope, **kwargs), auxiliary_name_scope=False)
 
 
@@ -123,6 +124,7 @@ def create_session(config_dict=None, force_as_default=False):
         manager = session.as_default()
         manager.enforce_nesting = False
         manager.__enter__()
+        session.default_manager = manager  # whose end, be it by garbage collection, would end the default
     return session
 
 
