@@ -1,7 +1,5 @@
 """The Progressive GAN networks against reference numbers from an independent implementation."""
 
-import re
-
 import numpy as np
 import pytest
 from golden_networks import GoldenCase, deviation
@@ -45,8 +43,10 @@ def test_variants_give_finite_second_order_gradients_mid_fade(fresh_graph, kwarg
     D = tflib.Network('D', 'training.networks_progan.D_paper', label_size=3, **TINY, **kwargs)
     assert G.input_shapes == [[None, 8], [None, 3]] and D.output_shape == [None, 1]
     tflib.set_vars({net.find_var('lod'): 0.5 for net in (G, D)})
-    images = G.get_output_for(tf.constant(np.random.RandomState(0).randn(4, 8), tf.float32), tf.one_hot([0, 1, 2, 0], 3))
-    penalty = tf.reduce_sum(tf.square(tf.gradients(tf.reduce_sum(D.get_output_for(images, tf.zeros([4, 3]))), [images])))
+    z = tf.constant(np.random.RandomState(0).randn(4, 8), tf.float32)
+    images = G.get_output_for(z, tf.one_hot([0, 1, 2, 0], 3))
+    scores = D.get_output_for(images, tf.zeros([4, 3]))
+    penalty = tf.reduce_sum(tf.square(tf.gradients(tf.reduce_sum(scores), [images])))
     grads = [grad for grad in tf.gradients(penalty, list(D.trainables.values())) if grad is not None]
     assert len(grads) > 5
     assert all(np.isfinite(grad).all() for grad in tflib.run(grads))
