@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 
@@ -23,6 +24,7 @@ import env_search
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CACHE = os.path.join(ROOT, '.env-cache')
 OWN_PYTHONS = os.path.join(CACHE, 'python')
+NO_TF1 = os.path.join(CACHE, 'no-tf1.json')
 
 
 class UsageError(Exception):
@@ -50,7 +52,7 @@ def parse_version(text, engine):
 
 
 def find_or_download(engine, kind, versions, say, download=True):
-    """An interpreter for one of the versions: one that is here, else one that uv downloads → (Python or None, tried)."""
+    """An interpreter for one of the versions, from here or downloaded by uv → (Python or None, what was tried)."""
     def is_built(python):
         return env_build.Environment(ROOT, lock_name(engine, python.version, kind), python).is_complete()
     python, tried = env_search.find_python(versions, own_dir=OWN_PYTHONS, accept=is_built)
@@ -88,7 +90,7 @@ def download_python(version, say):
 def earlier_failure():
     """What an earlier search for a Python for tf1 found, or None: the download is tried once, not at every start."""
     try:
-        with open(os.path.join(CACHE, 'no-tf1.json')) as f:
+        with open(NO_TF1) as f:
             return json.load(f)['reason']
     except (OSError, ValueError, KeyError):
         return None
@@ -96,12 +98,12 @@ def earlier_failure():
 
 def remember_failure(reason):
     os.makedirs(CACHE, exist_ok=True)
-    with open(os.path.join(CACHE, 'no-tf1.json'), 'w') as f:
+    with open(NO_TF1, 'w') as f:
         json.dump({'reason': reason, 'time': time.strftime('%Y-%m-%d %H:%M')}, f)
 
 
 def choose_automatically(wanted_kind, cards, say, download=True):
-    """Engine, kind, interpreter and reason where the user named no engine → (engine, kind, Python or None, tried, reason)."""
+    """The choice where the user named no engine → (engine, kind, Python or None, what was tried, reason)."""
     engine, reason = env_choice.choose_engine(cards, env_choice.tf1_platform())
     if engine == 'tf1':
         kind, kind_reason = env_choice.choose_kind('tf1', wanted_kind, cards)
@@ -134,9 +136,9 @@ def choose(args, say):
     else:
         engine, kind, python, tried, reason = choose_automatically(args.kind, cards, say, download=not args.check)
     if python is None:
-        names = ' or '.join(env_search.version_name(version) for version in env_choice.PYTHONS[engine])
-        raise env_build.SetupError(f'no Python {args.python or names} for {engine} could be had. Tried: ' + '; '.join(tried) +
-                                   f'. Install one (a distribution\'s package, pyenv, uv) or choose the other engine by '
+        wanted = args.python or ' or '.join(env_search.version_name(version) for version in env_choice.PYTHONS[engine])
+        raise env_build.SetupError(f'no Python {wanted} for {engine} could be had. Tried: {"; ".join(tried)}. '
+                                   'Install one (by the distribution, pyenv or uv) or choose the other engine by '
                                    f'ENGINE={"tf2" if engine == "tf1" else "tf1"}.')
     environment = env_build.Environment(ROOT, lock_name(engine, python.version, kind), python)
     if not os.path.exists(environment.lock_file):
@@ -179,6 +181,8 @@ def main(argv=None):
         say(f'engine {engine} ({env_choice.ENGINE_TEXT[engine]}), {chosen}: {reason}. '
             f'Lock {environment.lock_name}, {environment.python.path}')
     env_build.ensure(environment, say, args.force)
+    if engine == 'tf1' and os.path.exists(NO_TF1):
+        os.unlink(NO_TF1)
     env_build.switch_link(os.path.join(ROOT, '.venv-' + engine), os.path.relpath(environment.folder, ROOT))
     env_build.switch_link(os.path.join(ROOT, '.venv'), '.venv-' + engine)
     if args.run:
@@ -188,8 +192,14 @@ def main(argv=None):
     return 0
 
 
+def stop(signum, frame):
+    """End by way of the `finally` clauses, which stop a running pip."""
+    raise KeyboardInterrupt
+
+
 def run(argv=None):
     """main() with errors as one sentence: exit 2 for a mistake in what was asked, 1 for a step that failed."""
+    signal.signal(signal.SIGTERM, stop)
     try:
         return main(argv)
     except UsageError as error:

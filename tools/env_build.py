@@ -1,7 +1,7 @@
 """Build one environment from one lock file, such that a finished one is recognised by looking at a single file.
 
-Environments lie in `.env-cache/<lock>-<digest>`; the digest covers the lock's text, the interpreter and the place of the
-checkout, and `complete.json` is written last. So an interrupted or outdated environment never looks finished.
+Environments lie in `.env-cache/<lock>-<digest>`; the digest covers the lock's text, the interpreter and the place of
+the checkout, and `complete.json` is written last. So an interrupted or outdated environment never looks finished.
 """
 import collections
 import contextlib
@@ -23,8 +23,8 @@ GIB = 1 << 30
 NEEDED_BYTES = {'cpu': 3 * GIB, 'gpu': 9 * GIB}
 INSTALLERS = ('pip', 'setuptools', 'wheel')
 # pip's own settings are the user's, apart from those that would send packages elsewhere than into the environment.
-MISLEADING_VARIABLES = ('PYTHONPATH', 'PYTHONHOME', 'PIP_TARGET', 'PIP_PREFIX', 'PIP_ROOT', 'PIP_USER', 'PIP_REQUIRE_HASHES',
-                        '__PYVENV_LAUNCHER__')
+MISLEADING_VARIABLES = ('PYTHONPATH', 'PYTHONHOME', '__PYVENV_LAUNCHER__',
+                        'PIP_TARGET', 'PIP_PREFIX', 'PIP_ROOT', 'PIP_USER', 'PIP_REQUIRE_HASHES')
 SMOKE = 'import numpy, scipy, PIL, yaml, h5py, cv2, tensorflow as tf; print("TensorFlow", tf.__version__)'
 
 
@@ -33,7 +33,7 @@ class SetupError(Exception):
 
 
 class Environment(collections.namedtuple('Environment', 'root lock_name python')):
-    """One lock file for one interpreter. root: the checkout; lock_name: e.g. 'tf1-py37-cpu'; python: env_search.Python."""
+    """One lock (root: the checkout; lock_name: e.g. 'tf1-py37-cpu') for one interpreter (an env_search.Python)."""
 
     @property
     def cache(self):
@@ -71,7 +71,11 @@ class Environment(collections.namedtuple('Environment', 'root lock_name python')
 
 @contextlib.contextmanager
 def exclusive(path, waiting):
-    """Hold a file lock, which ends with the process however it ends; `waiting()` is called before a wait."""
+    """Hold a file lock and give its file; `waiting()` is called before a wait.
+
+    The lock ends with the last process that has the file open, however it ends. Commands started under it inherit the
+    file, so that a pip which outlives a killed set-up still keeps the next one waiting.
+    """
     with open(path, 'a+') as f:
         try:
             fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,7 +84,7 @@ def exclusive(path, waiting):
                 raise
             waiting()
             fcntl.flock(f, fcntl.LOCK_EX)
-        yield
+        yield f
 
 
 def clean_environ():
@@ -102,7 +106,7 @@ def hint(output):
     if 'No matching distribution' in output or 'Could not find a version' in output:
         return ('The package index did not offer a pinned version for this Python. Is it a complete index? '
                 'pip\'s own settings (PIP_INDEX_URL, pip.conf) decide which one is asked.')
-    if any(sign in output for sign in ('Connection', 'connection', 'timed out', 'Temporary failure', 'SSLError', 'Retrying')):
+    if any(sign in output for sign in ('onnection', 'timed out', 'Temporary failure', 'SSLError', 'Retrying')):
         return ('The package index was not reached. Check the network, or point pip to a mirror by its own settings '
                 '(PIP_INDEX_URL, PIP_PROXY, PIP_CERT, pip.conf); then start again.')
     return 'Start again when the cause is removed: what is half done is done anew.'
@@ -111,8 +115,9 @@ def hint(output):
 class Builder:
     """Runs the steps of a build, with a log and a progress line. say(text) prints one line for the user."""
 
-    def __init__(self, environment, say):
+    def __init__(self, environment, lock, say):
         self.env = environment
+        self.lock = lock
         self.say = say
         self.folder = environment.folder
         self.python = os.path.join(self.folder, 'bin', 'python')
@@ -143,7 +148,7 @@ class Builder:
         self.say(f'built in {facts["seconds"]:.0f} s')
 
     def create(self):
-        """The empty environment; pip comes from ensurepip or, where a distribution left that out, from the Python's own pip."""
+        """The empty environment; pip from ensurepip or, where a distribution left that out, from the base's pip."""
         base = self.env.python.path
         has_ensurepip = subprocess.call([base, '-I', '-c', 'import ensurepip'], stderr=subprocess.DEVNULL) == 0
         self.step('creating the environment',
@@ -165,8 +170,9 @@ class Builder:
         with open(self.env.log_file, 'a') as log:
             log.write(f'\n$ {" ".join(command)}\n')
             log.flush()
-            process = subprocess.Popen(command, env=clean_environ(), cwd=self.env.root, stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, errors='replace')
+            process = subprocess.Popen(command, env=clean_environ(), cwd=self.env.root, pass_fds=(self.lock.fileno(),),
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                       universal_newlines=True, errors='replace')
             spoke, collected, count = time.time(), 0, len(self.env.pins())
             try:
                 for line in process.stdout:
@@ -195,8 +201,9 @@ class Builder:
 
 def install_tool(folder, pin):
     """A scratch environment of the running Python with one pinned package → None, or a sentence about the failure."""
+    inside = os.path.join(folder, 'bin', 'python')
     for command in ([sys.executable, '-m', 'venv', '--clear', folder],
-                    [os.path.join(folder, 'bin', 'python'), '-m', 'pip', 'install', '-q', '--only-binary', ':all:', pin]):
+                    [inside, '-m', 'pip', 'install', '-q', '--only-binary', ':all:', pin]):
         try:
             done = subprocess.run(command, env=clean_environ(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, universal_newlines=True)
@@ -214,12 +221,13 @@ def ensure(environment, say, force=False):
         return
     os.makedirs(environment.cache, exist_ok=True)
     lock = os.path.join(environment.cache, environment.lock_name + '.lock')
-    with exclusive(lock, lambda: say(f'another set-up of {environment.lock_name} is running: waiting for it')):
+    waiting = f'another set-up of {environment.lock_name} is running: waiting for it'
+    with exclusive(lock, lambda: say(waiting)) as held:
         if environment.is_complete() and not force:
             return
         if force:
             shutil.rmtree(environment.folder, ignore_errors=True)
-        Builder(environment, say).build()
+        Builder(environment, held, say).build()
         remove_outdated(environment, say)
 
 

@@ -44,13 +44,13 @@ def parse_cards(text):
 
 
 def find_cards(cache_file=None):
-    """The NVIDIA cards that nvidia-smi reports; [] without one. Asking takes seconds, so the answer is kept per boot."""
+    """The NVIDIA cards that nvidia-smi reports, [] without one. Asking can take seconds: done once per boot."""
     program = shutil.which('nvidia-smi')
-    if program is None:
+    if program is None or os.environ.get('CUDA_VISIBLE_DEVICES') in ('', '-1'):
         return []
     try:
         with open('/proc/sys/kernel/random/boot_id') as f:
-            key = f.read().strip() + ' ' + os.environ.get('CUDA_VISIBLE_DEVICES', '')
+            key = f.read().strip()
     except OSError:
         key = None
     try:
