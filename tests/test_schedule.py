@@ -2,12 +2,12 @@
 
 import json
 import os
-import types
 
 import pytest
 
 from dnnlib.util import UserError
-from training.schedule import changes_phase, data_resolution_log2, training_schedule
+from training.dataset import SyntheticDataset
+from training.schedule import changes_phase, training_schedule
 
 with open(os.path.join(os.path.dirname(__file__), 'golden', 'schedules.json')) as f:
     GOLDEN = json.load(f)
@@ -36,11 +36,14 @@ def test_fractional_phases_grow_within_a_few_images():
 
 
 def test_data_without_rows_and_columns_never_grows():
-    points = types.SimpleNamespace(shape=[2])
-    assert data_resolution_log2(points) == 0
+    points = SyntheticDataset(shape=[2, 1, 1], dtype='float32')
     assert training_schedule(0, points).lod == 0
-    assert data_resolution_log2(types.SimpleNamespace(shape=[16, 64, 64])) == 6
-    assert data_resolution_log2(types.SimpleNamespace(shape=[3, 256, 256], resolution_log2=8)) == 8
+    assert training_schedule(0, points).resolution == 1
+
+
+def test_a_data_set_stands_for_its_resolution():
+    codes = SyntheticDataset(shape=[16, 64, 64], dtype='float32')
+    assert training_schedule(0, codes) == training_schedule(0, 6)
 
 
 @pytest.mark.parametrize('old,new,changes', [(-1, 3, True), (3, 3, False), (3, 2.9, True), (2.9, 2.1, False),

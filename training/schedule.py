@@ -63,17 +63,8 @@ def training_schedule(
 
 
 def data_resolution_log2(training_set):
-    """log2 of a data set's resolution (the longer side of its images), or the integer itself.
-
-    Data without rows and columns, such as points, has a single "resolution" of 1 and is never grown.
-    """
-    if isinstance(training_set, int):
-        return training_set
-    known = getattr(training_set, 'resolution_log2', None)
-    if known is not None:
-        return int(known)
-    shape = list(training_set.shape)
-    return int(math.ceil(math.log2(max(shape[1:])))) if len(shape) == 3 else 0
+    """log2 of a data set's resolution (the longer side of its samples), or the integer itself."""
+    return training_set if isinstance(training_set, int) else training_set.resolution_log2
 
 
 def changes_phase(old_lod, new_lod):

@@ -1,0 +1,154 @@
+"""Losses of the generator and of the discriminator, one tensor [N] or [N, 1] of float32 values per minibatch.
+
+All take the networks G and D as built on one device, their optimizer `opt` (whose loss scaling surrounds inner
+gradients), the data set (for random labels) and the minibatch size. The discriminator's also take `reals` and their
+`labels`. Every draw goes through `tflib.rnd`, so that inside a seed scope it is a function of seed and step.
+
+Sources: Goodfellow et al. 2014 (logistic), Arjovsky et al. 2017 (WGAN), Gulrajani et al. 2017 (WGAN-GP), Miyato et al.
+2018 (hinge), Mescheder et al. 2018 (R1, R2), Karras et al. 2018 (epsilon penalty).
+"""
+
+from dnnlib import tflib
+from dnnlib.tflib import tf
+from dnnlib.tflib.autosummary import autosummary
+
+
+# ---- Generator
+
+def G_wgan(G, D, opt, training_set, minibatch_size):
+    """Wasserstein loss: raise the scores of the fakes."""
+    return -_fake_scores_for_G(G, D, training_set, minibatch_size)
+
+
+def G_logistic_saturating(G, D, opt, training_set, minibatch_size):
+    """log(1 - sigmoid(score)): the loss of the minimax game, whose gradient fades where D wins."""
+    return -tf.nn.softplus(_fake_scores_for_G(G, D, training_set, minibatch_size))
+
+
+def G_logistic_nonsaturating(G, D, opt, training_set, minibatch_size):
+    """-log(sigmoid(score)): the default."""
+    return tf.nn.softplus(-_fake_scores_for_G(G, D, training_set, minibatch_size))
+
+
+# ---- Discriminator: Wasserstein
+
+def D_wgan(
+    G, D, opt, training_set, minibatch_size, reals, labels,
+    wgan_epsilon = 0.001,   # Weight of the penalty that keeps real scores near zero.
+):
+    """Wasserstein loss with a drift penalty."""
+    real_scores, fake_scores, _fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
+    return fake_scores - real_scores + _epsilon_penalty(real_scores, wgan_epsilon)
+
+
+def D_wgan_gp(
+    G, D, opt, training_set, minibatch_size, reals, labels,
+    wgan_lambda  = 10.0,    # Weight of the gradient penalty.
+    wgan_epsilon = 0.001,   # Weight of the penalty that keeps real scores near zero.
+    wgan_target  = 1.0,     # Norm that the gradient is drawn to.
+):
+    """Wasserstein loss with gradient penalty between reals and fakes."""
+    real_scores, fake_scores, fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
+    loss = fake_scores - real_scores
+    loss += _mixed_gradient_penalty(D, opt, reals, fakes, labels, wgan_lambda, wgan_target)
+    loss += _epsilon_penalty(real_scores, wgan_epsilon)
+    return loss
+
+
+# ---- Discriminator: hinge
+
+def D_hinge(G, D, opt, training_set, minibatch_size, reals, labels):
+    """Hinge loss: scores beyond the margin of 1 count no further."""
+    real_scores, fake_scores, _fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
+    return tf.nn.relu(1.0 + fake_scores) + tf.nn.relu(1.0 - real_scores)
+
+
+def D_hinge_gp(
+    G, D, opt, training_set, minibatch_size, reals, labels,
+    wgan_lambda = 10.0,     # Weight of the gradient penalty.
+    wgan_target = 1.0,      # Norm that the gradient is drawn to.
+):
+    """Hinge loss with gradient penalty between reals and fakes."""
+    real_scores, fake_scores, fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
+    loss = tf.nn.relu(1.0 + fake_scores) + tf.nn.relu(1.0 - real_scores)
+    loss += _mixed_gradient_penalty(D, opt, reals, fakes, labels, wgan_lambda, wgan_target)
+    return loss
+
+
+# ---- Discriminator: logistic
+
+def D_logistic(G, D, opt, training_set, minibatch_size, reals, labels):
+    """Cross-entropy of "real" and "fake"."""
+    real_scores, fake_scores, _fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
+    return tf.nn.softplus(fake_scores) + tf.nn.softplus(-real_scores)
+
+
+def D_logistic_simplegp(
+    G, D, opt, training_set, minibatch_size, reals, labels,
+    r1_gamma = 10.0,        # Weight of the gradient penalty at the reals; 0 leaves it out.
+    r2_gamma = 0.0,         # Weight of the gradient penalty at the fakes; 0 leaves it out.
+):
+    """Cross-entropy with simple gradient penalties: the default, with R1."""
+    real_scores, fake_scores, fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
+    loss = tf.nn.softplus(fake_scores) + tf.nn.softplus(-real_scores)
+    if r1_gamma != 0.0:
+        r1_penalty = autosummary('Loss/r1_penalty', _squared_gradient(opt, real_scores, reals))
+        loss += _per_score(r1_penalty, loss) * (r1_gamma * 0.5)
+    if r2_gamma != 0.0:
+        r2_penalty = autosummary('Loss/r2_penalty', _squared_gradient(opt, fake_scores, fakes))
+        loss += _per_score(r2_penalty, loss) * (r2_gamma * 0.5)
+    return loss
+
+
+# ---- Common parts
+
+def _draw_fakes(G, minibatch_size, labels):
+    """What G makes in training mode of standard normal latents and the given labels."""
+    latents = tflib.rnd.random_normal([minibatch_size] + list(G.input_shapes[0][1:]))
+    return G.get_output_for(latents, labels, is_training=True, seed=tflib.rnd.next_seed())
+
+
+def _fake_scores_for_G(G, D, training_set, minibatch_size):
+    labels = training_set.get_random_labels_tf(minibatch_size)
+    fakes = _draw_fakes(G, minibatch_size, labels)
+    return tf.cast(D.get_output_for(fakes, labels, is_training=True), tf.float32)
+
+
+def _scores_for_D(G, D, training_set, minibatch_size, reals, labels):
+    """(real scores, fake scores, fakes). The fakes get the labels of the reals."""
+    fakes = _draw_fakes(G, minibatch_size, labels)
+    real_scores = tf.cast(D.get_output_for(reals, labels, is_training=True), tf.float32)
+    fake_scores = tf.cast(D.get_output_for(fakes, labels, is_training=True), tf.float32)
+    real_scores = autosummary('Loss/scores/real', real_scores)
+    fake_scores = autosummary('Loss/scores/fake', fake_scores)
+    return real_scores, fake_scores, fakes
+
+
+def _squared_gradient(opt, scores, images):
+    """Squared norm per sample [N] of the gradient of the summed scores with respect to the images."""
+    scaled = opt.apply_loss_scaling(tf.reduce_sum(scores))
+    gradients = tf.gradients(scaled, [images], aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE)[0]
+    gradients = opt.undo_loss_scaling(tf.cast(gradients, tf.float32))
+    return tf.reduce_sum(tf.square(gradients), axis=list(range(1, gradients.shape.rank)))
+
+
+def _mixed_gradient_penalty(D, opt, reals, fakes, labels, weight, target):
+    """Weighted squared distance of the gradient's norm from the target, at points uniform between reals and fakes."""
+    fakes = tf.cast(fakes, reals.dtype)
+    shape = tf.concat([tf.shape(reals)[:1], tf.ones([reals.shape.rank - 1], tf.int32)], axis=0)
+    mixed = tflib.lerp(reals, fakes, tf.cast(tflib.rnd.random_uniform(shape, 0.0, 1.0, tf.float32), reals.dtype))
+    scores = tf.cast(D.get_output_for(mixed, labels, is_training=True), tf.float32)
+    scores = autosummary('Loss/scores/mixed', scores)
+    # The root's slope is infinite at zero, which would turn a sample without gradient into NaN for all.
+    norms = tf.sqrt(tf.maximum(_squared_gradient(opt, scores, mixed), 1e-30))
+    norms = autosummary('Loss/mixed_norms', norms)
+    return _per_score(tf.square(norms - target), scores) * (weight / target ** 2)
+
+
+def _epsilon_penalty(real_scores, weight):
+    return autosummary('Loss/epsilon_penalty', tf.square(real_scores)) * weight
+
+
+def _per_score(penalty, scores):
+    """Gives a penalty [N] the rank of scores [N, 1], so that the sum does not broadcast to [N, N]."""
+    return tf.reshape(penalty, [-1] + [1] * (scores.shape.rank - 1))

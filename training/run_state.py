@@ -1,0 +1,186 @@
+"""The state of a run between two steps: what a checkpoint must hold so that the run goes on bit for bit."""
+
+import collections
+import json
+import os
+
+import numpy as np
+
+from dnnlib import tflib
+from dnnlib.util import EasyDict, UserError
+
+
+def initial_progress():
+    """What the loop itself remembers, at the start of a run. All of it goes into checkpoints as JSON."""
+    return EasyDict(
+        cur_nimg=0,             # real images shown so far
+        step=0,                 # runs of a training op so far; feeds the random numbers
+        cur_tick=0,             # reports made so far
+        tick_start_nimg=0,      # cur_nimg at the last report
+        prev_lod=-1.0,          # level of detail of the last iteration
+        elapsed=0.0,            # seconds of training, over all parts of the run
+        rollbacks=0,            # times that the run went back to a checkpoint after numbers went wrong
+        best=None)              # {'metric', 'value', 'cur_nimg'} of the best snapshot so far
+
+
+# ---- Variables as arrays
+
+
+def collect_arrays(networks, optimizers):
+    """The values of all networks and optimizers.
+
+    Keys are '<network>/<local name>' and '<optimizer>/<key of state_vars>'. Towers hold equal values, so only the
+    first one's are taken. One session call per network or optimizer.
+    """
+    arrays = collections.OrderedDict()
+    for prefix, variables in _groups(networks, optimizers):
+        names = [name for name in variables if _tower_of(prefix, name, optimizers) == 0]
+        for name, value in zip(names, tflib.get_vars([variables[name] for name in names])):
+            arrays[f'{prefix}/{name}'] = np.asarray(value)
+    return arrays
+
+
+def restore_arrays(arrays, networks, optimizers, source):
+    """Sets all networks and optimizers, on every tower, to what `collect_arrays` gave.
+
+    Args:
+        arrays: dict from key to array.
+        networks: the first tower's networks.
+        optimizers: the optimizers.
+        source: name of the file, for messages.
+
+    Raises UserError if the keys or shapes are not exactly those of this run's networks.
+    """
+    wanted = collections.OrderedDict()  # key -> variables
+    for prefix, variables in _groups(networks, optimizers):
+        for name, var in variables.items():
+            key = f'{prefix}/{name}'
+            if _tower_of(prefix, name, optimizers) > 0:
+                key = key.rpartition('/')[0] + '/0'
+            wanted.setdefault(key, []).append(var)
+    check_same_variables({key: tflib.shape_to_list(variables[0].shape) for key, variables in wanted.items()},
+                         {key: list(value.shape) for key, value in arrays.items()},
+                         source)
+    for prefix, _variables in _groups(networks, optimizers):
+        tflib.set_vars({var: arrays[key] for key, variables in wanted.items() if key.startswith(prefix + '/')
+                        for var in variables})
+
+
+def check_same_variables(wanted, found, source):
+    """Raises UserError unless two dicts from variable name to shape are equal. `found` is what `source` holds."""
+    problems = []
+    for what, names in (('missing there', [n for n in wanted if n not in found]),
+                        ('unknown here', [n for n in found if n not in wanted]),
+                        ('of another shape', [n for n in wanted if n in found and wanted[n] != found[n]])):
+        if names:
+            shown = [n if what != 'of another shape' else f'{n} {found[n]} instead of {wanted[n]}' for n in names[:4]]
+            more = f' and {len(names) - 4} more' if len(names) > 4 else ''
+            problems.append(f'{what}: {", ".join(shown)}{more}')
+    if problems:
+        raise UserError(f'{source} does not fit the networks of this configuration ({"; ".join(problems)}); '
+                        'use the configuration (G, D, data set resolution and labels) that it was made with')
+
+
+def _groups(networks, optimizers):
+    groups = [(net.name, net.vars) for net in networks]
+    return groups + [(opt.id, opt.state_vars()) for opt in optimizers]
+
+
+def _tower_of(prefix, name, optimizers):
+    """The tower that a key belongs to: optimizers' keys end in its number, except for what exists once."""
+    last = name.rpartition('/')[2]
+    return int(last) if last.isdigit() and any(prefix == opt.id for opt in optimizers) else 0
+
+
+# ---- Starting from the networks of another run
+
+
+def init_networks_from(networks, path):
+    """Copies the weights of a snapshot (G, D, Gs) into this run's networks and prints what was copied.
+
+    Nothing is left out silently: raises UserError unless every variable of each network is in the file, and the other
+    way round, with the same shape.
+    """
+    from dnnlib.tflib.safe_pickle import read_networks
+    states = read_networks(path)
+    if not isinstance(states, tuple) or len(states) != len(networks):
+        raise UserError(f'{path} does not hold the three networks (G, D, Gs) of a snapshot')
+    stored = [_stored_arrays(state) for state in states]
+    for net, values in zip(networks, stored):
+        check_same_variables({name: tflib.shape_to_list(var.shape) for name, var in net.vars.items()},
+                             {name: list(np.shape(value)) for name, value in values.items()},
+                             f'{net.name} in {path}')
+    for net, values in zip(networks, stored):
+        tflib.set_vars({net.vars[name]: value for name, value in values.items()})
+        count = sum(int(np.prod(np.shape(value))) for value in values.values())
+        print(f'Initial {net.name}: all {len(values)} variables ({count:,} numbers) from {path}')
+
+
+def _stored_arrays(state, prefix=''):
+    arrays = {prefix + name: value for name, value in state.variables}
+    for component in state.components.values():
+        arrays.update(_stored_arrays(component, f'{prefix}{component.name}/'))
+    return arrays
+
+
+# ---- Circumstances that bits depend on
+
+
+def circumstances(tf_config, num_gpus):
+    """What equal bits depend on besides configuration, seed and data; recorded in every checkpoint."""
+    return dict(engine=tflib.ENGINE, tensorflow=tflib.tf.__version__, device=tflib.device_kind(), num_gpus=num_gpus,
+                intra_op_threads=tf_config['intra_op_parallelism_threads'],
+                inter_op_threads=tf_config['inter_op_parallelism_threads'])
+
+
+def with_explicit_threads(tf_config, recorded=None):
+    """A copy of the session's settings in which both thread counts are given.
+
+    A count that is absent or 0 becomes that of the run so far (`recorded`), or else the number of usable processors,
+    so that a run which goes on elsewhere computes the same sums.
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    tf_config = dict(tf_config)
+    for kind in ('intra', 'inter'):
+        key = f'{kind}_op_parallelism_threads'
+        tf_config[key] = int(tf_config.get(key) or (recorded or {}).get(f'{kind}_op_threads') or usable)
+    return tf_config
+
+
+def warn_of_changes(recorded, current, warn=print):
+    """Says which circumstances differ from those of the run so far."""
+    changes = [f'{key} {recorded.get(key)} -> {value}' for key, value in current.items() if recorded.get(key) != value]
+    if changes:
+        warn(f'warning: the run goes on under other circumstances ({", ".join(changes)}): its results will be as good, '
+             'but not bit for bit those of an uninterrupted run')
+
+
+# ---- Small files in run directories
+
+
+def read_json(path):
+    """The JSON object in a file, None if there is no such file. Raises UserError if it holds anything else."""
+    if not os.path.exists(path):
+        return None
+    try:
+        with open(path, encoding='utf-8') as f:
+            content = json.load(f)
+    except (OSError, ValueError, RecursionError) as err:
+        raise UserError(f'cannot read {path}: {err}') from err
+    if not isinstance(content, dict):
+        raise UserError(f'{path} does not hold a JSON object')
+    return content
+
+
+def read_json_lines(path):
+    """The JSON objects in a file of one per line; a line cut short by a crash is left out."""
+    records = []
+    with open(path, encoding='utf-8', errors='replace') as f:
+        for line in f:
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(record, dict):
+                records.append(record)
+    return records

@@ -1,0 +1,164 @@
+"""The graph of a training step: what happens to the reals, and the losses of G and D on every device."""
+
+import numpy as np
+
+from dnnlib import tflib
+from dnnlib.tflib import tf
+from dnnlib.util import EasyDict, UserError, call_func_by_name
+from training import misc
+
+# Variables besides the trainable ones that a training step changes; every tower sees another part of the minibatch.
+_RUNNING_MEANS = ('dlatent_avg', 'moving_mean', 'moving_variance')
+
+
+def process_reals(reals, lod, mirror_augment, drange_data, drange_net, shape, is_growing):
+    """Turns a minibatch of the data set into what the discriminator is shown.
+
+    Args:
+        reals: [N, C, h, w] at level floor(lod), in the data's own type and range.
+        lod: float scalar tensor.
+        mirror_augment: flip each sample left to right with probability 1/2.
+        drange_data, drange_net: the ranges of values before and after.
+        shape: [C, H, W] of what comes out.
+        is_growing: False leaves out what has no effect at level 0.
+
+    Returns [N, C, H, W] float32: in a fade blended with its own 2x2 means by the fraction of lod, and upscaled
+    (nearest) to full resolution. Source: "Progressive Growing of GANs", section 2.
+    """
+    with tf.name_scope('ProcessReals'):
+        x = misc.adjust_dynamic_range(tf.cast(reals, tf.float32), drange_data, drange_net)
+        if mirror_augment:
+            is_flipped = tflib.rnd.random_uniform([tf.shape(x)[0]]) < 0.5
+            x = tf.where(is_flipped, tf.reverse(x, axis=[3]), x)
+        if is_growing:
+            x = tflib.lerp(x, _repeat_pixels(_box_means(x), 2), lod - tf.floor(lod))
+            x = _repeat_pixels(x, tf.cast(2 ** tf.floor(lod), tf.int32))
+        x.set_shape([None] + list(shape))
+        return x
+
+
+def _box_means(x):
+    s = tf.shape(x)
+    x = tf.reshape(x, [-1, s[1], s[2] // 2, 2, s[3] // 2, 2])
+    return tf.reduce_mean(x, axis=[3, 5])
+
+
+def _repeat_pixels(x, factor):
+    """Nearest upscaling by reshape and tile, since resize operations have no second gradient."""
+    s = tf.shape(x)
+    x = tf.reshape(x, [-1, s[1], s[2], 1, s[3], 1])
+    x = tf.tile(x, [1, 1, 1, factor, 1, factor])
+    return tf.reshape(x, [-1, s[1], s[2] * factor, s[3] * factor])
+
+
+def build_networks(training_set, G_args, D_args):
+    """(G, D, Gs) on the first device. Gs starts as a copy of G."""
+    data_args = dict(num_channels=training_set.shape[0], resolution=training_set.resolution,
+                     label_size=training_set.label_size)
+    with tf.device(tflib.device_name(0)):
+        G = tflib.Network('G', **dict(data_args, **G_args))
+        D = tflib.Network('D', **dict(data_args, **D_args))
+        Gs = G.clone('Gs')
+    if list(G.output_shapes[0][1:]) != list(D.input_shapes[0][1:]):
+        raise UserError(f'G makes samples of {G.output_shapes[0][1:]} but D takes {D.input_shapes[0][1:]}; '
+                        'compare the sections G and D of the configuration')
+    return G, D, Gs
+
+
+def build_training_graph(
+    G, D, Gs, training_set,
+    G_opt_args, D_opt_args,     # Keywords of tflib.Optimizer.
+    G_loss_args, D_loss_args,   # func_name and keywords of the losses.
+    seed,                       # The run's seed.
+    num_gpus,                   # Number of towers.
+    G_smoothing_kimg,           # Half-life of the moving average Gs; 0: Gs follows G at once.
+    mirror_augment, drange_net, is_growing,
+):
+    """Builds everything that a training step runs.
+
+    Returns EasyDict:
+        step, minibatch, lod, G_lrate, D_lrate: placeholders to feed; `step` counts the runs of the two training ops,
+            and all random numbers of a run are a function of (seed, step).
+        D_train_op, G_train_op, Gs_update_op: one session run each, in this order, for equal bits.
+        sync_op: averages over towers what they track besides trainable variables; None for a single tower.
+        G_opt, D_opt: the optimizers.  G_towers, D_towers: the networks of every tower, the first being G and D.
+    """
+    with tf.name_scope('TrainInputs'), tf.device('/cpu:0'):
+        g = EasyDict(
+            step=tf.placeholder(tf.int32, [], name='step'), minibatch=tf.placeholder(tf.int32, [], name='minibatch'),
+            lod=tf.placeholder(tf.float32, [], name='lod'),
+            G_lrate=tf.placeholder(tf.float32, [], name='G_lrate'),
+            D_lrate=tf.placeholder(tf.float32, [], name='D_lrate'))
+        minibatch_split = g.minibatch // num_gpus
+        # One fetch for all towers: the order in which several would be served is undefined.
+        reals, labels = training_set.get_minibatch_tf()
+        tower_reals, tower_labels = tf.split(reals, num_gpus), tf.split(labels, num_gpus)
+
+    g.G_opt = tflib.Optimizer(name='TrainG', learning_rate=g.G_lrate, **G_opt_args)
+    g.D_opt = tflib.Optimizer(name='TrainD', learning_rate=g.D_lrate, **D_opt_args)
+    g.G_towers, g.D_towers = [G], [D]
+    G_updates, D_updates = [], []
+    with tflib.rnd.seed_scope(tf.stack([tf.constant(signed32(seed), tf.int32), g.step])):
+        for index in range(num_gpus):
+            with tf.name_scope(f'Tower{index}'), tf.device(tflib.device_name(index)):
+                if index > 0:
+                    g.G_towers.append(G.clone(G.name + '_shadow'))
+                    g.D_towers.append(D.clone(D.name + '_shadow'))
+                tower_reals[index].set_shape(reals.shape)
+                tower_labels[index].set_shape(labels.shape)
+                shown = process_reals(tower_reals[index], g.lod, mirror_augment, training_set.dynamic_range,
+                                      drange_net, training_set.shape, is_growing)
+                common = dict(G=g.G_towers[index], D=g.D_towers[index], training_set=training_set,
+                              minibatch_size=minibatch_split)
+                _register_loss(g.G_opt, G_loss_args, g.G_towers[index], G_updates, **common)
+                _register_loss(g.D_opt, D_loss_args, g.D_towers[index], D_updates, reals=shown,
+                               labels=tower_labels[index], **common)
+
+    g.G_train_op = tf.group(g.G_opt.apply_updates(), *G_updates)
+    g.D_train_op = tf.group(g.D_opt.apply_updates(), *D_updates)
+    beta = 0.0
+    if G_smoothing_kimg > 0:
+        beta = 0.5 ** (tf.cast(g.minibatch, tf.float32) / (G_smoothing_kimg * 1000.0))
+    with tf.device(tflib.device_name(0)):
+        g.Gs_update_op = Gs.setup_as_moving_average_of(G, beta=beta)
+        g.sync_op = _average_running_means([g.G_towers, g.D_towers]) if num_gpus > 1 else None
+    return g
+
+
+def _register_loss(opt, loss_args, net, updates, **common):
+    """Adds one tower's loss to an optimizer, and to `updates` what layers such as batch normalisation ask for."""
+    before = len(tf.get_collection(tf.GraphKeys.UPDATE_OPS))
+    with tf.name_scope(opt.id + '_loss'):
+        loss = call_func_by_name(opt=opt, **dict(common, **loss_args))
+    opt.register_gradients(tf.reduce_mean(loss), net.trainables)
+    updates.extend(tf.get_collection(tf.GraphKeys.UPDATE_OPS)[before:])
+
+
+def _average_running_means(families):
+    """An operation that gives every tower the mean over towers of its running means, added in tower order."""
+    updates = []
+    for towers in families:
+        for name in towers[0].vars:
+            if name.split('/')[-1] in _RUNNING_MEANS:
+                copies = [net.vars[name] for net in towers]
+                total = tf.identity(copies[0])
+                for var in copies[1:]:
+                    total = total + tf.identity(var)
+                mean = total * np.float32(1.0 / len(copies))
+                # Only after every read: otherwise a tower could see another's new value.
+                with tf.control_dependencies([mean]):
+                    updates += [tf.assign(var, mean) for var in copies]
+    return tf.group(*updates)
+
+
+def lod_vars(networks):
+    """The level-of-detail variables of the networks and their components, in order, each once."""
+    found = [var for net in networks for name, var in net.vars.items() if name.split('/')[-1] == 'lod']
+    return [var for index, var in enumerate(found) if all(var is not other for other in found[:index])]
+
+
+def signed32(seed):
+    """The low 32 bits of a seed as a signed number, which is what seed tensors hold."""
+    low = seed & 0xFFFFFFFF
+    return low - (low >> 31 << 32)
+
