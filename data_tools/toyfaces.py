@@ -149,9 +149,9 @@ class Face:
         canvas.paint(head, slices, self._head_distance(u, v), skin.reshape(3, 1, 1).astype(np.float32) * shade)
 
     def _nose(self, canvas, nose, skin):
-        size = 1.55 if self.has['Big_Nose'] else 0.85
-        canvas.ellipse(nose.inner((0, 0.05)), (0.13 * size, 0.09 * size), skin * 0.74, 0.9, 0.02)
-        canvas.ellipse(nose, (0.10 * size, 0.10 * size), skin * 0.97, 1.0, 0.02)
+        size = 1.8 if self.has['Big_Nose'] else 0.85
+        canvas.ellipse(nose.inner((0, 0.05)), (0.13 * size, 0.09 * size), skin * 0.66, 0.9, 0.02)
+        canvas.ellipse(nose, (0.10 * size, 0.10 * size), skin * np.array([0.98, 0.88, 0.86]), 1.0, 0.02)
         canvas.ellipse(nose.inner((-0.03, -0.03)), (0.035 * size, 0.035 * size), np.minimum(skin * 1.2, 255), 0.7, 0.02)
 
     def _mouth(self, canvas, mouth):
