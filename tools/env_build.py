@@ -61,7 +61,11 @@ class Environment(collections.namedtuple('Environment', 'root lock_name python')
 
     def is_complete(self):
         """Whether the environment was built to its end and its interpreter is still there."""
-        return os.path.exists(os.path.join(self.folder, 'complete.json')) and os.access(self.executable, os.X_OK)
+        if not os.path.exists(self.lock_file):
+            return False
+        folder = self.folder
+        return (os.path.exists(os.path.join(folder, 'complete.json'))
+                and os.access(os.path.join(folder, 'bin', 'python'), os.X_OK))
 
     def pins(self):
         """The lock's `name==version` lines."""
