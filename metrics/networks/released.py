@@ -1,0 +1,163 @@
+"""Opens the released feature networks without executing anything that their files hold.
+
+The names of build functions and variables inside these files are not published, so weights are mapped onto our own
+networks (`metrics.networks.mapping`), and records say "not verified" until somebody has compared a genuine file.
+"""
+
+import os
+
+import numpy as np
+
+from dnnlib import tflib
+from dnnlib.tflib import safe_pickle
+from dnnlib.util import UserError, sha256_file
+from metrics import networks
+from metrics.networks import files, frozen_graph, mapping
+
+
+def inception(path=None):
+    """Inception features from the released pickle, or from the frozen graph (`.pb`, `.tgz`), whichever there is."""
+    path = path or _first_found(files.INCEPTION, files.INCEPTION_FROZEN)
+    net = tflib.Network('inception_v3_features', func_name='metrics.networks.inception_v3.inception_v3_features')
+    if path.endswith(('.pb', '.tgz', '.tar.gz')):
+        found = frozen_graph.read_weights(path)
+    else:
+        found = read_variables(path)[1]
+
+    def kind_of(name):
+        return mapping.classify_by_name(name, None) or 'weight'
+
+    _assign(net, found, kind_of, path)
+    if any(np.any(value <= 0) for name, value in _values(net).items() if name.endswith('moving_variance')):
+        raise UserError(f'{path}: after mapping the weights by their shapes, some variances are not positive, so the '
+                        f'order of the file is another one than expected. It holds, in order:\n'
+                        f'{mapping.describe(found)}')
+    return networks.FeatureNetwork(net, _record(net, path, files.FACTS[files.INCEPTION]))
+
+
+def perceptual(path=None):
+    """The LPIPS distance."""
+    path = path or networks.find_file(files.PERCEPTUAL)
+    net = tflib.Network('vgg16_lpips', func_name='metrics.networks.vgg16_lpips.vgg16_lpips')
+    found = [(name, _as_hwio(array)) for name, array in read_variables(path)[1]]
+
+    def kind_of(name):
+        return 'linear' if name.startswith('lin') else 'bias' if name.endswith('bias') else 'kernel'
+
+    def classify(_name, array):
+        if len(mapping.essential_shape(array.shape)) > 1:
+            return 'kernel'
+        # LPIPS weights are non-negative by construction, VGG16's biases are not.
+        return 'linear' if np.all(array >= 0) else 'bias'
+
+    _assign(net, found, kind_of, path, classify)
+    return networks.FeatureNetwork(net, _record(net, path, files.FACTS[files.PERCEPTUAL]))
+
+
+def classifier(index, settings=None, path=None):
+    """Attribute classifier number `index`, built as the file's function name and keywords say where we know them."""
+    settings = settings or {}
+    name = files.classifier_file(index)
+    path = path or networks.find_file(name)
+    state, found = read_variables(path)
+    known = {'D_basic': 'training.networks_stylegan.D_basic', 'D_paper': 'training.networks_progan.D_paper'}
+    kwargs = dict(num_channels=3, resolution=networks.CLASSIFIER_RESOLUTION, fmap_base=8192)
+    if state is not None and state.build_func_name in known:
+        func_name, kwargs = known[state.build_func_name], dict(kwargs, **state.static_kwargs)
+        how = f'function {state.build_func_name} of the file'
+    else:
+        func_name = known['D_basic']
+        kwargs['blur_filter'] = [1, 2, 1] if settings.get('classifier_blur', True) else None
+        how = f"D_basic {'with' if kwargs['blur_filter'] else 'without'} blur (setting classifier_blur)"
+    kwargs.update(label_size=0, mbstd_group_size=0)
+    net = tflib.Network(f'classifier_{index:02d}', func_name=func_name, **kwargs)
+
+    def kind_of(variable):
+        return variable.rsplit('/', 1)[-1]
+
+    def classify(variable, array):
+        if len(mapping.essential_shape(array.shape)) > 1:
+            return 'weight'
+        # The last layer's weights [C, 1] count as a vector, like biases; names tell them apart.
+        return 'weight' if array.ndim > 1 or 'weight' in variable.lower() else 'bias'
+
+    _assign(net, found, kind_of, path, classify)
+    facts = files.FACTS.get(os.path.basename(path), files.FACTS[name])
+    return networks.FeatureNetwork(net, dict(_record(net, path, facts), built_as=how))
+
+
+def read_variables(path):
+    """(state or None, [(name, array), ...]) of a file of one network, components included.
+
+    The state is None where the file is a plain archive of arrays (`.npz`).
+    """
+    if path.endswith('.npz'):
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                return None, [(name, archive[name]) for name in archive.files]
+        except (OSError, ValueError) as err:
+            raise UserError(f'{path}: cannot be read: {err}') from err
+    states = safe_pickle.read_networks(path)
+    if isinstance(states, tuple):
+        raise UserError(f'{path}: holds {len(states)} networks where a single feature network is expected')
+    found = []
+
+    def collect(state, prefix):
+        found.extend((prefix + name, np.asarray(array)) for name, array in state.variables)
+        for key, component in state.components.items():
+            collect(component, f'{prefix}{key}/')
+    collect(states, '')
+    return states, found
+
+
+def _first_found(*names):
+    errors = []
+    for name in names:
+        try:
+            return networks.find_file(name)
+        except UserError as err:
+            errors.append(str(err))
+    raise UserError(' -- or -- '.join(errors))
+
+
+def _values(net):
+    return dict(zip(net.vars, tflib.get_vars(list(net.vars.values()))))
+
+
+def _assign(net, found, kind_of, path, classify=None):
+    wanted = networks.wanted_shapes(net)
+    wanted_vectors = {name: shape for name, shape in wanted.items() if int(np.prod(shape)) > 1 or shape}
+    values = mapping.map_by_name(found, wanted_vectors)
+    if values is None:
+        shapes = type(wanted)((name, shape) for name, shape in wanted.items() if int(np.prod(shape)) > 1)
+        values = mapping.map_by_shape(found, shapes, kind_of, path, classify)
+        _set_single_numbers(net, found, wanted, values, path)
+    for name, value in values.items():
+        if not np.all(np.isfinite(value)):
+            raise UserError(f'{path}: the weights mapped to {name} contain NaN or infinite values')
+    tflib.set_vars({net.vars[name]: value for name, value in values.items()})
+
+
+def _set_single_numbers(net, found, wanted, values, path):
+    """Vectors of one element (the last bias of a classifier), in order; levels of detail stay as they are."""
+    names = [name for name, shape in wanted.items() if int(np.prod(shape)) == 1 and shape]
+    arrays = [array for _, array in found if np.size(array) == 1 and np.ndim(array) > 0]
+    if len(names) != len(arrays):
+        raise UserError(f'{path}: {len(names)} arrays of one element are needed, the file has {len(arrays)}. It holds, '
+                        f'in order:\n{mapping.describe(found)}')
+    for name, array in zip(names, arrays):
+        values[name] = np.asarray(array).reshape(wanted[name])
+
+
+def _as_hwio(array):
+    """Kernels [out, in, 3, 3], as other frameworks keep them, turned into [3, 3, in, out]."""
+    if array.ndim == 4 and array.shape[2:] == (3, 3) and array.shape[:2] != (3, 3):
+        return array.transpose(2, 3, 1, 0)
+    return array
+
+
+def _record(net, path, facts):
+    what, source, licence = facts
+    return dict(name=what, is_standin=False, file=os.path.basename(path), file_sha256=sha256_file(path), source=source,
+                licence=licence, verified=False,
+                note='weights mapped by name or order of shapes; not verified against the original network')
