@@ -143,7 +143,7 @@ def resize(image, size, crop):
     if crop == 'center':
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
-        return image.resize((size, size), PIL.Image.LANCZOS, box=(left, top, left + side, top + side))
+        return image.crop((left, top, left + side, top + side)).resize((size, size), PIL.Image.LANCZOS)
     if crop == 'none':
         return image.resize((size, size), PIL.Image.LANCZOS)
     assert crop == 'pad'
