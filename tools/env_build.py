@@ -182,7 +182,7 @@ class Builder:
                 for line in process.stdout:
                     log.write(line)
                     output.append(line)
-                    collected += line.startswith('Collecting ')
+                    collected += line.startswith(('Collecting ', 'Requirement already satisfied'))
                     if time.time() - spoke > 10 or (line.startswith('Installing ') and collected == count):
                         spoke = time.time()
                         doing = 'unpacking them' if line.startswith('Installing ') else 'downloading'

@@ -115,11 +115,11 @@ def find_python(versions, environ=None, own_dir=None, accept=None):
 
     versions: (major, minor) pairs, preferred first. accept(python) may take one without starting it.
     """
-    tried = []
+    tried, absent = [], []
     for version in versions:
         listed = candidates(version, environ, own_dir)
         if not listed:
-            tried.append(f'no python{version_name(version)} on PATH, in pyenv\'s versions folder or among uv\'s')
+            absent.append('python' + version_name(version))
         for python in listed:
             if accept is not None and accept(python):
                 return python, tried
@@ -127,6 +127,8 @@ def find_python(versions, environ=None, own_dir=None, accept=None):
             if facts:
                 return python, tried
             tried.append(reason)
+    if absent:
+        tried.append(f'no {" or ".join(absent)} on PATH, in pyenv\'s versions folder or among uv\'s')
     return None, tried
 
 
@@ -143,5 +145,6 @@ def uv_install(version, uv, own_dir):
         return f'{uv} does not start ({error})'
     if done.returncode != 0:
         lines = [line.strip() for line in done.stdout.splitlines() if line.strip()] or ['no message']
-        return f'uv could not download CPython {version_name(version)}: {lines[0][:200]}'
+        causes = lines[:1] + lines[-1:] if len(lines) > 1 else lines
+        return f'uv could not download CPython {version_name(version)}: {" … ".join(causes)[:400]}'
     return None
