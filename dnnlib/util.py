@@ -6,10 +6,9 @@ import hashlib
 import importlib
 import io
 import os
-import re
 import shutil
 import sys
-import time
+import tempfile
 import types
 import urllib.parse
 
@@ -292,52 +291,29 @@ def is_url(obj):
     return parts.scheme in ('http', 'https') and bool(parts.netloc)
 
 
-def _download_name(response, url):
-    match = re.search(r'filename="([^"]*)"', response.headers.get('Content-Disposition', ''))
-    name = match.group(1) if match else urllib.parse.unquote(urllib.parse.urlparse(url).path.rpartition('/')[2])
-    return re.sub(r'[^A-Za-z0-9._-]', '_', name)[-100:] or 'download'
-
-
 def open_url(url, cache_dir=None, num_attempts=10, verbose=True):
     """Opens an http(s) address as a binary file object.
 
     With `cache_dir` the content is kept there as `<md5 of the url>_<file name>` and later calls need no network.
-    Raises UserError if the address is not one or cannot be fetched in `num_attempts` attempts.
+    Raises UserError if the address is not one or cannot be fetched in `num_attempts` attempts (see `download`).
     """
     if not is_url(url):
         raise UserError(f"'{url}' is not an http or https address")
     assert num_attempts >= 1
+    from dnnlib import download
     prefix = hashlib.md5(url.encode('utf-8')).hexdigest() + '_'
-    if cache_dir is not None and os.path.isdir(cache_dir):
+    if cache_dir is None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'download')
+            download.download(url, path, num_attempts=num_attempts, verbose=verbose)
+            with open(path, 'rb') as f:
+                return io.BytesIO(f.read())
+    if os.path.isdir(cache_dir):
         for name in sorted(os.listdir(cache_dir)):
-            if name.startswith(prefix):
+            if name.startswith(prefix) and '.part' not in name:
                 return open(os.path.join(cache_dir, name), 'rb')
-
-    import requests
-    if verbose:
-        print(f'Downloading {url} ...', end='', flush=True)
-    for attempt in range(num_attempts):
-        try:
-            if attempt:
-                time.sleep(min(2 ** attempt / 2, 30))
-            with requests.get(url, timeout=60) as response:
-                response.raise_for_status()
-                data = response.content
-                name = _download_name(response, url)
-            break
-        except requests.RequestException as err:
-            status = getattr(err.response, 'status_code', None)
-            permanent = status is not None and 400 <= status < 500 and status not in (408, 429)
-            if permanent or attempt == num_attempts - 1:
-                if verbose:
-                    print(' failed', flush=True)
-                raise UserError(f'cannot download {url}: {err}') from err
-            if verbose:
-                print('.', end='', flush=True)
-    if verbose:
-        print(' done', flush=True)
-    if cache_dir is not None:
-        os.makedirs(cache_dir, exist_ok=True)
-        with atomic_write(os.path.join(cache_dir, prefix + name)) as f:
-            f.write(data)
-    return io.BytesIO(data)
+    with download.partial_file(os.path.join(cache_dir, prefix)) as part:
+        result = download.download(url, part, num_attempts=num_attempts, verbose=verbose)
+        path = os.path.join(cache_dir, prefix + result.file_name)
+        download.finish(part, path)
+    return open(path, 'rb')

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -207,7 +208,7 @@ def test_open_url_caches_by_md5(server, tmp_path):
 
 
 def test_open_url_tries_again_but_not_when_it_is_pointless(server, monkeypatch):
-    monkeypatch.setattr(util.time, 'sleep', lambda seconds: None)
+    monkeypatch.setattr(time, 'sleep', lambda seconds: None)
     assert util.open_url(server.url + '/flaky', verbose=False).read() == b'content'
     assert len(server.requests) == 2
     with pytest.raises(util.UserError, match='404'):

@@ -1,0 +1,87 @@
+"""Reading and writing the table of released files."""
+
+import collections
+import hashlib
+import json
+import os
+import re
+
+from dnnlib.util import UserError, atomic_write, is_url
+
+TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'table.json')
+UNKNOWN = 'unknown'
+
+
+class Artifact:
+    """One released file.
+
+    name: short name; file: file name; urls: addresses in the order of trying; size: bytes or None; sha256: 64
+    hexadecimal digits or None; licence, purpose, note: text.
+    """
+
+    def __init__(self, name, file, urls, size=UNKNOWN, sha256=UNKNOWN, licence='not stated', purpose='', note=''):
+        self.name = _checked(name, r'[a-z0-9][a-z0-9._-]{0,99}', 'a short name')
+        self.file = _checked(file, r'[A-Za-z0-9][A-Za-z0-9._-]{0,149}', 'a file name')
+        self.urls = list(urls)
+        for url in self.urls:
+            if not is_url(url):
+                raise UserError(f"artifact '{name}': '{url}' is not an http or https address")
+        self.size = None if size == UNKNOWN else _positive(size, name)
+        self.sha256 = None if sha256 == UNKNOWN else _checked(sha256, r'[0-9a-f]{64}', 'a SHA-256')
+        self.licence = str(licence)
+        self.purpose = str(purpose)
+        self.note = str(note)
+
+    def to_json(self):
+        """The table's entry."""
+        entry = collections.OrderedDict(self.__dict__)
+        entry['size'] = UNKNOWN if self.size is None else self.size
+        entry['sha256'] = UNKNOWN if self.sha256 is None else self.sha256
+        if not self.note:
+            del entry['note']
+        return entry
+
+    def cached_names(self):
+        """File names under which the file may lie: its own, and those that the original's downloads have."""
+        return [self.file] + [f'{hashlib.md5(url.encode()).hexdigest()}_{self.file}' for url in self.urls]
+
+
+def _checked(text, pattern, what):
+    if not isinstance(text, str) or not re.match(pattern + r'\Z', text):
+        raise UserError(f'table of released files: {text!r} is not {what}')
+    return text
+
+
+def _positive(size, name):
+    if type(size) is not int or size <= 0:
+        raise UserError(f"artifact '{name}': the size {size!r} is not a number of bytes")
+    return size
+
+
+def read_table(path=TABLE):
+    """OrderedDict of name → Artifact. Raises UserError for a malformed table."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            entries = json.load(file)['artifacts']
+        artifacts = [Artifact(**entry) for entry in entries]
+    except (OSError, ValueError, TypeError, KeyError) as err:
+        raise UserError(f'{path}: not a table of released files ({err})') from err
+    table = collections.OrderedDict((artifact.name, artifact) for artifact in artifacts)
+    if len(table) != len(artifacts) or len({artifact.file for artifact in artifacts}) != len(artifacts):
+        raise UserError(f'{path}: two entries have the same name or file name')
+    return table
+
+
+def write_table(table, path=TABLE):
+    """Stores an OrderedDict of name → Artifact atomically."""
+    with atomic_write(path, 'w') as file:
+        json.dump({'artifacts': [artifact.to_json() for artifact in table.values()]}, file, indent=1)
+        file.write('\n')
+
+
+def lookup(name, table=None):
+    """The Artifact of a short name or a file name; None if the table has none."""
+    table = read_table() if table is None else table
+    if name in table:
+        return table[name]
+    return next((artifact for artifact in table.values() if name == artifact.file), None)

@@ -1,0 +1,413 @@
+"""Downloads from servers that misbehave, and the table of released files."""
+
+import hashlib
+import http.server
+import io
+import json
+import os
+import pickle
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from dnnlib import UserError, artifacts, download, util
+from dnnlib.artifacts import __main__ as command_line
+from dnnlib.artifacts import store, table
+
+CONTENT = pickle.dumps(list(range(30000)), 2)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+CONFIRM_FORM = '''<html><form id="download-form" action="{action}" method="get">
+<input type="hidden" name="id" value="x">
+<input type="hidden" name="confirm" value="t"><input type="submit" value="Download anyway"></form></html>'''
+QUOTA = '<html><head><title>Google Drive - Quota exceeded</title></head><body>Sorry, too many users</body></html>'
+
+
+class Server:
+    """A local HTTP server whose answers are functions of the request handler; `log` holds (path, Range header)."""
+
+    def __init__(self):
+        self.answers = {}
+        self.log = []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = 'HTTP/1.1'
+
+            def do_GET(self):
+                outer.log.append((self.path, self.headers.get('Range')))
+                self.close_connection = True
+                outer.answers[self.path.split('?')[0]](self)
+
+            def log_message(self, *args):
+                pass
+
+            def reply(self, body, status=200, length=None, **headers):
+                self.send_response(status)
+                for key, value in headers.items():
+                    self.send_header(key.replace('_', '-'), str(value))
+                if length != 'none':
+                    self.send_header('Content-Length', str(len(body) if length is None else length))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def serve(self, content=CONTENT, cut=None, etag='"1"', ranges=True):
+                """The file, or the part that was asked for; at most `cut` bytes of it."""
+                match = re.match(r'bytes=(\d+)-', self.headers.get('Range', '')) if ranges else None
+                if match and self.headers.get('If-Range', etag) == etag:
+                    start = int(match.group(1))
+                    part = content[start:]
+                    self.reply(part[:cut], 206, length=len(part), ETag=etag,
+                               Content_Range=f'bytes {start}-{len(content) - 1}/{len(content)}')
+                else:
+                    self.reply(content[:cut], length=len(content), ETag=etag)
+
+        self._http = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) \
+            if hasattr(http.server, 'ThreadingHTTPServer') else http.server.HTTPServer(('127.0.0.1', 0), Handler)
+        self.url = f'http://127.0.0.1:{self._http.server_port}'
+        threading.Thread(target=self._http.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True).start()
+
+    def close(self):
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The seconds that would have been waited between attempts."""
+    waits = []
+    monkeypatch.setattr(time, 'sleep', waits.append)
+    return waits
+
+
+@pytest.fixture
+def fetch(server, tmp_path, waits, monkeypatch):
+    """Downloads `urls` (paths on the server) as an artifact; returns the bytes that arrived."""
+    monkeypatch.setattr(store, '_cache_dir', lambda: str(tmp_path / 'cache'))
+
+    def run(*paths, **facts):
+        artifact = artifacts.Artifact('x', 'x.pkl', [server.url + path for path in paths], **facts)
+        with open(artifacts.get(artifact, str(tmp_path / 'folder'), verbose=False), 'rb') as file:
+            return file.read()
+
+    return run
+
+
+def leftovers(tmp_path):
+    folder = tmp_path / 'folder'
+    return sorted(name for name in os.listdir(str(folder)) if not name.endswith('.sha256.json'))
+
+
+def test_a_healthy_server_is_asked_once(server, fetch, tmp_path):
+    server.answers['/a'] = lambda h: h.serve()
+    for _ in range(2):
+        assert fetch('/a', size=len(CONTENT), sha256=SHA256) == CONTENT
+    assert server.log == [('/a', None)]
+    assert leftovers(tmp_path) == ['x.pkl']
+
+
+def test_cut_connections_are_continued_where_they_broke(server, fetch, waits):
+    server.answers['/a'] = lambda h: h.serve(cut=20000)
+    assert fetch('/a', sha256=SHA256) == CONTENT
+    starts = [0 if not asked else int(re.findall(r'\d+', asked)[0]) for _, asked in server.log]
+    assert len(starts) > 3
+    assert all(0 < after - before <= 20000 for before, after in zip(starts, starts[1:]))
+    assert waits == [1] * (len(starts) - 1)  # every attempt brought something, so the wait does not grow
+
+
+def test_an_interrupted_download_is_continued_by_the_next_call(server, fetch, tmp_path):
+    server.answers['/a'] = lambda h: h.serve(cut=50000) if len(server.log) == 1 else h.reply(b'', 503)
+    with pytest.raises(UserError, match='503'):
+        fetch('/a')
+    server.answers['/a'] = lambda h: h.serve()
+    assert fetch('/a') == CONTENT
+    assert server.log[-1][1] in ('bytes=50000-', 'bytes=49152-')  # some versions drop an unfinished chunk
+
+
+def test_a_file_that_changed_meanwhile_is_downloaded_from_the_start(server, fetch):
+    other = pickle.dumps('other' * 9000, 2)
+    server.answers['/a'] = lambda h: h.serve(cut=50000) if len(server.log) == 1 else h.serve(other, etag='"2"')
+    assert fetch('/a') == other
+
+
+def test_servers_without_ranges_or_tags_work_too(server, fetch):
+    server.answers['/a'] = lambda h: h.serve(cut=40000 if len(server.log) < 3 else None, ranges=False)
+    assert fetch('/a') == CONTENT
+    assert len(server.log) == 3 and server.log[1][1]  # a part was asked for, the whole came
+
+
+def test_without_a_tag_nothing_is_continued(server, fetch):
+    server.answers['/a'] = lambda h: h.reply(CONTENT[:40000] if len(server.log) < 3 else CONTENT, length=len(CONTENT))
+    assert fetch('/a') == CONTENT
+    assert server.log == [('/a', None)] * 3
+
+
+def test_a_wrong_part_is_not_appended(server, fetch):
+    def answer(handler):
+        if handler.headers.get('Range'):
+            handler.reply(CONTENT[10:], 206, ETag='"1"', Content_Range=f'bytes 10-{len(CONTENT) - 1}/{len(CONTENT)}')
+        else:
+            handler.serve(cut=70000)
+    server.answers['/a'] = answer
+    server.answers['/b'] = lambda h: h.serve()
+    with pytest.raises(UserError, match='another part'):
+        fetch('/a')
+    assert fetch('/b') == CONTENT
+
+
+@pytest.mark.parametrize('length', [len(CONTENT) - 1000, 'none'])
+def test_too_short_is_noticed_by_what_is_known(server, fetch, length, tmp_path):
+    server.answers['/short'] = lambda h: h.reply(CONTENT[:-1000], length=length)
+    server.answers['/good'] = lambda h: h.serve()
+    assert fetch('/short', '/good', size=len(CONTENT)) == CONTENT
+    os.unlink(str(tmp_path / 'folder' / 'x.pkl'))
+    assert fetch('/short', '/good') == CONTENT  # it does not end as a pickle does
+    os.unlink(str(tmp_path / 'folder' / 'x.pkl'))
+    assert fetch('/short', '/good', sha256=SHA256) == CONTENT
+
+
+def test_endless_answers_are_ended(server, tmp_path, waits):
+    def endless(handler):
+        handler.reply(b'', length='none')
+        try:
+            for _ in range(1000):
+                handler.wfile.write(b'x' * 100000)
+        except OSError:
+            pass
+    server.answers['/a'] = endless
+    with pytest.raises(UserError, match='more than the 3000000 bytes'):
+        download.download(server.url + '/a', str(tmp_path / 'file'), max_bytes=3000000, verbose=False)
+    assert os.listdir(str(tmp_path)) == []
+    server.answers['/b'] = lambda h: h.reply(b'x', length=10 ** 14)
+    with pytest.raises(UserError, match='announces 100000000000000 bytes'):
+        download.download(server.url + '/b', str(tmp_path / 'file'), verbose=False)
+
+
+def test_busy_servers_get_time_and_their_own_wish(server, fetch, waits):
+    replies = [lambda h: h.reply(b'', 429, Retry_After='7'), lambda h: h.reply(b'', 500), lambda h: h.reply(b'', 503),
+               lambda h: h.reply(b'', 429, Retry_After='Wed, 21 Oct 2015 07:28:00 GMT'), lambda h: h.serve()]
+    server.answers['/a'] = lambda h: replies[len(server.log) - 1](h)
+    assert fetch('/a') == CONTENT
+    assert waits == [7, 2, 4, 8]
+
+
+def test_hopeless_answers_are_not_repeated(server, fetch, tmp_path):
+    for status in (401, 403, 404, 410):
+        server.answers[f'/{status}'] = lambda h, status=status: h.reply(b'<html>', status, Content_Type='text/html')
+    with pytest.raises(UserError) as caught:
+        fetch('/401', '/403', '/404', '/410', size=12, sha256=SHA256)
+    assert [path for path, _ in server.log] == ['/401', '/403', '/404', '/410']
+    text = str(caught.value)
+    for words in ('needs a login', 'refuses', 'does not have', 'no longer', server.url + '/410', '12 bytes', SHA256,
+                  str(tmp_path / 'folder' / 'x.pkl'), '--artifacts-dir', 'x.pkl could not be downloaded'):
+        assert words in text
+    assert leftovers(tmp_path) == []
+
+
+def test_no_connection_is_one_line_per_address(fetch, server, waits):
+    with socket.socket() as closed:
+        closed.bind(('127.0.0.1', 0))
+        server.url = f'http://127.0.0.1:{closed.getsockname()[1]}'
+    with pytest.raises(UserError, match='Connection refused'):
+        fetch('/a')
+    assert waits == [1, 2, 4, 8]
+
+
+def test_web_pages_are_not_taken_for_files(server, fetch, tmp_path):
+    server.answers['/page'] = lambda h: h.reply(b'<html>Not here</html>', Content_Type='text/html; charset=utf-8')
+    server.answers['/disguised'] = lambda h: h.reply(b'<!DOCTYPE html>', Content_Type='application/octet-stream')
+    server.answers['/pointer'] = lambda h: h.reply(b'version https://git-lfs.github.com/spec/v1\n')
+    with pytest.raises(UserError) as caught:
+        fetch('/page', '/disguised', '/pointer')
+    for words in ('a web page in place of the file', 'it is a web page', 'git-LFS pointer'):
+        assert words in str(caught.value)
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize('page', ['form', 'link', 'cookie'])
+def test_google_drives_confirmation_page_is_passed(server, fetch, page):
+    def answer(handler):
+        if 'confirm=t' in handler.path:
+            assert page != 'cookie' or 'download_warning_1=t' in handler.headers.get('Cookie', '')
+            return handler.serve()
+        body = {'form': CONFIRM_FORM.format(action='/file'), 'cookie': '<html>large file</html>',
+                'link': '<html><a href="/file?export=download&amp;confirm=t&amp;id=x">anyway</a></html>'}[page]
+        headers = {'Set_Cookie': 'download_warning_1=t; Path=/'} if page == 'cookie' else {}
+        handler.reply(body.encode(), Content_Type='text/html', **headers)
+    server.answers['/file'] = server.answers['/uc'] = answer
+    assert fetch('/uc?id=x') == CONTENT
+
+
+def test_confirmation_pages_cannot_lead_elsewhere_or_in_circles(server, fetch):
+    other = CONFIRM_FORM.format(action='http://example.invalid/file')
+    server.answers['/other'] = lambda h: h.reply(other.encode(), Content_Type='text/html')
+    circle = CONFIRM_FORM.format(action='/circle')
+    server.answers['/circle'] = lambda h: h.reply(circle.encode(), Content_Type='text/html')
+    with pytest.raises(UserError, match='(?s)a web page in place.*one confirmation page leads to the next'):
+        fetch('/other', '/circle')
+    assert len(server.log) == 4
+
+
+@pytest.mark.parametrize('status', [200, 403])
+def test_google_drives_quota_page_is_recognised(server, fetch, status):
+    server.answers['/a'] = lambda h: h.reply(QUOTA.encode(), status, Content_Type='text/html')
+    server.answers['/b'] = lambda h: h.serve()
+    assert fetch('/a', '/b') == CONTENT
+    with pytest.raises(UserError, match='downloaded too often lately'):
+        util.open_url(server.url + '/a', verbose=False)
+
+
+def test_wrong_content_never_gets_the_name(server, fetch, tmp_path):
+    wrong = CONTENT[:-3] + b'xx.'
+    server.answers['/a'] = lambda h: h.serve(wrong)
+    with pytest.raises(UserError, match=f'what was downloaded: its SHA-256 is {hashlib.sha256(wrong).hexdigest()}'):
+        fetch('/a', size=len(CONTENT), sha256=SHA256)
+    with pytest.raises(UserError, match='announces'):
+        fetch('/a', size=len(CONTENT) + 1)
+    assert leftovers(tmp_path) == []
+
+
+def test_files_in_the_folder_need_no_network(fetch, server, tmp_path):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'folder' / 'x.pkl').write_bytes(CONTENT)
+    assert fetch(sha256=SHA256) == CONTENT
+    assert server.log == []
+    (tmp_path / 'folder' / 'x.pkl').write_bytes(CONTENT[:-1] + b'!')
+    with pytest.raises(UserError, match='its SHA-256 is'):
+        fetch(sha256=SHA256)
+    with pytest.raises(UserError, match='it is cut off'):
+        fetch()
+
+
+def test_downloads_of_the_original_are_found_in_the_cache(fetch, server, tmp_path):
+    (tmp_path / 'cache').mkdir()
+    name = hashlib.md5((server.url + '/b').encode()).hexdigest() + '_x.pkl'
+    (tmp_path / 'cache' / name).write_bytes(CONTENT)
+    assert fetch('/a', '/b') == CONTENT
+    assert server.log == []
+
+
+def test_two_downloads_at_once_do_not_disturb_each_other(server, tmp_path):
+    path = str(tmp_path / 'file')
+    with download.partial_file(path) as first, download.partial_file(path) as second:
+        assert first == path + '.part' and second != first
+        server.answers['/a'] = lambda h: h.serve()
+        for part in (first, second):
+            download.download(server.url + '/a', part, verbose=False)
+            download.finish(part, path)
+    assert os.listdir(str(tmp_path)) == ['file']
+
+
+def test_the_folder_is_chosen_by_argument_environment_default(monkeypatch):
+    monkeypatch.setattr(store, '_cache_dir', lambda: 'the-cache')
+    monkeypatch.delenv(store.ENVIRONMENT, raising=False)
+    assert artifacts.folder() == os.path.join('the-cache', 'artifacts')
+    monkeypatch.setenv(store.ENVIRONMENT, 'elsewhere')
+    assert artifacts.folder() == 'elsewhere'
+    assert artifacts.folder('here') == 'here'
+
+
+def test_resolve_takes_paths_names_and_addresses(server, tmp_path, monkeypatch, waits):
+    monkeypatch.setattr(store, '_cache_dir', lambda: str(tmp_path / 'cache'))
+    path = tmp_path / 'file.pkl'
+    path.write_bytes(CONTENT)
+    assert artifacts.resolve(str(path)) == str(path)
+    server.answers['/a.pkl'] = lambda h: h.serve()
+    for _ in range(2):
+        with open(artifacts.resolve(server.url + '/a.pkl', verbose=False), 'rb') as file:
+            assert file.read() == CONTENT
+    assert len(server.log) == 1
+    assert artifacts.resolve('00042') is None
+
+
+# ---- The table
+
+def test_the_projects_table_is_complete():
+    entries = artifacts.read_table()
+    assert len(entries) == 50
+    ffhq = artifacts.lookup('karras2019stylegan-ffhq-1024x1024.pkl')
+    assert ffhq is entries['ffhq-1024'] or ffhq.name == 'ffhq-1024'
+    assert (ffhq.size, ffhq.sha256[:8]) == (324733157, 'f277a437')
+    assert artifacts.lookup('vgg16_zhang_perceptual.pkl').size == 58871973
+    for name in ('inception_v3_features.pkl', 'inception-2015-12-05.tgz', 'celebahq-classifier-39-wearing-necktie.pkl'):
+        assert artifacts.lookup(name).urls
+    assert all(entry.purpose and entry.licence for entry in entries.values())
+
+
+@pytest.mark.parametrize('entry', [dict(name='A b'), dict(file='../x'), dict(urls=['ftp://x/y']), dict(size=-1),
+                                   dict(sha256='12'), dict(colour='red'), dict(file='dup.pkl')])
+def test_malformed_tables_are_refused(tmp_path, entry):
+    good = dict(name='a', file='a.pkl', urls=[])
+    path = tmp_path / 'table.json'
+    path.write_text(json.dumps({'artifacts': [dict(name='dup', file='dup.pkl', urls=[]), dict(good, **entry)]}))
+    with pytest.raises(UserError):
+        table.read_table(str(path))
+
+
+def run(*args):
+    return command_line.main([str(arg) for arg in args])
+
+
+def test_command_line_add_list_verify_fetch(server, tmp_path, capsys, monkeypatch, waits):
+    monkeypatch.setattr(store, '_cache_dir', lambda: str(tmp_path / 'cache'))
+    table_file, folder, mine = tmp_path / 'table.json', tmp_path / 'folder', tmp_path / 'mine.pkl'
+    table_file.write_text('{"artifacts": []}')
+    mine.write_bytes(CONTENT)
+    server.answers['/mine.pkl'] = lambda h: h.serve()
+    where = ['--table', table_file]
+    run(*where, 'add', 'mine', '--file', mine, '--record', '--url', server.url + '/mine.pkl', '--purpose', 'a test',
+        '--licence', 'CC0', '--artifacts-dir', folder)
+    assert (folder / 'mine.pkl').read_bytes() == CONTENT
+    capsys.readouterr()
+    run(*where, 'list', '--json', '--artifacts-dir', folder)
+    entry, = json.loads(capsys.readouterr().out)
+    assert (entry['state'], entry['licence']) == ('verified', 'CC0')
+    assert (entry['size'], entry['sha256']) == (len(CONTENT), SHA256)
+    assert run(*where, 'verify', '--artifacts-dir', folder) == 0
+    (folder / 'mine.pkl').write_bytes(CONTENT[:-1])
+    assert run(*where, 'verify', 'mine', '--artifacts-dir', folder) == 1
+    assert 'bad' in capsys.readouterr().out
+    (folder / 'mine.pkl').unlink()
+    assert run(*where, 'verify', 'mine', '--artifacts-dir', folder) == 1
+    assert run(*where, 'fetch', 'm*', '--artifacts-dir', folder) == 0
+    assert capsys.readouterr().out.strip().endswith(str(folder / 'mine.pkl'))
+    run(*where, 'list', '--artifacts-dir', folder)
+    assert re.search(r'mine +verified', capsys.readouterr().out)
+
+
+def test_command_line_refusals(tmp_path):
+    wrong = tmp_path / 'page.pkl'
+    wrong.write_text('<html>')
+    for args, words in [(['fetch', 'nothing'], 'not in the table'),
+                        (['add', 'cats-256', '--file', wrong], 'a web page'),
+                        (['add', 'cats-256'], 'give --file'), (['add', 'new', '--file', wrong], 'give --url'),
+                        (['add', 'cats-256', '--file', tmp_path / 'none'], 'no such file')]:
+        with pytest.raises(UserError, match=words):
+            run(*args, *(['--artifacts-dir', tmp_path / 'folder']))
+    assert not (tmp_path / 'folder' / 'karras2019stylegan-cats-256x256.pkl').exists()
+
+
+def test_command_line_prints_sentences(tmp_path):
+    process = subprocess.run([sys.executable, '-m', 'dnnlib.artifacts', 'fetch', 'nothing'], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, cwd=os.path.dirname(os.path.dirname(table.TABLE)) + '/..')
+    assert process.returncode == 2
+    assert process.stderr.startswith(b'error: ') and b'Traceback' not in process.stderr
+
+
+def test_progress_is_sparse_in_a_log(server, tmp_path, monkeypatch):
+    server.answers['/a'] = lambda h: h.serve()
+    log = io.StringIO()
+    monkeypatch.setattr(sys, 'stderr', log)
+    download.download(server.url + '/a', str(tmp_path / 'file'))
+    assert log.getvalue().splitlines() == ['a: downloading', f'a: {len(CONTENT) / 1e6:.1f} MB done']
