@@ -53,6 +53,9 @@ def parse_version(text, engine):
 
 def find_or_download(engine, kind, versions, say, download=True):
     """An interpreter for one of the versions, from here or downloaded by uv → (Python or None, what was tried)."""
+    if not versions:
+        return None, [f'requirements/ has no lock for {engine} with {kind} packages']
+
     def is_built(python):
         return env_build.Environment(ROOT, lock_name(engine, python.version, kind), python).is_complete()
     python, tried = env_search.find_python(versions, own_dir=OWN_PYTHONS, accept=is_built)
