@@ -7,6 +7,7 @@ import importlib
 MODULES = [
     'data_tools.create_from_images',
     'data_tools.create_toyfaces',
+    'data_tools.prefilter.command',
 ]
 
 _EXAMPLES = """examples:

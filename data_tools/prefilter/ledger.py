@@ -1,0 +1,177 @@
+"""The ledger: one CSV row per input, written as soon as its crop is safe, sorted at the end.
+
+While a run goes on, rows are appended in the order in which images get done; each is one write to a file opened for
+appending, so that processes of one machine share a ledger without a lock and a kill leaves whole rows.
+"""
+
+import collections
+import csv
+import heapq
+import io
+import json
+import os
+import re
+import tempfile
+
+from dnnlib.util import UserError, atomic_write
+
+COLUMNS = ('path', 'decision', 'reason', 'num_faces', 'chosen', 'x0', 'y0', 'x1', 'y1', 'score', 'output', 'width',
+           'height', 'mode', 'format', 'orientation', 'boxes', 'scores', 'sha256', 'settings', 'detail')
+KEPT, REJECTED = 'kept', 'rejected'
+
+_SORT_ROWS = 100000
+
+Row = collections.namedtuple('Row', COLUMNS)
+"""A row as text; see docs/prefilter.md for the columns."""
+
+
+def row(path, decision, reason, **values):
+    """Makes a Row. None becomes the empty text; boxes [N, 4] and scores [N] become JSON lists."""
+    values.update(path=path_text(path), decision=decision, reason=reason)
+    if values.get('output') is not None:
+        values['output'] = path_text(values['output'])
+    if values.get('boxes') is not None:
+        values['boxes'] = json.dumps([[round(float(x), 3) for x in box] for box in values['boxes']])
+        values['scores'] = json.dumps([round(float(score), 6) for score in values['scores']])
+    if values.get('score') is not None:
+        values['score'] = format(float(values['score']), '.6f')
+    return Row(**{name: '' if values.get(name) is None else str(values[name]) for name in COLUMNS})
+
+
+def path_text(path):
+    """A relative path as the ledger writes it: with slashes, and bytes that are no UTF-8 as `\\xNN`."""
+    text = os.fsencode(path).decode('utf-8', 'backslashreplace')
+    return text if os.sep == '/' else text.replace(os.sep, '/')
+
+
+def find(folder, text):
+    """The path of the file in `folder` that `path_text` describes as `text`, or None if there is none."""
+    path = os.path.join(folder, *text.split('/'))
+    if not os.path.lexists(path):
+        name = re.sub(rb'\\x([0-9a-f]{2})', lambda match: bytes([int(match.group(1), 16)]), text.encode('utf-8'))
+        path = os.path.join(folder, os.fsdecode(name))
+    return path if os.path.lexists(path) else None
+
+
+def is_complete(item, out):
+    """Whether a row is the last word about its image: a kept one's crop must be in the folder `out`."""
+    return item.decision == REJECTED or find(out, item.output) is not None
+
+
+def to_text(rows):
+    """Rows as CSV text, each ending in a newline."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator='\n').writerows(rows)
+    return text.getvalue()
+
+
+class Appender:
+    """Adds rows to a ledger that may be shared by several processes."""
+
+    def __init__(self, path):
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+
+    def add(self, new_row):
+        data = to_text([new_row]).encode('utf-8')
+        if os.write(self._fd, data) != len(data):
+            raise OSError(28, 'No space left on device')
+
+    def close(self):
+        os.close(self._fd)
+
+
+def create(path):
+    """Makes an empty ledger."""
+    write(path, [])
+
+
+def write(path, rows):
+    """Writes a ledger in one go."""
+    with atomic_write(path, 'w') as f:
+        f.write(to_text([COLUMNS]))
+        for item in rows:
+            f.write(to_text([item]))
+
+
+def read(path, offset=0):
+    """Yields the complete rows of a ledger, from a byte offset that starts a row. Rows that a crash cut off are left
+    out. Raises UserError if the file is no ledger."""
+    with open(path, 'rb') as raw:
+        raw.seek(offset)
+        with io.TextIOWrapper(raw, encoding='utf-8', errors='replace', newline='') as f:
+            if offset == 0 and f.readline() != to_text([COLUMNS]):
+                raise UserError(f"'{path}' is not a ledger of this version of prefilter; its first line is another")
+            reader = csv.reader(line.replace('\0', '') for line in f)
+            while True:
+                try:
+                    fields = next(reader)
+                except StopIteration:
+                    return
+                except csv.Error:
+                    continue
+                if len(fields) == len(COLUMNS) and fields[1] in (KEPT, REJECTED):
+                    yield Row(*fields)
+
+
+def merge(sources, target):
+    """Writes the rows of all ledgers `sources`, sorted by path and each path once, as the ledger `target`.
+
+    Memory stays bounded: stretches of rows are sorted in temporary files beside the target.
+    """
+    stretches = []
+    try:
+        stretch = []
+        for source in sources:
+            for item in read(source):
+                stretch.append(item)
+                if len(stretch) == _SORT_ROWS:
+                    stretches.append(_spill(stretch, target))
+                    stretch = []
+        stretch.sort(key=_path)
+        write(target, _unique(heapq.merge(stretch, *[_read_back(file) for file in stretches], key=_path)))
+    finally:
+        for file in stretches:
+            file.close()
+
+
+def _path(item):
+    return item.path
+
+
+def _spill(rows, target):
+    file = tempfile.TemporaryFile('w+', dir=os.path.dirname(os.path.abspath(target)), encoding='utf-8', newline='')
+    file.write(to_text(sorted(rows, key=_path)))
+    return file
+
+
+def _read_back(file):
+    file.seek(0)
+    for fields in csv.reader(file):
+        yield Row(*fields)
+
+
+def _unique(rows):
+    last = None
+    for item in rows:
+        if item.path != last:
+            yield item
+        last = item.path
+
+
+def kept_outputs(folder):
+    """Paths, relative to `folder`, of the crops that its merged ledger says were kept, sorted.
+
+    None if it has no ledger. Raises UserError if a crop is missing.
+    """
+    path = os.path.join(folder, 'ledger.csv')
+    if not os.path.isfile(path):
+        return None
+    outputs = []
+    for item in read(path):
+        if item.decision == KEPT:
+            found = find(folder, item.output)
+            if found is None:
+                raise UserError(f"'{folder}' lacks the crop '{item.output}' of its ledger; make it again with "
+                                '`dataset_tool.py prefilter IN OUT --resume`')
+            outputs.append(os.path.relpath(found, folder))
+    return sorted(outputs)
