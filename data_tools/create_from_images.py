@@ -7,7 +7,9 @@ import numpy as np
 
 from data_tools import exporter
 from data_tools.images import BadImage, check_mode, list_images, open_image, read_pixels, resize, to_array
+from data_tools.labels import add_selection, select
 from data_tools.options import add_workers, boolean, positive_int, power_of_two
+from data_tools.prefilter.ledger import ledger_sha256
 from data_tools.progress import Progress
 from data_tools.workers import available_cores, ordered_map
 from dnnlib.util import UserError
@@ -36,10 +38,15 @@ def add_arguments(subparsers):
     parser.add_argument('--skip-bad', action='store_true', help='leave out unusable files and list them in the manifest')
     parser.add_argument('--max-images', type=positive_int, metavar='N', help='use only the first N')
     add_workers(parser)
-    parser.set_defaults(run=lambda args: create_from_images(
+    add_selection(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(args):
+    create_from_images(
         args.dataset_dir, args.image_dir, shuffle=args.shuffle if args.shuffle_first is None else args.shuffle_first,
         size=args.resize, crop=args.crop, convert=args.convert, skip_bad=args.skip_bad, max_images=args.max_images,
-        workers=args.workers))
+        workers=args.workers, selection=args)
 
 
 class Loader:
@@ -87,7 +94,7 @@ class Loader:
 
 
 def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='center', convert=None, skip_bad=False,
-                       max_images=None, workers=None):
+                       max_images=None, workers=None, selection=None):
     """Makes a data set from the pictures in `image_dir`.
 
     shuffle:  order them as `arange(N)` shuffled with seed 123, N the number of files; else sorted by name.
@@ -95,6 +102,7 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
     crop:     'center', 'pad' or 'none', see `data_tools.images.resize`.
     convert:  'rgb' or 'grey' to convert every picture, None to take them as they are, which must be equal.
     skip_bad: leave out unusable pictures instead of refusing the whole folder.
+    selection: parsed options of `data_tools.labels.add_selection`, or None for all images without labels.
 
     Raises UserError naming the unusable files, unless `skip_bad`.
     """
@@ -102,7 +110,11 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
     paths, others = list_images(image_dir)
     if others:
         print(f'{others} files are not images by their names and are left out', flush=True)
-    paths = paths[:max_images]
+    labels = None
+    if selection is not None:
+        paths, labels = select(paths, selection)
+    if max_images is not None:
+        paths = paths[:max_images]
     order = shuffled_order(len(paths)) if shuffle else np.arange(len(paths))
     expected = _expected_shape(image_dir, paths, size, convert)
     loader = Loader(image_dir, expected, size, crop, convert)
@@ -115,13 +127,17 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
                 out.add(encoded)
         if bad and (not skip_bad or not used):
             raise UserError(_describe_bad(image_dir, bad, len(paths), size, convert, skip_bad))
+        if labels is not None:
+            out.set_labels(labels.values[used], labels.names, label_source=labels.source)
         out.describe(
             command='create_from_images',
             arguments={'image_dir': os.path.abspath(image_dir), 'shuffle': bool(shuffle), 'resize': size,
                        'crop': crop if size else None, 'convert': convert, 'skip_bad': bool(skip_bad),
-                       'max_images': max_images},
+                       'max_images': max_images, 'include_list': getattr(selection, 'include_list', None),
+                       'exclude_list': getattr(selection, 'exclude_list', None)},
             resampling='lanczos' if size else None,
-            source={'files': len(paths), 'fingerprint': _source_fingerprint(image_dir, paths)},
+            source={'files': len(paths), 'fingerprint': _source_fingerprint(image_dir, paths),
+                    'ledger_sha256': ledger_sha256(image_dir)},
             skipped=[{'file': path, 'reason': reason} for path, reason in sorted(bad)])
     print(f'{len(used)} images of {expected[1]}x{expected[2]} in {dataset_dir}'
           + (f'; {len(bad)} files left out, listed in its manifest.json' if bad else ''), flush=True)

@@ -7,6 +7,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
+from data_tools.prefilter.ledger import kept_outputs
 from dnnlib.util import UserError
 
 # Formats read by Pillow's own decoders; others (such as EPS) would start foreign programs.
@@ -37,12 +38,16 @@ def is_image_name(name):
 def list_images(folder):
     """The images in a folder and its subfolders: (relative paths sorted by name, number of other files).
 
-    Hidden files are left out; links are followed, but no folder is entered twice. Raises UserError if there is no such
+    Hidden files are left out; links are followed, but no folder is entered twice. Of a folder that `prefilter` made,
+    the images are the crops that its ledger says were kept. Raises UserError if there is no such
     folder or no image in it.
     """
     if not os.path.isdir(folder):
         raise UserError(f"image folder '{folder}' does not exist" if not os.path.lexists(folder)
                         else f"'{folder}' is not a folder")
+    kept = kept_outputs(folder)
+    if kept:
+        return kept, 0
     found, others = [], 0
     visited = set()
     for where, folders, names in os.walk(folder, followlinks=True):

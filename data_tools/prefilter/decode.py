@@ -24,7 +24,6 @@ import PIL.Image
 from data_tools.images import FORMATS
 
 MAX_FILE_BYTES = 1 << 30
-_FORMATS = [name for name in FORMATS if name != 'MPO']  # Pillow opens those as JPEG
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {2: PIL.Image.FLIP_LEFT_RIGHT, 3: PIL.Image.ROTATE_180, 4: PIL.Image.FLIP_TOP_BOTTOM,
           5: PIL.Image.TRANSPOSE, 6: PIL.Image.ROTATE_270, 7: PIL.Image.TRANSVERSE, 8: PIL.Image.ROTATE_90}
@@ -84,7 +83,7 @@ def decode(content, max_pixels, upright=True):
         warnings.simplefilter('ignore')  # about damaged metadata beside sound pixels
         warnings.simplefilter('error', PIL.Image.DecompressionBombWarning)
         try:
-            image = PIL.Image.open(io.BytesIO(content), formats=_FORMATS)
+            image = PIL.Image.open(io.BytesIO(content), formats=_readable_formats())
             width, height = image.size
             if width * height > max_pixels:
                 raise Unusable('too_many_pixels', f'{width}x{height} pixels, over the limit of {max_pixels}')
@@ -106,6 +105,11 @@ def decode(content, max_pixels, upright=True):
         except Exception as err:  # decoders raise anything on damaged files
             raise Unusable('corrupt', _short(err)) from None
     return Photo(pixels, mode, format, orientation)
+
+
+def _readable_formats():
+    PIL.Image.init()
+    return [kind for kind in FORMATS if kind in PIL.Image.OPEN]
 
 
 def _orientation(image):

@@ -6,6 +6,7 @@ appending, so that processes of one machine share a ledger without a lock and a 
 
 import collections
 import csv
+import glob
 import heapq
 import io
 import json
@@ -13,13 +14,15 @@ import os
 import re
 import tempfile
 
-from dnnlib.util import UserError, atomic_write
+from dnnlib.util import UserError, atomic_write, sha256_file
 
 COLUMNS = ('path', 'decision', 'reason', 'num_faces', 'chosen', 'x0', 'y0', 'x1', 'y1', 'score', 'output', 'width',
            'height', 'mode', 'format', 'orientation', 'boxes', 'scores', 'sha256', 'settings', 'detail')
 KEPT, REJECTED = 'kept', 'rejected'
 
 _SORT_ROWS = 100000
+
+csv.field_size_limit(1 << 24)  # the boxes of a crowd
 
 Row = collections.namedtuple('Row', COLUMNS)
 """A row as text; see docs/prefilter.md for the columns."""
@@ -158,14 +161,26 @@ def _unique(rows):
         last = item.path
 
 
-def kept_outputs(folder):
-    """Paths, relative to `folder`, of the crops that its merged ledger says were kept, sorted.
+def is_ledger(path):
+    """Whether a file starts as a ledger does."""
+    with open(path, 'rb') as f:
+        return f.readline(1000) == to_text([COLUMNS]).encode('utf-8')
 
-    None if it has no ledger. Raises UserError if a crop is missing.
+
+def kept_outputs(folder):
+    """Paths, relative to `folder`, of the crops that its ledger says were kept, sorted.
+
+    None if it has no ledger. Raises UserError if the run that made it is not finished or a crop is missing.
     """
+    shards = [path for path in glob.glob(os.path.join(glob.escape(folder), 'ledger-*-of-*.csv')) if is_ledger(path)]
     path = os.path.join(folder, 'ledger.csv')
-    if not os.path.isfile(path):
+    if not (os.path.isfile(path) and is_ledger(path)):
+        if shards:
+            raise UserError(f"'{folder}' was filtered in shards; join them first with "
+                            f'`dataset_tool.py prefilter --merge {folder}`')
         return None
+    if not os.path.isfile(os.path.join(folder, 'summary.json')):
+        raise UserError(f"the prefilter run that makes '{folder}' is not finished; end it with --resume")
     outputs = []
     for item in read(path):
         if item.decision == KEPT:
@@ -175,3 +190,9 @@ def kept_outputs(folder):
                                 '`dataset_tool.py prefilter IN OUT --resume`')
             outputs.append(os.path.relpath(found, folder))
     return sorted(outputs)
+
+
+def ledger_sha256(folder):
+    """SHA-256 of the ledger of a folder that prefilter made; None if it has no ledger."""
+    path = os.path.join(folder, 'ledger.csv')
+    return sha256_file(path) if os.path.isfile(path) and is_ledger(path) else None
