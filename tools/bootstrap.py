@@ -58,14 +58,24 @@ def find_or_download(engine, kind, versions, say, download=True):
 
     def is_built(python):
         return env_build.Environment(ROOT, lock_name(engine, python.version, kind), python).is_complete()
-    python, tried = env_search.find_python(versions, own_dir=OWN_PYTHONS, accept=is_built)
+
+    def search(among):
+        return env_search.find_python(among, own_dir=OWN_PYTHONS, accept=is_built)
+
+    python, tried = search(versions)
     if python or not download:
         return python, tried
-    reason = download_python(versions[0], say)
-    if reason is None:
-        python, more = env_search.find_python(versions[:1], own_dir=OWN_PYTHONS, accept=is_built)
-        return python, tried + more
-    return None, tried + [reason]
+    os.makedirs(CACHE, exist_ok=True)
+    waiting = 'another set-up is downloading a Python: waiting for it'
+    with env_build.exclusive(os.path.join(CACHE, 'uv.lock'), lambda: say(waiting)):
+        python, _ = search(versions[:1])
+        if python:
+            return python, tried
+        reason = download_python(versions[0], say)
+    if reason:
+        return None, tried + [reason]
+    python, more = search(versions[:1])
+    return python, tried + more
 
 
 def download_python(version, say):
