@@ -7,6 +7,9 @@ import importlib
 MODULES = [
     'data_tools.create_from_images',
     'data_tools.create_toyfaces',
+    'data_tools.verify',
+    'data_tools.show',
+    'data_tools.prefilter.command',
     'data_tools.prefilter.command',
 ]
 

@@ -73,7 +73,8 @@ class Dataset:
     def _read(self, indices, level):
         raise NotImplementedError
 
-    def _read_labels(self, indices):
+    def get_labels_np(self, indices):
+        """The labels of particular records, float32 [N, label_size]."""
         if self._labels is None:
             return np.zeros([len(indices), 0], self.label_dtype)
         return np.asarray(self._labels[indices], dtype=self.label_dtype)
@@ -81,7 +82,7 @@ class Dataset:
     def get_samples_np(self, indices, lod=0):
         """Particular records: (samples [N, C, h, w], labels [N, label_size]). Does not count as consumed."""
         indices = np.asarray(indices, np.int64)
-        return self._read(indices, self._check_level(lod)), self._read_labels(indices)
+        return self._read(indices, self._check_level(lod)), self.get_labels_np(indices)
 
     # ---- Minibatches
 
@@ -165,7 +166,7 @@ class Dataset:
     def _produce(self, position, size, level):
         """The minibatch that starts at a position, and the position after it."""
         indices = self._indices(position, size)
-        return self._read(indices, level), self._read_labels(indices), position + len(indices)
+        return self._read(indices, level), self.get_labels_np(indices), position + len(indices)
 
     def _indices(self, position, size):
         """The records at positions position…position+size−1 of the endless sequence of epochs: int64 [size]."""
@@ -201,13 +202,13 @@ class Dataset:
                 return tf.zeros([minibatch_size, 0], tf.float32)
             indices = tflib.rnd.random_uniform([minibatch_size], 0, self.num_images, tf.int32)
             with tf.device('/cpu:0'):
-                labels = tf.py_func(self._read_labels, [indices], tf.float32, stateful=False)
+                labels = tf.py_func(self.get_labels_np, [indices], tf.float32, stateful=False)
             labels.set_shape([None, self.label_size])
             return labels
 
     def get_random_labels_np(self, minibatch_size, rng=None):
         """The same as an array, drawn from `rng` (a numpy RandomState; numpy's global one if None)."""
-        return self._read_labels((rng or np.random).randint(self.num_images, size=[minibatch_size]))
+        return self.get_labels_np((rng or np.random).randint(self.num_images, size=[minibatch_size]))
 
     # ---- Position
 
