@@ -10,7 +10,6 @@ MODULES = [
     'data_tools.verify',
     'data_tools.show',
     'data_tools.prefilter.command',
-    'data_tools.prefilter.command',
 ]
 
 _EXAMPLES = """examples:
