@@ -7,8 +7,24 @@ import numpy as np
 
 from data_tools.prefilter import ordering
 
+WINDOW = 12
+"""Pixels on a side that the first network looks at."""
+
+PYRAMID_FACTOR = 0.709
+
 _BLOCK = 128
 _PIECE = 8192
+
+
+def pyramid_scales(height, width, min_face):
+    """Scales at which the image is searched, largest first: faces of `min_face` pixels fill the window in the first."""
+    scale = WINDOW / min_face
+    side = min(height, width) * scale
+    scales = []
+    while side >= WINDOW:
+        scales.append(scale * np.power(PYRAMID_FACTOR, len(scales)))
+        side *= PYRAMID_FACTOR
+    return scales
 
 
 def proposals(scores, regression, scale, threshold):
@@ -32,8 +48,8 @@ def proposals(scores, regression, scale, threshold):
         columns_read = columns
     chosen_regression = regression[rows, columns_read].astype(np.float64)
     corner = np.stack([columns, rows], axis=1)
-    first = np.fix((2 * corner + 1) / scale)
-    last = np.fix((2 * corner + 12) / scale)
+    first = np.trunc((2 * corner + 1) / scale)
+    last = np.trunc((2 * corner + WINDOW) / scale)
     return np.hstack([first, last]), chosen_scores, chosen_regression
 
 

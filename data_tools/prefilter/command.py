@@ -9,9 +9,9 @@ from dnnlib.util import UserError
 _PAPER = {'margin': 50.0, 'size': 256, 'min_face': 20, 'choose': 'center', 'upright': False}
 _DEFAULTS = dict(_PAPER, upright=True)
 
-_DESCRIPTION = """Finds the face in every photograph of a folder and its subfolders (MTCNN) and writes a crop of it under
-the same subfolders of OUT, with ledger.csv (a row per file: decision, reason, boxes, crop), summary.json and contact
-sheets. An interrupted run is continued by the same command with --resume."""
+_DESCRIPTION = """Finds the face in every photograph of a folder and its subfolders (MTCNN) and writes a crop of it
+under the same subfolders of OUT, with ledger.csv (a row per file: decision, reason, boxes, crop), summary.json and
+contact sheets. An interrupted run is continued by the same command with --resume."""
 
 _EXAMPLES = """examples:
   python dataset_tool.py prefilter photos faces --workers 8

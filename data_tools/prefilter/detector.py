@@ -9,13 +9,12 @@ import cv2
 import numpy as np
 
 from data_tools.prefilter import boxes as bx
+from data_tools.prefilter.boxes import WINDOW, pyramid_scales
 from data_tools.prefilter.networks import CascadeNetworks
-from data_tools.prefilter.weights import load_weights
+from data_tools.prefilter.weights import PACKAGE, load_weights
+from dnnlib.tflib import ENGINE, tf
 
 THRESHOLDS = (0.6, 0.7, 0.7)
-PYRAMID_FACTOR = 0.709
-WINDOW = 12
-"""Pixels on a side that the first network looks at."""
 
 _MAX_PIECE = 1 << 21
 
@@ -51,6 +50,11 @@ class Detector:
         boxes = self._second_stage(image, boxes)
         return self._third_stage(image, boxes)
 
+    @staticmethod
+    def versions():
+        """Versions of what the boxes depend on."""
+        return {'weights': PACKAGE, 'engine': ENGINE, 'tensorflow': tf.__version__, 'opencv': cv2.__version__}
+
     def close(self):
         self._networks.close()
 
@@ -66,7 +70,7 @@ class Detector:
             return np.zeros([0, 4])
         boxes, scores, regression = (np.concatenate(part) for part in zip(*parts))
         keep = bx.suppress(boxes, scores, 0.7)
-        return np.fix(bx.make_square(bx.shift_by_size(boxes[keep], regression[keep], inclusive=False)))
+        return np.trunc(bx.make_square(bx.shift_by_size(boxes[keep], regression[keep], inclusive=False)))
 
     def _propose(self, image, scale):
         """The first network over one level of the pyramid, in bands of rows, which bounds the memory it takes."""
@@ -95,24 +99,13 @@ class Detector:
         """Scores and corrects what is left → (boxes, scores)."""
         if not len(boxes):
             return np.zeros([0, 4]), np.zeros([0])
-        boxes = np.fix(boxes)
+        boxes = np.trunc(boxes)
         scores, regression = self._networks.output(_patches(image, boxes, 48))
         passed = np.nonzero(scores > THRESHOLDS[2])[0]
         boxes, scores, regression = (a[passed].astype(np.float64) for a in (boxes, scores, regression))
         boxes = bx.shift_by_size(boxes, regression)
         keep = bx.suppress(boxes, scores, 0.7, relative_to='smaller')
         return boxes[keep], scores[keep]
-
-
-def pyramid_scales(height, width, min_face):
-    """Scales at which the image is searched, largest first: faces of `min_face` pixels fill the window in the first."""
-    scale = WINDOW / min_face
-    side = min(height, width) * scale
-    scales = []
-    while side >= WINDOW:
-        scales.append(scale * np.power(PYRAMID_FACTOR, len(scales)))
-        side *= PYRAMID_FACTOR
-    return scales
 
 
 def _normalized(image):

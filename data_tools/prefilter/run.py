@@ -12,6 +12,7 @@ import numpy as np
 from data_tools.prefilter import ledger, locks, sheets, summary
 from data_tools.prefilter.pool import Pool
 from data_tools.prefilter.scan import walk
+from data_tools.prefilter.settings import DETECTOR
 from data_tools.prefilter.weights import find_weights_file
 from data_tools.progress import Progress
 from dnnlib.util import UserError
@@ -33,7 +34,8 @@ def prefilter(settings, workers, shard=None, resume=False):
         UserError: the folders cannot be used, the ledger is there already or was made with other settings, another run
             works on it, or nothing can be written.
     """
-    find_weights_file()
+    if settings.detector == DETECTOR:
+        find_weights_file()  # said at once, and not by every worker
     _check_folders(settings)
     suffix = '' if shard is None else f'-{shard[0]}-of-{shard[1]}'
     # Names by shard number modulo n, so that two spellings of one shard meet.

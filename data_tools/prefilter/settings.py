@@ -1,6 +1,7 @@
 """What one run of the pre-filter is asked for; travels to the worker processes and into the ledger."""
 
 MAX_PIXELS = 64 * 1000 * 1000
+DETECTOR = 'data_tools.prefilter.detector.Detector'
 
 
 class Settings:
@@ -11,14 +12,17 @@ class Settings:
     min_face: side of the smallest face looked for. choose: one of `crop.CHOICES`.
     upright: turn photographs as their EXIF entry says. paper: all of this is as the paper had it.
     max_pixels: larger photographs are refused. include, exclude: `lists.ImageList`, or None.
+    detector: name of the class that finds faces, made once in each worker process; its interface is that of
+        `detector.Detector`.
     """
 
     def __init__(self, folder, out, margin=50, size=256, min_face=20, choose='center', upright=True, paper=False,
-                 max_pixels=MAX_PIXELS, include=None, exclude=None):
+                 max_pixels=MAX_PIXELS, include=None, exclude=None, detector=DETECTOR):
         self.folder, self.out = folder, out
         self.margin, self.size, self.min_face, self.choose = margin, size, min_face, choose
         self.upright, self.paper, self.max_pixels = upright, paper, max_pixels
         self.include, self.exclude = include, exclude
+        self.detector = detector
 
     def __str__(self):
         """One line for the ledger, equal for settings that decide alike."""

@@ -18,7 +18,7 @@ from data_tools.images import is_image_name
 from data_tools.prefilter import ledger, locks
 from data_tools.prefilter.crop import choose, crop_rectangle, cut
 from data_tools.prefilter.decode import Unusable, decode, read_file
-from dnnlib.util import UserError
+from dnnlib.util import UserError, call_func_by_name
 
 PNG_LEVEL = 4
 """Compression: half the time of Pillow's own choice for 3 % more bytes."""
@@ -34,17 +34,12 @@ class Examiner:
     def __init__(self, settings):
         self._settings = settings
         self._settings_text = str(settings)
-        # Here and not above: the parent process, which shares this file, needs no TensorFlow.
-        from data_tools.prefilter.detector import Detector
-        self._detector = Detector(settings.min_face)
+        self._detector = call_func_by_name(func_name=settings.detector, min_face=settings.min_face)
 
-    @staticmethod
-    def versions():
+    def versions(self):
         """Versions of what decides about pixels and boxes."""
-        import cv2
-        from dnnlib.tflib import ENGINE, tf
-        return {'engine': ENGINE, 'tensorflow': tf.__version__, 'numpy': np.__version__, 'opencv': cv2.__version__,
-                'pillow': PIL.__version__, 'python': platform.python_version()}
+        return dict(self._detector.versions(), numpy=np.__version__, pillow=PIL.__version__,
+                    python=platform.python_version())
 
     def examine(self, entry):
         """Returns (Row, PNG file as bytes or None) for a `scan.Entry`. Does not raise for anything in the file."""
