@@ -5,24 +5,25 @@ import os
 
 import config as folders
 from dnnlib import config_files
-from dnnlib.submission import read_submit_config
+from dnnlib.submission import RunLock, read_submit_config, write_submit_config
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
-from dnnlib.submission.records import write_submit_config
-from dnnlib.util import UserError, call_func_by_name, get_obj_by_name, run_main
-from training import plan, run_config
+from dnnlib.util import UserError, call_func_by_name, run_main
+from training import preflight, run_config
 
 EXAMPLES = '''examples:
   train.py --list-configs
-  train.py --config demo --dry-run
+  train.py --config demo --print-config
+  train.py --config toyfaces-32 --dry-run
   train.py --config toyfaces-64 --set train.total_kimg=500 --set metrics=[]
   train.py --config stylegan-f --set dataset.tfrecord_dir=mine --num-gpus 2
   train.py --resume results/00003-toyfaces-64
 '''
 RESUMABLE = ('train.total_kimg', 'train.image_snapshot_ticks', 'train.network_snapshot_ticks', 'train.checkpoint_kimg',
-             'train.checkpoint_minutes', 'train.checkpoint_keep', 'train.on_nan', 'train.max_skipped_updates', 'metrics')
+             'train.checkpoint_minutes', 'train.checkpoint_keep', 'train.on_nan', 'train.max_skipped_updates',
+             'metrics')
 
 
-def parse_args(argv=None):
+def make_parser():
     """The command line's options."""
     parser = argparse.ArgumentParser(
         description='Trains a generator and a discriminator and writes what becomes of them to a run directory.',
@@ -30,33 +31,29 @@ def parse_args(argv=None):
     group = parser.add_argument_group('what to train')
     group.add_argument('--config', metavar='NAME|FILE', help='a name from --list-configs, or the path of a YAML file')
     group.add_argument('--set', metavar='KEY=VALUE', action='append', default=[], dest='overrides',
-                       help='change a setting, such as train.total_kimg=100 or metrics=[]; may be repeated')
-    group.add_argument('--seed', type=int, metavar='INT', help='seed of all random numbers, 0 or more '
-                       "(default: the configuration's, 1000)")
+                       help='change a setting, such as train.total_kimg=100 or metrics=[]; may be repeated; '
+                       'docs/configs.md lists all')
+    group.add_argument('--seed', type=int, metavar='INT',
+                       help="seed of all random numbers, 0 to 2147483647 (default: the configuration's, mostly 1000)")
     group.add_argument('--init-from', metavar='PKL', help='network pickle to take the initial weights from')
-    group.add_argument('--resume', metavar='RUN_DIR', help='go on with this run from its newest checkpoint; '
-                       'of the settings only its length, snapshots, checkpoints and metrics can change')
+    group.add_argument('--resume', metavar='RUN_DIR', help='go on with this run from its newest checkpoint; of its '
+                       'settings only length, snapshots, checkpoints and metrics can be changed by --set')
     group = parser.add_argument_group('where')
-    group.add_argument('--data-dir', metavar='DIR', help=f'folder of the data sets (default: {_shown(folders.data_dir)})')
+    group.add_argument('--data-dir', metavar='DIR',
+                       help=f'folder of the data sets (default: {_shown(folders.data_dir)})')
     group.add_argument('--result-dir', metavar='DIR',
                        help=f'folder of the run directories (default: {_shown(folders.result_dir)})')
-    group.add_argument('--device', choices=['auto', 'cpu', 'gpu'], help="what to compute on (default: the "
-                       "configuration's, auto: GPUs where there are any)")
+    group.add_argument('--device', choices=['auto', 'cpu', 'gpu'],
+                       help="what to compute on (default: the configuration's, mostly auto: GPUs where there are any)")
     group.add_argument('--num-gpus', type=int, metavar='INT', help='GPUs, or virtual devices on a CPU, that share each '
-                       "minibatch, 1 or more (default: the configuration's)")
+                       "minibatch, 1 to 1024 (default: the configuration's, 1 to 8)")
     group = parser.add_argument_group('only look')
     group.add_argument('--list-configs', action='store_true', help='list the named configurations')
     group.add_argument('--print-config', action='store_true',
                        help='print the resolved configuration with the origin of each value')
-    group.add_argument('--dry-run', action='store_true', help='print what would be done: phases, memory, disk')
-    args = parser.parse_args(argv)
-    if args.resume is not None:
-        for name in ('config', 'seed', 'num_gpus', 'init_from'):
-            if getattr(args, name) is not None:
-                parser.error(f"--{name.replace('_', '-')} cannot be changed with --resume")
-    elif args.config is None and not args.list_configs:
-        parser.error('say what to train with --config, see --list-configs; or go on with a run with --resume')
-    return args
+    group.add_argument('--dry-run', action='store_true',
+                       help='check everything and print the plan: phases, memory, disk')
+    return parser
 
 
 def _shown(path):
@@ -64,25 +61,17 @@ def _shown(path):
     return path if relative.startswith('..') else relative
 
 
-def load_config(args):
-    """Returns (config, origins) of a new run or of the one to resume."""
-    if args.resume is None:
-        options = dict(seed=args.seed, num_gpus=args.num_gpus, device=args.device)
-        return run_config.load(args.config, folders.config_dir, args.overrides, options)
-    record = read_submit_config(args.resume)
-    stored, origins = config_files.to_easy(record['config']), record['provenance']
-    for text in args.overrides:
-        key = text.partition('=')[0].strip()
-        if key not in RESUMABLE:
-            raise UserError(f"--set {key} cannot be changed with --resume, only {', '.join(RESUMABLE)} can")
-    return run_config.override(stored, origins, args.overrides, dict(device=args.device))
-
-
-def open_data(config, data_dir):
-    """Opens the data set, which checks its files. Returns what the plan needs to know of it. Raises UserError."""
-    load_dataset = get_obj_by_name('training.dataset.load_dataset')
-    with load_dataset(data_dir=data_dir, **config.dataset) as training_set:
-        return plan.data_facts(training_set)
+def parse_args(argv=None):
+    """Parses the command line and refuses options that contradict each other."""
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    if args.resume is not None:
+        for name in ('config', 'seed', 'num_gpus', 'init_from', 'result_dir'):
+            if getattr(args, name) is not None:
+                parser.error(f"--{name.replace('_', '-')} cannot be changed with --resume")
+    elif args.config is None and not args.list_configs:
+        parser.error('say what to train with --config, see --list-configs; or go on with a run with --resume')
+    return args
 
 
 def list_configs():
@@ -93,57 +82,75 @@ def list_configs():
         print(f'{name:<{width}}  {description}')
 
 
+def load_config(args, record):
+    """Returns (config, origins) of a new run, or of the one to resume, whose record is given."""
+    if record is None:
+        options = dict(seed=args.seed, num_gpus=args.num_gpus, device=args.device)
+        return run_config.load(args.config, folders.config_dir, args.overrides, options)
+    for text in args.overrides:
+        key = text.partition('=')[0].strip()
+        if key not in RESUMABLE:
+            raise UserError(f"--set {key} cannot be changed with --resume, only {', '.join(RESUMABLE)} can")
+    return run_config.override(record['config'], record['provenance'], args.overrides, dict(device=args.device))
+
+
 def main(argv=None):
-    """Parses the command line and does what it says."""
+    """Does what the command line says. Raises UserError before a run directory appears wherever possible."""
     args = parse_args(argv)
     if args.list_configs:
         return list_configs()
-    config, origins = load_config(args)
+    record = read_submit_config(args.resume) if args.resume is not None else None
+    config, origins = load_config(args, record)
     if args.print_config:
         return print(config_files.dump_config(config, origins), end='')
-    record = read_submit_config(args.resume) if args.resume else {}
-    data_dir = os.path.abspath(args.data_dir or record.get('data_dir') or folders.data_dir)
-    result_dir = os.path.abspath(args.result_dir or folders.result_dir)
-
-    data = open_data(config, data_dir)
-    phases = plan.make_phases(config, data.resolution_log2)
-    plan.check_minibatches(config, phases)
-    if args.dry_run:
-        for line in plan.describe(phases):
-            print(line)
-        return None
     if args.init_from is not None and not os.path.isfile(args.init_from):
         raise UserError(f"--init-from: there is no file '{args.init_from}'")
-    check_devices(config)
+    if record is not None and _is_finished(args, record):
+        return print(f'This run is finished; to go on give it a greater length, such as --set train.total_kimg='
+                     f"{2 * config.train.total_kimg:g}\nNothing to do in {os.path.abspath(args.resume)}")
 
+    data_dir = os.path.abspath(args.data_dir or (record or {}).get('data_dir') or folders.data_dir)
+    result_dir = os.path.abspath(args.result_dir or folders.result_dir) if record is None else args.resume
+    data = preflight.open_data(config, data_dir)
+    phases, sizes = preflight.check_plan(config, data)
+    need = preflight.needs(config, phases, sizes)
+    plan = preflight.report(config, data, phases, sizes, need, result_dir)
+    plan += [f'warning: {text}' for text in preflight.warnings(config, data, phases, need, result_dir)]
+    if need is not None:
+        preflight.check_disk(need, result_dir)
+    if args.dry_run:
+        return print('\n'.join(plan))
+    if record is not None:
+        RunLock(args.resume).close()  # refuse at once, before TensorFlow is imported
+    preflight.check_devices(config)
+    return train(args, config, origins, record, data_dir, result_dir, plan)
+
+
+def _is_finished(args, record):
+    is_longer = any(text.startswith('train.total_kimg=') for text in args.overrides)
+    return os.path.exists(os.path.join(args.resume, '_finished.txt')) and not is_longer
+
+
+def train(args, config, origins, record, data_dir, result_dir, plan):
+    """Trains in a new run directory, or in that of the run to resume."""
     kwargs = run_config.loop_arguments(config, data_dir)
-    if args.resume:
-        run_dir = os.path.abspath(args.resume)
-    else:
+    if record is None:
         run_dir = prepare_run_dir(result_dir, config.desc, dict(config=config, data_dir=data_dir), origins,
                                   ignore=[data_dir, folders.cache_dir])
-    print(f'Run directory: {run_dir}', flush=True)
+    else:
+        run_dir = os.path.abspath(args.resume)
 
-    def train(context):
+    def call_loop(context):
+        print('\n'.join([f'Run directory: {run_dir}'] + plan), flush=True)
         if args.resume and args.overrides:
             write_submit_config(run_dir, dict(record, config=config), origins)
         return call_func_by_name(func_name=config.train.get('func_name', run_config.LOOP), run_dir=run_dir,
-                                 run_context=context, resume=bool(args.resume), init_from=args.init_from, **kwargs)
+                                 run_context=context, resume=record is not None, init_from=args.init_from, **kwargs)
 
-    outcome = run_in_dir(run_dir, train, max_epoch=config.train.get('total_kimg'))
-    print(f"Training {outcome or 'finished'}; everything is in {run_dir}", flush=True)
-    return None
-
-
-def check_devices(config):
-    """Raises UserError unless the devices that the configuration asks for are there. Imports TensorFlow."""
-    if config.device == 'cpu':
-        return
-    found = len(get_obj_by_name('dnnlib.tflib.engine.list_gpus')())
-    if found < config.num_gpus and (found or config.device == 'gpu' or config.num_gpus > 1):
-        choice = f'--num-gpus {found}' if found else '--device cpu'
-        raise UserError(f'{config.num_gpus} GPU(s) are asked for, but TensorFlow can use {found}; pass {choice}, or '
-                        'check the driver with nvidia-smi')
+    outcome = run_in_dir(run_dir, call_loop, max_epoch=run_config.setting(config, 'train', 'total_kimg'))
+    if outcome == 'stopped':
+        print(f'To go on: train.py --resume {_shown(run_dir)}')
+    print(f"Training {outcome}; everything is in {run_dir}", flush=True)
 
 
 if __name__ == '__main__':

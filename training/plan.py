@@ -7,10 +7,8 @@ import math
 
 from dnnlib import signatures
 from dnnlib.util import EasyDict, UserError
+from training.run_config import setting
 from training.schedule import training_schedule
-
-SMALL_DATA_SET = 10000      # images; below it a discriminator tends to learn the images by heart
-_PICTURE_PIXELS = {'1080p': 1920 * 1080, '4k': 3840 * 2160}
 
 
 def make_phases(config, resolution_log2):
@@ -21,16 +19,12 @@ def make_phases(config, resolution_log2):
     `train.minibatch_repeats` times `train.D_repeats` minibatches. Raises UserError.
     """
     sched = config.sched
-    total_kimg = _setting(config, 'train', 'total_kimg')
-    repeats = _setting(config, 'train', 'minibatch_repeats') * _setting(config, 'train', 'D_repeats')
-    for key, value in (('total_kimg', total_kimg), ('minibatch_repeats', repeats)):
-        if not value > 0 or value == math.inf:
-            raise UserError(f'train.{key} is {value}; it must be positive')
-
+    total_kimg = setting(config, 'train', 'total_kimg')
+    repeats = setting(config, 'train', 'minibatch_repeats') * setting(config, 'train', 'D_repeats')
     def state(kimg):
         return training_schedule(kimg * 1000.0, resolution_log2, config.num_gpus, **sched)
 
-    lod_kimg = [_setting(config, 'sched', f'lod_{part}_kimg') for part in ('training', 'transition')]
+    lod_kimg = [setting(config, 'sched', f'lod_{part}_kimg') for part in ('training', 'transition')]
     borders = {0.0, float(total_kimg)}
     state(0)  # refuses settings that no run can follow
     if sum(lod_kimg) > 0:
@@ -56,14 +50,6 @@ def make_phases(config, resolution_log2):
         else:
             phases.append(phase)
     return phases
-
-
-def _setting(config, section, key):
-    """A setting's value, or the default of the function that it goes to."""
-    if key in config[section]:
-        return config[section][key]
-    from training import run_config
-    return run_config.parameters(section, run_config.SECTIONS[section], config[section])[key][0]
 
 
 def check_minibatches(config, phases):
@@ -95,10 +81,3 @@ def describe(phases):
                      f'{p.G_lrate:g}', f'{p.D_lrate:g}', str(p.iterations)))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ['  '.join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
-
-
-def data_facts(training_set):
-    """What plans depend on, from an open data set."""
-    return EasyDict(shape=list(training_set.shape), resolution_log2=training_set.resolution_log2,
-                    num_images=training_set.num_images, label_size=training_set.label_size,
-                    is_image=training_set.is_image)

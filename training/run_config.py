@@ -9,6 +9,7 @@ from collections import OrderedDict
 from dnnlib import config_files, signatures
 from dnnlib.config_files import kind, nearest
 from dnnlib.util import EasyDict, UserError
+from training.setting_values import check_value, mistake
 
 FREE_SECTIONS = ('tf_config',)  # their keys contain dots and are not ours to know
 LOOP = 'training.training_loop.training_loop'
@@ -16,7 +17,7 @@ SCHEDULE = 'training.schedule.training_schedule'
 OPTIMIZER = 'dnnlib.tflib.optimizer.Optimizer'
 METRICS = 'metrics.metric_base'
 
-# Keyword arguments of the optimizers that configurations name; those of others are not checked.
+# Keyword arguments of the optimizers that a configuration may name.
 TF_OPTIMIZERS = {
     'tf.train.AdamOptimizer': OrderedDict(beta1=0.9, beta2=0.999, epsilon=1e-8),
     'tf.train.GradientDescentOptimizer': OrderedDict(),
@@ -109,11 +110,6 @@ def _in_order(config):
     return EasyDict((key, config[key]) for key in order)
 
 
-def _mistake(origins, key, text):
-    where = origins.get(key)
-    return UserError(f'{key}: {text}' + (f' ({where})' if where else ''))
-
-
 def check(config, origins):
     """Refuses keys that no function takes and values of a wrong type. Adds sections that are missing, empty."""
     known = list(TOP_LEVEL) + list(SECTIONS) + ['metrics', 'tf_config']
@@ -122,25 +118,19 @@ def check(config, origins):
             raise UserError(f"there is no setting '{key}'{nearest(key, known)} (given in "
                             f"{_any_origin(origins, str(key))}; known: {', '.join(known)})")
     for key, (default, _) in TOP_LEVEL.items():
-        _check_type(origins, key, config[key], default, False)
-    if config.device not in ('auto', 'cpu', 'gpu'):
-        raise _mistake(origins, 'device', f"must be auto, cpu or gpu, not '{config.device}'")
-    if not 1 <= config.num_gpus <= 1024:
-        raise _mistake(origins, 'num_gpus', f'must be at least 1, not {config.num_gpus}')
-    if not 0 <= config.seed < 2 ** 31:
-        raise _mistake(origins, 'seed', f'must be from 0 to 2147483647, not {config.seed}')
+        check_value(origins, key, config[key], default)
     for name, section in SECTIONS.items():
         config.setdefault(name, EasyDict())
         if not isinstance(config[name], dict):
-            raise _mistake(origins, name, f'must be a section of settings, not {kind(config[name])}')
+            raise mistake(origins, name, f'must be a section of settings, not {kind(config[name])}')
         _check_section(name, section, config[name], origins)
     _check_metrics(config.setdefault('metrics', []), origins)
     config.setdefault('tf_config', EasyDict())
     if not isinstance(config.tf_config, dict):
-        raise _mistake(origins, 'tf_config', f'must be a section of settings, not {kind(config.tf_config)}')
+        raise mistake(origins, 'tf_config', f'must be a section of settings, not {kind(config.tf_config)}')
     for key, value in config.tf_config.items():
         if isinstance(value, (dict, list)):
-            raise _mistake(origins, f'tf_config.{key}', f'must be a single value, not {kind(value)}; write the path '
+            raise mistake(origins, f'tf_config.{key}', f'must be a single value, not {kind(value)}; write the path '
                            'into ConfigProto with dots, such as gpu_options.allow_growth: true')
 
 
@@ -160,10 +150,10 @@ def parameters(name, section, values, origins=None):
         raise UserError(f'{selector_key} is missing; it names the function to call, such as '
                         'training.networks_stylegan.G_style')
     if not isinstance(function, str):
-        raise _mistake(origins, selector_key, f'must be the name of a function, not {kind(function)}')
+        raise mistake(origins, selector_key, f'must be the name of a function, not {kind(function)}')
     signature = signatures.read_signature(function)
     if signature is None:
-        raise _mistake(origins, selector_key, _unknown_function(function))
+        raise mistake(origins, selector_key, _unknown_function(function))
     result = OrderedDict()
     if section.selector:
         result[section.selector] = (section.function or function, None)
@@ -181,9 +171,12 @@ def parameters(name, section, values, origins=None):
                 result[key] = (default, sig.comments.get(key))
         pending += [signatures.read_signature(target) for target in sig.forwards_to]
     if function == OPTIMIZER:
-        extra = TF_OPTIMIZERS.get(values.get('tf_optimizer', 'tf.train.AdamOptimizer'))
+        optimizer = values.get('tf_optimizer', 'tf.train.AdamOptimizer')
+        extra = TF_OPTIMIZERS.get(optimizer) if isinstance(optimizer, str) else None
         if extra is None:
-            return None
+            known = ', '.join(TF_OPTIMIZERS)
+            raise mistake(origins, f'{name}.tf_optimizer', f'must be one of {known}, not '
+                          f'{config_files.format_value(optimizer)[:60]}')
         result.update((key, (default, None)) for key, default in extra.items())
     elif is_open and name not in ('G', 'D'):
         return None  # passes anything on to code that we do not know
@@ -213,7 +206,7 @@ def _check_section(name, section, values, origins):
                 hint = nearest(key, known)
             choice = '' if hint else f"; known here: {', '.join(known)}"
             raise UserError(f"there is no setting '{dotted}'{hint} (given in {_any_origin(origins, dotted)}{choice})")
-        _check_type(origins, dotted, value, known[key][0], section.may_be_null)
+        check_value(origins, dotted, value, known[key][0], section.may_be_null)
     missing = [key for key, (default, _) in (known or {}).items() if default is signatures.REQUIRED
                and key not in values]
     if missing:
@@ -221,48 +214,18 @@ def _check_section(name, section, values, origins):
         raise UserError(f'{name}.{missing[0]} is missing{hint}; add it with --set {name}.{missing[0]}=…')
 
 
-def _check_type(origins, dotted, value, default, may_be_null):
-    """Raises UserError unless the value has the type of the parameter's default."""
-    key = dotted.rpartition('.')[2]
-    if value is None and not isinstance(default, bool) and (
-            may_be_null or default is None or isinstance(default, (float, dict, list, tuple))):
-        return
-    if key.endswith('_dict') or key == 'max_minibatch_per_gpu':
-        if not isinstance(value, dict):
-            raise _mistake(origins, dotted, f'must be a table such as {{128: 0.0015}}, not {kind(value)}')
-        for resolution, entry in value.items():
-            if not isinstance(resolution, int) or isinstance(entry, bool) or not isinstance(entry, (int, float)):
-                raise _mistake(origins, dotted, 'must be a table of numbers by resolution, such as {128: 0.0015}')
-        return
-    if isinstance(default, bool):
-        allowed, expected = isinstance(value, bool), 'true or false'
-    elif isinstance(default, (int, float)):
-        fraction = isinstance(default, float) or 'kimg' in key or 'minutes' in key
-        allowed = isinstance(value, (int, float) if fraction else int) and not isinstance(value, bool)
-        expected = 'a number' if fraction else 'a whole number'
-    elif isinstance(default, str):
-        allowed, expected = isinstance(value, str), 'a text'
-    elif isinstance(default, (list, tuple)):
-        allowed, expected = isinstance(value, list), 'a list'
-    else:
-        return
-    if not allowed:
-        shown = config_files.format_value(value)
-        raise _mistake(origins, dotted, f'must be {expected}, not {kind(value)} ({shown[:60]})')
-
-
 def _check_metrics(metrics, origins):
     if not isinstance(metrics, list):
-        raise _mistake(origins, 'metrics', f'must be a list such as [fid50k] or [], not {kind(metrics)}')
+        raise mistake(origins, 'metrics', f'must be a list such as [fid50k] or [], not {kind(metrics)}')
     for metric in metrics:
         if isinstance(metric, str):
             names = signatures.top_level_names(METRICS)
             if names is None or metric not in names:
-                raise _mistake(origins, 'metrics', f"there is no metric '{metric}'{nearest(metric, names or [])}")
+                raise mistake(origins, 'metrics', f"there is no metric '{metric}'{nearest(metric, names or [])}")
         elif not isinstance(metric, dict) or not isinstance(metric.get('func_name'), str):
-            raise _mistake(origins, 'metrics', 'each one must be a name such as fid50k, or settings with func_name')
+            raise mistake(origins, 'metrics', 'each one must be a name such as fid50k, or settings with func_name')
         elif signatures.read_signature(metric['func_name']) is None:
-            raise _mistake(origins, 'metrics', _unknown_function(metric['func_name']))
+            raise mistake(origins, 'metrics', _unknown_function(metric['func_name']))
 
 
 def _apply_gpu_presets(config, origins):
@@ -304,3 +267,10 @@ def _metric_arguments(metric):
         from dnnlib.util import get_obj_by_name
         return EasyDict(get_obj_by_name(f'{METRICS}.{metric}'))
     return EasyDict(metric)
+
+
+def setting(config, section, key):
+    """A setting's value, or the default of the function that it goes to."""
+    if key in config[section]:
+        return config[section][key]
+    return parameters(section, SECTIONS[section], config[section])[key][0]

@@ -1,0 +1,300 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import config as folders
+from dnnlib import config_files, signatures
+from dnnlib.util import UserError
+from training import forecast, plan, preflight, run_config
+from training.run_config import load
+
+NAMES = [name for name, _ in config_files.list_configs(folders.config_dir)]
+NO_METRICS = [] if signatures.top_level_names('metrics.metric_base') else ['metrics=[]']
+SYNTHETIC = ['dataset.class_name=training.dataset.SyntheticDataset']
+
+
+def load_named(name, *overrides, **options):
+    needed = ['dataset.tfrecord_dir=x'] if name.startswith('stylegan') else []
+    return load(name, folders.config_dir, NO_METRICS + needed + list(overrides), options)[0]
+
+
+def facts(resolution=32, channels=3, **kwargs):
+    values = dict(shape=[channels, resolution, resolution], resolution_log2=resolution.bit_length() - 1,
+                  num_images=50000, label_size=0, is_image=True, unused_labels=None)
+    return preflight.EasyDict(values, **kwargs)
+
+
+# ---- Named configurations
+
+@pytest.mark.parametrize('name', NAMES)
+def test_named_configurations_are_valid_and_described(name):
+    config = load_named(name)
+    assert dict(config_files.list_configs(folders.config_dir))[name]
+    assert config.sched.get('by_num_gpus') is None
+    resolution = config.dataset.get('resolution') or (32 if '32' in name or name == 'demo' else 64)
+    phases, sizes = preflight.check_plan(config, facts(resolution))
+    assert phases[-1].end_kimg == config.train.total_kimg
+    assert phases[-1].resolution == resolution
+    assert sizes is not None
+
+
+@pytest.mark.parametrize('num_gpus', [1, 2, 4, 8])
+def test_schedules_equal_the_published_ones(golden_dir, num_gpus):
+    with open(str(golden_dir / 'schedules.json')) as f:
+        entry = next(e for e in json.load(f) if e['num_gpus'] == num_gpus and e['resolution_log2'] == 10)
+    expected = {k: {int(r): v for r, v in value.items()} if isinstance(value, dict) else value
+                for k, value in entry['kwargs'].items()}
+    sched = load_named('ffhq-1024', num_gpus=num_gpus).sched
+    assert {key: sched[key] for key in expected} == expected
+    assert set(sched) - set(expected) == {'lod_training_kimg', 'lod_transition_kimg'}
+
+
+def test_paper_variants_differ_by_what_the_paper_says():
+    f, b = load_named('stylegan-f'), load_named('stylegan-b')
+    assert b.G == dict(f.G, style_mixing_prob=0.0, use_noise=False, const_input_layer=False, use_styles=False,
+                       use_pixel_norm=True, use_instance_norm=False, mapping_layers=0, truncation_psi=None)
+    assert load_named('stylegan-e').G == dict(f.G, style_mixing_prob=0.0)
+    a = load_named('stylegan-a', num_gpus=2)
+    assert a.G == {'func_name': 'training.networks_progan.G_paper'}
+    assert a.D_loss == {'func_name': 'training.loss.D_wgan_gp'}
+    assert a.sched.G_lrate_dict == {512: 0.0015, 1024: 0.002}
+    assert load_named('celeba-256').num_gpus == load_named('casia-256').num_gpus == 2
+
+
+def test_checking_needs_no_tensorflow():
+    code = ('import sys, config; from training import run_config as r; '
+            'r.load("demo", config.config_dir); import training.preflight; sys.exit("tensorflow" in sys.modules)')
+    assert subprocess.call([sys.executable, '-c', code], cwd=os.path.dirname(folders.config_dir)) == 0
+
+
+# ---- Refusals
+
+@pytest.mark.parametrize('override,message', [
+    ('train.total_kmg=5', r"no setting 'train.total_kmg'; did you mean 'total_kimg'\? \(given in --set\)"),
+    ('trian.total_kimg=5', r"no setting 'trian'; did you mean 'train'\?"),
+    ('train.resume=true', "'resume' is filled in"),
+    ('train.total_kimg=abc', r'total_kimg: must be a number, not a text \(abc\)'),
+    ('train.total_kimg=0', 'must be from 0.001 to'),
+    ('train.total_kimg=.nan', 'must be from 0.001 to'),
+    ('train.minibatch_repeats=1.5', 'must be a whole number, not a number'),
+    ('train.mirror_augment=1', 'must be true or false'),
+    ('train.mirror_augment=null', 'must be true or false, not null'),
+    ('train=5', 'must be a section of settings, not a whole number'),
+    ('G.resolution=64', "'resolution' comes from the data set"),
+    ('G.mapping_layer=8', "did you mean 'mapping_layers'"),
+    ('G.mapping_layers=-1', 'must be from 0 to'),
+    ('G.structure=round', 'must be one of auto, fixed, linear, recursive, null, not round'),
+    ('G.fused_scale=1', 'must be one of true, false, auto'),
+    ('G.func_name=training.networks_stylegan.G_styl', "has no 'G_styl'; did you mean 'G_style'"),
+    ('G.func_name=nowhere.G', "no module 'nowhere'"),
+    ('G.func_name=5', 'must be the name of a function, not a whole number'),
+    ('D_loss.func_name=training.loss.D_wgan', None),
+    ('D_loss.wgan_lambda=5', r"no setting 'D_loss.wgan_lambda' \(given in --set; known here: func_name, r1_gamma"),
+    ('G_opt.beta3=0', "did you mean 'beta2'"),
+    ('G_opt.learning_rate=0.1', "'learning_rate' is filled in"),
+    ('G_opt.use_loss_scaling=true', None),
+    ('sched.minibatch_dict=5', 'must be a table by resolution'),
+    ('sched.minibatch_dict={a: 5}', 'must have resolutions as keys'),
+    ('sched.minibatch_dict={8: x}', 'must hold numbers'),
+    ('sched.minibatch_dict.8=0', 'must hold numbers from 1'),
+    ('sched.cur_nimg=1', 'no setting'),
+    ('sched.by_num_gpus=5', 'must be a table of settings by number of GPUs'),
+    ('sched.by_num_gpus={1: {minibatch_bas: 4}}', "did you mean 'minibatch_base'"),
+    ('sched.by_num_gpus={2: {minibatch_base: 4}}', 'settings for 2 GPUs, not for 1'),
+    ('dataset.max_label_size=full', None),
+    ('dataset.max_label_size=some', 'must be a whole number'),
+    ('metrics=fid50k', 'must be a list such as'),
+    ('metrics=[fit50k]', "no metric 'fit50k'"),
+    ('metrics=[{name: x}]', 'settings with func_name'),
+    ('tf_config.rnd.np_random_seed=3', None),
+    ('tf_config={gpu_options: {allow_growth: true}}', 'must be a single value'),
+    ('num_gpus=0', 'must be from 1 to 1024'),
+    ('seed=-1', 'must be from 0 to'),
+    ('seed=1.0', 'must be a whole number'),
+    ('device=tpu', 'must be one of auto, cpu, gpu, not tpu'),
+    ('grid.layout=spiral', 'must be one of random')])
+def test_settings_are_checked(override, message):
+    if message is None:
+        load_named('stylegan-f', override)
+        return
+    with pytest.raises(UserError, match=message):
+        load_named('stylegan-f', override)
+
+
+def test_a_mistake_in_a_file_is_named_with_its_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mine.yaml').write_text('extends: demo\ntrain:\n  total_kimg: long\n')
+    with pytest.raises(UserError, match=r'train.total_kimg: must be a number.*given in mine.yaml:3'):
+        load('./mine.yaml', folders.config_dir)
+    (tmp_path / 'mine.yaml').write_text('train: {}\n')
+    with pytest.raises(UserError, match='G.func_name is missing'):
+        load('./mine.yaml', folders.config_dir)
+    (tmp_path / 'mine.yaml').write_text('extends: stylegan-f\nmetrics: []\n')
+    with pytest.raises(UserError, match='dataset.tfrecord_dir is missing; it names the folder'):
+        load('./mine.yaml', folders.config_dir)
+
+
+VALUES = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.floats(), st.text(max_size=5), st.just({}),
+                   st.just([]), st.just({4: 1}), st.just({'a': 1}))
+KEYS = st.sampled_from(['train.total_kimg', 'G.fmap_max', 'G.func_name', 'D.mbstd_group_size', 'G_opt.tf_optimizer',
+                        'dataset.class_name', 'dataset.resolution', 'sched.minibatch_dict', 'sched.by_num_gpus',
+                        'grid.size', 'metrics', 'tf_config', 'sched', 'G', 'seed', 'desc', 'train.func_name'])
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=4))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_values_are_taken_or_refused(changes):
+    try:
+        config = load_named('demo', *(f'{k}={config_files.format_value(v)}' for k, v in changes.items()))
+        preflight.check_plan(config, facts())
+    except UserError:
+        pass
+
+
+# ---- Plan
+
+def test_phases_follow_the_schedule():
+    config = load_named('celeba-256')
+    phases = plan.make_phases(config, 8)
+    assert [(p.kind, p.resolution, p.start_kimg, p.end_kimg) for p in phases[:4]] == [
+        ('train', 8, 0, 600), ('fade', 16, 600, 1200), ('train', 16, 1200, 1800), ('fade', 32, 1800, 2400)]
+    assert [(p.resolution, p.end_kimg, p.minibatch_per_gpu, p.G_lrate) for p in phases[-2:]] == [
+        (256, 6000, 4, 0.002), (256, 25000, 4, 0.002)]
+    images = sum(p.iterations * p.minibatch * 4 for p in phases)
+    assert 25000000 <= images < 25000000 + 8 * 4
+
+
+def test_a_run_without_growing_is_one_phase():
+    config = load_named('demo', 'sched.lod_initial_resolution=32', 'sched.lod_training_kimg=0',
+                        'sched.lod_transition_kimg=0', 'train.total_kimg=10')
+    phases = plan.make_phases(config, 5)
+    assert [(p.kind, p.resolution, p.start_kimg, p.end_kimg) for p in phases] == [('train', 32, 0, 10)]
+
+
+def test_iterations_equal_those_of_the_loop():
+    from training.schedule import training_schedule
+    config = load_named('demo', 'train.total_kimg=3.3', 'sched.lod_training_kimg=0.5', 'sched.lod_transition_kimg=0.7',
+                        'train.minibatch_repeats=3')
+    nimg, count = 0, 0
+    while nimg < 3300:
+        nimg += 3 * training_schedule(nimg, 5, 1, **config.sched).minibatch
+        count += 1
+    assert sum(p.iterations for p in plan.make_phases(config, 5)) == count
+
+
+def test_minibatches_must_suit_devices_and_groups():
+    config = load_named('stylegan-f', 'sched.by_num_gpus=null', 'sched.minibatch_base=6')
+    with pytest.raises(UserError, match=r'resolution 8 each device gets 6 images, .* D.mbstd_group_size \(4\)'):
+        preflight.check_plan(config, facts(8))
+    config.sched.minibatch_base = 2
+    preflight.check_plan(config, facts(8))  # a group may be as small as the minibatch
+    config.num_gpus = 4
+    with pytest.raises(UserError, match='minibatch'):
+        preflight.check_plan(config, facts(8))
+
+
+def test_data_must_suit_networks():
+    config = load_named('stylegan-f')
+    with pytest.raises(UserError, match='squares whose side is a power of two'):
+        preflight.check_plan(config, facts(32, shape=[3, 24, 32]))
+    with pytest.raises(UserError, match='no labels'):
+        preflight.check_plan(load_named('stylegan-f', 'grid.layout=row_per_class'), facts())
+    with pytest.raises(UserError, match='start at 4'):
+        preflight.check_plan(load_named('stylegan-f', 'sched.lod_initial_resolution=2'), facts())
+
+
+# ---- Forecasts
+
+def test_parameter_counts_are_the_published_ones():
+    config = load_named('stylegan-f')
+    sizes = forecast.network_sizes(config.G, config.D, facts(1024))
+    assert (sizes.G_params, sizes.D_params) == (26219627, 23087249)
+
+
+def trainable_params(func_name, **kwargs):
+    import numpy as np
+
+    from dnnlib import tflib
+    net = tflib.Network('N', func_name=func_name, **kwargs)
+    return sum(int(np.prod(var.shape.as_list())) for var in net.trainables.values())
+
+
+@pytest.mark.parametrize('name,labels', [('stylegan-f', 0), ('stylegan-f', 3), ('stylegan-d', 0), ('stylegan-b', 0),
+                                         ('stylegan-a', 0)])
+def test_parameter_counts_equal_the_networks(fresh_graph, name, labels):
+    config = load_named(name, 'G.fmap_base=256', 'G.fmap_max=24', 'D.fmap_base=256', 'D.fmap_max=24')
+    sizes = forecast.network_sizes(config.G, config.D, facts(16, 1, label_size=labels))
+    data = dict(num_channels=1, resolution=16, label_size=labels)
+    assert sizes.G_params == trainable_params(**dict(config.G, **data))
+    assert sizes.D_params == trainable_params(**dict(config.D, **data))
+
+
+def test_forecasts_grow_with_what_they_depend_on():
+    def forecast_of(*overrides):
+        config = load_named('stylegan-f', 'device=gpu', *overrides)
+        phases, sizes = preflight.check_plan(config, facts(256))
+        return preflight.needs(config, phases, sizes)
+    base = forecast_of()
+    assert 5e9 < base.memory < 9e9
+    assert forecast_of('sched.max_minibatch_per_gpu={256: 4, 128: 8, 64: 16, 32: 16}').memory < base.memory
+    assert 2.5e8 < base.disk.snapshot < 3.5e8
+    assert forecast_of('train.network_snapshot_ticks=1').disk.total > 3 * base.disk.total
+
+
+def test_warnings_and_refusals_for_the_disk(tmp_path, monkeypatch):
+    config = load_named('stylegan-f')
+    phases, sizes = preflight.check_plan(config, facts(256))
+    need = preflight.needs(config, phases, sizes)
+    monkeypatch.setattr(preflight, 'free_bytes', lambda folder: 5e9)
+    preflight.check_disk(need, str(tmp_path))
+    assert any('may grow to' in text for text in preflight.warnings(config, facts(256), phases, need, str(tmp_path)))
+    monkeypatch.setattr(preflight, 'free_bytes', lambda folder: 1e9)
+    with pytest.raises(UserError, match='has 1.0 GB of free disk space; a run needs'):
+        preflight.check_disk(need, str(tmp_path))
+    assert preflight.free_bytes(str(tmp_path / 'not' / 'there')) > 0
+
+
+def test_small_and_labelled_data_get_a_warning(tmp_path):
+    config = load_named('demo')
+    data = facts(num_images=9999, unused_labels='a/x-rxx.labels')
+    phases = plan.make_phases(config, 5)
+    texts = preflight.warnings(config, data, phases, None, str(tmp_path))
+    assert 'only 9999 images' in texts[0]
+    assert 'labels (x-rxx.labels) that this run does not use' in texts[1]
+    assert preflight.warnings(config, facts(), phases, None, str(tmp_path)) == []
+
+
+@pytest.mark.parametrize('kimg,message', [(30, 'while the full resolution is still fading in'), (20, 'ends at 16x16')])
+def test_a_run_too_short_to_reach_full_resolution_gets_a_warning(tmp_path, kimg, message):
+    config = load_named('demo', f'train.total_kimg={kimg}', 'sched.lod_training_kimg=8', 'sched.lod_transition_kimg=8')
+    texts = preflight.warnings(config, facts(), plan.make_phases(config, 5), None, str(tmp_path))
+    assert message in texts[0]
+
+
+def test_gpus_that_are_not_there_are_refused(monkeypatch):
+    from dnnlib.tflib import engine
+    monkeypatch.setattr(engine, 'list_gpus', lambda: ['gpu:0'])
+    preflight.check_devices(load_named('stylegan-f'))
+    with pytest.raises(UserError, match='--num-gpus 1'):
+        preflight.check_devices(load_named('celeba-256'))
+    monkeypatch.setattr(engine, 'list_gpus', lambda: [])
+    preflight.check_devices(load_named('stylegan-f'))
+    preflight.check_devices(load_named('celeba-256', device='cpu'))
+    for name, device in [('celeba-256', 'auto'), ('stylegan-f', 'gpu')]:
+        with pytest.raises(UserError, match='--device cpu'):
+            preflight.check_devices(load_named(name, device=device))
+
+
+def test_loop_arguments_fit_the_loop():
+    config = load_named('demo')
+    kwargs = run_config.loop_arguments(config, '/data')
+    signature = signatures.read_signature(run_config.LOOP)
+    assert set(kwargs) <= set(signature.params)
+    assert kwargs.dataset_args.data_dir == '/data'
+    required = {k for k, default in signature.params.items() if default is signatures.REQUIRED}
+    assert required - set(kwargs) == {'run_dir', 'run_context'}

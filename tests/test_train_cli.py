@@ -1,0 +1,182 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import train
+from dnnlib import submission
+from dnnlib.util import UserError
+
+ROOT = os.path.dirname(os.path.abspath(train.__file__))
+TINY = '''# A run of seconds
+extends: demo
+desc: tiny
+device: cpu
+train: {total_kimg: 0.192, minibatch_repeats: 2, checkpoint_kimg: 0.032, G_smoothing_kimg: 0.1}
+G: {fmap_base: 64, fmap_max: 8, latent_size: 8, dlatent_size: 8, mapping_fmaps: 8, mapping_layers: 2}
+D: {fmap_base: 64, fmap_max: 8}
+dataset: {class_name: training.dataset.SyntheticDataset, resolution: 8, num_images: 100}
+sched:
+  lod_initial_resolution: 4
+  lod_training_kimg: 0.048
+  lod_transition_kimg: 0.08
+  minibatch_base: 8
+  minibatch_dict: {8: 4}
+  tick_kimg_base: 0.064
+  tick_kimg_dict: {}
+grid: {size: 4x2}
+metrics: []
+'''
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    (tmp_path / 'tiny.yaml').write_text(TINY)
+    return str(tmp_path / 'tiny.yaml')
+
+
+def start(*args):
+    return subprocess.Popen([sys.executable, os.path.join(ROOT, 'train.py')] + list(args), stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, universal_newlines=True)
+
+
+def run(*args):
+    process = start(*args)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+# ---- Looking only
+
+def test_configs_are_listed(capsys):
+    train.main(['--list-configs'])
+    out = capsys.readouterr().out
+    assert any(line.startswith('celeba-256 ') and 'Re-Training' in line for line in out.splitlines())
+
+
+def test_the_printed_config_tells_origins_and_is_a_config_itself(capsys, tiny, tmp_path):
+    train.main(['--config', tiny, '--set', 'G.fmap_max=16', '--seed', '5', '--print-config'])
+    out = capsys.readouterr().out
+    assert [line.split() for line in out.splitlines() if 'fmap_max: 16' in line] == [['fmap_max:', '16', '#', '--set']]
+    assert '# --seed' in out
+    assert 'tiny.yaml:5' in out
+    assert 'stylegan-f.yaml:' in out
+    (tmp_path / 'copy.yaml').write_text(out)
+    train.main(['--config', str(tmp_path / 'copy.yaml'), '--print-config'])
+    strip = lambda text: [line.split('#')[0].strip() for line in text.splitlines()]  # noqa: E731
+    assert strip(capsys.readouterr().out) == strip(out)
+
+
+def test_dry_run_prints_the_plan_and_makes_nothing(capsys, tiny, tmp_path):
+    train.main(['--config', tiny, '--dry-run', '--result-dir', str(tmp_path / 'results')])
+    out = capsys.readouterr().out
+    assert 'Data: 100 samples of 8x8' in out
+    assert [line.split()[:2] for line in out.splitlines() if 'trains' in line or 'fades' in line] == [
+        ['4x4', 'trains'], ['8x8', 'fades'], ['8x8', 'trains']]
+    assert 'Memory: about' in out
+    assert 'Disk: about' in out
+    assert 'warning: the data set has only 100 images' in out
+    assert not (tmp_path / 'results').exists()
+
+
+def test_examples_of_the_help_are_valid(capsys, monkeypatch):
+    lines = [line.split()[1:] for line in train.EXAMPLES.splitlines() if line.startswith('  train.py')]
+    assert len(lines) >= 5
+    for line in lines:
+        args = train.parse_args(line)
+        if args.config:
+            if not train.run_config.signatures.top_level_names('metrics.metric_base'):
+                args.overrides.append('metrics=[]')
+            train.load_config(args, None)
+
+
+def test_help_fits_a_screen_per_group(capsys):
+    with pytest.raises(SystemExit):
+        train.parse_args(['--help'])
+    groups = capsys.readouterr().out.split('\n\n')
+    assert max(len(group.splitlines()) for group in groups) <= 25
+
+
+# ---- Refusals
+
+@pytest.mark.parametrize('args,message', [
+    ([], 'say what to train with --config'),
+    (['--config', 'demo', '--resume', 'x'], '--config cannot be changed with --resume'),
+    (['--resume', 'x', '--num-gpus', '2'], '--num-gpus cannot be changed'),
+    (['--config', 'demo', '--device', 'tpu'], 'invalid choice'),
+    (['--config', 'demo', '--seed', 'x'], 'invalid int'),
+    (['--config', 'demo', 'extra'], 'unrecognized arguments')])
+def test_options_that_make_no_sense_are_refused(capsys, args, message):
+    with pytest.raises(SystemExit) as exit_info:
+        train.main(args)
+    assert exit_info.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('args,message', [
+    (['--config', 'demoo'], "no configuration 'demoo'; did you mean 'demo'"),
+    (['--config', './missing.yaml'], 'no configuration file'),
+    (['--config', 'demo', '--set', 'train.total_kmg=1'], "did you mean 'total_kimg'"),
+    (['--config', 'demo', '--set', 'x'], '--set x: write it as'),
+    (['--config', 'demo', '--num-gpus', '0'], r'num_gpus: must be from 1 .*given in --num-gpus'),
+    (['--config', 'demo', '--data-dir', '/nowhere'], "/nowhere"),
+    (['--config', 'TINY', '--init-from', '/nowhere/x.pkl'], "no file '/nowhere/x.pkl'"),
+    (['--config', 'TINY', '--set', 'sched.minibatch_base=6'], 'not a multiple of D.mbstd_group_size'),
+    (['--config', 'TINY', '--result-dir', 'TINY/results'], "cannot create a run directory in '.*': Not a directory"),
+    (['--resume', '/nowhere'], 'not a run directory')])
+def test_mistakes_are_named_before_a_run_directory_appears(tiny, tmp_path, args, message):
+    args = [arg.replace('TINY', tiny) for arg in args]
+    if '--result-dir' not in args and '--resume' not in args:
+        args += ['--result-dir', str(tmp_path / 'results')]
+    with pytest.raises(UserError, match=message):
+        train.main(args)
+    assert not (tmp_path / 'results').exists()
+
+
+def test_a_mistake_exits_with_2_and_one_sentence():
+    code, out, err = run('--config', 'demo', '--set', 'train.total_kimg=long')
+    assert (code, out) == (2, '')
+    assert err == 'error: train.total_kimg: must be a number, not a text (long) (given in --set)\n'
+
+
+# ---- A whole run
+
+def test_a_run_is_guarded_stopped_resumed_and_not_repeated(tiny, tmp_path):
+    results = str(tmp_path / 'results')
+    process = start('--config', tiny, '--result-dir', results, '--set', 'train.total_kimg=1000')
+    run_dir = os.path.join(results, '00000-tiny')
+    log = os.path.join(run_dir, 'log.txt')
+    end = time.time() + 200
+    while not (os.path.exists(log) and 'tick 1 ' in open(log).read()):
+        assert process.poll() is None, process.stderr.read()
+        assert time.time() < end
+        time.sleep(0.2)
+
+    with pytest.raises(UserError, match=rf'another process \(process {process.pid}\) is training'):
+        train.main(['--resume', run_dir])
+
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert 'SIGINT: stopping after this step' in err
+    assert out.splitlines()[-2].startswith('To go on: train.py --resume')
+    assert out.splitlines()[-1].endswith(run_dir)
+    assert not os.path.exists(os.path.join(run_dir, '_finished.txt'))
+    with pytest.raises(UserError, match='cannot be changed with --resume'):
+        train.main(['--resume', run_dir, '--set', 'G.fmap_max=4'])
+
+    length = float(submission.read_submit_config(run_dir)['config']['train']['total_kimg'])
+    assert length == 1000
+    code, out, err = run('--resume', run_dir, '--set', 'train.total_kimg=0.2')
+    assert code == 0, err
+    assert 'Going on from' in out
+    assert out.splitlines()[-1] == f'Training finished; everything is in {run_dir}'
+    assert submission.read_submit_config(run_dir)['config']['train']['total_kimg'] == 0.2
+    assert {'config.txt', 'config.yaml', 'environment.json', 'log.txt', 'reals.png', 'run.txt', 'src', '_finished.txt',
+            'stats.jsonl', 'submit_config.json', 'network-final.pkl'} <= set(os.listdir(run_dir))
+
+    train.main(['--resume', run_dir])  # returns at once
+    assert os.listdir(results) == ['00000-tiny']

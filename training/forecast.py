@@ -1,0 +1,138 @@
+"""Forecasts what a run will take: memory, disk, and how the cost of a step depends on the resolution.
+
+Known for the StyleGAN and Progressive GAN networks, whose sizes follow from their keywords; others get no forecast.
+"""
+
+import math
+
+from dnnlib import signatures
+from dnnlib.util import EasyDict
+
+STYLE_G, STYLE_D = 'training.networks_stylegan.G_style', 'training.networks_stylegan.D_basic'
+PAPER_G, PAPER_D = 'training.networks_progan.G_paper', 'training.networks_progan.D_paper'
+
+# Fitted to the peak resident memory of runs at 32x32 to 128x128 on a CPU. Weights count there many times, since what
+# is written to disk passes through copies in main memory.
+PROCESS_BYTES = 850e6
+CPU_BYTES_PER_PARAM = 55
+GPU_BYTES_PER_PARAM = 20    # weights and gradients of G and D, two moments of each, Gs
+BYTES_PER_FEATURE = 12
+PICTURE_BYTES_PER_PIXEL = 1.5   # of a PNG of generated pictures, three channels
+_GRID_PIXELS = {'1080p': 1920 * 1080, '4k': 3840 * 2160}
+
+
+def network_sizes(G, D, data):
+    """Parameters and feature-map sizes of a pair of networks.
+
+    `G` and `D` are sections of a configuration, `data` an EasyDict with shape [C, H, W] and label_size. Returns
+    EasyDict(G_params, D_params: trainable parameters; features: numbers held in both networks' convolution outputs
+    for one image, by log2 of the resolution; macs: multiply-accumulates of one pass through both convolution stacks
+    for one image, by log2 of the resolution), or None for networks of other families.
+    """
+    if (G.func_name, D.func_name) not in ((STYLE_G, STYLE_D), (PAPER_G, PAPER_D)):
+        return None
+    g, d = _with_defaults(G), _with_defaults(D)
+    channels, labels = data.shape[0], data.label_size
+    log2 = int(math.log2(data.shape[1]))
+    count_g = _count_style if G.func_name == STYLE_G else _count_paper
+    features, macs = {}, {}
+    for stage in range(2, log2 + 1):
+        pixels = 4 ** stage
+        wide_g, wide_d = _fmaps(g, stage - 1), _fmaps(d, stage - 1)
+        narrow_g, narrow_d = (_fmaps(g, stage - 2), _fmaps(d, stage - 2)) if stage > 2 else (wide_g, wide_d)
+        features[stage] = pixels * (2 * wide_g + wide_d + narrow_d)
+        macs[stage] = 9 * pixels * (narrow_g * wide_g + wide_g * wide_g + wide_d * wide_d + wide_d * narrow_d)
+    return EasyDict(G_params=count_g(g, log2, channels, labels), D_params=_count_d(d, log2, channels, labels),
+                    features=features, macs=macs)
+
+
+def _with_defaults(section):
+    """The section's values with the defaults of its function and of those that it forwards to."""
+    values = EasyDict()
+    pending = [section.func_name]
+    while pending:
+        signature = signatures.read_signature(pending.pop())
+        values.update((k, v) for k, v in signature.params.items() if k not in values)
+        pending += signature.forwards_to
+    values.update(section)
+    return values
+
+
+def _fmaps(net, stage):
+    return min(int(net.fmap_base / 2 ** (stage * net.fmap_decay)), net.fmap_max)
+
+
+def _count_style(g, log2, channels, labels):
+    def epilogue(fmaps):
+        style = (g.dlatent_size + 1) * 2 * fmaps if g.use_styles else 0
+        return style + fmaps + (fmaps if g.use_noise else 0)
+
+    total = labels * g.latent_size
+    width = g.latent_size * (2 if labels else 1)
+    for layer in range(g.mapping_layers):
+        out = g.dlatent_size if layer == g.mapping_layers - 1 else g.mapping_fmaps
+        total, width = total + (width + 1) * out, out
+    first = _fmaps(g, 1)
+    total += 16 * first * (1 if g.const_input_layer else g.dlatent_size) + epilogue(first)
+    total += 9 * first * first + epilogue(first) + (first + 1) * channels
+    for stage in range(3, log2 + 1):
+        below, here = _fmaps(g, stage - 2), _fmaps(g, stage - 1)
+        total += 9 * here * (below + here) + 2 * epilogue(here) + (here + 1) * channels
+    return total
+
+
+def _count_paper(g, log2, channels, labels):
+    first = _fmaps(g, 1)
+    total = ((g.latent_size or _fmaps(g, 0)) + labels) * first * 16 + first + (9 * first + 1) * first
+    total += (first + 1) * channels
+    for stage in range(3, log2 + 1):
+        below, here = _fmaps(g, stage - 2), _fmaps(g, stage - 1)
+        total += 9 * here * (below + here) + 2 * here + (here + 1) * channels
+    return total
+
+
+def _count_d(d, log2, channels, labels):
+    total = 0
+    for stage in range(2, log2 + 1):
+        here, below = _fmaps(d, stage - 1), _fmaps(d, stage - 2)
+        total += (channels + 1) * here
+        if stage > 2:
+            total += (9 * here + 1) * here + (9 * here + 1) * below
+    first, last = _fmaps(d, 1), _fmaps(d, 0)
+    extra = d.get('mbstd_num_features', 1) if (d.mbstd_group_size or 0) > 1 else 0
+    outputs = max(labels, 1) if d.func_name == STYLE_D else 1
+    return total + (9 * (first + extra) + 1) * first + (16 * first + 1) * last + (last + 1) * outputs
+
+
+def memory_bytes(sizes, phases, num_towers, on_cpu):
+    """Forecast of the peak memory over all phases, in bytes: of the process on a CPU, or of one GPU.
+
+    `num_towers`: how many devices' shares of a minibatch are in the same memory.
+    """
+    params = (sizes.G_params + sizes.D_params) * (CPU_BYTES_PER_PARAM if on_cpu else GPU_BYTES_PER_PARAM)
+    features = max(p.minibatch_per_gpu * sum(n for stage, n in sizes.features.items() if 2 ** stage <= p.resolution)
+                   for p in phases)
+    return PROCESS_BYTES + params + BYTES_PER_FEATURE * features * num_towers
+
+
+def disk_bytes(sizes, phases, config, setting):
+    """Forecast of what the run directory grows to: EasyDict(snapshot, checkpoint, picture, total), in bytes.
+
+    `setting(section, key)` gives a setting's value or default.
+    """
+    weights = 4 * (2 * sizes.G_params + sizes.D_params)
+    snapshot = weights
+    checkpoint = weights + 8 * (sizes.G_params + sizes.D_params)
+    size = config.grid.get('size', '1080p')
+    picture = _GRID_PIXELS.get(size, _GRID_PIXELS['1080p']) * PICTURE_BYTES_PER_PIXEL
+    ticks = sum(p.ticks for p in phases)
+    num_pictures = ticks / setting('train', 'image_snapshot_ticks') if setting('train', 'image_snapshot_ticks') else 0
+    every = setting('train', 'network_snapshot_ticks')
+    num_snapshots = 3 + (ticks / every if every else 0)
+    total = num_snapshots * snapshot + (setting('train', 'checkpoint_keep') + 1) * checkpoint + num_pictures * picture
+    return EasyDict(snapshot=snapshot, checkpoint=checkpoint, picture=picture, total=total)
+
+
+def relative_cost(sizes, phase):
+    """Cost of training on one image in a phase, in units that cancel when phases are compared."""
+    return sum(n for stage, n in sizes.macs.items() if 2 ** stage <= phase.resolution)
