@@ -1,23 +1,21 @@
 """`create_from_images`: a data set from a folder of pictures."""
 
 import collections
+import hashlib
 import os
 
 import numpy as np
 
 from data_tools import exporter
-from data_tools.images import BadImage, check_mode, list_images, open_image, read_pixels, resize, to_array
+from data_tools.images import BadImage, check_mode, list_images, open_image, read_pixels, resize
 from data_tools.labels import add_selection, select
+from data_tools.loading import Loader, shuffled_order, write_all
 from data_tools.options import add_workers, boolean, positive_int, power_of_two
 from data_tools.prefilter.ledger import ledger_sha256
 from data_tools.progress import Progress
-from data_tools.workers import available_cores, ordered_map
 from dnnlib.util import UserError
 
-SHUFFLE_SEED = 123
-_CHUNK_BYTES = 1 << 20
 _SCREENFUL = 20
-_SERIAL = 64  # so few images are done before worker processes have started
 
 
 def add_arguments(subparsers):
@@ -49,18 +47,15 @@ def _run(args):
         workers=args.workers, selection=args)
 
 
-class Loader:
-    """Reads pictures, checks them against what is expected and encodes them; runs in the worker processes.
-
-    folder: where the paths start; `size`, `crop`, `convert` as in `create_from_images`; expected: [C, H, W].
-    """
+class FolderLoader(Loader):
+    """Reads pictures by their paths. folder: where these start; size, crop, convert: as in `create_from_images`."""
 
     def __init__(self, folder, expected, size=None, crop='center', convert=None):
-        self.folder, self.expected = folder, list(expected)
+        super().__init__(expected)
+        self.folder = folder
         self.size, self.crop, self.convert = size, crop, convert
 
     def load(self, path):
-        """One picture as uint8 [C, H, W]. Raises BadImage."""
         image = open_image(os.path.join(self.folder, path))
         check_mode(image, self.convert)
         image = read_pixels(image)
@@ -68,29 +63,7 @@ class Loader:
             image = image.convert({'rgb': 'RGB', 'grey': 'L'}[self.convert])
         if self.size:
             image = resize(image, self.size, self.crop)
-        channels = len(image.getbands())
-        height, width = self.expected[1:]
-        if image.size != (width, height):
-            raise BadImage(f'is {image.size[0]}x{image.size[1]} where {width}x{height} is expected')
-        if channels != self.expected[0]:
-            kinds = {1: 'grey', 3: 'RGB'}
-            raise BadImage(f'is {kinds[channels]} where {kinds[self.expected[0]]} is expected')
-        return to_array(image)
-
-    def __call__(self, task):
-        """`task` is ([(number, path)], whether to encode). Returns (encoded or None, numbers used, [(path, reason)])."""
-        items, wanted = task
-        arrays = np.empty([len(items)] + self.expected, np.uint8)
-        used, bad = [], []
-        for number, path in items:
-            try:
-                arrays[len(used)] = self.load(path)
-            except BadImage as err:
-                bad.append((path, str(err)))
-            else:
-                used.append(number)
-        encoded = exporter.encode(arrays[:len(used)]) if used and wanted else None
-        return encoded, used, bad
+        return self.check(image)
 
 
 def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='center', convert=None, skip_bad=False,
@@ -117,14 +90,11 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
         paths = paths[:max_images]
     order = shuffled_order(len(paths)) if shuffle else np.arange(len(paths))
     expected = _expected_shape(image_dir, paths, size, convert)
-    loader = Loader(image_dir, expected, size, crop, convert)
-    bad, used = [], []
+    loader = FolderLoader(image_dir, expected, size, crop, convert)
     with exporter.Exporter(dataset_dir, expected, forecast=len(paths)) as out:
-        for encoded, numbers, refused in _load_all(loader, paths, order, workers, bad, skip_bad):
-            bad.extend(refused)
-            used.extend(numbers)
-            if encoded is not None and (skip_bad or not bad):
-                out.add(encoded)
+        with Progress('create_from_images', len(paths)) as progress:
+            used, bad = write_all(out, loader, ((int(i), paths[i]) for i in order), len(paths), workers, progress,
+                                  skip_bad)
         if bad and (not skip_bad or not used):
             raise UserError(_describe_bad(image_dir, bad, len(paths), size, convert, skip_bad))
         if labels is not None:
@@ -141,30 +111,6 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
             skipped=[{'file': path, 'reason': reason} for path, reason in sorted(bad)])
     print(f'{len(used)} images of {expected[1]}x{expected[2]} in {dataset_dir}'
           + (f'; {len(bad)} files left out, listed in its manifest.json' if bad else ''), flush=True)
-
-
-def shuffled_order(count):
-    """The order in which the converters write `count` source images, int64 [count]."""
-    order = np.arange(count)
-    np.random.RandomState(SHUFFLE_SEED).shuffle(order)
-    return order
-
-
-def _load_all(loader, paths, order, workers, bad, skip_bad):
-    """Yields what the loader makes of all paths, in order. Once something is bad the rest is only checked."""
-    count = max(1, min(256, _CHUNK_BYTES // int(np.prod(loader.expected))))
-    workers = available_cores() if workers is None else workers
-    if len(paths) <= _SERIAL:
-        workers = 1
-
-    def tasks():
-        for start in range(0, len(order), count):
-            yield [(int(i), paths[i]) for i in order[start:start + count]], skip_bad or not bad
-
-    with Progress('create_from_images', len(paths)) as progress:
-        for result in ordered_map(loader, tasks(), workers):
-            progress.add(len(result[1]) + len(result[2]))
-            yield result
 
 
 def _expected_shape(folder, paths, size, convert):
@@ -206,7 +152,6 @@ def _describe_bad(folder, bad, total, size, convert, skipped):
 
 def _source_fingerprint(folder, paths):
     """Identifies the source by the names and sizes of its files."""
-    import hashlib
     digest = hashlib.sha256()
     for path in paths:
         digest.update(f'{path}\0{os.path.getsize(os.path.join(folder, path))}\n'.encode('utf-8', 'surrogateescape'))

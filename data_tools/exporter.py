@@ -34,6 +34,12 @@ def encode(arrays):
     return records, [hashlib.sha256(array).digest() for array in little]
 
 
+def first(encoded, count, total):
+    """The first `count` of the `total` images in what `encode` returned."""
+    records, digests = encoded
+    return [block[:len(block) // total * count] for block in records], digests[:count]
+
+
 class Exporter:
     """Writes a data set into `dataset_dir`, which appears, complete, when the context ends without an error.
 

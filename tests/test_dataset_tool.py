@@ -55,8 +55,8 @@ def run(*args, **kwargs):
 
 @pytest.mark.parametrize('workers', ['1', '2'])
 def test_records_equal_the_reference(tmp_path, golden_dir, monkeypatch, workers):
-    monkeypatch.setattr('data_tools.create_from_images._SERIAL', 0)
-    monkeypatch.setattr('data_tools.create_from_images._CHUNK_BYTES', 5 * 3 * 32 * 32)
+    monkeypatch.setattr('data_tools.loading._SERIAL', 0)
+    monkeypatch.setattr('data_tools.loading._CHUNK_BYTES', 5 * 3 * 32 * 32)
     main(['create_from_images', str(tmp_path / 'images'), str(golden_dir / 'images'), '--workers', workers])
     assert sorted(os.listdir(str(tmp_path / 'images'))) == [f'images-r{log2:02}.tfrecords' for log2 in range(2, 6)] + [
         'manifest.json']
@@ -335,6 +335,11 @@ def double(task):
 
 def test_results_of_workers_keep_their_order():
     assert list(ordered_map(double, range(20), 2)) == [2 * i for i in range(20)]
+
+
+def test_large_tasks_and_large_results_do_not_wait_for_each_other():
+    tasks = [bytes([i]) * 300000 for i in range(12)]
+    assert list(ordered_map(double, tasks, 2)) == [task * 2 for task in tasks]
 
 
 @pytest.mark.parametrize('task, error, text', [('fail', RuntimeError, 'ValueError: odd'),
