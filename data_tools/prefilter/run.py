@@ -1,10 +1,13 @@
 """One run over one shard, from the folder to the summary; and the joining of shards."""
 
+import contextlib
 import glob
 import hashlib
 import os
 import re
 import shutil
+import signal
+import sys
 import time
 
 import numpy as np
@@ -54,12 +57,16 @@ def prefilter(settings, workers, shard=None, resume=False):
             os.unlink(summary_path)  # it says that the ledger is complete
         start = time.time()
         pool = Pool(settings, ledger_path, temp_folder, lock_path, workers)
-        counted = _run(pool, settings, shard, done)
+        with _sigterm_as_interrupt():
+            counted = _run(pool, settings, shard, done)
         run = {'images': counted, 'seconds': round(time.time() - start, 3), 'workers': workers,
                'images_per_second': round(counted / max(time.time() - start, 1e-6), 2), 'versions': pool.versions}
         ledger.merge([ledger_path], ledger_path)
         result = _conclude(settings.folder, settings.out, suffix, run)
         shutil.rmtree(work_folder, ignore_errors=True)
+    except KeyboardInterrupt:
+        print('what is done is safe; the same command with --resume goes on', file=sys.stderr)
+        raise
     finally:
         locks.release(lock)
     return result
@@ -157,6 +164,23 @@ class _PathSet:
     @staticmethod
     def key(path):
         return hashlib.sha256(path.encode('utf-8')).digest()[:16]
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt():
+    """Ends a run as politely on `kill` as on Ctrl-C."""
+    def interrupt(signum, frame):
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread, where signals are somebody else's business
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(pool, settings, shard, done):
