@@ -18,9 +18,10 @@ _modules = {}
 class Signature:
     """Parameters of a function or of a class's constructor.
 
-    params: OrderedDict of name -> default value, REQUIRED or COMPUTED. comments: name -> the comment on its line.
-    takes_any: whether it has a `**kwargs`. forwards_to: full names of functions that it passes its `**kwargs` to by
-    `func_name=`.
+    params: OrderedDict of name -> default value, REQUIRED or COMPUTED.
+    comments: name -> the comment on its line, or what a line `name: meaning` of the docstring says.
+    takes_any: whether it has a `**kwargs`.
+    forwards_to: full names of functions that it passes its `**kwargs` to by `func_name=`.
     """
 
     def __init__(self, name, params, comments, takes_any, forwards_to):
@@ -100,11 +101,16 @@ def read_signature(name):
     if found is None:
         return None
     module_name, node = found
+    docstring = ast.get_docstring(node) or ''
     if isinstance(node, ast.ClassDef):
         init = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == '__init__'), None)
         if init is None:
             bases = [f'{module_name}.{base.id}' for base in node.bases if isinstance(base, ast.Name)]
-            return read_signature(bases[0]) if bases else Signature(name, OrderedDict(), {}, False, [])
+            base = read_signature(bases[0]) if bases else None
+            if base is None:
+                return Signature(name, OrderedDict(), {}, False, [])
+            documented = {k: v for k, v in _documented(docstring).items() if k in base.params}
+            return Signature(name, base.params, dict(base.comments, **documented), base.takes_any, base.forwards_to)
         skip_self, node = 1, init
     else:
         skip_self = 0
@@ -114,7 +120,8 @@ def read_signature(name):
     pairs = list(zip(positional, defaults))[skip_self:] + list(zip(args.kwonlyargs, args.kw_defaults))
     params = OrderedDict((arg.arg, _default(default)) for arg, default in pairs)
     lines = _parse(module_name)[1]
-    comments = {arg.arg: _comment(lines[arg.lineno - 1], arg.arg) for arg, _ in pairs}
+    documented = _documented(docstring)
+    comments = {arg.arg: _comment(lines[arg.lineno - 1], arg.arg) or documented.get(arg.arg) for arg, _ in pairs}
     forwards_to = _forwards(node, args.kwarg.arg, module_name) if args.kwarg else []
     return Signature(name, params, {k: v for k, v in comments.items() if v}, bool(args.kwarg), forwards_to)
 
@@ -132,6 +139,22 @@ def _comment(line, name):
     """The comment on a line that holds one parameter: `name = default,  # comment`."""
     match = re.match(rf'\s*{name}\s*(=[^#]*)?,?\s*#\s*(.*)', line)
     return match.group(2).strip() if match else None
+
+
+def _documented(docstring):
+    """name -> meaning, from a docstring's lines `name, name: meaning` and the deeper ones that follow."""
+    result, names, indent = {}, [], 0
+    for line in docstring.splitlines():
+        match = re.match(r'(\s*)(\w+(?:, \w+)*):\s+(\S.*)', line)
+        depth = len(line) - len(line.lstrip())
+        if match:
+            indent, names = depth, match.group(2).split(', ')
+            result.update((name, match.group(3)) for name in names)
+        elif names and line.strip() and depth > indent:
+            result.update((name, result[name] + ' ' + line.strip()) for name in names)
+        else:
+            names = []
+    return {name: text[0].upper() + text[1:] for name, text in result.items()}
 
 
 def _forwards(function, kwargs_name, module_name):

@@ -210,7 +210,13 @@ class Base:
     def __init__(self, a, b=2): pass
 
 class Derived(Base):
-    pass
+    """Does things.
+
+    Args:
+        a, b: sizes in
+            pixels.
+        c: nothing
+    """
 ''')
     monkeypatch.syspath_prepend(str(tmp_path))
     return 'sig_package'
@@ -223,6 +229,8 @@ def test_signatures_are_read_without_importing(module):
     assert s.forwards_to == ['sig_package.inner.part', 'sig_package.inner.other']
     assert s.comments == {'latents_in': 'Input.', 'size': 'Size, in pixels.'}
     assert dict(signatures.read_signature(module + '.inner.Derived').params) == {'a': signatures.REQUIRED, 'b': 2}
+    assert signatures.read_signature(module + '.inner.Derived').comments == {'a': 'Sizes in pixels.',
+                                                                             'b': 'Sizes in pixels.'}
     assert signatures.top_level_names(module + '.inner') == ['PRESET', 'build', 'part', 'Base', 'Derived']
 
 
