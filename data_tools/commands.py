@@ -7,6 +7,10 @@ import importlib
 MODULES = [
     'data_tools.create_from_images',
     'data_tools.create_toyfaces',
+    'data_tools.create_celeba',
+    'data_tools.create_lsun',
+    'data_tools.create_from_hdf5',
+    'data_tools.create_small',
     'data_tools.verify',
     'data_tools.show',
     'data_tools.prefilter.command',

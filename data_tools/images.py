@@ -71,7 +71,10 @@ def list_images(folder):
 
 
 def open_image(path):
-    """Opens an image without decoding it. Raises BadImage if it is unreadable, animated or too large."""
+    """Opens an image (a path or a binary file) without decoding it.
+
+    Raises BadImage if it is unreadable, animated or too large.
+    """
     _load_decoders()
     try:
         with warnings.catch_warnings():
@@ -79,7 +82,7 @@ def open_image(path):
             image = PIL.Image.open(path, formats=_known['formats'])
             animated = getattr(image, 'is_animated', False) and image.format != 'MPO'
     except Exception as err:
-        if os.path.isfile(path) and os.path.getsize(path) == 0:
+        if isinstance(path, str) and os.path.isfile(path) and os.path.getsize(path) == 0:
             raise BadImage('is empty (0 bytes)') from None
         if isinstance(err, OSError) and err.errno:
             raise BadImage(f'cannot be opened: {err.strerror}') from None
