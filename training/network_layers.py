@@ -109,7 +109,9 @@ def per_channel(vector, ndims, fmt):
 
 def leaky_relu(x, alpha=0.2):
     """max(x, alpha x); the slope at 0 is 1."""
-    return tf.maximum(x, x * alpha)
+    # As a product with the slope, derivatives of every order are single products with the same tensor.
+    slope = tf.cast(x >= 0, x.dtype) * (1 - alpha) + alpha
+    return x * tf.stop_gradient(slope)
 
 
 def activation(name):
@@ -137,26 +139,38 @@ def conv2d(x, fmaps, kernel, gain, use_wscale, fmt):
     return tf.nn.conv2d(x, tf.cast(weight, x.dtype), strides=[1, 1, 1, 1], padding='SAME', data_format=fmt)
 
 
-def _spread_kernel(weight):
-    """Sum of the four one-pixel shifts of a k x k kernel, (k+1) x (k+1)."""
-    padded = tf.pad(weight, [[1, 1], [1, 1], [0, 0], [0, 0]])
-    return padded[1:, 1:] + padded[:-1, 1:] + padded[1:, :-1] + padded[:-1, :-1]
+def _spread_kernel(weight, scale=1.0, is_rotated=False):
+    """Sum of the four one-pixel shifts of a k x k kernel: [k, k, in, out] -> [k + 1, k + 1, in, out], times `scale`.
+
+    Written as a product with a constant matrix, since the gradients of pads and slices of many small kernels cost more
+    than those of the convolutions that they save.
+    """
+    size, _, fan_in, fan_out = weight.shape.as_list()
+    matrix = np.zeros([size + 1, size + 1, size, size], np.float32)
+    for row, column in np.ndindex(size, size):
+        source = (size - 1 - row, size - 1 - column) if is_rotated else (row, column)
+        matrix[row:row + 2, column:column + 2, source[0], source[1]] = scale
+    matrix = matrix.reshape([(size + 1) ** 2, size ** 2])
+    spread = tf.matmul(tf.constant(matrix), tf.reshape(weight, [size ** 2, fan_in * fan_out]))
+    return tf.reshape(spread, [size + 1, size + 1, fan_in, fan_out])
 
 
 def upscale2d_conv2d(x, fmaps, kernel, gain, use_wscale, fused_scale, fmt):
     """Doubles the resolution, then convolves.
 
+    Both are computed as one transposed convolution, which needs 4/9 of the multiplications.
+
     Args:
-        fused_scale: do both as one transposed convolution; 'auto': from 128 pixels (of the output) on. The two forms
-            differ by a rotation of the kernel by 180 degrees, so a stored network needs the one it was trained with.
+        fused_scale: take the kernel as it is, as the original's fused form did; otherwise it is rotated by 180
+            degrees, which makes the result equal to upscaling and then convolving. A stored network needs the choice
+            it was trained with. 'auto': fused from 128 pixels (of the output) on.
     """
-    if fused_scale == 'auto':
-        fused_scale = static_resolution(x, fmt) * 2 >= 128
-    if not fused_scale:
-        return conv2d(upscale2d(x, fmt), fmaps, kernel, gain, use_wscale, fmt)
-    weight = get_weight([kernel, kernel, num_channels(x, fmt), fmaps], gain, use_wscale)
-    weight = tf.cast(_spread_kernel(tf.transpose(weight, [0, 1, 3, 2])), x.dtype)
     size = static_resolution(x, fmt) * 2
+    if fused_scale == 'auto':
+        fused_scale = size >= 128
+    weight = get_weight([kernel, kernel, num_channels(x, fmt), fmaps], gain, use_wscale)
+    weight = _spread_kernel(tf.transpose(weight, [0, 1, 3, 2]), is_rotated=not fused_scale)
+    weight = tf.cast(weight, x.dtype)
     num = tf.shape(x)[0]
     shape = [num, fmaps, size, size] if fmt == 'NCHW' else [num, size, size, fmaps]
     y = tf.nn.conv2d_transpose(x, weight, output_shape=shape, strides=_strides(2, fmt), padding='SAME',
@@ -165,14 +179,10 @@ def upscale2d_conv2d(x, fmaps, kernel, gain, use_wscale, fused_scale, fmt):
     return y
 
 
-def conv2d_downscale2d(x, fmaps, kernel, gain, use_wscale, fused_scale, fmt):
-    """Convolves, then halves the resolution; fused (see `upscale2d_conv2d`), the same up to rounding."""
-    if fused_scale == 'auto':
-        fused_scale = static_resolution(x, fmt) >= 128
-    if not fused_scale:
-        return downscale2d(conv2d(x, fmaps, kernel, gain, use_wscale, fmt), fmt)
+def conv2d_downscale2d(x, fmaps, kernel, gain, use_wscale, fmt):
+    """Convolves, then halves the resolution: one strided convolution, equal up to rounding and cheaper."""
     weight = get_weight([kernel, kernel, num_channels(x, fmt), fmaps], gain, use_wscale)
-    weight = tf.cast(_spread_kernel(weight) * 0.25, x.dtype)
+    weight = tf.cast(_spread_kernel(weight, scale=0.25), x.dtype)
     return tf.nn.conv2d(x, weight, strides=_strides(2, fmt), padding='SAME', data_format=fmt)
 
 

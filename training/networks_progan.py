@@ -118,7 +118,7 @@ def D_paper(
         use_wscale=True,
         mbstd_group_size=4,             # Group of the minibatch standard deviation; 0 or 1: off.
         dtype='float32',
-        fused_scale=True,               # See conv2d_downscale2d; unfused, the activation precedes the downscaling.
+        fused_scale=True,               # Downscale within the convolution; unfused, after its activation.
         structure=None,
         is_template_graph=False,
         data_format='NCHW',
@@ -144,7 +144,7 @@ def D_paper(
                 x = act(apply_bias(conv2d(x, nf(res - 1), 3, gain, use_wscale, fmt), fmt))
             if fused_scale:
                 with tf.variable_scope('Conv1_down'):
-                    x = conv2d_downscale2d(x, nf(res - 2), 3, gain, use_wscale, fused_scale, fmt)
+                    x = conv2d_downscale2d(x, nf(res - 2), 3, gain, use_wscale, fmt)
                     return act(apply_bias(x, fmt))
             with tf.variable_scope('Conv1'):
                 x = act(apply_bias(conv2d(x, nf(res - 2), 3, gain, use_wscale, fmt), fmt))

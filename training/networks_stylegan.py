@@ -278,7 +278,7 @@ def D_basic(
         mbstd_group_size=4,             # Group of the minibatch standard deviation; 0 or 1: off.
         mbstd_num_features=1,
         dtype='float32',
-        fused_scale='auto',
+        fused_scale='auto',             # Accepted, without effect: both forms are one function.
         blur_filter=(1, 2, 1),          # Low-pass filter before downscaling; None: off.
         structure='auto',
         is_template_graph=False,
@@ -310,7 +310,7 @@ def D_basic(
             with tf.variable_scope('Conv0'):
                 x = act(apply_bias(conv2d(x, nf(res - 1), 3, gain, use_wscale, fmt), fmt))
             with tf.variable_scope('Conv1_down'):
-                x = conv2d_downscale2d(blur2d(x, blur_filter, fmt), nf(res - 2), 3, gain, use_wscale, fused_scale, fmt)
+                x = conv2d_downscale2d(blur2d(x, blur_filter, fmt), nf(res - 2), 3, gain, use_wscale, fmt)
                 return act(apply_bias(x, fmt))
 
     def last_block(x):
