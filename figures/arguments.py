@@ -1,0 +1,80 @@
+"""What the command lines around generators have in common: naming a network, a device, seeds."""
+
+import argparse
+import os
+import re
+
+import numpy as np
+
+from dnnlib import artifacts, tflib
+from dnnlib.tflib import safe_pickle
+from dnnlib.util import EasyDict, UserError, sha256_file
+from figures.generator import Generator
+
+
+def add_network_arguments(parser, default=None):
+    """Adds the options that `open_network` reads."""
+    group = parser.add_argument_group('network')
+    shown = f' (default: {default})' if default else ''
+    group.add_argument('--network', metavar='NAME|FILE|URL|RUN', default=default, required=default is None,
+                       help='a released network (`python -m dnnlib.artifacts list`), a pickle, its address, or a run '
+                       'directory or number, whose last snapshot is taken' + shown)
+    group.add_argument('--artifacts-dir', metavar='DIR', help='folder of released files that are here already')
+    group.add_argument('--trust-stored-code', action='store_true', help='execute the program text in the pickle where '
+                       'its networks are not known here; only for files from people whom you trust')
+    group.add_argument('--device', choices=['auto', 'cpu', 'gpu'], default='auto', help='what to compute on')
+    group.add_argument('--minibatch', type=_at_least_1, default=8, metavar='INT', help='images at a time (default: 8)')
+
+
+def _at_least_1(text):
+    if not re.match(r'0*[1-9][0-9]{0,5}\Z', text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least 1")
+    return int(text)
+
+
+def open_network(args):
+    """The generator that the options name, and facts about it for records.
+
+    Returns:
+        (Network Gs, EasyDict(name, file, sha256, engine)).
+    """
+    path = artifacts.resolve(args.network, args.artifacts_dir)
+    if path is None:
+        from training import misc
+        path = misc.locate_network_pkl(args.network)
+    tflib.init_tf()
+    tflib.select_device(args.device)
+    content = safe_pickle.load_network_pickle(path, trust_stored_code=args.trust_stored_code, expect='any')
+    network = content[2] if isinstance(content, tuple) else content
+    if network.input_shapes[0][1:] == network.output_shape[1:] or len(network.output_shape) != 4:
+        raise UserError(f"{path}: network '{network.name}' does not give images; a generator is needed")
+    facts = EasyDict(network=args.network, file=os.path.basename(path), sha256=sha256_file(path), name=network.name,
+                     resolution=network.output_shape[2], engine=f'{tflib.ENGINE} (TensorFlow {tflib.tf.__version__})',
+                     device=tflib.device_kind())
+    return network, facts
+
+
+def open_generator(args):
+    """Like `open_network`, giving a `Generator`."""
+    network, facts = open_network(args)
+    return Generator(network, minibatch=args.minibatch), facts
+
+
+def parse_seeds(text):
+    """'0-3,7' → [0, 1, 2, 3, 7]. Raises UserError."""
+    seeds = []
+    for part in text.split(','):
+        match = re.match(r'\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?\Z', part)
+        if not match:
+            raise UserError(f"--seeds is '{text}'; write numbers and ranges such as 0-99 or 1,5,7-9")
+        first, last = int(match.group(1)), int(match.group(2) or match.group(1))
+        if last < first or last >= 2 ** 32 or len(seeds) + last - first >= 10 ** 7:
+            raise UserError(f"--seeds: '{part.strip()}' is not a range of seeds from 0 to {2 ** 32 - 1}, smaller first")
+        seeds += range(first, last + 1)
+    return seeds
+
+
+def check_psi(psi):
+    """Raises UserError unless psi is a finite number."""
+    if not np.isfinite(psi) or abs(psi) > 100:
+        raise UserError(f'--psi is {psi}; use a number such as 0.7 (closer to the mean) or 1 (as trained)')

@@ -1,0 +1,187 @@
+"""The papers' figures. Each function takes a `Generator` and returns a `Figure`."""
+
+import collections
+
+import numpy as np
+
+from dnnlib.util import UserError
+from figures import composing, layouts
+
+Figure = collections.namedtuple('Figure', 'name title caption picture frames facts')
+"""name: of the file; title, caption: text; picture: a PIL picture; frames: list of PIL pictures of an animation, or
+None; facts: what would be needed to draw it again (JSON-able dict)."""
+
+
+def _figure(name, title, caption, picture, frames=None, **facts):
+    return Figure(name, title, caption, picture, frames, facts)
+
+
+def _need_styles(gen):
+    if not gen.num_layers:
+        raise UserError('the network has no styles per layer')
+
+
+def _need_noise(gen):
+    if not gen.has_noise:
+        raise UserError('the network has no noise inputs')
+
+
+def _truncation_words(gen, psi, cutoff):
+    if not gen.is_style_based or psi == 1:
+        return 'no truncation'
+    return f'truncation ψ = {psi} at {layouts.pixels_of(range(min(cutoff, max(gen.num_layers, 1))))}'
+
+
+def uncurated(gen, layout, psi=0.7, cutoff=8, label=None):
+    """Images as they come, at several sizes (StyleGAN paper, Fig. 2; Re-Training paper, Fig. 5 and 6)."""
+    count = sum(layout.rows * 2 ** level for level in layout.levels)
+    latents = gen.latents(layout.seed, count)
+    images = iter(gen.images(latents, gen.labels(count, label, layout.seed), psi=psi, cutoff=cutoff,
+                             noise_seed=layout.seed, title='uncurated'))
+    columns = []
+    for level in layout.levels:
+        cells = [composing.shrink(composing.crop_rows(composing.to_picture(next(images)), layout.crop), 2 ** level)
+                 for _ in range(layout.rows * 2 ** level)]
+        columns.append(composing.grid([[cell] for cell in cells]))
+    picture = composing.canvas(sum(column.size[0] for column in columns), max(column.size[1] for column in columns))
+    x = 0
+    for column in columns:
+        picture.paste(column, (x, 0))
+        x += column.size[0]
+    return _figure('uncurated', 'Uncurated images',
+                   f'{count} images of consecutive latents of seed {layout.seed}, none left out; '
+                   f'{_truncation_words(gen, psi, cutoff)}, fresh noise.',
+                   picture, seed=layout.seed, rows=layout.rows, levels=list(layout.levels), psi=psi, cutoff=cutoff)
+
+
+def style_mixing(gen, layout=layouts.MIXING, label=None):
+    """Styles of the sources' coarse, middle or fine layers in the destinations (StyleGAN paper, Fig. 3)."""
+    _need_styles(gen)
+    ranges = layouts.style_ranges(gen.num_layers)
+    seeds = list(layout.sources) + list(layout.destinations)
+    latents = np.concatenate([gen.latents(seed) for seed in seeds])
+    w = gen.dlatents(latents, gen.labels(len(seeds), label))
+    num_sources = len(layout.sources)
+    sources, destinations = w[:num_sources], w[num_sources:]
+    rows = [(destination, kind) for destination, kind in zip(destinations, layout.copied) if len(ranges[kind])]
+    mixed = np.repeat(np.stack([destination for destination, _ in rows]), num_sources, axis=0)
+    for index, (_, kind) in enumerate(rows):
+        block = slice(index * num_sources, (index + 1) * num_sources)
+        mixed[block, ranges[kind]] = sources[:, ranges[kind]]
+    pure = np.concatenate([sources, np.stack([destination for destination, _ in rows])])
+    images = gen.synthesize(np.concatenate([pure, mixed]), noise='stored', title='style mixing')
+    pictures = [composing.to_picture(image) for image in images]
+    grid = [[None] + pictures[:num_sources]]
+    for index in range(len(rows)):
+        begin = len(pure) + index * num_sources
+        grid.append([pictures[num_sources + index]] + pictures[begin:begin + num_sources])
+    kinds = [kind for _, kind in rows]
+    words = '; '.join(f'{kind} ({layouts.pixels_of(ranges[kind])}) in {kinds.count(kind)} row'
+                      + 's' * (kinds.count(kind) > 1)
+                      for kind in ('coarse', 'middle', 'fine') if kind in kinds)
+    return _figure('style-mixing', 'Style mixing',
+                   'Top row: sources; left column: destinations. Each other image is the destination of its row with '
+                   f"the source's styles in some layers, from the top: {words}. No truncation, stored noise.",
+                   composing.grid(grid), sources=list(layout.sources), destinations=list(layout.destinations),
+                   copied={kind: [ranges[kind][0], ranges[kind][-1]] for kind in set(kinds)})
+
+
+def noise_detail(gen, seeds=layouts.NOISE_DETAIL_SEEDS, draws=layouts.NOISE_DETAIL_DRAWS, label=None):
+    """One image, crops of several noise draws, and how much each pixel varies (StyleGAN paper, Fig. 4)."""
+    _need_noise(gen)
+    if draws < 5:
+        raise UserError(f'noise detail needs at least 5 draws, not {draws}')
+    size = gen.resolution
+    box = [int(round(fraction * size)) for fraction in layouts.NOISE_DETAIL_CROP]
+    rows = []
+    for seed in seeds:
+        w = gen.dlatents(gen.latents(seed), gen.labels(1, label))
+        shown, total, squares = [], 0.0, 0.0
+        for begin in range(0, draws, 100):  # so that any number of draws fits into memory
+            count = min(100, draws - begin)
+            images = gen.synthesize(np.repeat(w, count, axis=0), noise='random', noise_seed=seed + begin,
+                                    title=f'noise detail, seed {seed}')
+            shown += [composing.to_picture(image) for image in images[:5 - len(shown)]]
+            for image in images:
+                grey = image.mean(axis=2, dtype=np.float64)
+                total, squares = total + grey, squares + grey ** 2
+        deviation = np.sqrt(np.maximum(squares / draws - (total / draws) ** 2, 0))
+        crops = [composing.enlarge(picture.crop(box), size // 2, size // 2) for picture in shown[1:5]]
+        rows.append([shown[0], composing.grid([crops[:2], crops[2:]]),
+                     composing.to_picture(np.clip(np.rint(deviation * 4), 0, 255).astype(np.uint8))])
+    return _figure('noise-detail', 'Effect of noise on details',
+                   'Left: an image. Middle: an enlarged part of it with four other draws of the noise. Right: standard '
+                   f'deviation of each pixel over {draws} draws, brightened by 4. No truncation.',
+                   composing.grid(rows), seeds=list(seeds), draws=draws, crop=box)
+
+
+def noise_components(gen, seeds=layouts.NOISE_COMPONENT_SEEDS, mirrored=layouts.NOISE_COMPONENT_MIRRORED, label=None):
+    """Noise in all, no, fine or coarse layers (StyleGAN paper, Fig. 5; Re-Training paper, Fig. 7)."""
+    _need_noise(gen)
+    ranges = layouts.style_ranges(len(gen.noise_vars))
+    coarse = range(0, ranges['fine'][0]) if len(ranges['fine']) else ranges['all']
+    w = gen.dlatents(np.concatenate([gen.latents(seed) for seed in seeds]), gen.labels(len(seeds), label))
+    pictures = {}
+    for key, layers in [('all', ranges['all']), ('none', ()), ('fine', ranges['fine']), ('coarse', coarse)]:
+        with gen.noise_in_layers(layers):
+            images = gen.synthesize(w, noise='stored', title='noise components')
+        pictures[key] = [composing.to_picture(image[:, ::-1] if flip else image)
+                         for image, flip in zip(images, mirrored)]
+    rows = [[composing.halves(left, right) for left, right in zip(pictures[a], pictures[b])]
+            for a, b in (('all', 'none'), ('fine', 'coarse'))]
+    return _figure('noise-components', 'Noise in different layers',
+                   'Left and right half of each image: top, noise in all layers and in none; bottom, in the fine '
+                   f'({layouts.pixels_of(ranges["fine"])}) and in the coarse ones ({layouts.pixels_of(coarse)}). '
+                   'No truncation.', composing.grid(rows),
+                   seeds=list(seeds), mirrored=list(mirrored), fine_from_layer=len(coarse))
+
+
+def truncation(gen, seeds=layouts.TRUNCATION_SEEDS, psis=layouts.TRUNCATION_PSIS, label=None):
+    """From one side of the mean face to the other (StyleGAN paper, Fig. 8; Re-Training paper, Fig. 8)."""
+    if not gen.is_style_based:
+        raise UserError('the network has no mean style to move towards')
+    w = gen.dlatents(np.concatenate([gen.latents(seed) for seed in seeds]), gen.labels(len(seeds), label))
+    truncated = np.concatenate([gen.truncate(w, psi) for psi in psis])
+    images = gen.synthesize(truncated, noise='stored', title='truncation')
+    rows = [[composing.to_picture(images[column * len(seeds) + row]) for column in range(len(psis))]
+            for row in range(len(seeds))]
+    return _figure('truncation', 'Truncation',
+                   f'From left to right ψ = {", ".join(f"{psi:g}" for psi in psis)} in all layers; ψ = 0 is the mean '
+                   'of w. Stored noise.', composing.grid(rows), seeds=list(seeds), psis=list(psis))
+
+
+def slerp(a, b, t):
+    """Spherical interpolation between vectors of unit length along the last axis, t in 0…1."""
+    angle = np.arccos(np.clip((a * b).sum(-1, keepdims=True), -1, 1))
+    small = angle < 1e-6
+    safe = np.where(small, 1, np.sin(angle))
+    weights = np.where(small, 1 - t, np.sin((1 - t) * angle) / safe), np.where(small, t, np.sin(t * angle) / safe)
+    return a * weights[0] + b * weights[1]
+
+
+def loop_latents(keys, count):
+    """`count` latents on a closed path over the sphere through all `keys` [K, size], which it leaves unnormalised."""
+    lengths = np.linalg.norm(keys, axis=-1, keepdims=True)
+    unit = keys / lengths
+    positions = np.arange(count) * len(keys) / count
+    start = positions.astype(int)
+    end, t = (start + 1) % len(keys), (positions - start)[:, np.newaxis]
+    return slerp(unit[start], unit[end], t) * (lengths[start] * (1 - t) + lengths[end] * t)
+
+
+def interpolation(gen, seed=layouts.INTERPOLATION_SEED, keys=layouts.INTERPOLATION_KEYS,
+                  frames=layouts.INTERPOLATION_FRAMES, psi=0.7, cutoff=8, label=None, largest=512):
+    """An animation along a closed path through latents, at most `largest` pixels wide."""
+    if frames < keys:
+        raise UserError(f'an interpolation needs at least {keys} frames, not {frames}')
+    latents = loop_latents(gen.latents(seed, keys), frames)
+    label = 0 if label is None and gen.label_size else label
+    images = gen.images(latents, gen.labels(frames, label), psi=psi, cutoff=cutoff, noise='stored',
+                        title='interpolation')
+    factor = max(gen.resolution // largest, 1)
+    pictures = [composing.shrink(composing.to_picture(image), factor) for image in images]
+    strip = [pictures[index * frames // 8] for index in range(min(8, frames))]
+    return _figure('interpolation', 'Interpolation',
+                   f'{frames} frames along a closed path through {keys} latents of seed {seed}; '
+                   f'{_truncation_words(gen, psi, cutoff)}, stored noise.',
+                   composing.grid([strip]), frames=pictures, seed=seed, keys=keys, psi=psi, cutoff=cutoff)

@@ -1,0 +1,149 @@
+"""A generator that renders pictures for figures: every graph is built once, whatever is varied."""
+
+import contextlib
+
+import numpy as np
+from tqdm import tqdm
+
+from dnnlib import tflib
+from dnnlib.tflib import tf
+from dnnlib.util import UserError
+
+MINIBATCH = 8
+
+
+def latents_of(seed, count, size):
+    """The papers' latents of a seed, float64 [count, size]."""
+    return np.random.RandomState(seed).randn(count, size)
+
+
+class Generator:
+    """Renders images of a network of the StyleGAN or the Progressive GAN family.
+
+    Args:
+        network: the `Network`, usually Gs.
+        minibatch: images per session call.
+        progress: show a progress bar on a terminal for renderings of more than one minibatch.
+
+    Attributes:
+        resolution, num_channels, latent_size, label_size: of the network.
+        num_layers: layers that take a style of their own; 0 for networks without styles.
+        has_noise: the network has noise inputs.
+    """
+
+    def __init__(self, network, minibatch=MINIBATCH, progress=True):
+        self.network = network
+        self.minibatch = minibatch
+        self.progress = progress
+        self.num_channels, height, self.resolution = network.output_shape[1:]
+        if self.num_channels not in (1, 3) or height != self.resolution:
+            raise UserError(f"network '{network.name}' gives arrays {network.output_shape[1:]}, which are no pictures")
+        self.latent_size = network.input_shapes[0][1]
+        self.label_size = network.input_shapes[1][1] if network.num_inputs > 1 else 0
+        self._synthesis = network.components.get('synthesis')
+        self._mapping = network.components.get('mapping')
+        self.is_style_based = self._synthesis is not None and self._mapping is not None
+        self.num_layers = 0
+        self.noise_vars = []
+        if self.is_style_based:
+            rows = self._mapping.output_shape[1] if len(self._mapping.output_shape) == 3 else 1
+            self.num_layers = rows if rows > 1 else 0
+            self.noise_vars = [var for name, var in self._synthesis.own_vars.items() if name.startswith('noise')]
+            self.dlatent_avg = network.get_var('dlatent_avg')
+            self._follow_lod()
+        self.has_noise = bool(self.noise_vars)
+        self._renderers = {}
+
+    def _follow_lod(self):
+        """The synthesis network, which is called directly, has a level of detail of its own."""
+        lod = float(self.network.get_var('lod')) if 'lod' in self.network.own_vars else 0.0
+        if 'lod' in self._synthesis.own_vars:
+            self._synthesis.set_var('lod', lod)
+        # At full resolution the simplest graph gives the same images.
+        self._structure = {'structure': 'fixed'} if lod == 0 else {}
+
+    # ---- Inputs
+
+    def latents(self, seed, count=1):
+        """z of a seed, [count, latent_size]."""
+        return latents_of(seed, count, self.latent_size)
+
+    def labels(self, count, label=None, seed=0):
+        """One-hot labels [count, label_size]: all of class `label`, or drawn from `seed`."""
+        labels = np.zeros([count, self.label_size], np.float32)
+        if label is not None and not 0 <= label < self.label_size:
+            known = f'classes 0 to {self.label_size - 1}' if self.label_size else 'no classes'
+            raise UserError(f'class {label} was asked for, but the network has {known}')
+        if self.label_size:
+            drawn = np.random.RandomState(seed).randint(self.label_size, size=count)
+            labels[np.arange(count), drawn if label is None else label] = 1
+        return labels
+
+    def dlatents(self, latents, labels=None):
+        """w before truncation, [N, layers, dlatent_size]."""
+        w = self._mapping.run(latents, self._full(labels, len(latents)), minibatch_size=64)
+        return w if w.ndim == 3 else w[:, np.newaxis]
+
+    def _full(self, labels, count):
+        return np.zeros([count, self.label_size], np.float32) if labels is None else labels
+
+    def truncate(self, dlatents, psi, cutoff=None):
+        """Moves w towards its mean in the first `cutoff` layers (None: all of them) (StyleGAN paper, section B)."""
+        truncated = self.dlatent_avg + np.float32(psi) * (dlatents - self.dlatent_avg)
+        layers = np.arange(dlatents.shape[1])[np.newaxis, :, np.newaxis]
+        return truncated if cutoff is None else np.where(layers < cutoff, truncated, dlatents)
+
+    # ---- Images
+
+    def synthesize(self, dlatents, noise='stored', noise_seed=0, title='images'):
+        """Images of w, uint8 [N, H, W, C].
+
+        noise: 'stored', 'random' (fresh per image, a function of `noise_seed` and the position) or 'none'.
+        """
+        assert noise in ('stored', 'random', 'none'), noise
+        if noise == 'none':
+            with self.noise_in_layers([]):
+                return self._render(self._synthesis, [dlatents], False, noise_seed, title)
+        return self._render(self._synthesis, [dlatents], noise == 'random', noise_seed, title)
+
+    def images(self, latents, labels=None, psi=0.7, cutoff=8, noise='random', noise_seed=0, title='images'):
+        """Images of z, uint8 [N, H, W, C]; networks without styles know neither truncation nor noise."""
+        if self.is_style_based:
+            w = self.dlatents(latents, labels)
+            w = w if psi == 1 else self.truncate(w, psi, cutoff)
+            return self.synthesize(w, noise, noise_seed, title)
+        inputs = [latents] + [self._full(labels, len(latents))] * (self.network.num_inputs > 1)
+        return self._render(self.network, inputs, False, noise_seed, title)
+
+    def _render(self, network, arrays, random_noise, noise_seed, title):
+        if random_noise not in self._renderers:
+            self._renderers[random_noise] = self._build(network, random_noise)
+        placeholders, seed, images = self._renderers[random_noise]
+        parts = []
+        starts = range(0, len(arrays[0]), self.minibatch)
+        # None: a bar on a terminal only
+        hidden = None if self.progress and len(starts) > 1 else True
+        for begin in tqdm(starts, desc=title, unit='batch', disable=hidden):
+            feed = {tensor: array[begin:begin + self.minibatch] for tensor, array in zip(placeholders, arrays)}
+            feed[seed] = [noise_seed % (1 << 31), begin]
+            parts.append(tflib.run(images, feed))
+        return np.concatenate(parts)
+
+    def _build(self, network, random_noise):
+        with tf.name_scope('Figures'), tf.device(tflib.device_name()):
+            placeholders = [tf.placeholder(tf.float32, [None] + shape[1:]) for shape in network.input_shapes]
+            seed = tf.placeholder(tf.int32, [2])
+            kwargs = dict(self._structure, randomize_noise=random_noise) if self.is_style_based else {}
+            images = network.get_output_for(*placeholders, seed=seed, **kwargs)
+            return placeholders, seed, tflib.convert_images_to_uint8(images, nchw_to_nhwc=True)
+
+    @contextlib.contextmanager
+    def noise_in_layers(self, layers):
+        """Within this context the stored noise is zero in all but the given layers."""
+        values = tflib.get_vars(self.noise_vars)
+        tflib.set_vars({var: value * (index in layers)
+                        for index, (var, value) in enumerate(zip(self.noise_vars, values))})
+        try:
+            yield
+        finally:
+            tflib.set_vars(dict(zip(self.noise_vars, values)))

@@ -1,0 +1,66 @@
+"""Seeds and arrangements of the papers' figures, and how they follow a network's resolution."""
+
+import collections
+
+Uncurated = collections.namedtuple('Uncurated', 'rows levels seed crop')
+"""rows: full-size images per column; levels: per column, how often its images are halved; seed: of all latents;
+crop: (top, bottom) of the square that is shown, as fractions of its height."""
+
+Mixing = collections.namedtuple('Mixing', 'sources destinations copied')
+"""sources: seeds of the columns; destinations: seeds of the rows; copied: per row 'coarse', 'middle' or 'fine'."""
+
+UNCURATED = {
+    'faces-1024': Uncurated(3, (0, 1, 2, 2, 3, 3), 5, (0, 1)),
+    'bedrooms': Uncurated(5, (0, 0, 1, 1, 2, 2, 2), 0, (0, 1)),
+    'cars': Uncurated(4, (0, 1, 2, 2, 3, 3), 2, (1 / 8, 7 / 8)),
+    'cats': Uncurated(5, (0, 0, 1, 1, 2, 2, 2), 1, (0, 1)),
+    'faces-256': Uncurated(5, (0, 0, 1, 1, 2, 2, 2), 5, (0, 1)),
+}
+
+MIXING = Mixing(sources=(639, 701, 687, 615, 2268), destinations=(888, 829, 1898, 1733, 1614, 845),
+                copied=('coarse', 'coarse', 'coarse', 'middle', 'middle', 'fine'))
+
+NOISE_DETAIL_SEEDS = (1157, 1012)
+NOISE_DETAIL_DRAWS = 100
+NOISE_DETAIL_CROP = (650 / 1024, 180 / 1024, 906 / 1024, 436 / 1024)  # left, top, right, bottom
+
+NOISE_COMPONENT_SEEDS = (1967, 1555)
+NOISE_COMPONENT_MIRRORED = (False, True)
+
+TRUNCATION_SEEDS = (91, 388)
+TRUNCATION_PSIS = (1, 0.7, 0.5, 0, -0.5, -1)
+
+INTERPOLATION_SEED = 5
+INTERPOLATION_KEYS = 4
+INTERPOLATION_FRAMES = 60
+
+SMALLEST_PICTURE = 16  # pixels: smaller pictures show nothing
+
+
+def uncurated_layout(network_name, resolution):
+    """The arrangement for a network, by words in its name and its resolution, with no picture smaller than 16."""
+    words = {'bedroom': 'bedrooms', 'cars': 'cars', 'cats': 'cats'}
+    key = next((value for word, value in words.items() if word in network_name.lower()),
+               'faces-1024' if resolution > 512 else 'faces-256')
+    layout = UNCURATED[key]
+    most = max(int(resolution // SMALLEST_PICTURE).bit_length() - 1, 0)
+    return layout._replace(levels=tuple(min(level, most) for level in layout.levels))
+
+
+def style_ranges(num_layers):
+    """{'coarse', 'middle', 'fine', 'all': range of layers}.
+
+    The papers' ranges are 4-8, 16-32 and 64 pixels and more, whatever the resolution; networks of 32 pixels and less,
+    which would have no fine layers, use 4, 8 and 16 pixels and more.
+    """
+    coarse, middle = (4, 8) if num_layers > 8 else (2, 4)
+    return {'coarse': range(0, coarse), 'middle': range(coarse, middle), 'fine': range(middle, num_layers),
+            'all': range(0, num_layers)}
+
+
+def pixels_of(layers):
+    """The resolutions that a range of layers works at, for captions: '4² – 8²'."""
+    if not len(layers):
+        return 'no layer'
+    low, high = (2 ** (layer // 2 + 2) for layer in (layers[0], layers[-1]))
+    return f'{low}²' if low == high else f'{low}² – {high}²'

@@ -1,0 +1,85 @@
+"""One page that shows pictures with captions, and the files that it shows."""
+
+import html
+import json
+import os
+
+from PIL import Image, features
+
+from dnnlib.util import atomic_path, atomic_write
+
+FRAME_MILLISECONDS = 66
+_STYLE = '''body { font: 16px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
+figure { margin: 0 0 3em } img { max-width: 100%; height: auto; display: block }
+figcaption { margin-top: .6em; max-width: 45em } table { border-collapse: collapse; margin: 0 0 2em }
+td { padding: .1em 1em .1em 0; vertical-align: top } .cells { display: flex; flex-wrap: wrap; gap: 6px }
+.cells figure { margin: 0 } .cells figcaption { margin: 0; font-size: 12px; text-align: center }'''
+
+
+def save_picture(picture, path):
+    """Stores a PIL picture atomically; the suffix chooses the format. Returns the path."""
+    with atomic_path(path) as temp:
+        picture.save(temp)
+    return path
+
+
+def save_animation(frames, path_without_suffix):
+    """Stores PIL pictures as an animation that browsers play in a loop: WebP, or GIF where WebP is missing.
+
+    Returns the path.
+    """
+    # Newer versions of the library no longer list this feature, since it is always there.
+    is_webp = features.check('webp') and ('webp_anim' not in features.features or features.check('webp_anim'))
+    path = path_without_suffix + ('.webp' if is_webp else '.gif')
+    options = {'quality': 85, 'method': 4} if is_webp else {'optimize': False}
+    with atomic_path(path) as temp:
+        frames[0].save(temp, save_all=True, append_images=frames[1:], duration=FRAME_MILLISECONDS, loop=0, **options)
+    return path
+
+
+def _table(facts):
+    rows = ''.join(f'<tr><td>{html.escape(str(key))}</td><td>{html.escape(str(value))}</td></tr>\n'
+                   for key, value in facts.items())
+    return f'<table>\n{rows}</table>\n'
+
+
+def write_page(path, title, facts, body):
+    """Stores an HTML page with a title, a table of facts and a body."""
+    with atomic_write(path, 'w') as file:
+        file.write(f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
+                   f'<style>\n{_STYLE}\n</style></head><body>\n<h1>{html.escape(title)}</h1>\n{_table(facts)}{body}'
+                   '</body></html>\n')
+
+
+def figure_block(file, title, caption, zoom=1, still=None):
+    """HTML of one captioned figure, shown `zoom` times as large as its file.
+
+    `still` is a further file, which shows an animation's frames side by side.
+    """
+    name = html.escape(os.path.basename(file))
+
+    def image(path, alt):
+        with Image.open(path) as picture:
+            width = picture.size[0] * zoom
+        return f'<img src="{html.escape(os.path.basename(path))}" width="{width}" alt="{html.escape(alt)}">'
+
+    more = image(still, '') + '\n' if still else ''
+    return (f'<figure id="{html.escape(os.path.splitext(name)[0])}">\n<h2>{html.escape(title)}</h2>\n'
+            f'<a href="{name}">{image(file, title)}</a>\n{more}'
+            f'<figcaption>{html.escape(caption)}</figcaption>\n</figure>\n')
+
+
+def cells_block(files, captions, width):
+    """HTML of many small pictures with short captions."""
+    cells = ''.join(f'<figure><a href="{html.escape(os.path.basename(file))}"><img loading="lazy" width="{width}" '
+                    f'src="{html.escape(os.path.basename(file))}" alt=""></a>'
+                    f'<figcaption>{html.escape(caption)}</figcaption></figure>\n'
+                    for file, caption in zip(files, captions))
+    return f'<div class="cells">\n{cells}</div>\n'
+
+
+def write_record(path, record):
+    """Stores what was drawn as JSON."""
+    with atomic_write(path, 'w') as file:
+        json.dump(record, file, indent=1, ensure_ascii=False)
+        file.write('\n')

@@ -1,0 +1,68 @@
+"""Writes images of a trained generator, one per seed, and a page that shows them all."""
+
+import argparse
+import os
+
+from dnnlib.util import run_main
+
+AT_ONCE = 64  # images kept in memory
+
+
+def parse_args(argv=None):
+    from figures import arguments
+    parser = argparse.ArgumentParser(description=__doc__, epilog='example: python generate.py --network ffhq-1024 '
+                                     '--seeds 0-99 --psi 0.7 --outdir results/faces')
+    arguments.add_network_arguments(parser)
+    group = parser.add_argument_group('images')
+    group.add_argument('--seeds', required=True, metavar='LIST', help='numbers and ranges: 0-99 or 1,5,7-9')
+    group.add_argument('--psi', type=float, default=0.7, metavar='NUMBER',
+                       help='truncation: 1 as trained, 0 the mean image (default: 0.7)')
+    group.add_argument('--cutoff', type=int, default=8, metavar='INT',
+                       help='number of layers that are truncated (default: 8, up to 32x32)')
+    group.add_argument('--class', type=int, dest='label', metavar='INT',
+                       help='class, for networks with labels (default: drawn per seed)')
+    group.add_argument('--noise', choices=['stored', 'random', 'none'], default='stored',
+                       help="noise inputs: the network's own, drawn from the seed, or none (default: stored)")
+    group.add_argument('--outdir', default=os.path.join('results', 'images'), metavar='DIR',
+                       help='where the images go (default: %(default)s)')
+    args = parser.parse_args(argv)
+    arguments.check_psi(args.psi)
+    args.seeds = arguments.parse_seeds(args.seeds)
+    return args
+
+
+def main(argv=None):
+    import numpy as np
+
+    from figures import arguments, composing, sheet
+    args = parse_args(argv)
+    gen, facts = arguments.open_generator(args)
+    os.makedirs(args.outdir, exist_ok=True)
+    files, thumbnails = [], []
+    for begin in range(0, len(args.seeds), AT_ONCE):
+        seeds = args.seeds[begin:begin + AT_ONCE]
+        latents = np.concatenate([gen.latents(seed) for seed in seeds])
+        labels = np.concatenate([gen.labels(1, args.label, seed) for seed in seeds])
+        if args.noise == 'random' and gen.has_noise:
+            # One by one, so that an image depends on its seed alone.
+            images = np.concatenate([
+                gen.images(latents[i:i + 1], labels[i:i + 1], args.psi, args.cutoff, 'random', seed)
+                for i, seed in enumerate(seeds)])
+        else:
+            images = gen.images(latents, labels, args.psi, args.cutoff, args.noise, title='images')
+        for seed, image in zip(seeds, images):
+            picture = composing.to_picture(image)
+            files.append(sheet.save_picture(picture, os.path.join(args.outdir, f'seed{seed:04d}.png')))
+            thumbnails.append(composing.shrink(picture, max(gen.resolution // 128, 1)))
+    columns = min(int(np.ceil(np.sqrt(len(files) * 1.6))), 16)
+    rows = [thumbnails[i:i + columns] for i in range(0, len(thumbnails), columns)]
+    sheet.save_picture(composing.grid(rows, gap=2), os.path.join(args.outdir, 'sheet.png'))
+    record = dict(facts, psi=args.psi, cutoff=args.cutoff, noise=args.noise, label=args.label)
+    sheet.write_page(os.path.join(args.outdir, 'index.html'), f'Images of {facts.name}', record,
+                     sheet.cells_block(files, [f'seed {seed}' for seed in args.seeds], min(gen.resolution, 192)))
+    sheet.write_record(os.path.join(args.outdir, 'images.json'), dict(record, seeds=args.seeds))
+    print(f'{len(files)} images, sheet.png and index.html are in {args.outdir}')
+
+
+if __name__ == '__main__':
+    run_main(main)

@@ -1,0 +1,87 @@
+"""Draws the figures of the StyleGAN and Re-Training StyleGAN papers with a trained generator."""
+
+import argparse
+import os
+
+from dnnlib.util import UserError, run_main
+
+FIGURES = ('uncurated', 'style-mixing', 'noise-detail', 'noise-components', 'truncation', 'interpolation')
+
+
+def parse_args(argv=None):
+    from figures import arguments, layouts
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog='The defaults are the seeds and arrangements of the papers; the layers that a '
+        'figure varies follow from the resolution. example: python generate_figures.py --network ffhq-1024 --outdir figs')
+    arguments.add_network_arguments(parser)
+    group = parser.add_argument_group('figures')
+    group.add_argument('--figures', default='all', metavar='LIST',
+                       help=f'which, separated by commas (default: all): {", ".join(FIGURES)}')
+    group.add_argument('--outdir', default=os.path.join('results', 'figures'), metavar='DIR',
+                       help='where they go (default: %(default)s)')
+    group.add_argument('--class', type=int, dest='label', metavar='INT',
+                       help='class, for networks with labels (default: drawn)')
+    group.add_argument('--psi', type=float, default=0.7, metavar='NUMBER',
+                       help='truncation of the uncurated images and the interpolation (default: 0.7)')
+    group.add_argument('--draws', type=int, default=layouts.NOISE_DETAIL_DRAWS, metavar='INT',
+                       help='noise draws of noise-detail, at least 5 (default: %(default)s)')
+    group.add_argument('--frames', type=int, default=layouts.INTERPOLATION_FRAMES, metavar='INT',
+                       help='frames of the interpolation (default: %(default)s)')
+    args = parser.parse_args(argv)
+    arguments.check_psi(args.psi)
+    args.is_all = args.figures == 'all'
+    args.figures = FIGURES if args.is_all else [name.strip() for name in args.figures.split(',')]
+    unknown = [name for name in args.figures if name not in FIGURES]
+    if unknown:
+        raise UserError(f"--figures: there is no figure '{unknown[0]}'; choose from {', '.join(FIGURES)}")
+    if args.draws < 5:
+        raise UserError(f'--draws is {args.draws}; at least 5 are needed')
+    if args.frames < 8:
+        raise UserError(f'--frames is {args.frames}; at least 8 are needed')
+    return args
+
+
+def draw(name, gen, facts, args):
+    """The `Figure` of that name."""
+    from figures import drawing, layouts
+    if name == 'uncurated':
+        layout = layouts.uncurated_layout(f'{facts.network} {facts.file}', gen.resolution)
+        return drawing.uncurated(gen, layout, psi=args.psi, label=args.label)
+    if name == 'noise-detail':
+        return drawing.noise_detail(gen, draws=args.draws, label=args.label)
+    if name == 'interpolation':
+        return drawing.interpolation(gen, frames=args.frames, psi=args.psi, label=args.label)
+    return {'style-mixing': drawing.style_mixing, 'noise-components': drawing.noise_components,
+            'truncation': drawing.truncation}[name](gen, label=args.label)
+
+
+def main(argv=None):
+    from figures import arguments, sheet
+    args = parse_args(argv)
+    gen, facts = arguments.open_generator(args)
+    os.makedirs(args.outdir, exist_ok=True)
+    blocks, record = [], dict(facts, figures={})
+    zoom = max(128 // gen.resolution, 1)
+    for name in args.figures:
+        try:
+            figure = draw(name, gen, facts, args)
+        except UserError as err:
+            if not args.is_all:
+                raise UserError(f'figure {name}: {err}') from err
+            print(f'{name}: left out, since {err}')
+            record['figures'][name] = {'left_out': str(err)}
+            continue
+        path = sheet.save_picture(figure.picture, os.path.join(args.outdir, f'{name}.png'))
+        shown, still = path, None
+        if figure.frames:
+            shown, still = sheet.save_animation(figure.frames, os.path.join(args.outdir, name)), path
+        blocks.append(sheet.figure_block(shown, figure.title, figure.caption, zoom, still))
+        record['figures'][name] = dict(figure.facts, caption=figure.caption)
+        print(f'{shown}: {figure.caption}')
+    sheet.write_page(os.path.join(args.outdir, 'index.html'), f'Figures of {facts.name}', facts, ''.join(blocks))
+    sheet.write_record(os.path.join(args.outdir, 'figures.json'), record)
+    print(f'All on one page: {os.path.join(args.outdir, "index.html")}')
+
+
+if __name__ == '__main__':
+    run_main(main)

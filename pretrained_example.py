@@ -1,0 +1,42 @@
+"""Loads a trained generator, lists its layers and writes one image."""
+
+import argparse
+import os
+
+from dnnlib.util import UserError, run_main
+
+
+def parse_args(argv=None):
+    from figures import arguments
+    parser = argparse.ArgumentParser(description=__doc__, epilog='example: python pretrained_example.py --network '
+                                     'results/00012-demo --out face.png --seed 7')
+    arguments.add_network_arguments(parser, default='ffhq-1024')
+    group = parser.add_argument_group('image')
+    group.add_argument('--out', default=os.path.join('results', 'example.png'), metavar='FILE',
+                       help='the image (default: %(default)s); the suffix chooses the format')
+    group.add_argument('--seed', type=int, default=5, metavar='INT', help='seed of the latents (default: 5)')
+    group.add_argument('--psi', type=float, default=0.7, metavar='NUMBER', help='truncation (default: 0.7)')
+    group.add_argument('--class', type=int, dest='label', metavar='INT', help='class, for networks with labels')
+    args = parser.parse_args(argv)
+    arguments.check_psi(args.psi)
+    if not 0 <= args.seed < 2 ** 32:
+        raise UserError(f'--seed is {args.seed}; it must be from 0 to {2 ** 32 - 1}')
+    if os.path.splitext(args.out)[1].lower() not in ('.png', '.jpg', '.jpeg', '.webp'):
+        raise UserError(f"--out is '{args.out}'; its suffix must be .png, .jpg or .webp")
+    return args
+
+
+def main(argv=None):
+    from figures import arguments, composing, sheet
+    args = parse_args(argv)
+    gen, _ = arguments.open_generator(args)
+    gen.network.print_layers()
+    labels = gen.labels(1, args.label, args.seed)
+    image, = gen.images(gen.latents(args.seed), labels, psi=args.psi, noise_seed=args.seed)
+    os.makedirs(os.path.dirname(os.path.abspath(args.out)), exist_ok=True)
+    sheet.save_picture(composing.to_picture(image), args.out)
+    print(f'{args.out}: seed {args.seed}, psi {args.psi:g}')
+
+
+if __name__ == '__main__':
+    run_main(main)

@@ -1,0 +1,314 @@
+"""Figures show what their captions say, on networks of every family, without building graphs again and again."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from conftest import new_session
+from PIL import Image
+
+import generate
+import generate_figures
+import pretrained_example
+from dnnlib import UserError, tflib
+from figures import arguments, composing, drawing, layouts, sheet
+from figures.generator import Generator, latents_of
+from training import misc
+
+TINY = dict(num_channels=3, resolution=16, fmap_base=64, fmap_max=8, latent_size=8, dlatent_size=8, mapping_fmaps=8,
+            mapping_layers=2)
+STYLEGAN, PROGAN = 'training.networks_stylegan.G_style', 'training.networks_progan.G_paper'
+
+
+def strengthen(network):
+    """Gives every source of variation a visible effect."""
+    rnd = np.random.RandomState(0)
+    tflib.set_vars({var: rnd.randn(*var.shape.as_list()) * (100 if name.startswith('G_mapping') else 0.5)
+                    for name, var in network.vars.items()
+                    if name.endswith(('Noise/weight', 'dlatent_avg')) or name.startswith('G_mapping')})
+
+
+@pytest.fixture(scope='module')
+def session():
+    with new_session() as session:
+        yield session
+
+
+@pytest.fixture(scope='module')
+def network(session):
+    network = tflib.Network('Gs', STYLEGAN, **TINY)
+    strengthen(network)
+    return network
+
+
+@pytest.fixture(scope='module')
+def gen(network):
+    return Generator(network, minibatch=3, progress=False)
+
+
+@pytest.fixture(scope='module')
+def pickles(session, network, tmp_path_factory):
+    """Paths of snapshots of three families; G, D and Gs are the same network, which nobody looks at."""
+    folder = tmp_path_factory.mktemp('pickles')
+    labelled = tflib.Network('Gs', STYLEGAN, label_size=3, **dict(TINY, num_channels=1))
+    plain = tflib.Network('Gs', PROGAN, num_channels=3, resolution=16, fmap_base=64, fmap_max=8)
+    paths = {}
+    for name, net in [('styles', network), ('labelled', labelled), ('plain', plain)]:
+        paths[name] = str(folder / f'{name}.pkl')
+        misc.save_pkl((net, net, net), paths[name])
+    return paths
+
+
+@pytest.fixture(scope='module')
+def opened(session):
+    """Generators that command lines have opened, by path."""
+    return {}
+
+
+@pytest.fixture
+def opened_once(pickles, opened, monkeypatch):
+    """Command lines share the graphs of a network that another test opened; returns `pickles`."""
+    real = arguments.open_generator
+
+    def open_generator(args):
+        if args.network not in pickles.values():
+            return real(args)
+        if args.network not in opened:
+            opened[args.network] = real(args)
+        opened[args.network][0].minibatch = args.minibatch
+        return opened[args.network]
+
+    monkeypatch.setattr(arguments, 'open_generator', open_generator)
+    return pickles
+
+
+def test_latents_of_a_seed_are_the_papers():
+    np.testing.assert_array_equal(latents_of(5, 2, 512), np.random.RandomState(5).randn(2, 512))
+
+
+@pytest.mark.both
+@pytest.mark.parametrize('psi, cutoff', [(0.7, 4), (1, 8), (-0.5, None)])
+def test_images_are_those_of_the_network(gen, network, psi, cutoff):
+    z = gen.latents(3, 5)
+    expected = network.run(z, None, truncation_psi=psi, truncation_cutoff=cutoff, randomize_noise=False,
+                           output_transform=dict(func=tflib.convert_images_to_uint8, nchw_to_nhwc=True))
+    images = gen.images(z, psi=psi, cutoff=cutoff, noise='stored')
+    assert images.dtype == np.uint8 and images.shape == (5, 16, 16, 3)
+    assert np.abs(images.astype(int) - expected.astype(int)).max() <= 1
+
+
+def test_fading_networks_are_drawn_as_they_are(session, network):
+    fading = network.clone('Fading')
+    fading.set_var('lod', 0.5)
+    gen = Generator(fading, progress=False)
+    z = gen.latents(0, 2)
+    expected = fading.run(z, None, truncation_psi=1, randomize_noise=False,
+                          output_transform=dict(func=tflib.convert_images_to_uint8, nchw_to_nhwc=True))
+    assert np.abs(gen.images(z, psi=1, noise='stored').astype(int) - expected.astype(int)).max() <= 1
+
+
+def test_noise_is_stored_random_or_none(gen):
+    w = gen.dlatents(gen.latents(0, 4))
+    stored, none = gen.synthesize(w, 'stored'), gen.synthesize(w, 'none')
+    random, again, other = (gen.synthesize(w, 'random', seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(random, again)
+    np.testing.assert_array_equal(stored, gen.synthesize(w, 'stored'))
+    for a, b in [(stored, none), (stored, random), (random, other), (none, random)]:
+        assert (a != b).any()
+
+
+def test_noise_layers_are_switched_and_restored(gen):
+    before = tflib.get_vars(gen.noise_vars)
+    with gen.noise_in_layers([2, 3]):
+        inside = tflib.get_vars(gen.noise_vars)
+    assert [bool(value.any()) for value in inside] == [index in (2, 3) for index in range(6)]
+    for a, b in zip(before, tflib.get_vars(gen.noise_vars)):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_figures_never_build_the_graph_again(gen):
+    def draw_all():
+        drawing.style_mixing(gen)
+        drawing.truncation(gen)
+        drawing.noise_components(gen)
+        drawing.noise_detail(gen, draws=5)
+        drawing.uncurated(gen, layouts.UNCURATED['cats'])
+    draw_all()
+    size = len(tflib.tf.get_default_graph().get_operations())
+    draw_all()
+    gen.images(gen.latents(1, 2), psi=0.123, cutoff=3)
+    assert len(tflib.tf.get_default_graph().get_operations()) == size
+
+
+def cell(picture, row, column, size=16):
+    return np.array(picture)[row * size:(row + 1) * size, column * size:(column + 1) * size]
+
+
+def test_style_mixing_takes_the_sources_styles(gen):
+    figure = drawing.style_mixing(gen)
+    assert figure.picture.size == (6 * 16, 7 * 16)
+    w = gen.dlatents(np.concatenate([gen.latents(seed) for seed in (687, 1614, 845)]))
+    mixed = w.copy()
+    mixed[1, 2:4], mixed[2, 4:] = w[0, 2:4], w[0, 4:]  # middle and fine layers of a network of 16 pixels
+    images = gen.synthesize(np.concatenate([w, mixed]))
+    for row, column, index in [(0, 3, 0), (5, 0, 1), (6, 0, 2), (5, 3, 4), (6, 3, 5)]:
+        assert np.abs(cell(figure.picture, row, column).astype(int) - images[index]).max() <= 1
+    assert np.all(cell(figure.picture, 0, 0) == 255)
+
+
+def test_truncation_goes_through_the_mean(gen):
+    picture = drawing.truncation(gen).picture
+    assert picture.size == (6 * 16, 2 * 16)
+    mean = gen.synthesize(np.tile(gen.dlatent_avg, [1, gen.num_layers, 1]))[0]
+    for row in range(2):
+        assert np.abs(cell(picture, row, 3).astype(int) - mean).max() <= 1
+    assert (cell(picture, 0, 0) != cell(picture, 1, 0)).any()
+
+
+def test_noise_components_are_halves(gen):
+    picture = drawing.noise_components(gen).picture
+    w = gen.dlatents(gen.latents(1967))
+    everything, nothing = gen.synthesize(w)[0], gen.synthesize(w, 'none')[0]
+    np.testing.assert_array_equal(cell(picture, 0, 0)[:, :8], everything[:, :8])
+    np.testing.assert_array_equal(cell(picture, 0, 0)[:, 8:], nothing[:, 8:])
+    mirrored = gen.synthesize(gen.dlatents(gen.latents(1555)))[0][:, ::-1]
+    np.testing.assert_array_equal(cell(picture, 0, 1)[:, :8], mirrored[:, :8])
+
+
+def test_noise_detail_shows_the_deviation(gen):
+    picture = drawing.noise_detail(gen, seeds=[1157], draws=6).picture
+    images = gen.synthesize(np.repeat(gen.dlatents(gen.latents(1157)), 6, axis=0), 'random', 1157)
+    expected = np.clip(np.rint(images.mean(axis=3).std(axis=0) * 4), 0, 255)
+    np.testing.assert_array_equal(cell(picture, 0, 2)[:, :, 0], expected)
+    np.testing.assert_array_equal(cell(picture, 0, 0), images[0])
+
+
+def test_uncurated_columns_hold_consecutive_latents(gen):
+    layout = layouts.Uncurated(rows=2, levels=(0, 1), seed=9, crop=(0.25, 0.75))
+    picture = drawing.uncurated(gen, layout, psi=1).picture
+    assert picture.size == (16 + 8, 16)
+    images = gen.images(gen.latents(9, 6), psi=1, noise_seed=9)
+    np.testing.assert_array_equal(np.array(picture)[8:16, :16], images[1][4:12])
+    small = np.array(Image.fromarray(images[5][4:12]).resize((8, 4), Image.LANCZOS))
+    np.testing.assert_array_equal(np.array(picture)[12:, 16:], small)
+
+
+def test_layouts_follow_the_network():
+    assert layouts.uncurated_layout('ffhq-1024', 1024) == layouts.UNCURATED['faces-1024']
+    assert layouts.uncurated_layout('karras2019stylegan-cars-512x384.pkl', 512).crop == (64 / 512, 448 / 512)
+    assert layouts.uncurated_layout('bedrooms-256', 256).seed == 0
+    assert layouts.uncurated_layout('my-run', 256) == layouts.UNCURATED['faces-256']
+    assert max(layouts.uncurated_layout('my-run', 32).levels) == 1
+    ranges = layouts.style_ranges(18)
+    assert [ranges[key] for key in ('coarse', 'middle', 'fine')] == [range(0, 4), range(4, 8), range(8, 18)]
+    assert layouts.pixels_of(ranges['fine']) == '64² – 1024²'
+    assert layouts.style_ranges(14)['fine'] == range(8, 14)
+
+
+def test_interpolation_is_a_smooth_loop_through_its_keys():
+    keys = np.random.RandomState(0).randn(4, 512)
+    path = drawing.loop_latents(keys, 40)
+    np.testing.assert_allclose(path[::10], keys, atol=1e-9)
+    steps = np.linalg.norm(np.diff(np.concatenate([path, path[:1]]), axis=0), axis=1)
+    assert steps.max() < 1.3 * steps.min()
+    lengths = np.linalg.norm(path, axis=1)
+    assert 0.95 * np.linalg.norm(keys, axis=1).min() < lengths.min()
+
+
+@pytest.mark.parametrize('webp', [True, False])
+def test_animations_loop(tmp_path, webp, monkeypatch):
+    if not webp:
+        monkeypatch.setattr(sheet.features, 'check', lambda name: False)
+    frames = [composing.to_picture(np.full([8, 8, 3], value, np.uint8)) for value in (0, 100, 200)]
+    path = sheet.save_animation(frames, str(tmp_path / 'loop'))
+    with Image.open(path) as animation:
+        assert (animation.n_frames, animation.info['loop']) == (3, 0)
+
+
+@pytest.mark.both
+def test_pretrained_example(opened_once, tmp_path, capsys):
+    pickles = opened_once
+    out = str(tmp_path / 'new' / 'example.png')
+    pretrained_example.main(['--network', pickles['styles'], '--out', out, '--seed', '6'])
+    assert Image.open(out).size == (16, 16)
+    assert '4x4/Const' in capsys.readouterr().out
+    pretrained_example.main(['--network', pickles['labelled'], '--out', out, '--psi', '1', '--class', '2'])
+    assert Image.open(out).size == (16, 16)
+
+
+def test_generate(opened_once, tmp_path):
+    pickles = opened_once
+
+    def images(network, folder, *more):
+        folder = tmp_path / folder
+        generate.main(['--network', pickles[network], '--outdir', str(folder), *more])
+        return {name: np.array(Image.open(str(folder / name))) for name in os.listdir(str(folder))
+                if name.startswith('seed')}
+
+    first = images('styles', 'a', '--seeds', '0-2,10', '--minibatch', '3')
+    assert sorted(first) == ['seed0000.png', 'seed0001.png', 'seed0002.png', 'seed0010.png']
+    second = images('styles', 'b', '--seeds', '10')
+    assert np.abs(first['seed0010.png'].astype(int) - second['seed0010.png']).max() <= 1
+    random = [images('styles', folder, '--seeds', seeds, '--noise', 'random')['seed0004.png']
+              for folder, seeds in (('c', '3,4'), ('d', '4'))]
+    assert np.abs(random[0].astype(int) - random[1]).max() <= 1
+    images('plain', 'e', '--seeds', '0')
+    classes = [images('labelled', f'f{label}', '--seeds', '0', '--class', str(label), '--psi', '1') for label in (0, 1)]
+    assert (classes[0]['seed0000.png'] != classes[1]['seed0000.png']).any()
+    page = (tmp_path / 'a' / 'index.html').read_text()
+    assert page.count('seed0010.png') == 2 and 'sha256' in page
+    assert json.loads((tmp_path / 'a' / 'images.json').read_text())['seeds'] == [0, 1, 2, 10]
+
+
+def test_generate_figures_draws_all_that_a_network_can(opened_once, tmp_path, capsys):
+    pickles = opened_once
+    for network, count in [('styles', 6), ('plain', 2), ('labelled', 6)]:
+        outdir = tmp_path / network
+        generate_figures.main(['--network', pickles[network], '--outdir', str(outdir), '--draws', '5', '--frames', '8'])
+        page = (outdir / 'index.html').read_text()
+        assert page.count('<figcaption>') == count
+        record = json.loads((outdir / 'figures.json').read_text())
+        assert len(record['figures']) == 6 and len(record['sha256']) == 64
+        for name, facts in record['figures'].items():
+            assert ('left_out' in facts) != (outdir / f'{name}.png').is_file()
+    assert 'style-mixing: left out, since the network has no styles' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('main, args, words', [
+    (generate_figures.main, ['--figures', 'cubism'], "no figure 'cubism'"),
+    (generate_figures.main, ['--draws', '4'], 'at least 5'),
+    (generate_figures.main, ['--frames', '1'], 'at least 8'),
+    (generate.main, ['--seeds', '5-1'], 'smaller first'),
+    (generate.main, ['--seeds', 'a'], 'numbers and ranges'),
+    (generate.main, ['--seeds', '1', '--psi', 'nan'], 'psi is nan'),
+    (generate.main, ['--seeds', '1', '--class', '0'], 'no classes'),
+    (generate_figures.main, ['--figures', 'style-mixing', '--network', 'plain'], 'figure style-mixing: .* no styles'),
+    (pretrained_example.main, ['--seed', '-1'], 'from 0 to'),
+    (pretrained_example.main, ['--out', 'x.txt'], r'\.png'),
+    (pretrained_example.main, ['--network', 'no-such-run'], "no run directory 'no-such-run'"),
+])
+def test_mistakes_are_answered_with_a_sentence(opened_once, tmp_path, monkeypatch, main, args, words):
+    pickles = opened_once
+    monkeypatch.chdir(tmp_path)
+    if '--network' not in args:
+        args = args + ['--network', pickles['styles']]
+    with pytest.raises(UserError, match=words):
+        main([pickles.get(arg, arg) for arg in args])
+
+
+def test_discriminators_are_no_generators(session, tmp_path):
+    D = tflib.Network('D', 'training.networks_stylegan.D_basic', num_channels=3, resolution=8, fmap_base=32, fmap_max=4)
+    misc.save_pkl(D, str(tmp_path / 'D.pkl'))
+    with pytest.raises(UserError, match="'D' does not give images"):
+        pretrained_example.main(['--network', str(tmp_path / 'D.pkl')])
+
+
+def test_impossible_numbers_end_the_command_line(capsys):
+    with pytest.raises(SystemExit) as caught:
+        generate.parse_args(['--network', 'x', '--seeds', '1', '--minibatch', '0'])
+    assert caught.value.code == 2 and 'at least 1' in capsys.readouterr().err
+
+
+def test_seeds():
+    assert arguments.parse_seeds('0-3, 7,9-9') == [0, 1, 2, 3, 7, 9]
