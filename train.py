@@ -8,7 +8,7 @@ from dnnlib import config_files
 from dnnlib.submission import RunLock, read_submit_config, write_submit_config
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
 from dnnlib.util import UserError, call_func_by_name, run_main
-from training import preflight, run_config
+from training import preflight, run_config, watch
 
 EXAMPLES = '''examples:
   train.py --list-configs
@@ -123,7 +123,7 @@ def main(argv=None):
     if record is not None:
         RunLock(args.resume).close()  # refuse at once, before TensorFlow is imported
     preflight.check_devices(config)
-    return train(args, config, origins, record, data_dir, result_dir, plan)
+    return train(args, config, origins, record, data_dir, result_dir, plan, (phases, sizes))
 
 
 def _is_finished(args, record):
@@ -131,7 +131,7 @@ def _is_finished(args, record):
     return os.path.exists(os.path.join(args.resume, '_finished.txt')) and not is_longer
 
 
-def train(args, config, origins, record, data_dir, result_dir, plan):
+def train(args, config, origins, record, data_dir, result_dir, plan, phases_and_sizes):
     """Trains in a new run directory, or in that of the run to resume."""
     kwargs = run_config.loop_arguments(config, data_dir)
     if record is None:
@@ -144,10 +144,13 @@ def train(args, config, origins, record, data_dir, result_dir, plan):
         print('\n'.join([f'Run directory: {run_dir}'] + plan), flush=True)
         if args.resume and args.overrides:
             write_submit_config(run_dir, dict(record, config=config), origins)
+        context.listeners.append(watch.Watch(
+            run_dir, *phases_and_sizes, snapshot_ticks=run_config.setting(config, 'train', 'network_snapshot_ticks')))
         return call_func_by_name(func_name=config.train.get('func_name', run_config.LOOP), run_dir=run_dir,
                                  run_context=context, resume=record is not None, init_from=args.init_from, **kwargs)
 
     outcome = run_in_dir(run_dir, call_loop, max_epoch=run_config.setting(config, 'train', 'total_kimg'))
+    watch.write_report(run_dir)
     if outcome == 'stopped':
         print(f'To go on: train.py --resume {_shown(run_dir)}')
     print(f"Training {outcome}; everything is in {run_dir}", flush=True)

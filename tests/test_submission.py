@@ -231,6 +231,14 @@ def test_eta_follows_recent_speed(tmp_path, monkeypatch):
         assert context.get_last_update_interval() == pytest.approx(5)
 
 
+def test_listeners_hear_of_updates(tmp_path):
+    heard = []
+    with dnnlib.RunContext(str(tmp_path)) as context:
+        context.listeners.append(lambda: heard.append(context.cur_epoch))
+        context.update(cur_epoch=3)
+    assert heard == [3]
+
+
 # ---- submit_run
 
 def announce(submit_config, text):

@@ -133,6 +133,25 @@ def disk_bytes(sizes, phases, config, setting):
     return EasyDict(snapshot=snapshot, checkpoint=checkpoint, picture=picture, total=total)
 
 
-def relative_cost(sizes, phase):
-    """Cost of training on one image in a phase, in units that cancel when phases are compared."""
-    return sum(n for stage, n in sizes.macs.items() if 2 ** stage <= phase.resolution)
+def relative_cost(sizes, resolution):
+    """Cost of training on one image at a resolution, in units that cancel when resolutions are compared."""
+    return sum(n for stage, n in sizes.macs.items() if 2 ** stage <= resolution)
+
+
+def remaining_seconds(phases, sizes, kimg, seconds_by_resolution, until=None):
+    """Forecast of the seconds of training from `kimg` to `until` (default: the end), without pauses for snapshots.
+
+    `seconds_by_resolution`: measured seconds per kimg, at least at one resolution. Resolutions not yet measured are
+    scaled from the nearest measured one by the networks' cost. None without measurements.
+    """
+    if not seconds_by_resolution:
+        return None
+    until = phases[-1].end_kimg if until is None else until
+    total = 0.0
+    for phase in phases:
+        length = min(phase.end_kimg, until) - max(phase.start_kimg, kimg)
+        if length > 0:
+            nearest = min(seconds_by_resolution, key=lambda r, p=phase: abs(math.log2(r) - math.log2(p.resolution)))
+            scale = relative_cost(sizes, phase.resolution) / relative_cost(sizes, nearest)
+            total += length * seconds_by_resolution[nearest] * scale
+    return total

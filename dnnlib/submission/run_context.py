@@ -77,6 +77,7 @@ class RunContext:
         self._stop_reason = None
         self._recent = []  # up to 20 pairs (time, epoch)
         self._closed = False
+        self.listeners = []  # functions without arguments, called after every update()
         for name in ('abort.txt', '_finished.txt'):  # left by an earlier part of this run
             if os.path.exists(self._path(name)):
                 os.unlink(self._path(name))
@@ -113,6 +114,8 @@ class RunContext:
         if max_epoch is not None:
             self.max_epoch = max_epoch
         self._recent = (self._recent + [(now, cur_epoch)])[-20:]
+        for listener in self.listeners:
+            listener()
 
     def get_time_since_start(self):
         """Seconds since this process took up the run."""

@@ -1,0 +1,194 @@
+import html.parser
+import json
+import os
+import re
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import config as folders
+from dnnlib import submission
+from dnnlib.util import EasyDict, UserError
+from training import forecast, plan, report, report_plots, run_config, watch
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """A run directory as a run of 9 kimg leaves it after 4 kimg."""
+    path = tmp_path / '00000-demo'
+    path.mkdir()
+    config, origins = run_config.load('demo', folders.config_dir, [
+        'train.total_kimg=9', 'sched.lod_training_kimg=1', 'sched.lod_transition_kimg=1', 'desc=<b>bold</b>'])
+    submission.write_submit_config(str(path), dict(config=config), origins)
+    submission.records.add_environment_record(str(path))
+    (path / 'dataset.json').write_text(json.dumps(dict(shape=[3, 32, 32], num_images=5000, label_size=0)))
+    with open(str(path / 'stats.jsonl'), 'w') as f:
+        for tick in range(1, 9):
+            lod = [2, 2, 1.5, 1, 1, 1, 0.5, 0][tick - 1]
+            f.write(json.dumps({
+                'tick': tick, 'kimg': tick / 2, 'nimg': tick * 500, 'lod': lod, 'resolution': 2 ** (5 - int(lod)),
+                'minibatch': 16, 'G_lrate': 0.001, 'D_lrate': 0.001, 'total_sec': tick * 10.0, 'sec_per_kimg': 20.0,
+                'maintenance_sec': 0.1, 'peak_gpu_mem_gb': 0.0, 'skipped_updates': 0, 'Loss/scores/real': 1.0,
+                'Loss/scores/fake': -float(tick), 'Metrics/fid50k': 100.0 + (tick - 6) ** 2}) + '\n')
+        f.write('{"tick": 9, "kim')  # torn by a crash
+    noise = np.random.RandomState(0)
+    for name in ['reals.png', 'fakes000000.png', 'fakes000002.png', 'fakes000010.png']:
+        PIL.Image.fromarray(noise.randint(256, size=(5 * 32, 8 * 32, 3)).astype(np.uint8)).save(str(path / name))
+    for name in ['network-snapshot-000000.pkl', 'network-snapshot-000003.pkl', 'network-final.pkl']:
+        (path / name).write_bytes(b'x' * 1000)
+    return str(path)
+
+
+class Page(html.parser.HTMLParser):
+    """Collects tags, attributes and text, and checks that tags are closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.stack, self.sources, self.text = [], [], []
+        self.feed(text)
+        assert self.stack == []
+
+    def handle_starttag(self, tag, attrs):
+        self.sources += [value for key, value in attrs if key in ('src', 'href')]
+        if tag not in ('meta', 'img', 'input', 'br'):
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_report_is_one_file_with_everything_inside(run_dir):
+    path = report.write_report(run_dir)
+    text = open(path, encoding='utf-8').read()
+    page = Page(text)
+    assert page.sources
+    assert all(source.startswith('data:image/') for source in page.sources)
+    assert not re.search(r'(src|href)\s*=\s*["\']?(https?:)?//|@import|url\(', text)
+    visible = ' '.join(page.text)
+    for expected in ['4 of 9 kimg', '32x32', 'network-snapshot-000003.pkl', '--resume', 'train.total_kimg=18',
+                     'sched.lod_training_kimg', '--set', 'fades in', 'packages', 'best fid50k, at 3 kimg', '100',
+                     'time left, about', 'running']:
+        assert expected in visible, expected
+    assert '<b>bold' not in text
+
+
+def test_pictures_are_in_order_and_reduced_once(run_dir):
+    assert [label for label, _ in report.gather(run_dir).pictures] == ['0', '2', '10']
+    cached = os.path.join(run_dir, report.CACHE, 'fakes000002.jpg')
+    with PIL.Image.open(cached) as picture:
+        assert picture.size == (8 * 80, 5 * 80)
+    before = os.stat(cached).st_mtime_ns
+    report.gather(run_dir)
+    assert os.stat(cached).st_mtime_ns == before
+
+
+@pytest.mark.parametrize('size,cell,expected', [
+    ((1024, 1024), (3, 32, 32), (1280, 720)), ((3840, 2048), (3, 256, 256), (1280, 640)),
+    ((7168, 4096), (3, 1024, 1024), (1280, 512)), ((700, 300), None, (700, 300)), ((2800, 700), None, (1280, 320)),
+    ((64, 32), (3, 32, 32), (160, 80))])
+def test_pictures_show_whole_cells(size, cell, expected):
+    assert report.reduce_picture(PIL.Image.new('RGB', size), cell).size == expected
+
+
+def test_most_pictures_are_left_out_evenly():
+    chosen = report.choose(list(range(1000)))
+    assert len(chosen) == report.MAX_PICTURES
+    assert (chosen[0], chosen[-1]) == (0, 999)
+    assert max(np.diff(chosen)) - min(np.diff(chosen)) <= 1
+
+
+def test_a_run_that_has_just_begun_or_is_damaged_still_has_a_report(run_dir):
+    with open(os.path.join(run_dir, 'fakes000002.png'), 'wb') as f:
+        f.write(b'\x89PNG half')
+    os.utime(os.path.join(run_dir, 'fakes000002.png'))
+    report.write_report(run_dir)
+    for name in os.listdir(run_dir):
+        if name not in ('submit_config.json', report.CACHE):
+            os.unlink(os.path.join(run_dir, name))
+    page = Page(open(report.write_report(run_dir), encoding='utf-8').read())
+    assert 'Curves' not in ' '.join(page.text)
+
+
+def test_other_folders_are_refused(tmp_path):
+    with pytest.raises(UserError, match='not a run directory'):
+        report.write_report(str(tmp_path))
+
+
+def test_status_is_that_of_the_last_start(run_dir):
+    run_txt = os.path.join(run_dir, 'run.txt')
+    for line, expected in [('started x', 'running'), ('stopped by SIGINT at 3', 'stopped by SIGINT at 3'),
+                           ('started y', 'running'), ('failed with ValueError: <x>', 'failed with ValueError: <x>')]:
+        with open(run_txt, 'a') as f:
+            f.write(line + '\n')
+        assert report.gather(run_dir).status == expected
+    assert 'failed with ValueError: &lt;x&gt;' in open(report.write_report(run_dir), encoding='utf-8').read()
+
+
+# ---- Curves
+
+def test_curves_without_news_are_left_out():
+    stats = [dict(kimg=k, lod=0.0, peak_gpu_mem_gb=0.0, skipped_updates=k) for k in (1, 2)]
+    titles = [title for title, _ in report_plots.charts(stats, [])]
+    assert titles == ['Level of detail', 'Updates skipped for NaN or Inf']
+    assert report_plots.charts([], []) == []
+
+
+def test_long_curves_are_thinned_and_keep_their_ends():
+    stats = [dict(kimg=float(k), lod=float(k)) for k in range(5000)]
+    xs, ys = report_plots.series(stats, ['missing', 'lod'])
+    assert len(xs) <= report_plots.MAX_POINTS + 1
+    assert (xs[0], xs[-1], ys[-1]) == (0.0, 4999.0, 4999.0)
+
+
+# ---- Time left
+
+def demo_plan():
+    config, _ = run_config.load('demo', folders.config_dir, ['train.total_kimg=10', 'sched.lod_training_kimg=2',
+                                                             'sched.lod_transition_kimg=2', 'sched.tick_kimg_base=1'])
+    data = EasyDict(shape=[3, 32, 32], label_size=0)
+    return plan.make_phases(config, 5), forecast.network_sizes(config.G, config.D, data)
+
+
+def test_time_left_scales_with_the_cost_of_resolutions():
+    phases, sizes = demo_plan()
+    assert forecast.remaining_seconds(phases, sizes, 8.0, {8: 1.0, 16: 2.0, 32: 7.0}) == pytest.approx(14.0)
+    measured = forecast.remaining_seconds(phases, sizes, 0.0, {8: 1.0, 16: 2.0, 32: 7.0})
+    assert measured == pytest.approx(2 * 1 + 4 * 2 + 4 * 7)
+    scaled = forecast.remaining_seconds(phases, sizes, 0.0, {8: 1.0})
+    ratio = forecast.relative_cost(sizes, 32) / forecast.relative_cost(sizes, 8)
+    assert scaled > 2 + 4 + 4 * ratio * 0.9
+    assert forecast.remaining_seconds(phases, sizes, 0.0, {}) is None
+
+
+def test_time_left_names_the_end_the_next_resolution_and_the_next_snapshot():
+    phases, sizes = demo_plan()
+    tick = dict(tick=1, kimg=1.0, resolution=8, sec_per_kimg=60.0)
+    assert watch.time_left([tick], phases, None, 4) == (
+        'left: about 9m 00s to the end, 1m 00s to 16x16, 3m 00s to the next network snapshot')
+    assert watch.time_left([dict(tick, kimg=10.0)], phases, sizes, 4) is None
+    assert 'snapshot' not in watch.time_left([tick], phases, sizes, 0)
+
+
+def test_the_watch_reports_new_snapshots_only_and_survives_failures(run_dir, capsys, monkeypatch):
+    phases, sizes = demo_plan()
+    listener = watch.Watch(run_dir, phases, sizes, 4)
+    path = os.path.join(run_dir, 'report.html')
+    listener()
+    os.unlink(path)
+    listener()
+    assert not os.path.exists(path)
+    with open(os.path.join(run_dir, 'network-snapshot-000004.pkl'), 'wb'):
+        pass
+    listener()
+    assert os.path.exists(path)
+
+    def fail(run_dir):
+        raise ZeroDivisionError('no')
+    monkeypatch.setattr(report, 'gather', fail)
+    os.unlink(os.path.join(run_dir, 'network-snapshot-000004.pkl'))
+    listener()
+    assert 'warning: report.html could not be written: ZeroDivisionError: no' in capsys.readouterr().out
