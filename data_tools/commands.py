@@ -14,6 +14,7 @@ MODULES = [
     'data_tools.verify',
     'data_tools.show',
     'data_tools.prefilter.command',
+    'data_tools.prepare',
 ]
 
 _EXAMPLES = """examples:

@@ -106,9 +106,9 @@ def image_list(tmp_path, text):
 
 
 def test_lists_name_images_by_number_name_or_path(tmp_path):
-    chosen = image_list(tmp_path, '# kept\n12\nx.jpg\nb/y.png\n\nc/z\n')
-    assert len(chosen) == 4
-    for path in ('000012.jpg', 'a/12.png', 'x.jpg', 'q/x.jpg', 'b/y.png', 'c/z.jpeg'):
+    chosen = image_list(tmp_path, '# kept\n12\n000014.jpg\nx.jpg\nb/y.png\n\nc/z\n')
+    assert len(chosen) == 5
+    for path in ('000012.jpg', 'a/12.png', '14.png', 'x.jpg', 'q/x.jpg', 'b/y.png', 'c/z.jpeg'):
         assert path in chosen, path
     for path in ('000013.jpg', '112.jpg', 'x.png', 'a/y.png', 'd/z.jpg'):
         assert path not in chosen, path

@@ -10,10 +10,10 @@ from dnnlib.util import UserError
 class ImageList:
     """The content of a list file.
 
-    A line names one image: by its number (`202599`, for 202599.jpg and 0202599.png alike), file name with or without
-    extension, or relative path. A column before it is the identity, which is compared with the image's folder, unless
-    all identities are numbers and the folder is none (CelebA's images lie in one folder). Columns are separated by
-    blanks, tabs or commas; lines that start with # and blank lines do not count.
+    A line names one image: by its number (`202599` or `202599.jpg`, for 202599.jpg and 0202599.png alike), file name
+    with or without extension, or relative path. A column before it is the identity, which is compared with the image's
+    folder, unless all identities are numbers and the folder is none (CelebA's images lie in one folder). Columns are
+    separated by blanks, tabs or commas; lines that start with # and blank lines do not count.
 
     Raises UserError if the file cannot be read, holds no entry, or has a line of more than two columns.
     """
@@ -35,7 +35,10 @@ class ImageList:
                 raise UserError(f"'{path}', line {number}: {len(columns)} columns; expected an image, or an identity "
                                 'and an image')
             identity = _key(columns[0]) if len(columns) == 2 else None
-            self._images.setdefault(_key(columns[-1]), set()).add(identity)
+            stem, extension = os.path.splitext(columns[-1])
+            # CelebA's lists say .jpg of images that were also published as .png.
+            image = _key(stem) if extension.lower() in ('.jpg', '.png') else None
+            self._images.setdefault(image if isinstance(image, int) else _key(columns[-1]), set()).add(identity)
         if not self._images:
             raise UserError(f"the list '{path}' names no image")
         identities = {identity for group in self._images.values() for identity in group}

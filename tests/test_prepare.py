@@ -1,0 +1,180 @@
+"""From archives to verified data sets, and what unpacking refuses."""
+
+import io
+import json
+import os
+import stat
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from prefilter_helpers import DETECTOR, make_tree, save_photo
+
+from data_tools import archives, commands, published
+from data_tools.prefilter import settings as prefilter_settings
+from dnnlib.util import UserError
+from training.dataset import load_dataset
+
+
+@pytest.fixture
+def fake_detector(monkeypatch):
+    monkeypatch.setattr(prefilter_settings.Settings.__init__, '__defaults__',
+                        prefilter_settings.Settings.__init__.__defaults__[:-1] + (DETECTOR,))
+
+
+def make_zip(path, members):
+    with zipfile.ZipFile(str(path), 'w') as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return str(path)
+
+
+def make_tar(path, members, mode='w:gz'):
+    with tarfile.open(str(path), mode) as archive:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            if isinstance(data, bytes):
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+            else:
+                info.type, info.linkname = data
+                archive.addfile(info)
+    return str(path)
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+@pytest.mark.parametrize('make, name', [(make_zip, 'a.zip'), (make_tar, 'a.tgz')])
+def test_images_and_tables_are_unpacked_and_nothing_else(tmp_path, make, name):
+    archive = make(tmp_path / name, [('set/a/1.jpg', b'one'), ('./set/2.png', b'two'), ('set/list.txt', b'3'),
+                                     ('set/run.sh', b'4'), ('set/.hidden.jpg', b'5'), ('__MACOSX/set/1.jpg', b'6')])
+    assert archives.unpack([archive], str(tmp_path / 'out')) == (3, 3)
+    assert files(tmp_path / 'out') == {'set/a/1.jpg': b'one', 'set/2.png': b'two', 'set/list.txt': b'3'}
+
+
+@pytest.mark.parametrize('make', [make_zip, make_tar])
+@pytest.mark.parametrize('name', ['../evil.jpg', '/tmp/evil.jpg', 'a/../../evil.jpg', '..\\evil.jpg', 'C:\\evil.jpg'])
+def test_members_that_would_leave_the_folder_are_refused(tmp_path, make, name):
+    archive = make(tmp_path / 'archive', [('good.jpg', b'1'), (name, b'2')])
+    (tmp_path / 'deep').mkdir()
+    with pytest.raises(UserError, match='would leave the folder'):
+        archives.unpack([archive], str(tmp_path / 'deep' / 'out'))
+    assert sorted(path.name for path in tmp_path.rglob('*')) == ['archive', 'deep']
+
+
+def test_links_in_archives_are_not_made(tmp_path):
+    archive = make_tar(tmp_path / 'a.tar', [
+        ('up.jpg', (tarfile.SYMTYPE, '/etc')), ('hard.jpg', (tarfile.LNKTYPE, '/etc/passwd')),
+        ('fifo.jpg', (tarfile.FIFOTYPE, '')), ('1.jpg', b'one')], mode='w')
+    assert archives.unpack([archive], str(tmp_path / 'out')) == (1, 3)
+    assert files(tmp_path / 'out') == {'1.jpg': b'one'}
+    link = zipfile.ZipInfo('link.jpg')
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    archive = make_zip(tmp_path / 'b.zip', [(link, '/etc'), ('2.jpg', b'two')])
+    assert archives.unpack([archive], str(tmp_path / 'out2')) == (1, 1)
+
+
+@pytest.mark.parametrize('make, name', [(make_zip, 'a.zip'), (make_tar, 'a.tgz')])
+def test_damaged_archives_are_refused_whole(tmp_path, make, name):
+    noise = np.random.RandomState(0).bytes(50000)
+    path = make(tmp_path / name, [('1.jpg', noise), ('2.jpg', noise)])
+    content = bytearray((tmp_path / name).read_bytes())
+    content[len(content) // 2] ^= 0xff
+    (tmp_path / name).write_bytes(bytes(content))
+    with pytest.raises(UserError, match='damaged'):
+        archives.unpack([path], str(tmp_path / 'out'))
+    (tmp_path / name).write_bytes(bytes(content[:len(content) // 3]))
+    with pytest.raises(UserError, match='damaged|neither a folder nor'):
+        archives.unpack([path], str(tmp_path / 'out'))
+    assert not (tmp_path / 'out').exists()
+
+
+def test_other_archives_are_named(tmp_path):
+    (tmp_path / 'a.7z').write_bytes(b"7z\xbc\xaf'\x1c" + bytes(100))
+    with pytest.raises(UserError, match='7z x'):
+        archives.unpack([str(tmp_path / 'a.7z')], str(tmp_path / 'out'))
+
+
+def test_unpacking_stops_before_the_disk_is_full(tmp_path, monkeypatch):
+    archive = make_zip(tmp_path / 'a.zip', [('1.jpg', b'one')])
+    monkeypatch.setattr(archives, '_RESERVE', 1 << 60)
+    with pytest.raises(UserError, match='are free for unpacking'):
+        archives.unpack([archive], str(tmp_path / 'out'))
+
+
+def test_a_whole_way_from_archive_to_labelled_data_set(tmp_path, fake_detector, capsys):
+    make_tree(tmp_path / 'img_celeba', 14)
+    members = [(str(path.relative_to(tmp_path)), path.read_bytes())
+               for path in sorted((tmp_path / 'img_celeba').rglob('*.png'))]
+    archive = make_zip(tmp_path / 'celeba.zip', members + [('Anno/readme.txt', b'')])
+    target = str(tmp_path / 'sets' / 'faces-32')
+    command = ['prepare', 'celeba', target, archive, '--size', '32', '--workers', '1', '--labels', 'folders']
+    commands.main(command)
+    printed = capsys.readouterr().out
+    assert 'CelebA has 202599 images, 202585 fewer are here' in printed
+    assert 'the paper kept 202281 of 202599' in printed and '2 show no face to the detector' in printed
+    assert "the settings are not the paper's" in printed and 'is sound' in printed
+    data = load_dataset(tfrecord_dir=target, max_label_size='full')
+    assert data.shape == [3, 32, 32] and len(data) == 12 and data.label_size == 3
+    with open(os.path.join(target, 'manifest.json')) as f:
+        manifest = json.load(f)
+    assert manifest['prepared']['prefilter']['kept'] == 12 and manifest['prepared']['kind'] == 'celeba'
+    assert manifest['source']['ledger_sha256'] == manifest['prepared']['prefilter']['ledger']['sha256']
+    with pytest.raises(UserError, match='exists already'):
+        commands.main(command)
+
+
+def test_prepare_goes_on_where_it_stopped(tmp_path, fake_detector, capsys):
+    make_tree(tmp_path / 'photos', 3)
+    archive = make_zip(tmp_path / 'a.zip', [(str(path.relative_to(tmp_path)), path.read_bytes())
+                                            for path in (tmp_path / 'photos').rglob('*.png')])
+    command = ['prepare', 'folder', str(tmp_path / 'set'), archive, '--size', '32', '--workers', '1']
+    with pytest.raises(UserError, match='--labels'):
+        commands.main(command + ['--label-names', 'x'])  # found wrong only after the photographs were filtered
+    capsys.readouterr()
+    commands.main(command)
+    printed = capsys.readouterr().out
+    assert 'was unpacked before' in printed and 'this run' not in printed
+    other = make_zip(tmp_path / 'b.zip', [('1.jpg', b'')])
+    with pytest.raises(UserError, match='unpacked from other archives'):
+        commands.main(['prepare', 'folder', str(tmp_path / 'set2'), other, '--work', str(tmp_path / 'set-work')])
+
+
+def test_photographs_can_be_taken_whole(tmp_path):
+    for i in range(3):
+        save_photo(tmp_path / 'lfw' / 'person' / f'{i}.png', size=(50, 60), seed=i)
+    commands.main(['prepare', 'lfw', str(tmp_path / 'set'), str(tmp_path / 'lfw'), '--no-prefilter', '--size', '16'])
+    assert load_dataset(tfrecord_dir=str(tmp_path / 'set')).shape == [3, 16, 16]
+    assert not (tmp_path / 'set-work').exists() or not os.listdir(str(tmp_path / 'set-work'))
+
+
+@pytest.mark.parametrize('options, message', [
+    (['--size', '48'], '--size: 48 is not a power of two'),
+    (['--no-prefilter', '--margin', '3'], '--margin has no meaning'),
+    (['--subfolder', 'absent'], "has no folder 'absent'")])
+def test_options_that_make_no_sense_are_refused(tmp_path, options, message):
+    save_photo(tmp_path / 'in' / 'a.png')
+    with pytest.raises(UserError, match=message):
+        commands.main(['prepare', 'lfw', str(tmp_path / 'set'), str(tmp_path / 'in')] + options)
+
+
+def test_missing_and_ambiguous_sources_are_named(tmp_path):
+    with pytest.raises(UserError, match='does not exist .the directory to make comes first'):
+        commands.main(['prepare', 'lfw', str(tmp_path / 'set'), str(tmp_path / 'absent')])
+    for name in ('img_celeba', 'img_align_celeba'):
+        save_photo(tmp_path / 'Img' / name / '000001.png')
+    with pytest.raises(UserError, match='several folders of photographs .*--subfolder'):
+        commands.main(['prepare', 'celeba', str(tmp_path / 'set'), str(tmp_path)])
+
+
+def test_counts_that_equal_the_published_ones_need_no_words():
+    source = published.SOURCES['casia']
+    summary = {'images': 494414, 'kept': 491073, 'kept_of_images': 0.993243, 'settings': ['paper'],
+               'reasons': {'face': {'count': 491073}, 'no_face': {'count': 3341}}}
+    assert published.explain_source(source, 494414) == ''
+    assert published.explain_kept(source, summary).endswith(': equal\n')
+    assert published.explain_kept(published.SOURCES['lfw'], summary) == ''
+    assert published.explain_source(published.SOURCES['vggface2'], 3311286) == ''
