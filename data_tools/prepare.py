@@ -92,7 +92,8 @@ def prepare(args):
                             'remarks': lines.splitlines()}
     write_manifest(args.dataset_dir, manifest)
     verify(args.dataset_dir)
-    print(f"the photographs and crops in '{work}' are no longer needed" if os.path.isdir(work) else '', flush=True)
+    if os.path.isdir(work) and os.listdir(work):
+        print(f"what '{work}' holds is no longer needed", flush=True)
 
 
 def _photos(sources, work):
