@@ -7,8 +7,8 @@ import config as folders
 from dnnlib import config_files
 from dnnlib.submission import RunLock, read_submit_config, write_submit_config
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
-from dnnlib.util import UserError, call_func_by_name, run_main
-from training import preflight, run_config, watch
+from dnnlib.util import UserError, call_func_by_name, format_time, run_main
+from training import preflight, probe, run_config, watch
 
 EXAMPLES = '''examples:
   train.py --list-configs
@@ -53,6 +53,8 @@ def make_parser():
                        help='print the resolved configuration with the origin of each value')
     group.add_argument('--dry-run', action='store_true',
                        help='check everything and print the plan: phases, memory, disk')
+    group.add_argument('--probe', action='store_true',
+                       help='with --dry-run: also measure how long the run would take; needs some minutes')
     return parser
 
 
@@ -65,6 +67,8 @@ def parse_args(argv=None):
     """Parses the command line and refuses options that contradict each other."""
     parser = make_parser()
     args = parser.parse_args(argv)
+    if args.probe and not args.dry_run:
+        parser.error('--probe goes with --dry-run')
     if args.resume is not None:
         for name in ('config', 'seed', 'num_gpus', 'init_from', 'result_dir'):
             if getattr(args, name) is not None:
@@ -119,7 +123,8 @@ def main(argv=None):
     if need is not None:
         preflight.check_disk(need, result_dir)
     if args.dry_run:
-        return print('\n'.join(plan))
+        print('\n'.join(plan), flush=True)
+        return print_probe(config, data_dir, phases, sizes) if args.probe else None
     if record is not None:
         RunLock(args.resume).close()  # refuse at once, before TensorFlow is imported
     preflight.check_devices(config)
@@ -129,6 +134,19 @@ def main(argv=None):
 def _is_finished(args, record):
     is_longer = any(text.startswith('train.total_kimg=') for text in args.overrides)
     return os.path.exists(os.path.join(args.resume, '_finished.txt')) and not is_longer
+
+
+def print_probe(config, data_dir, phases, sizes):
+    """Measures and prints how long a run will take."""
+    if sizes is None:
+        raise UserError(f'--probe knows how cost grows with the resolution for the networks of this project only, not '
+                        f'for {config.G.func_name}')
+    preflight.check_devices(config)
+    result = probe.measure(config, data_dir, phases, sizes)
+    for resolution, seconds in result.per_kimg.items():
+        origin = 'measured' if resolution in result.measured else 'estimated'
+        print(f'Speed at {resolution}x{resolution}: {seconds:.3g} seconds per kimg ({origin})')
+    print(f'Duration: about {format_time(result.seconds)}, without snapshots and metrics')
 
 
 def train(args, config, origins, record, data_dir, result_dir, plan, phases_and_sizes):

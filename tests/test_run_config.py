@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 import config as folders
 from dnnlib import config_files, signatures
 from dnnlib.util import UserError
-from training import forecast, plan, preflight, run_config
+from training import forecast, plan, preflight, probe, run_config
 from training.run_config import load
+
+pytestmark = pytest.mark.both
 
 NAMES = [name for name, _ in config_files.list_configs(folders.config_dir)]
 NO_METRICS = [] if signatures.top_level_names('metrics.metric_base') else ['metrics=[]']
@@ -298,3 +300,28 @@ def test_loop_arguments_fit_the_loop():
     assert kwargs.dataset_args.data_dir == '/data'
     required = {k for k, default in signature.params.items() if default is signatures.REQUIRED}
     assert required - set(kwargs) == {'run_dir', 'run_context'}
+
+
+# ---- Probe
+
+def test_probes_hold_one_resolution_for_a_few_iterations():
+    config = load_named('stylegan-f', 'metrics=[]')
+    phase = plan.make_phases(config, 8)[-1]
+    probed = probe.probe_config(config, phase)
+    phases = plan.make_phases(probed, 8)
+    assert [(p.resolution, p.minibatch, p.iterations) for p in phases] == [(256, 8, probe.ITERATIONS)]
+    assert config.train.total_kimg == 25000
+
+
+def test_probes_are_interpolated_by_iterations_and_cost(monkeypatch):
+    config = load_named('stylegan-f', 'metrics=[]')
+    phases, sizes = preflight.check_plan(config, facts(256))
+
+    def seconds(config, data_dir, phase):  # 0.2 s an iteration, and some for each image
+        return 200 / phase.minibatch + 1e-9 * forecast.relative_cost(sizes, phase.resolution)
+    monkeypatch.setattr(probe, '_probe', seconds)
+    result = probe.measure(config, '/data', phases, sizes)
+    assert result.measured == [8, 256]
+    for phase in phases:
+        assert result.per_kimg[phase.resolution] == pytest.approx(seconds(None, None, phase))
+    assert result.seconds == pytest.approx(sum(seconds(None, None, p) * (p.end_kimg - p.start_kimg) for p in phases))

@@ -13,6 +13,8 @@ from dnnlib.config_files import load_config
 from dnnlib.submission import records, run_dir
 from dnnlib.util import UserError
 
+pytestmark = pytest.mark.both
+
 
 def python(code, *args):
     return subprocess.Popen([sys.executable, '-c', code] + list(args), stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -45,7 +45,7 @@ def start(*args):
 
 def run(*args):
     process = start(*args)
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
 
@@ -108,6 +108,7 @@ def test_help_fits_a_screen_per_group(capsys):
     (['--resume', 'x', '--num-gpus', '2'], '--num-gpus cannot be changed'),
     (['--config', 'demo', '--device', 'tpu'], 'invalid choice'),
     (['--config', 'demo', '--seed', 'x'], 'invalid int'),
+    (['--config', 'demo', '--probe'], '--probe goes with --dry-run'),
     (['--config', 'demo', 'extra'], 'unrecognized arguments')])
 def test_options_that_make_no_sense_are_refused(capsys, args, message):
     with pytest.raises(SystemExit) as exit_info:
@@ -149,7 +150,7 @@ def test_a_run_is_guarded_stopped_resumed_and_not_repeated(tiny, tmp_path):
     process = start('--config', tiny, '--result-dir', results, '--set', 'train.total_kimg=1000')
     run_dir = os.path.join(results, '00000-tiny')
     log = os.path.join(run_dir, 'log.txt')
-    end = time.time() + 200
+    end = time.time() + 600
     while not (os.path.exists(log) and 'tick 1 ' in open(log).read()):
         assert process.poll() is None, process.stderr.read()
         assert time.time() < end
@@ -159,7 +160,7 @@ def test_a_run_is_guarded_stopped_resumed_and_not_repeated(tiny, tmp_path):
         train.main(['--resume', run_dir])
 
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0
     assert 'SIGINT: stopping after this step' in err
     assert out.splitlines()[-2].startswith('To go on: train.py --resume')

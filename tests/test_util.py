@@ -14,6 +14,8 @@ import pytest
 import dnnlib
 from dnnlib import util
 
+pytestmark = pytest.mark.both
+
 
 def test_importing_dnnlib_does_not_import_tensorflow():
     code = 'import sys, dnnlib; sys.exit("tensorflow" in sys.modules)'
