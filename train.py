@@ -20,7 +20,7 @@ EXAMPLES = '''examples:
 '''
 RESUMABLE = ('train.total_kimg', 'train.image_snapshot_ticks', 'train.network_snapshot_ticks', 'train.checkpoint_kimg',
              'train.checkpoint_minutes', 'train.checkpoint_keep', 'train.on_nan', 'train.max_skipped_updates',
-             'metrics')
+             'sched.minibatch_base', 'sched.minibatch_dict', 'sched.max_minibatch_per_gpu', 'metrics')
 
 
 def make_parser():
@@ -37,7 +37,7 @@ def make_parser():
                        help="seed of all random numbers, 0 to 2147483647 (default: the configuration's, mostly 1000)")
     group.add_argument('--init-from', metavar='PKL', help='network pickle to take the initial weights from')
     group.add_argument('--resume', metavar='RUN_DIR', help='go on with this run from its newest checkpoint; of its '
-                       'settings only length, snapshots, checkpoints and metrics can be changed by --set')
+                       'settings only length, snapshots, checkpoints, minibatches and metrics can be changed')
     group = parser.add_argument_group('where')
     group.add_argument('--data-dir', metavar='DIR',
                        help=f'folder of the data sets (default: {_shown(folders.data_dir)})')
@@ -93,7 +93,7 @@ def load_config(args, record):
         return run_config.load(args.config, folders.config_dir, args.overrides, options)
     for text in args.overrides:
         key = text.partition('=')[0].strip()
-        if key not in RESUMABLE:
+        if not any(key == name or key.startswith(name + '.') for name in RESUMABLE):
             raise UserError(f"--set {key} cannot be changed with --resume, only {', '.join(RESUMABLE)} can")
     return run_config.override(record['config'], record['provenance'], args.overrides, dict(device=args.device))
 
