@@ -1,57 +1,80 @@
 """A run so small that tests can afford several, and a command line that starts it as a process of its own."""
 
+import json
 import os
+import signal
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
-
-TINY_NETWORK = dict(fmap_base=64, fmap_max=16)
-TINY_MAPPING = dict(latent_size=16, dlatent_size=16, mapping_fmaps=16, mapping_layers=2)
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class Context:
-    """Stands in for RunContext: never asks to stop, unless told after how many questions."""
+    """Stands in for RunContext. After so many iterations it asks to stop, or kills its own process."""
 
-    def __init__(self, stop_after=None):
-        self.questions = 0
+    def __init__(self, stop_after=None, kill_after=None):
+        self.iterations = -1  # the loop asks before each
         self.stop_after = stop_after
+        self.kill_after = kill_after
 
     def should_stop(self):
-        self.questions += 1
-        return self.stop_after is not None and self.questions > self.stop_after
+        self.iterations += 1
+        if self.iterations == self.kill_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.iterations == self.stop_after
 
     def update(self, **_kwargs):
         pass
 
 
 def tiny_args(**overrides):
-    """Arguments of training_loop: 16x16 noise pictures in two classes, growing from 4x4 within 0.3 kimg.
+    """Arguments of training_loop: noise pictures in two classes, growing from 4x4 to 8x8 within 0.128 kimg.
 
-    Each resolution trains for 48 images and fades in over 48; an iteration is 16 images.
+    4x4 trains until 48 images, in iterations of 16 images; 8x8 fades in until 128, in iterations of 8. A checkpoint is
+    written every 32 images, a tick is 64 long.
     """
+    network = dict(fmap_base=64, fmap_max=8)
+    adam = dict(beta1=0.0, beta2=0.99, epsilon=1e-8)
     args = dict(
-        G_args=dict(func_name='training.networks_stylegan.G_style', **TINY_NETWORK, **TINY_MAPPING),
-        D_args=dict(func_name='training.networks_stylegan.D_basic', **TINY_NETWORK),
-        G_opt_args=dict(beta1=0.0, beta2=0.99, epsilon=1e-8), D_opt_args=dict(beta1=0.0, beta2=0.99, epsilon=1e-8),
+        G_args=dict(func_name='training.networks_stylegan.G_style', latent_size=8, dlatent_size=8, mapping_fmaps=8,
+                    mapping_layers=2, **network),
+        D_args=dict(func_name='training.networks_stylegan.D_basic', **network),
+        G_opt_args=dict(adam), D_opt_args=dict(adam),
         G_loss_args=dict(func_name='training.loss.G_logistic_nonsaturating'),
         D_loss_args=dict(func_name='training.loss.D_logistic_simplegp', r1_gamma=10.0),
-        dataset_args=dict(class_name='training.dataset.SyntheticDataset', resolution=16, num_images=100, label_size=2),
-        sched_args=dict(lod_initial_resolution=4, lod_training_kimg=0.048, lod_transition_kimg=0.048,
-                        minibatch_base=8, minibatch_dict={16: 4}, tick_kimg_base=0.096, tick_kimg_dict={}),
+        dataset_args=dict(class_name='training.dataset.SyntheticDataset', resolution=8, num_images=100, label_size=2),
+        sched_args=dict(lod_initial_resolution=4, lod_training_kimg=0.048, lod_transition_kimg=0.08,
+                        minibatch_base=8, minibatch_dict={8: 4}, tick_kimg_base=0.064, tick_kimg_dict={}),
         grid_args=dict(size='4x2'), tf_config={'intra_op_parallelism_threads': 2, 'inter_op_parallelism_threads': 2},
-        seed=7, device='cpu', total_kimg=0.24, minibatch_repeats=2, checkpoint_kimg=0.032, mirror_augment=True,
+        seed=7, device='cpu', total_kimg=0.192, minibatch_repeats=2, checkpoint_kimg=0.032, mirror_augment=True,
         G_smoothing_kimg=0.1)
-    args.update(overrides)
+    for key, value in overrides.items():
+        args[key] = dict(args[key], **value) if isinstance(args.get(key), dict) else value
     return args
 
 
 def train(run_dir, context=None, **overrides):
-    """One training run in a graph and a session of its own. Returns what `training_loop` returns."""
+    """One training run in a graph and a session of its own. Returns what `training_loop` returns.
+
+    Overrides that are dicts change items of the tiny run's dicts.
+    """
     from dnnlib import tflib
     from training.training_loop import training_loop
-    os.makedirs(run_dir, exist_ok=True)
+    os.makedirs(str(run_dir), exist_ok=True)
     args = tiny_args(**overrides)
     config = dict({'device_count.CPU': args.get('num_gpus', 1)}, **args['tf_config'])
     with tflib.tf.Graph().as_default(), tflib.create_session(config).as_default():
         tflib.tf.set_random_seed(args['seed'])
         return training_loop(run_dir=str(run_dir), run_context=context or Context(), **args)
+
+
+def nan_loss(reals, **kwargs):
+    """A loss of D whose numbers have gone wrong."""
+    from training.loss import D_logistic
+    kwargs.pop('r1_gamma', None)
+    return D_logistic(reals=reals, **kwargs) * float('nan')
+
+
+if __name__ == '__main__':
+    # python loop_helpers.py RUN_DIR CONTEXT_JSON OVERRIDES_JSON
+    sys.path.insert(0, ROOT)
+    print(train(sys.argv[1], Context(**json.loads(sys.argv[2])), **json.loads(sys.argv[3])))

@@ -19,8 +19,8 @@ STATE = {'cur_nimg': 12345, 'lod': 1.1234567890123457, 'nested': {'a': [1, None,
 def make_arrays():
     rng = np.random.RandomState(0)
     return {'G/w': rng.randn(3, 5).astype(np.float32), 'scalar': np.float32(2.5).reshape(()),
-            'empty': np.zeros([0, 4], np.float32), 'step': np.int64(7).reshape(()), 'half': rng.randn(7).astype(np.float16),
-            'flag': np.array([True, False]), 'transposed': rng.randn(4, 6).T}
+            'empty': np.zeros([0, 4], np.float32), 'step': np.int64(7).reshape(()),
+            'half': rng.randn(7).astype(np.float16), 'flag': np.array([True, False]), 'transposed': rng.randn(4, 6).T}
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.tflib.autosummary import autosummary
 
-
 # ---- Generator
 
 def G_wgan(G, D, opt, training_set, minibatch_size):

@@ -40,30 +40,41 @@ def collect_arrays(networks, optimizers):
     return arrays
 
 
-def restore_arrays(arrays, networks, optimizers, source):
+def restore_arrays(arrays, families, optimizers, source):
     """Sets all networks and optimizers, on every tower, to what `collect_arrays` gave.
 
     Args:
         arrays: dict from key to array.
-        networks: the first tower's networks.
+        families: lists of a network and its copies on further towers.
         optimizers: the optimizers.
         source: name of the file, for messages.
 
-    Raises UserError if the keys or shapes are not exactly those of this run's networks.
+    Raises UserError if the keys or shapes are not exactly those of this run's networks and optimizers.
     """
-    wanted = collections.OrderedDict()  # key -> variables
+    networks = [family[0] for family in families]
+    groups = []  # per network or optimizer: {key: its variables on all towers}
     for prefix, variables in _groups(networks, optimizers):
+        group = collections.OrderedDict()
         for name, var in variables.items():
-            key = f'{prefix}/{name}'
             if _tower_of(prefix, name, optimizers) > 0:
-                key = key.rpartition('/')[0] + '/0'
-            wanted.setdefault(key, []).append(var)
-    check_same_variables({key: tflib.shape_to_list(variables[0].shape) for key, variables in wanted.items()},
-                         {key: list(value.shape) for key, value in arrays.items()},
-                         source)
-    for prefix, _variables in _groups(networks, optimizers):
-        tflib.set_vars({var: arrays[key] for key, variables in wanted.items() if key.startswith(prefix + '/')
-                        for var in variables})
+                name = name.rpartition('/')[0] + '/0'
+            group.setdefault(f'{prefix}/{name}', []).append(var)
+        groups.append(group)
+    wanted = {key: tflib.shape_to_list(copies[0].shape) for group in groups for key, copies in group.items()}
+    check_same_variables(wanted, {key: list(value.shape) for key, value in arrays.items()}, source)
+    for group in groups:
+        tflib.set_vars({var: arrays[key] for key, copies in group.items() for var in copies})
+    for family in families:
+        for copy in family[1:]:
+            copy.copy_vars_from(family[0])
+
+
+def check_networks(arrays, networks, source):
+    """Raises UserError unless a checkpoint's networks are those of this run; the optimizers are not looked at."""
+    prefixes = tuple(net.name + '/' for net in networks)
+    check_same_variables({f'{net.name}/{name}': tflib.shape_to_list(var.shape)
+                          for net in networks for name, var in net.vars.items()},
+                         {key: list(value.shape) for key, value in arrays.items() if key.startswith(prefixes)}, source)
 
 
 def check_same_variables(wanted, found, source):

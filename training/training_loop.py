@@ -60,7 +60,7 @@ def training_loop(
     if on_nan not in ('stop', 'rollback'):
         raise UserError(f"train.on_nan is '{on_nan}'; choose stop or rollback")
     checkpoint_dir = os.path.join(run_dir, 'checkpoints')
-    restored = _find_checkpoint(checkpoint_dir, run_dir) if resume else None
+    restored = _find_checkpoint(checkpoint_dir, run_dir, seed) if resume else None
     tf_config = _open_session(tf_config or {}, seed, device, num_gpus, deterministic, restored)
 
     training_set = load_dataset(verbose=True, **dict(dict(seed=seed), **dataset_args))
@@ -68,7 +68,9 @@ def training_loop(
     sched = training_schedule(0, training_set, num_gpus, **sched_args)
 
     G, D, Gs = towers.build_networks(training_set, G_args, D_args)
-    if init_from is not None and restored is None:
+    if restored is not None:
+        run_state.check_networks(restored[2], [G, D, Gs], restored[0])
+    elif init_from is not None:
         run_state.init_networks_from([G, D, Gs], init_from)
     graph = towers.build_training_graph(
         G, D, Gs, training_set, G_opt_args, D_opt_args, G_loss_args, D_loss_args, seed=seed, num_gpus=num_gpus,
@@ -141,10 +143,10 @@ def training_loop(
 # ---- Before the loop
 
 
-def _find_checkpoint(folder, run_dir):
+def _find_checkpoint(folder, run_dir, seed):
     """The newest good checkpoint as (path, state, arrays); None where none was written yet.
 
-    Raises UserError if there are some and all are damaged.
+    Raises UserError if there are some and all are damaged, or the seed is not this run's.
     """
     restored = checkpoint.load_newest(folder)
     if restored is None:
@@ -152,6 +154,9 @@ def _find_checkpoint(folder, run_dir):
             raise UserError(f'every checkpoint in {folder} is damaged; start a new run, for example with --init-from '
                             f'and the last network-snapshot-*.pkl of {run_dir}')
         print(f'There is no checkpoint in {folder} yet: the run starts from its beginning')
+    elif restored[1]['seed'] != seed:
+        raise UserError(f'{restored[0]} was written with the seed {restored[1]["seed"]}, this run has {seed}; leave '
+                        'the seed as it was, or start a new run with --init-from')
     return restored
 
 
@@ -372,10 +377,8 @@ def _save_checkpoint(run):
 
 def _restore(run, path, state, arrays):
     """Brings the run to the state of a checkpoint. Raises UserError if it belongs to another configuration."""
-    if state['seed'] != run.seed:
-        raise UserError(f'{path} was written with the seed {state["seed"]}, this run has {run.seed}; '
-                        'leave the seed as it was, or start a new run with --init-from')
-    run_state.restore_arrays(arrays, run.networks, [run.graph.G_opt, run.graph.D_opt], path)
+    g = run.graph
+    run_state.restore_arrays(arrays, [g.G_towers, g.D_towers, run.networks[2:]], [g.G_opt, g.D_opt], path)
     run.training_set.load_state_dict(state['dataset'])
     run.progress = EasyDict(state['progress'])
     run.clock.start = time.time() - run.progress.elapsed

@@ -44,8 +44,6 @@ def autosummary(name, value, passthru=None):
             var = tf.Variable(tf.zeros([2], tf.float64), trainable=False,
                               collections=[tf.GraphKeys.LOCAL_VARIABLES], name='sums')
         _graph_vars.setdefault(name, []).append(var)
-        if tf.get_default_session() is not None:
-            tfutil.run(var.initializer)
         with tf.control_dependencies([tf.assign_add(var, tf.stack([count, total]))]):
             return tf.identity(value if passthru is None else passthru)
 

@@ -1,0 +1,167 @@
+"""The training loop on tiny runs: equal bits, going on after a kill, polite stops, towers, data of other kinds."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from loop_helpers import Context, train
+from PIL import Image
+
+from dnnlib.tflib.safe_pickle import read_networks
+from dnnlib.util import UserError
+from training import checkpoint
+
+# Builds fast: a single resolution, no conditionals, no graph optimizer. All checkpoints are kept.
+QUICK = dict(image_snapshot_ticks=0, checkpoint_keep=99, total_kimg=0.096, dataset_args=dict(resolution=4),
+             G_args=dict(structure='fixed'), D_args=dict(structure='fixed'),
+             tf_config={'graph_options.rewrite_options.disable_meta_optimizer': True})
+
+
+def final_bytes(run_dir):
+    return (run_dir / 'network-final.pkl').read_bytes()
+
+
+def stats(run_dir):
+    return [json.loads(line) for line in (run_dir / 'stats.jsonl').read_text().splitlines()]
+
+
+@pytest.fixture(scope='module')
+def reference_run(tmp_path_factory):
+    """An uninterrupted run across a change of resolution."""
+    run_dir = tmp_path_factory.mktemp('reference')
+    assert train(run_dir) == 'finished'
+    return run_dir
+
+
+@pytest.fixture(scope='module')
+def quick_run(tmp_path_factory):
+    """An uninterrupted run of the quick kind."""
+    run_dir = tmp_path_factory.mktemp('quick')
+    assert train(run_dir, **QUICK) == 'finished'
+    return run_dir
+
+
+def copy_up_to(run_dir, target, nimg):
+    """A copy of a run as it was when the checkpoint at `nimg` had just been written."""
+    shutil.copytree(str(run_dir), str(target))
+    (target / 'network-final.pkl').unlink()
+    for path in checkpoint.list_checkpoints(str(target / 'checkpoints')):
+        if path > checkpoint.checkpoint_path(str(target / 'checkpoints'), nimg):
+            os.unlink(path)
+    return target
+
+
+@pytest.mark.both
+def test_a_run_writes_what_it_promises(reference_run):
+    names = os.listdir(str(reference_run))
+    for name in ('reals.png', 'fakes000000.png', 'network-snapshot-000000.pkl', 'network-final.pkl', 'stats.jsonl',
+                 'dataset.json', 'checkpoints'):
+        assert name in names
+    assert any(name.startswith('events.out.tfevents') for name in names)
+    assert not any(name.startswith('.tmp') for name in names)
+    assert Image.open(str(reference_run / 'reals.png')).size == (4 * 8, 2 * 8)
+    assert [net.name for net in read_networks(str(reference_run / 'network-final.pkl'))] == ['G', 'D', 'Gs']
+    records = stats(reference_run)
+    assert [r['tick'] for r in records] == [1, 2, 3]
+    assert [r['nimg'] for r in records] == [64, 128, 192]
+    assert [r['lod'] for r in records] == pytest.approx([1, 0.1, 0])  # of the iteration that ended the tick
+    for key in ('Loss/scores/fake', 'Loss/scores/real', 'Loss/r1_penalty', 'TrainG/learning_rate',
+                'TrainD/overflow_frequency', 'Progress/kimg', 'Timing/sec_per_kimg', 'Resources/peak_gpu_mem_gb'):
+        assert np.isfinite(records[-1][key])
+    assert len(checkpoint.list_checkpoints(str(reference_run / 'checkpoints'))) == 2
+
+
+@pytest.mark.both
+def test_same_seed_gives_the_same_bytes_across_a_change_of_resolution(reference_run, tmp_path):
+    assert train(tmp_path, checkpoint_kimg=1.0) == 'finished'
+    assert final_bytes(tmp_path) == final_bytes(reference_run)
+    for picture in ('reals.png', 'fakes000000.png'):
+        assert (tmp_path / picture).read_bytes() == (reference_run / picture).read_bytes()
+
+
+@pytest.mark.both
+def test_a_run_killed_in_a_fade_goes_on_to_the_same_bytes(reference_run, tmp_path):
+    kill_after = 9  # at 104 images, with a checkpoint at 96
+    helper = str(pathlib.Path(__file__).with_name('loop_helpers.py'))
+    process = subprocess.run([sys.executable, helper, str(tmp_path), json.dumps({'kill_after': kill_after}), '{}'],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.returncode == -signal.SIGKILL, process.stdout.decode()
+    kept = checkpoint.load_newest(str(tmp_path / 'checkpoints'))
+    assert 0 < kept[1]['progress']['prev_lod'] < 1
+    assert not (tmp_path / 'network-final.pkl').exists()
+
+    assert train(tmp_path, resume=True) == 'finished'
+    assert final_bytes(tmp_path) == final_bytes(reference_run)
+    assert [r['tick'] for r in stats(tmp_path)] == [1, 2, 3]
+    assert [r['nimg'] for r in stats(tmp_path)] == [r['nimg'] for r in stats(reference_run)]
+
+
+def test_a_run_stopped_politely_goes_on_to_the_same_bytes(quick_run, tmp_path, capsys):
+    assert train(tmp_path, Context(stop_after=5), **QUICK) == 'stopped'
+    assert (tmp_path / 'network-snapshot-000000.pkl').exists()
+    assert not (tmp_path / 'network-final.pkl').exists()
+    newest = checkpoint.list_checkpoints(str(tmp_path / 'checkpoints'))[0]
+    assert newest.endswith('000000000080.ckpt')
+
+    # The newest checkpoint being damaged, the one before it takes over.
+    with open(newest, 'r+b') as f:
+        f.seek(1000)
+        f.write(b'damaged')
+    assert train(tmp_path, resume=True, **QUICK) == 'finished'
+    assert 'damaged' in capsys.readouterr().out
+    assert final_bytes(tmp_path) == final_bytes(quick_run)
+
+
+def test_resuming_with_another_configuration_or_data_set_is_refused(reference_run):
+    with pytest.raises(UserError, match='data set is not the one'):
+        train(reference_run, resume=True, dataset_args=dict(num_images=99))
+    with pytest.raises(UserError, match=r'does not fit the networks.*of another shape'):
+        train(reference_run, resume=True, G_args=dict(fmap_max=4))
+    with pytest.raises(UserError, match='seed'):
+        train(reference_run, resume=True, seed=8)
+
+
+def test_initial_weights_from_a_snapshot_are_copied_or_refused(quick_run, tmp_path, capsys):
+    snapshot = str(quick_run / 'network-final.pkl')
+    assert train(tmp_path / 'new', Context(stop_after=0), init_from=snapshot, **QUICK) == 'stopped'
+    printed = capsys.readouterr().out
+    assert 'Initial G: all' in printed and 'Initial Gs: all' in printed
+    stored = [read_networks(path) for path in (snapshot, str(tmp_path / 'new' / 'network-snapshot-000000.pkl'))]
+    for old, new in zip(*stored):
+        for old_part, new_part in zip(old.walk(), new.walk()):
+            for (name, old_value), (_, new_value) in zip(old_part.variables, new_part.variables):
+                assert np.array_equal(old_value, new_value), name
+    with pytest.raises(UserError, match=r'G in .* does not fit .*missing there'):
+        train(tmp_path / 'refused', init_from=snapshot, **dict(QUICK, G_args=dict(mapping_layers=3)))
+
+
+@pytest.mark.both
+def test_two_towers_train_in_step_and_go_on_to_the_same_bytes(tmp_path):
+    overrides = dict(QUICK, num_gpus=2, total_kimg=0.064)
+    assert train(tmp_path / 'a', **overrides) == 'finished'
+    copy_up_to(tmp_path / 'a', tmp_path / 'b', 32)
+    assert train(tmp_path / 'b', resume=True, **overrides) == 'finished'
+    assert final_bytes(tmp_path / 'a') == final_bytes(tmp_path / 'b')
+
+
+def test_float_codes_train_at_a_fixed_resolution(tmp_path):
+    args = dict(QUICK, total_kimg=0.032, image_snapshot_ticks=1)
+    args['dataset_args'] = dict(resolution=4, num_channels=16, dtype='float32', label_size=0)
+    assert train(tmp_path, **args) == 'finished'
+    assert not (tmp_path / 'reals.png').exists()
+    assert (tmp_path / 'network-final.pkl').exists()
+
+
+@pytest.mark.parametrize('on_nan', ['stop', 'rollback'])
+def test_numbers_that_stay_wrong_end_the_run_with_a_sentence(quick_run, tmp_path, capsys, on_nan):
+    run_dir = copy_up_to(quick_run, tmp_path / 'run', 32)
+    with pytest.raises(UserError, match=r'updates in a row had NaN or Inf.*checkpoint-000000000032'):
+        train(run_dir, resume=True, on_nan=on_nan, max_skipped_updates=3,
+              D_loss_args=dict(func_name='loop_helpers.nan_loss'), **QUICK)
+    assert ('going back' in capsys.readouterr().out) == (on_nan == 'rollback')
