@@ -93,7 +93,8 @@ def _photo_tile(row, folder):
 
 
 def _caption(row):
-    return [row.path[-21:], row.reason if row.decision == ledger.REJECTED else f'score {float(row.score):.4f}']
+    name = row.path if len(row.path) <= 21 else row.path.rpartition('/')[2][-21:]
+    return [name, row.reason if row.decision == ledger.REJECTED else f'score {float(row.score):.4f}']
 
 
 def _sheet(tiles):
