@@ -20,8 +20,8 @@ with warnings.catch_warnings():
 
 # Control flow v2 makes nested conditionals several times slower to build; reference variables keep the
 # initializer layout that `tfutil.set_vars` uses. Also a no-op on 1.15 apart from the tensor shapes' type.
+tf.logging.set_verbosity(tf.logging.ERROR)  # first, or the next line announces itself
 tf.disable_v2_behavior()
-tf.logging.set_verbosity(tf.logging.ERROR)
 
 ENGINE = 'tf1' if tf.__version__.startswith('1.') else 'tf2'
 
