@@ -59,18 +59,22 @@ def _parse(module_name):
     return _modules[module_name]
 
 
-def top_level_names(module_name):
-    """Names that a module defines by assignment, def, class or import at its top level; None if it is not found."""
+def top_level_names(module_name, values_only=False):
+    """Names that a module defines by assignment, def, class or import at its top level; None if it is not found.
+
+    `values_only`: public names of assignments only.
+    """
     parsed = _parse(module_name)
     if parsed is None:
         return None
     names = []
     for node in parsed[0].body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        if isinstance(node, ast.Assign):
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)
+                      and not (values_only and target.id.startswith('_'))]
+        elif not values_only and isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             names.append(node.name)
-        elif isinstance(node, ast.Assign):
-            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
-        elif isinstance(node, (ast.ImportFrom, ast.Import)):
+        elif not values_only and isinstance(node, (ast.ImportFrom, ast.Import)):
             names += [alias.asname or alias.name for alias in node.names]
     return names
 

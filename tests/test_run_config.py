@@ -16,13 +16,11 @@ from training.run_config import load
 pytestmark = pytest.mark.both
 
 NAMES = [name for name, _ in config_files.list_configs(folders.config_dir)]
-NO_METRICS = [] if signatures.top_level_names('metrics.metric_base') else ['metrics=[]']
-SYNTHETIC = ['dataset.class_name=training.dataset.SyntheticDataset']
 
 
 def load_named(name, *overrides, **options):
     needed = ['dataset.tfrecord_dir=x'] if name.startswith('stylegan') else []
-    return load(name, folders.config_dir, NO_METRICS + needed + list(overrides), options)[0]
+    return load(name, folders.config_dir, needed + list(overrides), options)[0]
 
 
 def facts(resolution=32, channels=3, **kwargs):
@@ -111,7 +109,9 @@ def test_checking_needs_no_tensorflow():
     ('dataset.max_label_size=full', None),
     ('dataset.max_label_size=some', 'must be a whole number'),
     ('metrics=fid50k', 'must be a list such as'),
-    ('metrics=[fit50k]', "no metric 'fit50k'"),
+    ('metrics=[fit50k]', "no metric 'fit50k'; did you mean 'fid50k'"),
+    ('metrics=[MetricGroup]', "no metric 'MetricGroup'"),
+    ('metrics=[fid50k, {name: fid, func_name: metrics.frechet_inception_distance.FID, num_images: 9}]', None),
     ('metrics=[{name: x}]', 'settings with func_name'),
     ('tf_config.rnd.np_random_seed=3', None),
     ('tf_config={gpu_options: {allow_growth: true}}', 'must be a single value'),

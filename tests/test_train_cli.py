@@ -88,8 +88,6 @@ def test_examples_of_the_help_are_valid(capsys, monkeypatch):
     for line in lines:
         args = train.parse_args(line)
         if args.config:
-            if not train.run_config.signatures.top_level_names('metrics.metric_base'):
-                args.overrides.append('metrics=[]')
             train.load_config(args, None)
 
 
@@ -177,7 +175,7 @@ def test_a_run_is_guarded_stopped_resumed_and_not_repeated(tiny, tmp_path):
     assert out.splitlines()[-1] == f'Training finished; everything is in {run_dir}'
     assert submission.read_submit_config(run_dir)['config']['train']['total_kimg'] == 0.2
     assert {'config.txt', 'config.yaml', 'environment.json', 'log.txt', 'reals.png', 'run.txt', 'src', '_finished.txt',
-            'stats.jsonl', 'submit_config.json', 'network-final.pkl'} <= set(os.listdir(run_dir))
+            'stats.jsonl', 'submit_config.json', 'network-final.pkl', 'report.html'} <= set(os.listdir(run_dir))
 
     train.main(['--resume', run_dir])  # returns at once
     assert os.listdir(results) == ['00000-tiny']

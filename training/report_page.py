@@ -171,13 +171,14 @@ def _facts(run, total, percent):
 
 
 def best_scores(stats):
-    """[(name, lowest value, kimg)] of each metric; all of ours are the better the lower."""
+    """[(name, best value, kimg)] of each metric: the highest precision and recall, the lowest of everything else."""
     best = {}
     for tick in stats:
         for key, value in tick.items():
             if key.startswith('Metrics/') and isinstance(value, (int, float)):
                 name = key[len('Metrics/'):]
-                if name not in best or value < best[name][0]:
+                sign = -1 if name.endswith(('precision', 'recall')) else 1
+                if name not in best or sign * value < sign * best[name][0]:
                     best[name] = value, tick['kimg']
     return [(name, value, kimg) for name, (value, kimg) in sorted(best.items())]
 
@@ -233,7 +234,7 @@ def _howto(run):
              ('Make it longer:', f'{PYTHON} train.py --resume {folder} --set train.total_kimg={longer}'),
              ('Draw pictures with its newest network:',
               f'{PYTHON} generate.py --network {folder}/{network} --seeds 0-31'),
-             ('Measure it:', f'{PYTHON} run_metrics.py --help'),
+             ('Measure all its networks:', f'{PYTHON} run_metrics.py fid50k --run {folder} --all-snapshots'),
              ('See all curves in TensorBoard:', f'.venv/bin/tensorboard --logdir {folder}')]
     if run.status == 'running':
         steps.insert(0, ('Stop it politely (a file of this name, or Ctrl-C, or SIGTERM):',

@@ -219,9 +219,10 @@ def _check_metrics(metrics, origins):
         raise mistake(origins, 'metrics', f'must be a list such as [fid50k] or [], not {kind(metrics)}')
     for metric in metrics:
         if isinstance(metric, str):
-            names = signatures.top_level_names(METRICS)
-            if names is None or metric not in names:
-                raise mistake(origins, 'metrics', f"there is no metric '{metric}'{nearest(metric, names or [])}")
+            names = signatures.top_level_names(METRICS, values_only=True) or []
+            if metric not in names:
+                raise mistake(origins, 'metrics', f"there is no metric '{metric}'{nearest(metric, names)} "
+                              f"(known: {', '.join(names)})")
         elif not isinstance(metric, dict) or not isinstance(metric.get('func_name'), str):
             raise mistake(origins, 'metrics', 'each one must be a name such as fid50k, or settings with func_name')
         elif signatures.read_signature(metric['func_name']) is None:
