@@ -52,7 +52,7 @@ def locate_run_dir(run_id_or_run_dir, result_dir=None):
     if result_dir is None:
         import config
         result_dir = config.result_dir
-    if os.path.isdir(os.path.join(result_dir, text)) and os.path.basename(text) == text:
+    if text and os.path.basename(text) == text and os.path.isdir(os.path.join(result_dir, text)):
         return os.path.join(result_dir, text)
     found = []
     if re.match(r'\d+$', text):
