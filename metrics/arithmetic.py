@@ -61,6 +61,20 @@ class MeanCovariance:
             result.num_samples += part.num_samples
         return result
 
+    def state(self):
+        """The sums as a dict of arrays, from which `from_state` makes the same accumulator."""
+        origin = np.zeros(self.num_features) if self._origin is None else self._origin
+        return {'num_samples': np.int64(self.num_samples), 'origin': origin, 'sum': self._sum, 'outer': self._outer}
+
+    @classmethod
+    def from_state(cls, state):
+        """The accumulator that `state` was taken from. Raises KeyError or ValueError for something else."""
+        result = cls(len(state['origin']))
+        result.num_samples = int(state['num_samples'])
+        result._origin, result._sum = np.array(state['origin']), np.array(state['sum'])
+        result._outer = np.array(state['outer']).reshape([result.num_features, result.num_features])
+        return result
+
     @property
     def mean(self):
         """Mean, [num_features]."""

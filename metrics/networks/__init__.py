@@ -124,12 +124,6 @@ def wanted_shapes(net):
     return OrderedDict((name, tuple(var.shape.as_list())) for name, var in net.vars.items())
 
 
-def find_file(name):
-    """Path of a released file: from the offline folder or the cache, else downloaded. Raises UserError with advice."""
-    from dnnlib import artifacts
-    return artifacts.get(name)
-
-
 def _released_inception():
     from metrics.networks import released
     return released.inception()

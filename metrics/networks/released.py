@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from dnnlib import tflib
+from dnnlib import artifacts, tflib
 from dnnlib.tflib import safe_pickle
 from dnnlib.util import UserError, sha256_file
 from metrics import networks
@@ -32,12 +32,12 @@ def inception(path=None):
         raise UserError(f'{path}: after mapping the weights by their shapes, some variances are not positive, so the '
                         f'order of the file is another one than expected. It holds, in order:\n'
                         f'{mapping.describe(found)}')
-    return networks.FeatureNetwork(net, _record(net, path, files.FACTS[files.INCEPTION]))
+    return networks.FeatureNetwork(net, _record(path, files.INCEPTION))
 
 
 def perceptual(path=None):
     """The LPIPS distance."""
-    path = path or networks.find_file(files.PERCEPTUAL)
+    path = path or artifacts.get(files.PERCEPTUAL)
     net = tflib.Network('vgg16_lpips', func_name='metrics.networks.vgg16_lpips.vgg16_lpips')
     found = [(name, _as_hwio(array)) for name, array in read_variables(path)[1]]
 
@@ -51,14 +51,14 @@ def perceptual(path=None):
         return 'linear' if np.all(array >= 0) else 'bias'
 
     _assign(net, found, kind_of, path, classify)
-    return networks.FeatureNetwork(net, _record(net, path, files.FACTS[files.PERCEPTUAL]))
+    return networks.FeatureNetwork(net, _record(path, files.PERCEPTUAL))
 
 
 def classifier(index, settings=None, path=None):
     """Attribute classifier number `index`, built as the file's function name and keywords say where we know them."""
     settings = settings or {}
     name = files.classifier_file(index)
-    path = path or networks.find_file(name)
+    path = path or artifacts.get(name)
     state, found = read_variables(path)
     known = {'D_basic': 'training.networks_stylegan.D_basic', 'D_paper': 'training.networks_progan.D_paper'}
     kwargs = dict(num_channels=3, resolution=networks.CLASSIFIER_RESOLUTION, fmap_base=8192)
@@ -82,8 +82,7 @@ def classifier(index, settings=None, path=None):
         return 'weight' if array.ndim > 1 or 'weight' in variable.lower() else 'bias'
 
     _assign(net, found, kind_of, path, classify)
-    facts = files.FACTS.get(os.path.basename(path), files.FACTS[name])
-    return networks.FeatureNetwork(net, dict(_record(net, path, facts), built_as=how))
+    return networks.FeatureNetwork(net, dict(_record(path, name), built_as=how))
 
 
 def read_variables(path):
@@ -111,13 +110,18 @@ def read_variables(path):
 
 
 def _first_found(*names):
+    """Path of the first file that is on this machine; else the first one that can be downloaded. Raises UserError."""
+    for name in names:
+        path = artifacts.find(name)
+        if path is not None:
+            return path
     errors = []
     for name in names:
         try:
-            return networks.find_file(name)
+            return artifacts.get(name)
         except UserError as err:
             errors.append(str(err))
-    raise UserError(' -- or -- '.join(errors))
+    raise UserError('\nor instead:\n'.join(errors))
 
 
 def _values(net):
@@ -156,8 +160,9 @@ def _as_hwio(array):
     return array
 
 
-def _record(net, path, facts):
-    what, source, licence = facts
-    return dict(name=what, is_standin=False, file=os.path.basename(path), file_sha256=sha256_file(path), source=source,
-                licence=licence, verified=False,
+def _record(path, name):
+    """What result records say about a released file that stands for the one called `name`."""
+    artifact = artifacts.lookup(os.path.basename(path)) or artifacts.lookup(name)
+    return dict(name=artifact.purpose, is_standin=False, file=os.path.basename(path), file_sha256=sha256_file(path),
+                source=(artifact.urls or ['unknown'])[0], licence=artifact.licence, verified=False,
                 note='weights mapped by name or order of shapes; not verified against the original network')

@@ -1,0 +1,194 @@
+"""Streams of features of real and generated images, and statistics of reals kept by content."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+
+import numpy as np
+
+from dnnlib import tflib
+from dnnlib.tflib import tf
+from dnnlib.util import atomic_path
+from metrics.arithmetic import MeanCovariance
+from metrics.context import MIRROR, MIXING, NOISE, MetricFailure, chunk_rng, chunk_seed
+
+CACHE_VERSION = 1
+NUM_GROUPS = 4  # parts of the fakes, from which halves are put together
+
+
+def to_rgb(images):
+    """[N, 1, H, W] repeated to three channels; [N, 3, H, W] as it is. Raises MetricFailure otherwise."""
+    channels = images.shape.as_list()[1]
+    if channels == 1:
+        return tf.tile(images, [1, 3, 1, 1])
+    if channels != 3:
+        raise MetricFailure(f'images with {channels} channels have no Inception features')
+    return images
+
+
+def _checked(features, what, start):
+    if not np.all(np.isfinite(features)):
+        raise MetricFailure(f'the features of {what} from number {start} on contain NaN or infinite values')
+    return features
+
+
+def real_features(ctx, num_images, chunk_size):
+    """Yields features [n, D] of reals in data set order, repeating if there are fewer, mirrored if training did so."""
+    network = ctx.features.inception()
+    reals = ctx.dataset
+    seed = ctx.seed if ctx.mirror_augment else None
+    shape = [None] + list(reals.shape)
+
+    def build(index, holders):
+        return [network.on_device(index).get_output_for(to_rgb(tf.cast(holders['images'], tf.float32)))]
+
+    def feed(chunk):
+        indices = (chunk * chunk_size + np.arange(chunk_size)) % reals.num_images
+        images, _ = reals.get_samples_np(indices)
+        if seed is not None:
+            flip = chunk_rng(seed, MIRROR, chunk).rand(chunk_size) < 0.5
+            images = np.where(flip[:, np.newaxis, np.newaxis, np.newaxis], images[:, :, :, ::-1], images)
+        return {'images': images}
+
+    for _, start, count, (features,) in ctx.run_chunks('features of reals', num_images, chunk_size,
+                                                       {'images': (tf.uint8, shape)}, build, feed):
+        yield _checked(features[:count], 'reals', start)
+
+
+def fake_features(ctx, num_images, chunk_size, num_mixed=1):
+    """Yields (chunk, features [n, D]) of generated images, rounded to 8 bits.
+
+    `num_mixed` latents control consecutive layers each, with crossover points drawn per image.
+    """
+    network = ctx.features.inception()
+    inputs = {'latents': (tf.float32, [chunk_size * num_mixed, ctx.latent_size]), 'seed': (tf.int32, [2])}
+    if num_mixed > 1:
+        inputs['owner'] = (tf.int32, [chunk_size, ctx.parts()[1].input_shape[1]])
+
+    def build(index, holders):
+        if num_mixed == 1:
+            images = ctx.build_images(index, holders['latents'], holders['seed'])
+        else:
+            images = _mixed_images(ctx, index, holders, chunk_size, num_mixed)
+        images = tflib.convert_images_to_uint8(images)
+        return [network.on_device(index).get_output_for(to_rgb(tf.cast(images, tf.float32)))]
+
+    def feed(chunk):
+        values = {'latents': ctx.latents(chunk, chunk_size * num_mixed), 'seed': chunk_seed(ctx.seed, NOISE, chunk)}
+        if num_mixed > 1:
+            rng = chunk_rng(ctx.seed, MIXING, chunk)
+            values['owner'] = np.stack([mixing_owners(rng, inputs['owner'][1][1], num_mixed)
+                                        for _ in range(chunk_size)])
+        return values
+
+    for chunk, start, count, (features,) in ctx.run_chunks('features of fakes', num_images, chunk_size, inputs, build,
+                                                           feed):
+        yield chunk, _checked(features[:count], 'fakes', start)
+
+
+def mixing_owners(rng, num_layers, num_mixed):
+    """Which of the latents 0...num_mixed-1 controls each layer: int32 [num_layers], non-decreasing.
+
+    The num_mixed - 1 crossover points are drawn without repetition from 1...num_layers-1, so every latent has a layer.
+    """
+    crossovers = rng.choice(np.arange(1, num_layers), num_mixed - 1, replace=False)
+    return np.searchsorted(np.sort(crossovers), np.arange(num_layers), side='right').astype(np.int32)
+
+
+def _mixed_images(ctx, index, holders, chunk_size, num_mixed):
+    mapping, synthesis = ctx.parts(index)
+    extra = [None] * (mapping.num_inputs - 1)
+    dlatents = mapping.get_output_for(holders['latents'], *extra)
+    dlatents = tf.reshape(dlatents, [num_mixed, chunk_size] + dlatents.shape.as_list()[1:])
+    mixed = 0.0
+    for number in range(num_mixed):
+        is_owner = tf.cast(tf.equal(holders['owner'], number), tf.float32)
+        mixed = mixed + dlatents[number] * is_owner[:, :, tf.newaxis]
+    return synthesis.get_output_for(mixed, randomize_noise=True, seed=holders['seed'])
+
+
+# ---- Statistics
+
+def fake_statistics(ctx, num_images, chunk_size, num_mixed=1):
+    """[MeanCovariance] * NUM_GROUPS of disjoint parts of the fakes, chunk by chunk in turn."""
+    groups = None
+    for chunk, features in fake_features(ctx, num_images, chunk_size, num_mixed):
+        if groups is None:
+            groups = [MeanCovariance(features.shape[1]) for _ in range(NUM_GROUPS)]
+        groups[chunk % NUM_GROUPS].add(features)
+    return groups
+
+
+def real_protocol(ctx, num_images, chunk_size):
+    """What statistics of reals depend on; equal dicts give equal statistics."""
+    return dict(
+        version=CACHE_VERSION, dataset=ctx.dataset.fingerprint, num_images=num_images,
+        mirror_augment=ctx.mirror_augment, mirror_seed=[ctx.seed, chunk_size] if ctx.mirror_augment else None,
+        features=ctx.features.inception().record['weights_sha256'],
+        # Devices and engines round differently.
+        engine=f'{tf.__version__} {tflib.device_kind()}', chunk_size=chunk_size)
+
+
+def _cache_path(ctx, protocol, what, suffix):
+    key = hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()
+    return os.path.join(ctx.cache_dir, 'metrics', f'{what}-{key[:40]}{suffix}')
+
+
+def real_statistics(ctx, num_images, chunk_size):
+    """MeanCovariance of the reals' features, from the cache where it holds those of the very same protocol."""
+    protocol = real_protocol(ctx, num_images, chunk_size)
+    path = _cache_path(ctx, protocol, 'real-statistics', '.npz') if ctx.cache_dir else None
+    if path is not None and os.path.isfile(path):
+        stored = _load_statistics(path, protocol)
+        if stored is not None:
+            return stored
+    statistics = None
+    for features in real_features(ctx, num_images, chunk_size):
+        if statistics is None:
+            statistics = MeanCovariance(features.shape[1])
+        statistics.add(features)
+    if path is not None:
+        with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with atomic_path(path) as temp:
+                np.savez(temp, protocol=json.dumps(protocol, sort_keys=True), **statistics.state())
+    return statistics
+
+
+def _load_statistics(path, protocol):
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if str(archive['protocol']) != json.dumps(protocol, sort_keys=True):
+                return None
+            return MeanCovariance.from_state(archive)
+    except (OSError, ValueError, KeyError):
+        return None  # damaged: computed anew and replaced
+
+
+@contextlib.contextmanager
+def stored_features(stream, num_images):
+    """Yields a float32 memory map [num_images, D] holding a stream of [n, D] arrays; the file is temporary."""
+    with tempfile.TemporaryDirectory(prefix='features-') as folder:
+        array, start = None, 0
+        for features in stream:
+            if array is None:
+                array = np.lib.format.open_memmap(os.path.join(folder, 'features.npy'), 'w+', np.float32,
+                                                  (num_images, features.shape[1]))
+            array[start:start + len(features)] = features
+            start += len(features)
+        assert start == num_images, (start, num_images)
+        yield array
+        del array
+
+
+def notes_on_reals(ctx, num_images, num_features):
+    """Sentences on what limits the meaning of a comparison with this data set."""
+    notes = []
+    if ctx.dataset.num_images < num_images:
+        notes.append(f'the data set has only {ctx.dataset.num_images} images, which were repeated to {num_images}')
+    if ctx.dataset.num_images <= num_features:
+        notes.append(f'the data set has no more images than there are features ({num_features}): the statistics of '
+                     'reals are singular')
+    return notes

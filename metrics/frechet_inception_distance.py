@@ -1,0 +1,63 @@
+"""FID: Frechet distance between Gaussians fitted to Inception features of real and generated images.
+
+Source: Heusel et al. 2017; numbers and protocol as in the StyleGAN paper (Tables 1 and 2).
+"""
+
+from itertools import combinations
+
+from metrics import features
+from metrics.arithmetic import few_samples_note, frechet_distance, standard_error_from_halves
+from metrics.metric_base import MetricBase
+
+
+class FID(MetricBase):
+    """Frechet Inception distance.
+
+    Args:
+        num_images: reals and fakes, each.
+        minibatch_per_gpu: images per chunk.
+        num_mixed: latents that are mixed per image (Table 2 of the StyleGAN paper); 1: none.
+    """
+
+    uses_dataset = True
+    uses_networks = ('inception',)
+
+    def __init__(self, num_images, minibatch_per_gpu, num_mixed=1, **kwargs):
+        super().__init__(**kwargs)
+        self.num_images = num_images
+        self.minibatch_per_gpu = minibatch_per_gpu
+        self.num_mixed = num_mixed
+
+    def _evaluate(self, ctx):
+        self._num_samples = self.num_images
+        self._use_reals(ctx)
+        self._use(ctx, 'inception')
+        real = features.real_statistics(ctx, self.num_images, self.minibatch_per_gpu)
+        groups = features.fake_statistics(ctx, self.num_images, self.minibatch_per_gpu, self.num_mixed)
+        fake = groups[0].merged(*groups[1:])
+
+        num_features = real.num_features
+        note = few_samples_note(min(real.num_samples, fake.num_samples), num_features)
+        self._problems += [note] if note else []
+        self._problems += features.notes_on_reals(ctx, self.num_images, num_features)
+
+        sigma_real = real.covariance
+        value = frechet_distance(real.mean, sigma_real, fake.mean, fake.covariance)
+        pairs = [[frechet_distance(real.mean, sigma_real, half.mean, half.covariance) for half in halves]
+                 for halves in _halvings(groups)]
+        error = standard_error_from_halves(pairs) if pairs else None
+        self._report(value, standard_error=error)
+        self._details.update(num_features=num_features, halves=pairs)
+        self._notes.append('the standard error, from halves of the fakes, is that of sampling the fakes')
+
+
+def _halvings(groups):
+    """The ways to cut four groups of statistics into two halves; none where a half would be too small."""
+    if min(group.num_samples for group in groups) < 2:
+        return []
+    first, rest = groups[0], groups[1:]
+    result = []
+    for partner in combinations(rest, len(groups) // 2 - 1):
+        others = [group for group in rest if all(group is not chosen for chosen in partner)]
+        result.append((first.merged(*partner), others[0].merged(*others[1:])))
+    return result

@@ -1,0 +1,194 @@
+"""Linear separability: how well planes in latent space separate attributes (StyleGAN paper, section 4.2)."""
+
+import os
+import tempfile
+import warnings
+from collections import OrderedDict
+
+import numpy as np
+import sklearn.exceptions
+import sklearn.svm
+
+from dnnlib.tflib import tf
+from metrics.arithmetic import (
+    conditional_entropy_bits, most_confident, separability_score, standard_error_from_halves)
+from metrics.context import HALVES, NOISE, MetricFailure, chunk_rng, chunk_seed
+from metrics.features import to_rgb
+from metrics.metric_base import MetricBase
+
+NUM_HALVINGS = 20
+
+
+class LS(MetricBase):
+    """Linear separability in Z and, for networks that have it, in W.
+
+    Args:
+        num_samples: latents drawn and classified.
+        num_keep: most confident ones that are kept per attribute.
+        minibatch_per_gpu: images per chunk.
+        attrib_indices: numbers of the attributes; None: all that there are classifiers for.
+    """
+
+    uses_networks = ('classifier',)
+    suffixes = ('_z', '_w')
+
+    def __init__(self, num_samples, num_keep, minibatch_per_gpu, attrib_indices=None, **kwargs):
+        super().__init__(**kwargs)
+        self.num_samples = num_samples
+        self.num_keep = num_keep
+        self.minibatch_per_gpu = minibatch_per_gpu
+        self.attrib_indices = attrib_indices
+
+    def _evaluate(self, ctx):
+        self._num_samples = self.num_samples
+        attributes = ctx.features.attributes
+        indices = range(len(attributes)) if self.attrib_indices is None else list(self.attrib_indices)
+        self._details['attributes'] = [attributes[index] for index in indices]
+        has_w = 'mapping' in ctx.generator().components
+        with tempfile.TemporaryDirectory(prefix='separability-') as folder:
+            logits, dlatents = self._classify_samples(ctx, indices, has_w, folder)
+            spaces = [('z', lambda rows: self._latents(ctx, rows))]
+            if has_w:
+                spaces.append(('w', lambda rows: dlatents[rows]))
+            else:
+                self._notes.append('the generator has no mapping network: separability in Z only')
+            self._fit_all(ctx, spaces, logits)
+            del dlatents
+
+    def _latents(self, ctx, rows):
+        """z of the given samples [M, latent_size]; drawn again, which is cheaper than to keep them all."""
+        size = self.minibatch_per_gpu
+        result = np.empty([len(rows), ctx.latent_size], np.float32)
+        order = np.argsort(rows, kind='stable')
+        chunks = rows[order] // size
+        for chunk in np.unique(chunks):
+            first, last = np.searchsorted(chunks, [chunk, chunk + 1])
+            result[order[first:last]] = ctx.latents(int(chunk), size)[rows[order[first:last]] - chunk * size]
+        return result
+
+    def _classify_samples(self, ctx, indices, has_w, folder):
+        """Logits float32 [num_samples, attributes], and w of the last layer as a memory map (or None)."""
+        classifiers = [self._use(ctx, 'classifier', index) for index in indices]
+        size = self.minibatch_per_gpu
+        inputs = {'latents': (tf.float32, [size, ctx.latent_size]), 'seed': (tf.int32, [2])}
+
+        def build(index, holders):
+            if has_w:
+                mapping, synthesis = ctx.parts(index)
+                dlatents = mapping.get_output_for(holders['latents'], *[None] * (mapping.num_inputs - 1))
+                images = synthesis.get_output_for(dlatents, randomize_noise=True, seed=holders['seed'])
+            else:
+                images = ctx.build_images(index, holders['latents'], holders['seed'])
+            logits = []
+            for classifier in classifiers:
+                net = classifier.on_device(index)
+                inputs_ = [fit_to_classifier(images, net.input_shape[-1])] + [None] * (net.num_inputs - 1)
+                logits.append(net.get_output_for(*inputs_)[:, :1])
+            return [tf.concat(logits, axis=1)] + ([dlatents[:, -1]] if has_w else [])
+
+        def feed(chunk):
+            return {'latents': ctx.latents(chunk, size), 'seed': chunk_seed(ctx.seed, NOISE, chunk)}
+
+        logits = np.empty([self.num_samples, len(indices)], np.float32)
+        dlatents = None
+        for _, start, count, outputs in ctx.run_chunks(self.name + ': classify', self.num_samples, size, inputs,
+                                                       build, feed):
+            logits[start:start + count] = outputs[0][:count]
+            if has_w:
+                if dlatents is None:
+                    dlatents = np.lib.format.open_memmap(os.path.join(folder, 'dlatents.npy'), 'w+', np.float32,
+                                                         (self.num_samples, outputs[1].shape[1]))
+                dlatents[start:start + count] = outputs[1][:count]
+        if not np.all(np.isfinite(logits)):
+            raise MetricFailure('a classifier gave NaN or infinite values')
+        return logits, dlatents
+
+    def _fit_all(self, ctx, spaces, logits):
+        attributes = self._details['attributes']
+        svm_outputs = OrderedDict((space, []) for space, _ in spaces)
+        targets, unconverged = [], []
+        failed = OrderedDict()
+        shares = OrderedDict()
+        for column, attribute in enumerate(attributes):
+            probabilities = two_class_probabilities(logits[:, column])
+            rows = most_confident(probabilities, self.num_keep)
+            target = np.argmax(probabilities[rows], axis=1)
+            shares[attribute] = float(np.mean(target == 0))
+            targets.append(target)
+            for space, samples in spaces:
+                outputs, problem, is_converged = fit_svm(samples(rows), target, ctx.seed)
+                svm_outputs[space].append(outputs)
+                if problem:
+                    failed.setdefault(attribute, problem)
+                if not is_converged:
+                    unconverged.append(f'{attribute} in {space}')
+        for attribute, problem in failed.items():
+            self._problems.append(f"the separating plane of '{attribute}' could not be fitted ({problem}); it adds "
+                                  'nothing to the score')
+        if len(failed) == len(attributes):
+            raise MetricFailure('no separating plane could be fitted')
+        kept = [column for column, attribute in enumerate(attributes) if attribute not in failed]
+        self._score(svm_outputs, targets, kept, ctx.seed)
+        self._details.update(attributes_failed=list(failed), share_of_first_class=shares,
+                             svm_not_converged=unconverged)
+        if unconverged:
+            self._notes.append(f'{len(unconverged)} of {len(spaces) * len(attributes)} planes had not converged after '
+                               '1000 iterations, the protocol\'s limit')
+
+    def _score(self, svm_outputs, targets, kept, seed):
+        targets = np.stack([targets[column] for column in kept])
+        rng = chunk_rng(seed, HALVES, 0)
+        orders = [rng.permutation(targets.shape[1]) for _ in range(NUM_HALVINGS)]
+        middle = targets.shape[1] // 2
+        self._details['conditional_entropies_bits'] = OrderedDict()
+        for space, outputs in svm_outputs.items():
+            outputs = np.stack([outputs[column] for column in kept])
+            entropies = conditional_entropy_bits(outputs, targets)
+            pairs = [[separability_score(conditional_entropy_bits(outputs[:, half], targets[:, half]))
+                      for half in (order[:middle], order[middle:])] for order in orders]
+            self._report(separability_score(entropies), '_' + space, standard_error_from_halves(pairs))
+            self._details['conditional_entropies_bits'][space] = OrderedDict(
+                (self._details['attributes'][column], value) for column, value in zip(kept, entropies))
+        self._notes.append('standard errors are from halves of the kept samples, without fitting the planes again')
+
+
+def two_class_probabilities(logits):
+    """softmax([logit, -logit]) of logits [N]: float32 [N, 2].
+
+    In float32, as published: the order of the surest samples, many of which round to 1, is part of the protocol.
+    """
+    pair = np.stack([logits, -logits], axis=1).astype(np.float32)
+    pair = np.exp(pair - np.max(pair, axis=1, keepdims=True))
+    return pair / np.sum(pair, axis=1, keepdims=True)
+
+
+def fit_svm(samples, targets, seed):
+    """Fits a plane to samples [N, d] with targets [N] of 0 and 1: (its outputs [N], problem or None, converged)."""
+    if len(np.unique(targets)) < 2:
+        return np.zeros_like(targets), 'all kept samples are of one class', True
+    # Every setting is written out, since defaults differ between releases.
+    svm = sklearn.svm.LinearSVC(penalty='l2', loss='squared_hinge', dual=True, tol=1e-4, C=1.0, fit_intercept=True,
+                                intercept_scaling=1, class_weight=None, verbose=0, random_state=seed & 0x7FFFFFFF,
+                                max_iter=1000)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        try:
+            svm.fit(samples, targets)
+            outputs = svm.predict(samples)
+        except ValueError as err:
+            return np.zeros_like(targets), str(err).splitlines()[0], True
+    is_converged = not any(issubclass(item.category, sklearn.exceptions.ConvergenceWarning) for item in caught)
+    return outputs, None, is_converged
+
+
+def fit_to_classifier(images, resolution):
+    """Box-downscales [N, C, H, H] to a classifier's resolution, RGB. Raises MetricFailure for smaller images."""
+    channels, height, width = images.shape.as_list()[1:]
+    if height != width or height < resolution or height % resolution:
+        raise MetricFailure(f'the classifiers look at images of {resolution}x{resolution}, or a multiple; these are '
+                            f'{width}x{height}')
+    factor = height // resolution
+    if factor > 1:
+        images = tf.reduce_mean(tf.reshape(images, [-1, channels, resolution, factor, resolution, factor]),
+                                axis=[3, 5])
+    return to_rgb(images)

@@ -1,0 +1,67 @@
+"""Nearest real images of generated ones: a look at whether the generator repeats its training data."""
+
+import os
+
+import numpy as np
+
+from dnnlib import tflib
+from dnnlib.tflib import tf
+from metrics import features
+from metrics.context import NOISE, chunk_seed
+from metrics.metric_base import MetricBase
+from metrics.neighbours import NearestNeighbours
+from training import misc
+
+
+class NearestImages(MetricBase):
+    """Mean distance, in feature space, from generated images to the nearest real one; and a picture of them.
+
+    Args:
+        num_images: generated images looked at.
+        minibatch_per_gpu: images per chunk.
+        num_nearest: real images shown beside each.
+    """
+
+    uses_dataset = True
+    uses_networks = ('inception',)
+
+    def __init__(self, num_images, minibatch_per_gpu, num_nearest=3, **kwargs):
+        super().__init__(**kwargs)
+        self.num_images = num_images
+        self.minibatch_per_gpu = minibatch_per_gpu
+        self.num_nearest = num_nearest
+
+    def _evaluate(self, ctx):
+        self._num_samples = self.num_images
+        reals = self._use_reals(ctx)
+        self._use(ctx, 'inception')
+        size = self.minibatch_per_gpu
+        queries = np.concatenate([part for _, part in features.fake_features(ctx, self.num_images, size)])
+        search = NearestNeighbours(queries, self.num_nearest)
+        for part in features.real_features(ctx, reals.num_images, size):
+            search.add(part)
+        self._report(np.mean(search.distances[:, 0]))
+        self._details.update(nearest_indices=search.indices, nearest_distances=search.distances)
+        if ctx.out_dir is not None:
+            self._details['picture'] = self.name + '.png'
+            self._draw(ctx, search.indices)
+
+    def _draw(self, ctx, indices):
+        """Rows of one generated image and its nearest reals."""
+        size = self.minibatch_per_gpu
+        inputs = {'latents': (tf.float32, [size, ctx.latent_size]), 'seed': (tf.int32, [2])}
+
+        def build(index, holders):
+            return [tflib.convert_images_to_uint8(ctx.build_images(index, holders['latents'], holders['seed']))]
+
+        def feed(chunk):
+            return {'latents': ctx.latents(chunk, size), 'seed': chunk_seed(ctx.seed, NOISE, chunk)}
+
+        rows = []
+        for _, start, count, (images,) in ctx.run_chunks('pictures', self.num_images, size, inputs, build, feed):
+            for number in range(count):
+                nearest, _ = ctx.dataset.get_samples_np(indices[start + number])
+                rows.append(np.concatenate([images[number:number + 1], nearest]))
+        os.makedirs(ctx.out_dir, exist_ok=True)
+        misc.save_image_grid(np.concatenate(rows), os.path.join(ctx.out_dir, self.name + '.png'), drange=[0, 255],
+                             grid_size=(self.num_nearest + 1, len(rows)))

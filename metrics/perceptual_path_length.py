@@ -1,0 +1,126 @@
+"""Perceptual path length: how fast images change along paths in latent space (StyleGAN paper, section 4.1)."""
+
+import numpy as np
+
+from dnnlib import tflib
+from dnnlib.tflib import tf
+from dnnlib.util import UserError
+from metrics.arithmetic import path_length_mean, slerp, standard_error_from_halves
+from metrics.context import HALVES, NOISE, PATH, MetricFailure, chunk_rng, chunk_seed
+from metrics.features import to_rgb
+from metrics.metric_base import MetricBase
+
+NUM_HALVINGS = 20
+MAX_SIZE = 256      # Images are box-downscaled to at most this before the distance is taken.
+MIN_SIZE = 16       # VGG16 halves images four times.
+
+
+class PPL(MetricBase):
+    """Perceptual path length.
+
+    Args:
+        num_samples: paths.
+        epsilon: step along a path.
+        space: 'z' (spherical interpolation of latents) or 'w' (linear interpolation of mapped latents).
+        sampling: 'full': anywhere on the path; 'end': at its beginning.
+        minibatch_per_gpu: paths per chunk.
+    """
+
+    uses_networks = ('perceptual',)
+
+    def __init__(self, num_samples, epsilon, space, sampling, minibatch_per_gpu, **kwargs):
+        super().__init__(**kwargs)
+        if space not in ('z', 'w') or sampling not in ('full', 'end'):
+            raise UserError(f"{self.name}: space is '{space}' and sampling '{sampling}'; z or w, and full or end, are "
+                            'expected')
+        self.num_samples = num_samples
+        self.epsilon = epsilon
+        self.space = space
+        self.sampling = sampling
+        self.minibatch_per_gpu = minibatch_per_gpu
+
+    def _evaluate(self, ctx):
+        self._num_samples = self.num_samples
+        network = self._use(ctx, 'perceptual')
+        size = self.minibatch_per_gpu
+        if self.space == 'w':
+            ctx.parts()
+        inputs = {'start': (tf.float32, [size, ctx.latent_size]), 'end': (tf.float32, [size, ctx.latent_size]),
+                  't': (tf.float32, [size, 1, 1]), 'seed': (tf.int32, [2])}
+
+        def feed(chunk):
+            latents = ctx.latents(chunk, 2 * size).reshape([size, 2, ctx.latent_size])
+            t = chunk_rng(ctx.seed, PATH, chunk).uniform(0.0, 1.0 if self.sampling == 'full' else 0.0, [size, 1])
+            start, end = latents[:, 0], latents[:, 1]
+            if self.space == 'z':
+                # In float64: the step is not much longer than what float32 can tell apart.
+                start, end = (slerp(start.astype(np.float64), end.astype(np.float64), place)
+                              for place in (t, t + self.epsilon))
+            return {'start': start, 'end': end, 't': t[:, :, np.newaxis], 'seed': chunk_seed(ctx.seed, NOISE, chunk)}
+
+        def build(index, holders):
+            images = self._build_path_images(ctx, index, holders)
+            pairs = prepare_images(images)
+            return [network.on_device(index).get_output_for(pairs[:size], pairs[size:]) / self.epsilon ** 2]
+
+        def redraw_noise(index, holders):
+            return tf.group(*[tf.assign(var, tf.random.stateless_normal(var.shape, holders['seed'] + number))
+                              for number, var in enumerate(noise_variables(ctx.generator(index)))])
+
+        distances = np.empty([self.num_samples])
+        for _, start, count, (values,) in ctx.run_chunks(self.name, self.num_samples, size, inputs, build, feed,
+                                                         before=redraw_noise):
+            distances[start:start + count] = values[:count]
+        self._finish(distances, ctx.seed)
+
+    def _build_path_images(self, ctx, index, holders):
+        """Images [2N, C, H, W] of the beginnings and ends of N steps, all with the stored noise."""
+        generator = ctx.generator(index)
+        if 'mapping' not in generator.components:  # a traditional generator
+            inputs = [tf.concat([holders['start'], holders['end']], axis=0)] + [None] * (generator.num_inputs - 1)
+            return generator.get_output_for(*inputs, is_validation=True, randomize_noise=False)
+        mapping, synthesis = ctx.parts(index)
+        dlatents = [mapping.get_output_for(holders[name], *[None] * (mapping.num_inputs - 1))
+                    for name in ('start', 'end')]
+        if self.space == 'w':
+            t = holders['t']
+            dlatents = [tflib.lerp(dlatents[0], dlatents[1], place) for place in (t, t + self.epsilon)]
+        return synthesis.get_output_for(tf.concat(dlatents, axis=0), randomize_noise=False)
+
+    def _finish(self, distances, seed):
+        if not np.all(np.isfinite(distances)):
+            bad = int(np.count_nonzero(~np.isfinite(distances)))
+            raise MetricFailure(f'{bad} of {len(distances)} distances are NaN or infinite')
+        value = path_length_mean(distances)
+        rng = chunk_rng(seed, HALVES, 0)
+        pairs = []
+        for _ in range(NUM_HALVINGS if len(distances) >= 4 else 0):
+            shuffled = rng.permutation(distances)
+            middle = len(shuffled) // 2
+            pairs.append([path_length_mean(shuffled[:middle]), path_length_mean(shuffled[middle:])])
+        self._report(value, standard_error=standard_error_from_halves(pairs) if pairs else None)
+        self._details.update(mean_without_rejection=np.mean(distances), median=np.median(distances))
+
+
+def noise_variables(network):
+    """The stored noise images of a generator, in order of their layers."""
+    synthesis = network.components.get('synthesis')
+    if synthesis is None:
+        return []
+    names = [name for name in synthesis.own_vars if name.startswith('noise')]
+    return [synthesis.own_vars[name] for name in sorted(names, key=lambda name: int(name[len('noise'):]))]
+
+
+def prepare_images(images):
+    """Crops [N, C, H, W] in [-1, 1] to the face, box-downscales to at most 256, maps to RGB [0, 255]."""
+    channels, height, width = images.shape.as_list()[1:]
+    unit = height // 8
+    if height % 8 or height != width or 4 * unit < MIN_SIZE:
+        raise MetricFailure(f'the path length is made for square images of at least {2 * MIN_SIZE} pixels; these are '
+                            f'{width}x{height}')
+    images = to_rgb(images[:, :, 3 * unit:7 * unit, 2 * unit:6 * unit])
+    factor = 4 * unit // MAX_SIZE
+    if factor > 1:
+        images = tf.reshape(images, [-1, 3, MAX_SIZE, factor, MAX_SIZE, factor])
+        images = tf.reduce_mean(images, axis=[3, 5])
+    return (images + 1.0) * (255.0 / 2.0)

@@ -1,0 +1,104 @@
+"""What is kept of a measured score: a JSON record with its whole protocol, and a line of text."""
+
+import json
+import math
+import os
+import platform
+import time
+from collections import OrderedDict
+
+import numpy as np
+
+from dnnlib.util import UserError, atomic_write, format_time
+
+FORMAT = 1
+
+
+def environment():
+    """Versions and device that a score may depend on in its last digits."""
+    import scipy
+    import sklearn
+
+    from dnnlib import tflib
+    return OrderedDict(
+        engine=tflib.ENGINE, tensorflow=tflib.tf.__version__, numpy=np.__version__, scipy=scipy.__version__,
+        sklearn=sklearn.__version__, python=platform.python_version(), device=tflib.device_kind(),
+        threads=os.cpu_count())
+
+
+def plain(value):
+    """Copies nested values into what JSON holds; NaN and infinities become None, since JSON has neither."""
+    if isinstance(value, dict):
+        return OrderedDict((str(key), plain(item)) for key, item in value.items())
+    if isinstance(value, (list, tuple, set, range)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (np.bool_, bool)):
+        return bool(value)
+    if isinstance(value, (np.integer, int)):
+        return int(value)
+    if isinstance(value, (np.floating, float)):
+        return float(value) if math.isfinite(value) else None
+    return value if value is None else str(value)
+
+
+def write_record(path, record):
+    """Writes a record atomically, making its folder."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with atomic_write(path, 'w') as file:
+        json.dump(plain(record), file, indent=1, allow_nan=False)
+        file.write('\n')
+
+
+def read_record(path):
+    """A record as an OrderedDict. Raises UserError if the file is none."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            record = json.load(file, object_pairs_hook=OrderedDict)
+    except OSError as err:
+        raise UserError(f'cannot read {path}: {err.strerror}') from err
+    except (ValueError, RecursionError) as err:
+        raise UserError(f'{path} is not a JSON file: {err}') from err
+    if not isinstance(record, dict) or 'metric' not in record:
+        raise UserError(f'{path} is not the record of a metric; give a file such as metrics/fid50k.json')
+    return record
+
+
+def values_of(record):
+    """OrderedDict of value name -> value (None where it failed): one for most metrics, two for `ls` and `pr50k`."""
+    if 'values' in record:
+        return OrderedDict(record['values'])
+    return OrderedDict([(record['metric'], record.get('value'))])
+
+
+def is_flagged(record):
+    """Whether the score is not what its plain name promises: stand-in networks, fewer samples, or problems met."""
+    return bool(record.get('is_standin') or record.get('is_reduced') or record.get('problems'))
+
+
+def text_line(record):
+    """The line for `metric-<name>.txt` and the terminal: snapshot, time, and name and value of each result."""
+    name = record['network']
+    name = name if len(name) <= 29 else '...' + name[-26:]
+    line = f"{name:<30} time {format_time(record['seconds']):<12}"
+    for key, value in values_of(record).items():
+        line += f" {key} {'nan' if value is None else format(value, '.4f'):<10}"
+    remarks = []
+    if record.get('is_standin'):
+        remarks.append('stand-in networks')
+    if record.get('is_reduced'):
+        remarks.append(f"{record['num_samples']} samples")
+    remarks += [f'problem: {text}' for text in record.get('problems', [])]
+    return (line + (f" ({'; '.join(remarks)})" if remarks else '')).rstrip()
+
+
+def append_line(path, line):
+    """Appends one line to a text file."""
+    with open(path, 'a', encoding='utf-8') as file:
+        file.write(line + '\n')
+
+
+def now():
+    """The time of day, ISO 8601."""
+    return time.strftime('%Y-%m-%dT%H:%M:%S%z')

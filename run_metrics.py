@@ -1,0 +1,246 @@
+"""Measures trained generators; see `run_metrics.py --help` and docs/metrics.md."""
+
+import argparse
+import os
+import sys
+
+import config as folders
+from dnnlib.util import UserError, run_main
+
+EXAMPLES = '''examples:
+  run_metrics.py fid50k,ppl_wend --network results/00003-demo --dataset datasets/toyfaces-32
+  run_metrics.py fid50k --run results/00003-demo --all-snapshots
+  run_metrics.py ls --network ffhq-1024
+  run_metrics.py table1 --columns celeba --dataset celeba=datasets/celeba-256 --dry-run
+  run_metrics.py table1 --network results/00003-demo --preset quick
+  run_metrics.py explain a/fid50k.json b/fid50k.json
+'''
+
+
+def _common(parser):
+    """Options that measuring one network and making the table share."""
+    group = parser.add_argument_group('protocol')
+    group.add_argument('--preset', choices=['full', 'quick'], default='full',
+                       help='full: the published numbers of samples; quick: far fewer, for a first look (default: full)')
+    group.add_argument('--seed', type=int, default=0, metavar='INT', help='seed of all random numbers (default: 0)')
+    group.add_argument('--features', choices=['auto', 'released', 'standin'], default='auto',
+                       help='feature networks: the released ones, or the small stand-ins that are part of this project '
+                       '(default: auto, stand-ins for drawn faces and the released ones for everything else)')
+    group.add_argument('--classifier-blur', choices=['yes', 'no'], default='yes', help='whether attribute classifiers '
+                       'blur before down-convolutions, where their files do not say (default: yes)')
+    group = parser.add_argument_group('where')
+    group.add_argument('--device', choices=['auto', 'cpu', 'gpu'], default='auto', help='what to compute on '
+                       '(default: auto, GPUs where there are any)')
+    group.add_argument('--num-gpus', type=int, default=1, metavar='INT',
+                       help='GPUs, or virtual devices on a CPU, that share the sampling (default: 1)')
+    group.add_argument('--data-dir', default=folders.data_dir, metavar='DIR', help='folder of the data sets')
+    group.add_argument('--artifacts-dir', metavar='DIR', help='folder of released files')
+    group.add_argument('--trust-stored-code', action='store_true', help='execute code stored in a network pickle where '
+                       'this project does not know its build function')
+
+
+def parse_args(argv):
+    """Options of each of the three forms: `table1 …`, `explain A B`, or names of metrics."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    raw = argparse.RawDescriptionHelpFormatter
+    if argv[:1] == ['explain']:
+        parser = argparse.ArgumentParser(prog='run_metrics.py explain',
+                                         description='Says field by field why two scores may differ.')
+        parser.add_argument('records', nargs=2, metavar='RECORD.json', help='the JSON records of two scores')
+        return parser.parse_args(argv[1:]), explain
+    if argv[:1] == ['table1']:
+        parser = argparse.ArgumentParser(
+            prog='run_metrics.py table1', formatter_class=raw, epilog=EXAMPLES,
+            description='Makes Table I of "Re-Training StyleGAN": table1.md, .csv, .json and .html. What is measured '
+            'already is not measured again.')
+        parser.add_argument('--columns', default='celeba,casia,ffhq', metavar='LIST',
+                            help='columns to make (default: celeba,casia,ffhq)')
+        parser.add_argument('--network', action='append', default=[], metavar='[COLUMN=]NETWORK',
+                            help="network of a column, in place of the released one; without COLUMN, a table of one "
+                            'column for this network or run')
+        parser.add_argument('--dataset', action='append', default=[], metavar='[COLUMN=]DIR',
+                            help='data set of a column (default: celeba-256, casia-256 and ffhq in the data folder)')
+        parser.add_argument('--out', metavar='DIR', help='folder of the table and its records (default: table1 in the '
+                            'results folder, or in the run directory)')
+        parser.add_argument('--dry-run', action='store_true',
+                            help='only list what is missing; the exit status is 2 if anything is')
+        parser.add_argument('--skip-missing', action='store_true', help='make the table without what is missing')
+        _common(parser)
+        return parser.parse_args(argv[1:]), table1
+    parser = argparse.ArgumentParser(
+        description='Measures a network and writes a JSON record with the whole protocol per score. Other forms: '
+        'run_metrics.py table1 ..., run_metrics.py explain A.json B.json.', epilog=EXAMPLES, formatter_class=raw)
+    parser.add_argument('names', metavar='NAMES', help='metrics, separated by commas: fid50k, ppl_zfull, ppl_wfull, '
+                        'ppl_zend, ppl_wend, ls; beyond the papers\': kid50k, pr50k, fid50k_mix2, fid50k_mix3, '
+                        'fid50k_mix4, nearest')
+    group = parser.add_argument_group('what to measure')
+    group.add_argument('--network', metavar='NETWORK', help='network pickle, run directory (its newest snapshot), '
+                       'name of a released file, or address')
+    group.add_argument('--run', metavar='RUN', help='run directory or number; its data set is used')
+    group.add_argument('--all-snapshots', action='store_true', help='every snapshot of the run, in order')
+    group.add_argument('--dataset', metavar='DIR', help="data set that the network was trained on (default: the run's)")
+    group.add_argument('--mirror-augment', action='store_true', default=None, help="mirror reals at random, as training "
+                       "did (default: as the run's configuration says, else no)")
+    group.add_argument('--num-samples', type=int, metavar='INT', help='samples, in place of the preset\'s number')
+    group.add_argument('--out', metavar='DIR', help='folder of the records (default: metrics/<snapshot> in the run '
+                       'directory, or metrics/<network> in the results folder)')
+    _common(parser)
+    args = parser.parse_args(argv)
+    if (args.network is None) == (args.run is None):
+        parser.error('give either --network or --run')
+    if args.all_snapshots and args.run is None:
+        parser.error('--all-snapshots needs --run')
+    return args, measure
+
+
+# ---- The three forms
+
+
+def explain(args):
+    """Prints why two scores may differ."""
+    from metrics.explain import compare
+    from metrics.records import read_record
+    for line in compare(*[read_record(path) for path in args.records], names=args.records):
+        print(line)
+
+
+def measure(args):
+    """Measures one network, or all snapshots of a run."""
+    from metrics.jobs import Job
+    from metrics.metric_base import locate_network, run_data
+    from training import misc
+    specs = chosen_metrics(args)
+    options = start(args)
+    if args.run is not None:
+        run_dir = misc.locate_run_dir(args.run)
+        paths = misc.list_network_pkls(run_dir)
+        if not paths:
+            raise UserError(f'{run_dir} holds no network pickle yet')
+        paths = paths if args.all_snapshots else paths[-1:]
+    else:
+        paths = [locate_network(args.network)]
+        run_dir = os.path.dirname(os.path.abspath(paths[0]))
+        run_dir = run_dir if os.path.isfile(os.path.join(run_dir, 'submit_config.json')) else None
+    dataset_args, mirrored = run_data(run_dir) if run_dir is not None else (None, False)
+    if args.dataset is not None:
+        dataset_args = dict(tfrecord_dir=find_dataset(args.dataset, args.data_dir))
+    mirrored = mirrored if args.mirror_augment is None else args.mirror_augment
+    problems = False
+    for path in paths:
+        name = os.path.splitext(os.path.basename(path))[0]
+        out_dir = args.out or (os.path.join(run_dir, 'metrics') if run_dir is not None
+                               else os.path.join(folders.result_dir, 'metrics'))
+        if args.out is None or args.all_snapshots:
+            out_dir = os.path.join(out_dir, name)
+        job = Job(specs, path, out_dir, dataset_args=dataset_args, mirror_augment=mirrored, run_dir=run_dir, **options)
+        found = job.run(again=not args.all_snapshots)
+        problems |= any(value is None for record in found for value in values(record))
+        print(f'Records: {os.path.abspath(out_dir)}', flush=True)
+    return 1 if problems else 0
+
+
+def table1(args):
+    """Makes the table, or lists what it lacks."""
+    from metrics import networks, table1, table_report
+    columns = table1.choose_columns([name for name in args.columns.split(',') if name], pairs(args.network),
+                                    pairs(args.dataset))
+    options = start(args)
+    features = options.pop('features')
+    if features == 'auto':
+        features = table1.default_features(columns)
+
+    def resolve(name):
+        return find_dataset(name, args.data_dir)
+
+    missing = table1.find_missing(columns, features, resolve)
+    for line in table1.describe_missing(missing):
+        print(line, flush=True)
+    if features == networks.STANDIN:
+        print('Stand-in feature networks are used: the values are not comparable with published ones.', flush=True)
+    if args.dry_run:
+        return 2 if missing else 0
+    if missing:
+        left = table1.fetch_missing(missing)
+        if left and not args.skip_missing:
+            raise UserError('the table cannot be made yet (--skip-missing leaves out what needs these):\n'
+                            + '\n'.join(f'{what} {name}: {reason}' for what, name, reason in left))
+    out_dir = args.out or os.path.join(columns[0].run_dir or folders.result_dir, 'table1')
+    results = table1.run_columns(columns, out_dir, args.preset == 'quick', resolve, features,
+                                 skip_missing=args.skip_missing, **options)
+    cells = table_report.make_rows(columns, results)
+    paths = table_report.write_all(out_dir, cells)
+    print()
+    print(table_report.to_markdown(cells).split('## Protocol')[0].rstrip())
+    print('\nWritten: ' + ', '.join(paths), flush=True)
+    return 1 if any(cell['value'] is None for cell in cells) else 0
+
+
+# ---- Small helpers
+
+
+def chosen_metrics(args):
+    """Keyword arguments of the asked metrics. Raises UserError."""
+    from metrics.metric_base import preset
+    specs = []
+    for name in args.names.split(','):
+        spec = preset(name.strip(), args.preset == 'quick')
+        if args.num_samples is not None:
+            if args.num_samples < 1:
+                raise UserError(f'--num-samples is {args.num_samples}; at least 1 is expected')
+            for key in ('num_images', 'num_samples'):
+                if key in spec:
+                    spec[key] = args.num_samples
+            if 'num_keep' in spec:
+                spec['num_keep'] = max(args.num_samples // 2, 1)
+        specs.append(spec)
+    return specs
+
+
+def start(args):
+    """Selects devices; returns the options that all metrics take."""
+    from dnnlib import tflib
+    from dnnlib.artifacts import store
+    if args.num_gpus < 1:
+        raise UserError(f'--num-gpus is {args.num_gpus}; at least 1 is expected')
+    if args.artifacts_dir is not None:
+        os.environ[store.ENVIRONMENT] = os.path.abspath(args.artifacts_dir)
+    tflib.select_device(args.device, args.num_gpus)
+    return dict(num_gpus=args.num_gpus, seed=args.seed, features=args.features,
+                feature_settings={'classifier_blur': args.classifier_blur == 'yes'},
+                trust_stored_code=args.trust_stored_code)
+
+
+def find_dataset(name, data_dir):
+    """Directory of a data set given by path or by its name in the data folder. Raises UserError."""
+    for path in ([name, os.path.join(data_dir, name)] if name else []):
+        if os.path.isdir(path):
+            return os.path.abspath(path)
+    raise UserError(f"there is no data set '{name}', neither here nor in {data_dir}; make it with dataset_tool.py")
+
+
+def pairs(texts):
+    """['a=b', 'c'] as {'a': 'b', None: 'c'}."""
+    result = {}
+    for text in texts:
+        column, equals, value = text.partition('=')
+        if equals and not os.path.exists(text):
+            result[column] = value
+        else:
+            result[None] = text
+    return result
+
+
+def values(record):
+    """The values of a record."""
+    from metrics.records import values_of
+    return values_of(record).values()
+
+
+def main(argv=None):
+    """Parses the command line and does what it says; returns the exit status."""
+    args, action = parse_args(argv)
+    return action(args)
+
+
+if __name__ == '__main__':
+    run_main(main)
