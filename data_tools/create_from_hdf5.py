@@ -14,8 +14,8 @@ from dnnlib.util import UserError
 def add_arguments(subparsers):
     """Adds the command to the parser of dataset_tool.py."""
     parser = subparsers.add_parser('create_from_hdf5', help='data set from an HDF5 file',
-                                   description="Takes the largest of the file's arrays data*, uint8 [N, C, R, R], and the "
-                                               'labels in FILE-labels.npy if there are any.')
+                                   description="Takes the largest of the file's arrays data*, uint8 [N, C, R, R], "
+                                               'and the labels in FILE-labels.npy if there are any.')
     parser.add_argument('dataset_dir', metavar='DATASET_DIR', help='directory to make')
     parser.add_argument('hdf5_file', metavar='HDF5_FILE')
     parser.add_argument('shuffle_first', metavar='SHUFFLE', nargs='?', type=boolean, help='the same as --shuffle')
@@ -74,5 +74,6 @@ def _read_labels(hdf5_file, count):
     except (OSError, ValueError, EOFError) as err:
         raise UserError(f"cannot read the labels in '{path}': {err}") from err
     if labels.ndim != 2 or len(labels) != count or labels.dtype.kind not in 'fiub':
-        raise UserError(f"'{path}' holds {list(labels.shape)} {labels.dtype}; numbers [{count}, components] are expected")
+        raise UserError(f"'{path}' holds {list(labels.shape)} {labels.dtype}; numbers [{count}, components] are "
+                        f'expected')
     return labels.astype(np.float32), path

@@ -33,7 +33,7 @@ def add_arguments(subparsers):
     parser.add_argument('--crop', choices=['center', 'pad', 'none'], default='center',
                         help='with --resize: cut to the central square, pad with black, or stretch (default center)')
     parser.add_argument('--convert', choices=['rgb', 'grey'], help='turn grey, palette and CMYK pictures into this')
-    parser.add_argument('--skip-bad', action='store_true', help='leave out unusable files and list them in the manifest')
+    parser.add_argument('--skip-bad', action='store_true', help='leave out unusable files; the manifest lists them')
     parser.add_argument('--max-images', type=positive_int, metavar='N', help='use only the first N')
     add_workers(parser)
     add_selection(parser)

@@ -149,5 +149,5 @@ def _create(dataset_dir, lmdb_dir, loader, command, arguments, max_images, worke
                      damaged=len(damaged), source={'entries': total},
                      skipped=[{'file': key.decode('utf-8', 'backslashreplace'), 'reason': reason}
                               for key, reason in damaged[:_LISTED]])
-    print(f'{len(used)} images of {loader.expected[1]}x{loader.expected[2]} in {dataset_dir}; left out: {small} too small, '
-          f'{len(damaged)} damaged', flush=True)
+    print(f'{len(used)} images of {loader.expected[1]}x{loader.expected[2]} in {dataset_dir}; '
+          f'left out: {small} too small, {len(damaged)} damaged', flush=True)

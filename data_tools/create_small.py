@@ -106,7 +106,8 @@ def create_svhn(dataset_dir, svhn_dir):
 def _write(dataset_dir, kind, source_dir, images, labels, names):
     """Writes images in shuffled order with their classes as one-hot labels."""
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[2:] != (32, 32):
-        raise UserError(f"'{source_dir}' holds images of {list(images.shape)} {images.dtype}; uint8 of 32x32 is expected")
+        raise UserError(f"'{source_dir}' holds images of {list(images.shape)} {images.dtype}; uint8 of 32x32 is "
+                        f'expected')
     if labels.ndim != 1 or len(labels) != len(images) or labels.dtype.kind not in 'iu':
         raise UserError(f"'{source_dir}' holds {len(images)} images but labels of shape {list(labels.shape)}")
     if len(labels) == 0 or labels.min() < 0 or labels.max() >= len(names):

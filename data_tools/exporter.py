@@ -1,5 +1,6 @@
 """Writing a data set: TFRecords for every level of detail, labels and the manifest, all or nothing."""
 
+import functools
 import hashlib
 import math
 import os
@@ -29,9 +30,14 @@ def encode(arrays):
     Top level functions in worker processes call this, so that the parent has nothing left to do but to write.
     """
     levels = levels_of_detail(arrays, SMALLEST) if has_levels(arrays.shape[1:], arrays.dtype) else [arrays]
-    records = [Encoder(level.shape[1:], level.dtype).encode(level).tobytes() for level in levels]
+    records = [_encoder(level.shape[1:], level.dtype).encode(level).tobytes() for level in levels]
     little = np.ascontiguousarray(arrays, arrays.dtype.newbyteorder('<'))
     return records, [hashlib.sha256(array).digest() for array in little]
+
+
+@functools.lru_cache(maxsize=32)
+def _encoder(shape, dtype):
+    return Encoder(shape, dtype)
 
 
 def first(encoded, count, total):

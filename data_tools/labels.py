@@ -20,8 +20,8 @@ def add_selection(parser):
     group.add_argument('--include-list', metavar='FILE', help='use only the images that this file names, one per line')
     group.add_argument('--exclude-list', metavar='FILE', help='leave out the images that this file names')
     group.add_argument('--labels', metavar='SOURCE',
-                       help="'folders' (each folder is a class), a CSV file with a header (image, components… or image, "
-                            'class), or a CelebA attribute or identity file')
+                       help="'folders' (each folder is a class), a CSV file with a header (image, components… or "
+                            'image, class), or a CelebA attribute or identity file')
     group.add_argument('--label-names', metavar='A,B,…', help='only these components of the label source')
     group.add_argument('--label-map', metavar='FILE',
                        help="CelebA-HQ's image_list.txt, if the label source names CelebA's own images")
@@ -29,12 +29,14 @@ def add_selection(parser):
 
 def select(paths, args):
     """Applies the options of `add_selection` to relative paths: (the paths kept, Labels or None)."""
-    for option, path, keep in (('--include-list', args.include_list, True), ('--exclude-list', args.exclude_list, False)):
+    for option, path, keep in (('--include-list', args.include_list, True),
+                               ('--exclude-list', args.exclude_list, False)):
         if path is not None:
             listed = ImageList(path)
             paths = [name for name in paths if _is_listed(name, listed) == keep]
             if not paths:
-                raise UserError(f"{option} '{path}' leaves no image at all; its lines should name images of this folder")
+                raise UserError(f"{option} '{path}' leaves no image at all; its lines should name images of this "
+                                f'folder')
     if args.labels is None:
         for option, value in (('--label-names', args.label_names), ('--label-map', args.label_map)):
             if value is not None:
@@ -63,8 +65,8 @@ class Labels:
         if source == 'folders':
             classes = [os.path.dirname(path).replace(os.sep, '/') for path in paths]
             if '' in classes:
-                raise UserError(f"--labels folders: '{paths[classes.index('')]}' lies in no folder; put every image into "
-                                f'the folder of its class')
+                raise UserError(f"--labels folders: '{paths[classes.index('')]}' lies in no folder; put every image "
+                                f'into the folder of its class')
             columns, rows = None, classes
         else:
             columns, table = _read_table(source)

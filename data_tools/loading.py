@@ -9,7 +9,7 @@ from data_tools.images import BadImage, to_array
 from data_tools.workers import available_cores, ordered_map
 
 SHUFFLE_SEED = 123
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 2 << 20
 _SERIAL = 64  # so few images are done before worker processes have started
 
 

@@ -45,7 +45,8 @@ class Face:
 
     def __init__(self, seed, index, rng):
         rng.seed([seed % 2 ** 32, index % 2 ** 32, index >> 32])
-        self.has = {name: draw < chance for (name, chance), draw in zip(ATTRIBUTES.items(), rng.uniform(size=18).tolist())}
+        draws = rng.uniform(size=len(ATTRIBUTES)).tolist()
+        self.has = {name: draw < chance for (name, chance), draw in zip(ATTRIBUTES.items(), draws)}
         choice = rng.randint(len(_HAIR))
         for number, name in enumerate(_HAIR):
             self.has[name] = number == choice and not self.has['Bald']

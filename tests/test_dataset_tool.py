@@ -178,9 +178,10 @@ def bad_files(folder):
     (folder / 'text.jpg').write_text('this is no picture')
     (folder / 'cut.png').write_bytes((folder / 'good.png').read_bytes()[:400])
     (folder / 'folder.png').mkdir()
-    return {'alpha.png': 'alpha channel', 'grey.png': 'grey where RGB', 'cmyk.jpg': 'CMYK', 'deep.png': '16 or more bits',
-            'indexed.gif': 'palette', 'bits.png': 'only black and white', 'animated.png': 'animated',
-            'empty.png': '0 bytes', 'text.jpg': 'not an image', 'cut.png': 'cut off or damaged'}
+    return {'alpha.png': 'alpha channel', 'grey.png': 'grey where RGB', 'cmyk.jpg': 'CMYK',
+            'deep.png': '16 or more bits', 'indexed.gif': 'palette', 'bits.png': 'only black and white',
+            'animated.png': 'animated', 'empty.png': '0 bytes', 'text.jpg': 'not an image',
+            'cut.png': 'cut off or damaged'}
 
 
 def test_every_bad_file_is_named_with_its_reason(tmp_path, monkeypatch):
