@@ -18,7 +18,7 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 ROUNDS = 5
-PACKAGE_PHOTOS = 60
+SIDE_PHOTOS = 60
 OUR_PHOTOS = 160  # per process and round, after those that warm it up
 WARM_UP = 16
 FLOOR = 'per image: 0.25 G multiply-adds in the networks, a JPEG of 40, a PNG of 65 thousand pixels'
@@ -32,23 +32,29 @@ def rows(folder=None, rounds=ROUNDS):
     folder = folder or os.path.join(os.environ.get('REFERENCE_DIR', ''), 'data', 'photos', 'portraits-small')
     photos = [os.path.join(folder, name) for name in list_images(folder)[0]]
     cores = available_cores()
-    contenders = [('mtcnn package in one process, detection alone', lambda: package.measure('detect')),
-                  ('mtcnn package in one process, detection, crop and PNG', lambda: package.measure('whole')),
-                  ('prefilter, 1 worker', lambda: our_rate(photos, 1)),
-                  (f'prefilter, {cores} workers', lambda: our_rate(photos, cores))]
-    rates = [[] for _ in contenders]
-    with Package(photos) as package:
+    rates = {key: [] for key in ('package', 'package work', 'ours work', 'one', 'all')}
+    with Side('package', photos) as package, Side('ours', photos) as ours:
         for _ in range(rounds):
-            for found, (_, measure) in zip(rates, contenders):
-                found.append(measure())
-    medians = [None if None in found else statistics.median(found) for found in rates]
-    result = [{'what': what, 'figure': value, 'unit': 'images/s',
-               'ratio': value / medians[0] if value and medians[0] else None,
-               'ratio_to': 'the first line' if medians[0] else f'the package: {package.trouble}', 'floor': FLOOR}
-              for (what, _), value in zip(contenders, medians)]
-    return result + [{'what': f'prefilter, {cores} workers', 'figure': medians[3], 'unit': 'images/s',
-                      'ratio': medians[3] / medians[2] / cores, 'ratio_to': f'{cores} times the rate of one worker',
-                      'floor': 'every core to itself: 1'}]
+            rates['package'].append(package.measure('detect')[0])
+            rates['package work'].append(package.measure('whole')[1])
+            rates['ours work'].append(ours.measure('whole')[1])
+            rates['one'].append(our_rate(photos, 1))
+            rates['all'].append(our_rate(photos, cores))
+    found = {key: None if None in values else statistics.median(values) for key, values in rates.items()}
+    trouble = f' ({package.trouble})' if package.trouble else ''
+
+    def row(what, key, base, ratio_to, floor='', unit='images/s', divisor=1):
+        ratio = found[key] / found[base] / divisor if found[key] and found[base] else None
+        return {'what': what, 'figure': found[key], 'unit': unit, 'ratio': ratio, 'ratio_to': ratio_to, 'floor': floor}
+
+    alone = 'the package with detection alone' + trouble
+    return [row('mtcnn package in one process, detection alone', 'package', 'package', alone),
+            row('prefilter, whole job, 1 worker', 'one', 'package', alone, FLOOR),
+            row(f'prefilter, whole job, {cores} workers', 'all', 'package', alone, FLOOR),
+            row(f'prefilter, whole job, {cores} workers', 'all', 'one', f'{cores} times one worker',
+                'a core to each: 1', divisor=cores),
+            row('prefilter, whole job, by processor time', 'ours work', 'package work',
+                'the package with detection, crop and PNG' + trouble, FLOOR, 'images per processor second')]
 
 
 def our_rate(photos, workers):
@@ -74,20 +80,17 @@ def our_rate(photos, workers):
     return (last - first) / (times[last] - times[first])
 
 
-class Package:
-    """The package in a process of its own, which measures on request. `trouble`: why it cannot, or ''."""
+class Side:
+    """One contender in a process of its own, which measures on request. `trouble`: why it cannot, or ''."""
 
-    def __init__(self, photos):
-        self.trouble = ''
-        self._photos = photos[:PACKAGE_PHOTOS]
-
-    def __enter__(self):
+    def __init__(self, name, photos):
         self._process = subprocess.Popen(
-            [sys.executable, os.path.abspath(__file__), '--package'] + self._photos, universal_newlines=True,
+            [sys.executable, os.path.abspath(__file__), '--' + name] + photos[:SIDE_PHOTOS], universal_newlines=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         answer = self._process.stdout.readline().strip()
-        if answer != 'ready':
-            self.trouble = answer or 'the package does not run here'
+        self.trouble = '' if answer == 'ready' else answer or f'{name} does not run here'
+
+    def __enter__(self):
         return self
 
     def __exit__(self, exc_type, exc_value, traceback):
@@ -96,30 +99,42 @@ class Package:
         self._process.stdout.close()
 
     def measure(self, what):
-        """Images per second, or None if the package does not run."""
+        """(images per second, images per second of processor time), or (None, None) if it does not run.
+
+        what: 'detect' for detection alone, 'whole' for everything from the file to the PNG.
+        """
         if self.trouble:
-            return None
+            return None, None
         self._process.stdin.write(what + '\n')
         self._process.stdin.flush()
-        return float(self._process.stdout.readline())
+        return tuple(float(value) for value in self._process.stdout.readline().split())
 
 
-def serve_package(paths):
-    """The package's side: reads 'detect' or 'whole' from stdin, answers with images per second."""
+def serve(jobs, paths):
+    """A contender's side: reads names of jobs from stdin, does them to all paths, answers with both rates."""
+    for job in jobs.values():
+        for path in paths:
+            job(path)
+    print('ready', flush=True)
+    for line in sys.stdin:
+        job = jobs[line.strip()]
+        wall, work = time.time(), time.process_time()
+        for path in paths:
+            job(path)
+        print(len(paths) / (time.time() - wall), len(paths) / (time.process_time() - work), flush=True)
+
+
+def package_jobs(paths):
     import io
 
     import numpy as np
     import PIL.Image
     import tensorflow as tf
     if not tf.__version__.startswith('1.'):
-        print('the package runs as meant under TensorFlow 1 only', flush=True)
-        return
+        sys.exit(print('which runs as meant under TensorFlow 1 only', flush=True))
     from mtcnn import MTCNN
     detector = MTCNN()
-    images = [np.array(PIL.Image.open(path).convert('RGB')) for path in paths]
-    for image in images:
-        detector.detect_faces(image)
-    print('ready', flush=True)
+    images = {path: np.array(PIL.Image.open(path).convert('RGB')) for path in paths}
 
     def whole(path):
         image = PIL.Image.open(path).convert('RGB')
@@ -128,20 +143,22 @@ def serve_package(paths):
             crop = image.crop((x - 25, y - 25, x + width + 25, y + height + 25)).resize((256, 256), PIL.Image.BILINEAR)
             crop.save(io.BytesIO(), 'PNG')
 
-    for line in sys.stdin:
-        start = time.time()
-        for image, path in zip(images, paths):
-            if line.strip() == 'detect':
-                detector.detect_faces(image)
-            else:
-                whole(path)
-        print(len(paths) / (time.time() - start), flush=True)
+    return {'detect': lambda path: detector.detect_faces(images[path]), 'whole': whole}
+
+
+def our_jobs(paths):
+    from data_tools.prefilter.scan import Entry
+    from data_tools.prefilter.settings import Settings
+    from data_tools.prefilter.worker import Examiner
+    examiner = Examiner(Settings(os.path.dirname(paths[0]), ''))
+    return {'whole': lambda path: examiner.examine(Entry(os.path.basename(path), output=''))}
 
 
 def main():
     """Prints the rows as a Markdown table."""
-    if sys.argv[1:2] == ['--package']:
-        serve_package(sys.argv[2:])
+    sides = {'--package': package_jobs, '--ours': our_jobs}
+    if sys.argv[1:2] and sys.argv[1] in sides:
+        serve(sides[sys.argv[1]](sys.argv[2:]), sys.argv[2:])
         return
     for row in rows(*sys.argv[1:2]):
         figure, ratio = ('—' if row[key] is None else f'{row[key]:.{digits}f}'

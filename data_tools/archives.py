@@ -21,11 +21,6 @@ _RESERVE = 1 << 28  # bytes of disk that are left free
 _CHECK_EVERY = 1 << 28
 
 
-def is_archive(path):
-    """Whether a file is an archive that `unpack` can read."""
-    return os.path.isfile(path) and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
-
-
 def unpack(paths, folder):
     """Unpacks the images and tables (.txt, .csv) of all archives into a new folder, complete or not at all.
 

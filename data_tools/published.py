@@ -2,19 +2,19 @@
 
 import collections
 
-Source = collections.namedtuple('Source', 'title images kept people folders about')
+Source = collections.namedtuple('Source', 'title images kept folders about')
 """title: for sentences; images: number published, None if none is; about: whether it is rounded; kept: by the paper's
-pre-filter, None if it did not use the set; people: identities; folders: names that the photographs' folder may have."""
+pre-filter, None if it did not use the set; folders: names that the photographs' folder may have."""
 
 # Counts: "Re-Training StyleGAN", sections II and III; CelebA-HQ and the like have converters of their own.
 SOURCES = {
-    'celeba': Source('CelebA', 202599, 202281, 10177,
+    'celeba': Source('CelebA', 202599, 202281,
                      ('img_align_celeba', 'img_align_celeba_png', 'img_celeba', 'img_celeba_png'), False),
-    'casia': Source('CASIA-WebFace', 494414, 491073, 10575, ('CASIA-WebFace', 'casia-webface', 'CASIA-maxpy-clean'),
+    'casia': Source('CASIA-WebFace', 494414, 491073, ('CASIA-WebFace', 'casia-webface', 'CASIA-maxpy-clean'),
                     False),
-    'lfw': Source('LFW', 13233, None, 5749, ('lfw', 'lfw_funneled', 'lfw-deepfunneled'), False),
-    'vggface2': Source('VGGFace2', 3310000, None, 9131, ('VGGFace2', 'vggface2'), True),
-    'folder': Source('a folder of photographs', None, None, None, (), False),
+    'lfw': Source('LFW', 13233, None, ('lfw', 'lfw_funneled', 'lfw-deepfunneled'), False),
+    'vggface2': Source('VGGFace2', 3310000, None, ('VGGFace2', 'vggface2'), True),
+    'folder': Source('a folder of photographs', None, None, (), False),
 }
 
 _REASONS = {
