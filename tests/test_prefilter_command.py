@@ -52,6 +52,12 @@ def test_impossible_values_are_refused_by_the_parser(options, capsys):
     assert stop.value.code == 2 and options[0] in capsys.readouterr().err
 
 
+def test_shards_may_be_counted_from_zero_or_from_one():
+    parser = commands.make_parser()
+    assert [parser.parse_args(['prefilter', 'a', 'b', '--shard', text]).shard for text in ('0/2', '1/2', '2/2')] \
+        == [(0, 2), (1, 2), (2, 2)]
+
+
 def test_missing_folders_are_named(tmp_path):
     for arguments, message in [(['in'], 'two folders are expected'), (['--merge'], '--merge needs'),
                                ([str(tmp_path / 'in'), str(tmp_path / 'out')], 'does not exist'),

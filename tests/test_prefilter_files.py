@@ -1,6 +1,8 @@
 """Walking a tree, naming crops, lists of images, and the ledger's file."""
 
+import inspect
 import os
+import sys
 
 import pytest
 
@@ -61,6 +63,18 @@ def test_links_are_followed_once_and_loops_are_not(tmp_path):
         'class/a.jpg': 'class/a.png', 'c.jpg': 'c.png', 'out/b.jpg': 'out/b.png', 'self': 'repeated_link',
         'class/up': 'repeated_link', 'again': 'repeated_link', 'out2': 'repeated_link', 'out/back': 'repeated_link',
         'nothing': 'broken_link', 'circle': 'broken_link'}
+
+
+def test_folders_deeper_than_python_recurses_are_searched(tmp_path):
+    path = 'd/' * 300 + 'a'
+    touch(tmp_path / (path + '.jpg'))
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 200)
+    try:
+        entries = list(walk(str(tmp_path)))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert [(entry.path, entry.output) for entry in entries] == [(path + '.jpg', path + '.png')]
 
 
 def test_the_folder_of_crops_is_not_searched(tmp_path):

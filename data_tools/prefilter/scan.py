@@ -36,13 +36,26 @@ def walk(folder, leave_out=None, shard=(0, 1)):
     if not os.access(folder, os.R_OK | os.X_OK):
         raise UserError(f"'{folder}' cannot be read: permission denied")
     hidden = {_identity(leave_out)} if leave_out is not None and os.path.isdir(leave_out) else set()
-    for entry in _walk(folder, '', os.path.realpath(folder), hidden):
+    for entry in _walk(folder, os.path.realpath(folder), hidden):
         if shard[1] == 1 or zlib.crc32(os.fsencode(entry.path)) % shard[1] == shard[0]:
             yield entry
 
 
-def _walk(folder, prefix, root, visited):
-    """`visited` holds the identities of directories that must not be entered (again)."""
+def _walk(folder, root, visited):
+    """`root`: real path of the tree. `visited`: identities of directories that must not be entered (again)."""
+    levels = [_list(folder, '', root, visited)]  # and no recursion: directories may lie deeper than Python recurses
+    while levels:
+        entry = next(levels[-1], None)
+        if entry is None:
+            levels.pop()
+        elif isinstance(entry, Entry):
+            yield entry
+        else:
+            levels.append(_list(folder, entry, root, visited))
+
+
+def _list(folder, prefix, root, visited):
+    """Yields the entries of one directory, and the relative paths of the directories in it that are to be entered."""
     try:
         with os.scandir(os.path.join(folder, prefix)) as found:
             items = sorted(found, key=lambda item: os.fsencode(item.name))
@@ -53,27 +66,32 @@ def _walk(folder, prefix, root, visited):
     outputs = output_names([item.name for item in items if item.name not in directories], directories)
     for item in items:
         path = os.path.join(prefix, item.name)
-        if item.name not in directories:
-            if item.is_symlink() and not os.path.exists(item.path):
-                yield Entry(path, reason='broken_link', detail='leads to nothing, or to itself')
-            else:
-                yield Entry(path, output=os.path.join(prefix, outputs[item.name]))
-            continue
-        identity = _identity(item.path)
-        if identity is None:
-            yield Entry(path, reason='unreadable', detail='directory')
-            continue
-        if item.is_symlink():
-            target = os.path.realpath(item.path)
-            if identity in visited or (target + os.sep).startswith(root.rstrip(os.sep) + os.sep) \
-                    or (root + os.sep).startswith(target.rstrip(os.sep) + os.sep):
-                yield Entry(path, reason='repeated_link', detail='leads to a folder that is visited elsewhere')
-                continue
-            visited.add(identity)
-        elif identity in visited:
-            continue
-        for entry in _walk(folder, path, root, visited):
-            yield entry
+        if item.name in directories:
+            reason = _enter(item, root, visited)
+            if reason is None:
+                yield path
+            elif reason:
+                yield Entry(path, reason=reason, detail='leads to a folder that is visited elsewhere'
+                            if reason == 'repeated_link' else 'directory')
+        elif item.is_symlink() and not os.path.exists(item.path):
+            yield Entry(path, reason='broken_link', detail='leads to nothing, or to itself')
+        else:
+            yield Entry(path, output=os.path.join(prefix, outputs[item.name]))
+
+
+def _enter(item, root, visited):
+    """None if a directory is to be entered, '' to pass it over in silence, else the reason not to."""
+    identity = _identity(item.path)
+    if identity is None:
+        return 'unreadable'
+    if not item.is_symlink():
+        return '' if identity in visited else None
+    target = os.path.join(os.path.realpath(item.path), '')
+    root = os.path.join(root, '')
+    if identity in visited or target.startswith(root) or root.startswith(target):
+        return 'repeated_link'
+    visited.add(identity)
+    return None
 
 
 def _is_directory(item):
