@@ -12,7 +12,7 @@ def parse_args(argv=None):
     from figures import arguments, layouts
     parser = argparse.ArgumentParser(
         description=__doc__, epilog='The defaults are the seeds and arrangements of the papers; the layers that a '
-        'figure varies follow from the resolution. example: python generate_figures.py --network ffhq-1024 --outdir figs')
+        'figure varies follow from the resolution. example: python generate_figures.py --network ffhq-1024 --outdir d')
     arguments.add_network_arguments(parser)
     group = parser.add_argument_group('figures')
     group.add_argument('--figures', default='all', metavar='LIST',

@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from dnnlib import artifacts, tflib
-from dnnlib.tflib import safe_pickle
+from dnnlib.tflib import convert
 from dnnlib.util import EasyDict, UserError, sha256_file
 from figures.generator import Generator
 
@@ -44,7 +44,7 @@ def open_network(args):
         path = misc.locate_network_pkl(args.network)
     tflib.init_tf()
     tflib.select_device(args.device)
-    content = safe_pickle.load_network_pickle(path, trust_stored_code=args.trust_stored_code, expect='any')
+    content = convert.load(path, trust_stored_code=args.trust_stored_code, expect='any')
     network = content[2] if isinstance(content, tuple) else content
     if network.input_shapes[0][1:] == network.output_shape[1:] or len(network.output_shape) != 4:
         raise UserError(f"{path}: network '{network.name}' does not give images; a generator is needed")

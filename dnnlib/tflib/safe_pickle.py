@@ -13,7 +13,7 @@ from dnnlib import pickle_globals
 from dnnlib.pickle_reader import Limits, PickleRefused, Reader, load_arrays, open_bounded
 from dnnlib.util import UserError
 
-__all__ = ['NetworkState', 'PickleRefused', 'load_arrays', 'load_network_pickle', 'read_networks']
+__all__ = ['NetworkState', 'PickleRefused', 'build_networks', 'load_arrays', 'load_network_pickle', 'read_networks']
 
 NETWORK_CLASSES = ('dnnlib.tflib.network.Network', 'tfutil.Network')
 VERSIONS = (2, 3)
@@ -115,10 +115,14 @@ def load_network_pickle(path_or_file, trust_stored_code=False, which=None, expec
             `trust_stored_code`. Variables that do not fit their build function are found when a network is built,
             with a UserError.
     """
+    name = str(getattr(path_or_file, 'name', 'the given file')) if hasattr(path_or_file, 'read') else str(path_or_file)
+    return build_networks(read_networks(path_or_file), name, trust_stored_code, which, expect)
+
+
+def build_networks(content, name, trust_stored_code=False, which=None, expect='snapshot'):
+    """The second half of `load_network_pickle`: from what `read_networks` returns, read from the file `name`."""
     assert which is None or which in SNAPSHOT
     assert expect in ('snapshot', 'network', 'any')
-    name = str(getattr(path_or_file, 'name', 'the given file')) if hasattr(path_or_file, 'read') else str(path_or_file)
-    content = read_networks(path_or_file)
     single = isinstance(content, NetworkState)
     if single and (expect == 'snapshot' or which is not None):
         raise PickleRefused('single-network', f"{name}: holds the single network '{content.name}' "
