@@ -21,7 +21,7 @@ def _common(parser):
     """Options that measuring one network and making the table share."""
     group = parser.add_argument_group('protocol')
     group.add_argument('--preset', choices=['full', 'quick'], default='full',
-                       help='full: the published numbers of samples; quick: far fewer, for a first look (default: full)')
+                       help='full: the published numbers of samples (default); quick: far fewer, for a first look')
     group.add_argument('--seed', type=int, default=0, metavar='INT', help='seed of all random numbers (default: 0)')
     group.add_argument('--features', choices=['auto', 'released', 'standin'], default='auto',
                        help='feature networks: the released ones, or the small stand-ins that are part of this project '
@@ -78,9 +78,9 @@ def parse_args(argv):
                        'name of a released file, or address')
     group.add_argument('--run', metavar='RUN', help='run directory or number; its data set is used')
     group.add_argument('--all-snapshots', action='store_true', help='every snapshot of the run, in order')
-    group.add_argument('--dataset', metavar='DIR', help="data set that the network was trained on (default: the run's)")
-    group.add_argument('--mirror-augment', action='store_true', default=None, help="mirror reals at random, as training "
-                       "did (default: as the run's configuration says, else no)")
+    group.add_argument('--dataset', metavar='DIR', help="data set that it was trained on (default: the run's)")
+    group.add_argument('--mirror-augment', action='store_true', default=None, help="mirror reals at random as in "
+                       "training (default: as the run's configuration says, else no)")
     group.add_argument('--num-samples', type=int, metavar='INT', help='samples, in place of the preset\'s number')
     group.add_argument('--out', metavar='DIR', help='folder of the records (default: metrics/<snapshot> in the run '
                        'directory, or metrics/<network> in the results folder)')

@@ -41,9 +41,12 @@ class Job:
         """The metrics that have no good record of this very protocol yet."""
         return [metric for metric in self.metrics if not self._is_done(metric)]
 
-    def run(self, again=True):
-        """Measures; with `again=False` only what is pending. Returns the records of all metrics."""
-        pending = self.metrics if again else self.pending()
+    def run(self, again=True, tolerant=False):
+        """Measures; with `again=False` only what is pending. Returns the records of all metrics.
+
+        With `tolerant=True` a metric whose data or networks are missing is left out, saying so.
+        """
+        pending, left_out = (self.metrics if again else self.pending()), []
         for metric in self.metrics:
             if metric not in pending:
                 print(f'{metric.name} of {os.path.basename(self.network_path)} is measured already '
@@ -51,10 +54,17 @@ class Job:
         if pending:
             with open_context(self.network_path, out_dir=self.out_dir, **self._options) as ctx:
                 for metric in pending:
-                    record = metric.run_in(ctx)
+                    try:
+                        record = metric.run_in(ctx)
+                    except UserError as err:
+                        if not tolerant:
+                            raise
+                        print(f'{metric.name} is left out: {err}', flush=True)
+                        left_out.append(metric)
+                        continue
                     if ctx.run_dir is not None:
                         best_snapshot.update(ctx.run_dir, ctx.network_path, record)
-        return [records.read_record(self.record_path(metric)) for metric in self.metrics]
+        return [records.read_record(self.record_path(metric)) for metric in self.metrics if metric not in left_out]
 
     def _is_done(self, metric):
         try:

@@ -10,8 +10,8 @@ import sklearn.exceptions
 import sklearn.svm
 
 from dnnlib.tflib import tf
-from metrics.arithmetic import (
-    conditional_entropy_bits, most_confident, separability_score, standard_error_from_halves)
+from dnnlib.util import UserError
+from metrics.arithmetic import conditional_entropy_bits, most_confident, separability_score, standard_error_from_halves
 from metrics.context import HALVES, NOISE, MetricFailure, chunk_rng, chunk_seed
 from metrics.features import to_rgb
 from metrics.metric_base import MetricBase
@@ -43,17 +43,20 @@ class LS(MetricBase):
         self._num_samples = self.num_samples
         attributes = ctx.features.attributes
         indices = range(len(attributes)) if self.attrib_indices is None else list(self.attrib_indices)
+        unknown = [index for index in indices if index not in range(len(attributes))]
+        if unknown:
+            raise UserError(f'{self.name}: there is no attribute number {unknown[0]}; there are classifiers for '
+                            f"{len(attributes)}: {', '.join(attributes)}")
         self._details['attributes'] = [attributes[index] for index in indices]
         has_w = 'mapping' in ctx.generator().components
         with tempfile.TemporaryDirectory(prefix='separability-') as folder:
             logits, dlatents = self._classify_samples(ctx, indices, has_w, folder)
             spaces = [('z', lambda rows: self._latents(ctx, rows))]
             if has_w:
-                spaces.append(('w', lambda rows: dlatents[rows]))
+                spaces.append(('w', dlatents.__getitem__))
             else:
                 self._notes.append('the generator has no mapping network: separability in Z only')
             self._fit_all(ctx, spaces, logits)
-            del dlatents
 
     def _latents(self, ctx, rows):
         """z of the given samples [M, latent_size]; drawn again, which is cheaper than to keep them all."""

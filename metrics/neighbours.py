@@ -5,6 +5,7 @@ Pure numpy in float64. Features may be memory maps: only one subset or block is 
 
 import numpy as np
 
+
 def polynomial_kernel(a, b):
     """(a . b / d + 1)^3 for features a [N, d] and b [M, d]; returns [N, M] in float64."""
     a = np.asarray(a, dtype=np.float64)

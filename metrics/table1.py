@@ -161,18 +161,10 @@ def run_columns(columns, out_dir, quick, resolve_dataset, features, skip_missing
             if not skip_missing:
                 raise
             continue
-        for name in METRICS:
-            if name == 'fid50k' and dataset_args is None:
-                continue
-            job = Job([preset(name, quick)], path, os.path.join(out_dir, column.name), dataset_args=dataset_args,
-                      mirror_augment=column.mirror_augment, features=features, **options)
-            try:
-                record, = job.run(again=False)
-            except UserError as err:
-                if not skip_missing:
-                    raise
-                print(f'{name} of {column.title} is left out: {err}', flush=True)
-                continue
+        specs = [preset(name, quick) for name in METRICS if name != 'fid50k' or dataset_args is not None]
+        job = Job(specs, path, os.path.join(out_dir, column.name), dataset_args=dataset_args,
+                  mirror_augment=column.mirror_augment, features=features, **options)
+        for record in job.run(again=False, tolerant=skip_missing):
             values.update((key, (value, record)) for key, value in records.values_of(record).items())
     return results
 

@@ -128,7 +128,10 @@ def train_perceptual(data, num_images, seed, batch=32, learning_rate=1e-3):
 
 
 def train_all(data, kimg, seed):
-    """Trains every stand-in; returns (record of networks, {'name:variable': array})."""
+    """Trains every stand-in; returns (record of networks, {'name:variable': array}).
+
+    Attributes that a classifier of this size does not learn are left out.
+    """
     entries, arrays = OrderedDict(), OrderedDict()
 
     def keep(name, settings, net, facts):
@@ -146,15 +149,24 @@ def train_all(data, kimg, seed):
                                               seed=seed)
         trainer.train(int(kimg.classifiers * 1000), label=slug(name))
         facts = {key: value for key, value in trainer.evaluate().items() if key != 'seconds'}
-        keep('classifier-' + slug(name), CLASSIFIER, net, dict(facts, attribute=slug(name)))
+        if is_useful(facts):
+            keep('classifier-' + slug(name), CLASSIFIER, net, dict(facts, attribute=slug(name)))
+        else:
+            print(f"classifier-{slug(name)}: left out, its accuracy is {facts['accuracy']:.4f} where always naming the "
+                  f"commoner class gives {facts['majority']:.4f}", flush=True)
     return entries, arrays
+
+
+def is_useful(facts):
+    """Whether a classifier makes clearly fewer mistakes than always naming the commoner class."""
+    return 1 - facts['accuracy'] < 0.6 * (1 - facts['majority'])
 
 
 def main(argv=None):
     """Parses the command line, trains, and writes weights and record."""
     parser = argparse.ArgumentParser(description='Trains the stand-in networks of the metrics on drawn faces.')
     parser.add_argument('dataset_dir', metavar='DATASET_DIR', help='data set of drawn faces, 32x32, with labels')
-    parser.add_argument('--out', default=standin.FOLDER, metavar='DIR', help='folder to write (default: the project\'s)')
+    parser.add_argument('--out', default=standin.FOLDER, metavar='DIR', help='folder (default: metrics/standins)')
     parser.add_argument('--features', type=float, default=150, metavar='KIMG', help='thousands of images for the '
                         'feature network (default 150)')
     parser.add_argument('--perceptual', type=float, default=15, metavar='KIMG', help='for the perceptual network '

@@ -87,8 +87,8 @@ def import_features(path, images):
     graph = read_graph(path)
     others = sorted({node.op for node in graph.node} - _OPERATIONS)
     if others:
-        raise UserError(f"{path}: the graph has operations that an image classifier does not need ({', '.join(others)}) "
-                        'and is not run')
+        raise UserError(f"{path}: the graph has operations that an image classifier does not need "
+                        f"({', '.join(others)}) and is not run")
     pixels = tf.transpose(tf.cast(images, tf.float32), [0, 2, 3, 1])
     output, = tf.import_graph_def(graph, input_map={f'{_INPUT}:0': pixels}, return_elements=[f'{_OUTPUT}:0'],
                                   name='FrozenInception')

@@ -1,0 +1,316 @@
+"""Metrics on a tiny generator and drawn faces, with the stand-in networks: protocol, records, repeatability, honesty."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from data_tools.create_toyfaces import create_toyfaces
+from dnnlib import tflib
+from dnnlib.tflib import tf
+from dnnlib.util import UserError
+from metrics import best_snapshot, context, features, linear_separability, metric_base, perceptual_path_length, records
+from metrics.metric_base import MetricGroup, make_metric, open_context, preset
+from training import misc
+
+TINY = dict(num_channels=3, resolution=32, label_size=0, fmap_base=64, fmap_max=8, latent_size=12, dlatent_size=12,
+            mapping_fmaps=12, mapping_layers=2)
+FAST = dict(fid50k=dict(num_images=96, minibatch_per_gpu=8), ppl_wend=dict(num_samples=24, minibatch_per_gpu=8),
+            ppl_zfull=dict(num_samples=24, minibatch_per_gpu=8),
+            kid50k=dict(num_images=48, minibatch_per_gpu=8, num_subsets=4, subset_size=20),
+            pr50k=dict(num_images=48, minibatch_per_gpu=8), fid50k_mix3=dict(num_images=96, minibatch_per_gpu=8),
+            nearest=dict(num_images=4, minibatch_per_gpu=4),
+            ls=dict(num_samples=80, num_keep=40, minibatch_per_gpu=8, attrib_indices=[0, 1, 2]))
+
+
+@pytest.fixture(scope='module')
+def faces(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp('faces') / 'toy')
+    create_toyfaces(path, resolution=32, num=100, workers=1)
+    return path
+
+
+def write_network(path, seed=1, change=None, **kwargs):
+    """Stores (G, D, Gs) with a random generator whose images vary. `change` may alter the network first."""
+    with tf.Graph().as_default(), tflib.create_session().as_default():
+        tflib.select_device('cpu')
+        tf.set_random_seed(seed)
+        G = tflib.Network('G', 'training.networks_stylegan.G_style', **dict(TINY, **kwargs))
+        D = tflib.Network('D', 'training.networks_stylegan.D_basic', **dict(TINY, **kwargs))
+        # Noise strengths start at zero; without noise, half of the random numbers would not be tested.
+        rng = np.random.RandomState(seed)
+        tflib.set_vars({var: rng.rand(*var.shape.as_list()) for name, var in G.vars.items()
+                        if name.endswith('Noise/weight')})
+        if change is not None:
+            change(G)
+        misc.save_pkl((G, D, G.clone('Gs')), path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def network(tmp_path_factory):
+    return write_network(str(tmp_path_factory.mktemp('network') / 'network-snapshot-000007.pkl'))
+
+
+def specs(*names):
+    return [preset(name, **FAST[name]) for name in names]
+
+
+def measure(names, network, faces=None, **kwargs):
+    """{name: record} of metrics in their fast settings."""
+    kwargs.setdefault('cache_dir', None)
+    args = None if faces is None else dict(tfrecord_dir=faces)
+    found = MetricGroup(specs(*names)).run(network, dataset_args=args, features='standin', log_results=False, **kwargs)
+    return {record['metric']: record for record in found}
+
+
+@pytest.fixture(scope='module')
+def scores(network, faces, tmp_path_factory):
+    out_dir = str(tmp_path_factory.mktemp('out'))
+    args = dict(tfrecord_dir=faces)
+    MetricGroup(specs(*FAST)).run(network, dataset_args=args, out_dir=out_dir, cache_dir=None, seed=3)
+    return {name: records.read_record(os.path.join(out_dir, name + '.json')) for name in FAST}
+
+
+def test_every_metric_gives_finite_values_with_their_errors_and_whole_protocol(scores, network):
+    for name, record in scores.items():
+        for value in records.values_of(record).values():
+            assert value is not None and np.isfinite(value), name
+        for key in ('network', 'network_sha256', 'dataset_fingerprint', 'feature_networks', 'num_samples', 'seed',
+                    'engine', 'seconds', 'settings', 'tensorflow', 'device', 'problems'):
+            assert key in record, (name, key)
+        assert record['network'] == 'network-snapshot-000007' and record['seed'] == 3
+        assert record['is_standin'] and record['feature_networks']
+        for feature in record['feature_networks'].values():
+            assert 'stand-in' in feature['name'] and len(feature['file_sha256']) == 64
+    assert scores['fid50k']['is_reduced'] and scores['fid50k']['standard_error'] > 0
+    assert len(scores['fid50k']['dataset_fingerprint']) == 64 and scores['ppl_wend']['dataset_fingerprint'] is None
+    assert set(scores['ls']['values']) == {'ls_z', 'ls_w'}
+    assert set(scores['pr50k']['values']) == {'pr50k_precision', 'pr50k_recall'}
+    assert scores['fid50k_mix3']['value'] != scores['fid50k']['value']
+
+
+def test_scores_repeat_to_the_bit_and_do_not_depend_on_the_number_of_devices(scores, network, faces):
+    names = ['fid50k', 'ppl_wend', 'ppl_zfull']
+    again = measure(names, network, faces, seed=3)
+    for name in names:
+        assert again[name]['value'] == scores[name]['value'], name
+    two = measure(names, network, faces, seed=3, num_gpus=2)
+    for name in names:
+        assert two[name]['value'] == pytest.approx(scores[name]['value'], rel=1e-5), name
+    assert measure(['ppl_wend'], network, seed=4)['ppl_wend']['value'] != scores['ppl_wend']['value']
+
+
+def test_fid_equals_the_distance_of_features_computed_one_by_one(scores, network, faces):
+    with open_context(network, dataset_args=dict(tfrecord_dir=faces), features='standin', cache_dir=None,
+                      seed=3) as ctx:
+        net = ctx.features.inception().net
+        reals = np.concatenate([ctx.dataset.get_samples_np([i % 100])[0] for i in range(96)])
+        real = net.run(reals.astype(np.float32), minibatch_size=5)
+        fake = np.concatenate([part for _, part in features.fake_features(ctx, 96, 8)])
+    expected = metric_base.call_func_by_name(
+        func_name='metrics.arithmetic.frechet_distance', mu_real=real.mean(0), sigma_real=np.cov(real, rowvar=False),
+        mu_fake=fake.mean(0), sigma_fake=np.cov(fake, rowvar=False))
+    assert scores['fid50k']['value'] == pytest.approx(expected, rel=1e-4)
+
+
+def test_statistics_of_reals_are_kept_by_content(network, faces, tmp_path, monkeypatch):
+    cache, other = str(tmp_path / 'cache'), str(tmp_path / 'other')
+    first = measure(['fid50k'], network, faces, cache_dir=cache)['fid50k']
+    stored = os.listdir(os.path.join(cache, 'metrics'))
+    assert len(stored) == 1
+
+    def never(*_args):
+        raise AssertionError('the features of reals were computed again')
+    with monkeypatch.context() as patch:
+        patch.setattr(features, 'real_features', never)
+        assert measure(['fid50k'], network, faces, cache_dir=cache)['fid50k']['value'] == first['value']
+        with pytest.raises(AssertionError):
+            measure(['fid50k'], network, faces, cache_dir=cache, mirror_augment=True)
+    # Another content under the same folder name must not be taken for the same data set.
+    create_toyfaces(other, resolution=32, num=100, seed=9, workers=1)
+    second = measure(['fid50k'], network, other, cache_dir=cache)['fid50k']
+    assert second['value'] != first['value'] and len(os.listdir(os.path.join(cache, 'metrics'))) == 2
+    # A damaged file is replaced.
+    path = os.path.join(cache, 'metrics', stored[0])
+    with open(path, 'r+b') as file:
+        file.truncate(1000)
+    assert measure(['fid50k'], network, faces, cache_dir=cache)['fid50k']['value'] == first['value']
+    assert os.path.getsize(path) > 1000
+
+
+def test_path_length_does_not_depend_on_a_small_step(network):
+    """The distance is quadratic in the step, and both ends of a step see the same noise."""
+    values = []
+    for epsilon in (1e-3, 3e-3):
+        spec = preset('ppl_wend', num_samples=16, minibatch_per_gpu=8, epsilon=epsilon)
+        with open_context(network, features='standin', cache_dir=None) as ctx:
+            values.append(make_metric(spec).run_in(ctx, log_results=False)['value'])
+    assert values[0] == pytest.approx(values[1], rel=0.2)
+
+
+def test_path_length_crops_the_face_and_averages_large_images_down(fresh_graph):
+    image = np.random.RandomState(0).uniform(-1, 1, [1, 3, 1024, 1024]).astype(np.float32)
+    prepared = tflib.run(perceptual_path_length.prepare_images(tf.constant(image)))
+    crop = image[:, :, 384:896, 256:768]
+    expected = (crop.reshape(1, 3, 256, 2, 256, 2).mean(axis=(3, 5)) + 1) * 127.5
+    np.testing.assert_allclose(prepared, expected, atol=1e-3)
+    with pytest.raises(context.MetricFailure, match='at least 32 pixels; these are 16x16'):
+        perceptual_path_length.prepare_images(tf.zeros([1, 3, 16, 16]))
+
+
+def test_stored_noise_changes_with_every_chunk_and_is_shared_within_one(network):
+    with open_context(network, features='standin', cache_dir=None) as ctx:
+        noise = perceptual_path_length.noise_variables(ctx.Gs)
+        assert [var.shape.as_list()[-1] for var in noise] == [4, 4, 8, 8, 16, 16, 32, 32]
+        seen = []
+        metric = make_metric(preset('ppl_wend', num_samples=8, minibatch_per_gpu=8))
+        for seed in (0, 0, 1):
+            ctx.seed = seed
+            metric.run_in(ctx, log_results=False)
+            seen.append(tflib.run(noise[3]))
+    assert np.array_equal(seen[0], seen[1]) and not np.array_equal(seen[1], seen[2])
+    assert abs(np.mean(seen[0])) < 0.5 and 0.5 < np.std(seen[0]) < 1.5
+
+
+def test_latents_of_kept_samples_are_those_that_were_classified(network):
+    with open_context(network, features='standin', cache_dir=None) as ctx:
+        metric = make_metric(preset('ls', num_samples=20, num_keep=10, minibatch_per_gpu=8))
+        drawn = np.concatenate([ctx.latents(chunk, 8) for chunk in range(3)])
+        rows = np.array([17, 3, 3, 8, 0])
+        np.testing.assert_array_equal(metric._latents(ctx, rows), drawn[rows])
+
+
+def test_separating_planes_are_found_and_failures_reported():
+    samples = np.random.RandomState(0).randn(200, 5)
+    targets = (samples[:, 0] > 0).astype(int)
+    outputs, problem, _ = linear_separability.fit_svm(samples, targets, seed=0)
+    assert problem is None and np.mean(outputs == targets) > 0.98
+    outputs, problem, _ = linear_separability.fit_svm(samples, np.ones(200, int), seed=0)
+    assert 'one class' in problem
+    np.testing.assert_allclose(linear_separability.two_class_probabilities(np.float32([0, 1, -30])),
+                               [[0.5, 0.5], [0.880797, 0.119203], [0, 1]], atol=1e-6)
+
+
+def test_mixing_gives_every_latent_a_run_of_layers():
+    rng = np.random.RandomState(0)
+    for _ in range(50):
+        owners = features.mixing_owners(rng, 8, 3)
+        assert list(np.unique(owners)) == [0, 1, 2] and np.all(np.diff(owners) >= 0)
+
+
+def test_too_few_reals_are_reported(scores):
+    assert not scores['fid50k']['problems']
+    # 100 faces suffice for 96 images, but repeating them does not make more.
+    assert 'repeated' not in json.dumps(scores['fid50k'])
+
+
+def test_repeated_reals_and_singular_statistics_are_reported(network, tmp_path):
+    path = str(tmp_path / 'few')
+    create_toyfaces(path, resolution=32, num=40, workers=1)
+    record = measure(['fid50k'], network, path)['fid50k']
+    assert any('only 40 images' in text for text in record['problems'])
+    assert any('singular' in text for text in record['problems'])
+    assert 'problem:' in records.text_line(record)
+
+
+def test_images_that_are_nan_end_in_a_record_without_a_value(tmp_path, faces):
+    def spoil(G):
+        G.set_var('G_synthesis/ToRGB_lod0/bias', np.full([3], np.nan))
+    path = write_network(str(tmp_path / 'nan.pkl'), change=spoil)
+    found = measure(['ppl_wend', 'ls'], path)
+    assert found['ppl_wend']['value'] is None
+    assert found['ls']['values'] == {'ls_z': None, 'ls_w': None}
+    assert 'NaN' in found['ppl_wend']['problems'][0] and 'ppl_wend nan' in records.text_line(found['ppl_wend'])
+
+
+def test_unsuitable_data_sets_and_sizes_are_refused(tmp_path, network, faces):
+    with pytest.raises(UserError, match='--dataset'):
+        measure(['fid50k'], network)
+    small = write_network(str(tmp_path / 'small.pkl'), resolution=16)
+    with pytest.raises(UserError, match=r'generator makes images of \[3, 16, 16\]|has no'):
+        measure(['fid50k'], small, str(tmp_path))
+    found = measure(['ppl_wend', 'ls'], small)
+    assert found['ppl_wend']['value'] is None and 'at least 32 pixels' in found['ppl_wend']['problems'][0]
+    assert 'multiple' in found['ls']['problems'][0]
+
+
+def test_traditional_generators_have_no_space_w(tmp_path):
+    path = str(tmp_path / 'progan.pkl')
+    with tf.Graph().as_default(), tflib.create_session().as_default():
+        tflib.select_device('cpu')
+        kwargs = dict(num_channels=3, resolution=32, fmap_base=64, fmap_max=8, latent_size=12)
+        G = tflib.Network('G', 'training.networks_progan.G_paper', **kwargs)
+        misc.save_pkl((G, G.clone('D'), G.clone('Gs')), path)
+    found = measure(['ppl_wend', 'ppl_zfull'], path)
+    assert 'no space W' in found['ppl_wend']['problems'][0]
+    assert found['ppl_zfull']['value'] > 0
+
+
+def test_line_of_text_has_the_original_form():
+    record = dict(metric='fid50k', value=4.41592, network='network-snapshot-025000', seconds=975, problems=[])
+    assert records.text_line(record) == 'network-snapshot-025000        time 16m 15s      fid50k 4.4159'
+    record['network'] = 'karras2019stylegan-ffhq-1024x1024'
+    assert records.text_line(record)[:31] == '...2019stylegan-ffhq-1024x1024 '
+    record = dict(metric='ls', values=dict(ls_z=165.01, ls_w=3.7447), network='n', seconds=5, problems=[])
+    assert records.text_line(record).endswith('ls_z 165.0100   ls_w 3.7447')
+
+
+def test_best_snapshot_is_kept_and_only_replaced_by_a_better_one(tmp_path):
+    def record(value, **changes):
+        return dict(dict(metric='fid50k', value=value, settings={}, seed=0, is_standin=False, dataset_fingerprint='d',
+                         mirror_augment=False, network='n', seconds=1, problems=[]), **changes)
+    paths = []
+    for number in range(4):
+        paths.append(tmp_path / f'network-snapshot-{number:06d}.pkl')
+        paths[-1].write_text(str(number))
+    run_dir, best = str(tmp_path), tmp_path / 'network-best-fid50k.pkl'
+    assert best_snapshot.update(run_dir, str(paths[0]), record(30.0))
+    assert not best_snapshot.update(run_dir, str(paths[1]), record(31.0))
+    assert not best_snapshot.update(run_dir, str(paths[1]), record(None))
+    assert best.read_text() == '0'
+    assert best_snapshot.update(run_dir, str(paths[2]), record(20.0)) and best.read_text() == '2'
+    assert json.loads((tmp_path / 'best-fid50k.json').read_text())['value'] == 20.0
+    # Under another protocol the old score does not count.
+    assert best_snapshot.update(run_dir, str(paths[3]), record(25.0, is_standin=True)) and best.read_text() == '3'
+    assert misc.list_network_pkls(run_dir) == [str(path) for path in paths]
+
+
+def test_metrics_of_a_run_use_its_data_set_and_leave_their_results_in_it(tmp_path, network, faces):
+    from dnnlib.submission.records import write_submit_config
+    write_submit_config(str(tmp_path), dict(config=dict(
+        dataset=dict(class_name='training.dataset.TFRecordDataset', tfrecord_dir=os.path.basename(faces),
+                     max_label_size=2), train=dict(mirror_augment=True)), data_dir=os.path.dirname(faces)))
+    path = str(tmp_path / 'network-snapshot-000007.pkl')
+    os.link(network, path)
+    group = MetricGroup(specs('fid50k'))
+    group.run(path, run_dir=str(tmp_path), num_gpus=1, tf_config={'rnd.np_random_seed': 5}, cache_dir=None)
+    line = (tmp_path / 'metric-fid50k.txt').read_text()
+    assert line.startswith('network-snapshot-000007') and group.get_result_str() == line.strip()
+    record = json.loads((tmp_path / 'metrics' / 'network-snapshot-000007' / 'fid50k.json').read_text())
+    assert record['mirror_augment'] is True and record['is_standin'] is True
+    assert (tmp_path / 'network-best-fid50k.pkl').exists()
+    tflib.autosummary.flush_autosummaries()
+    group.update_autosummaries()
+    assert tflib.autosummary.flush_autosummaries() == {'Metrics/fid50k': pytest.approx(record['value'])}
+
+
+def test_presets_have_the_published_settings():
+    assert metric_base.fid50k.num_images == 50000 and metric_base.fid50k.minibatch_per_gpu == 8
+    assert metric_base.ls.num_samples == 200000 and metric_base.ls.num_keep == 100000
+    for name in ('ppl_zfull', 'ppl_wfull', 'ppl_zend', 'ppl_wend'):
+        spec = getattr(metric_base, name)
+        assert (spec.num_samples, spec.epsilon, spec.minibatch_per_gpu) == (100000, 1e-4, 16)
+        assert spec.space == name[4] and spec.sampling == name[5:]
+    with pytest.raises(UserError, match='no metric'):
+        preset('fid10k')
+    with pytest.raises(UserError, match='cannot be made'):
+        make_metric(preset('fid50k', num_pictures=5))
+
+
+def test_metric_measured_on_its_own_has_the_original_call(network, faces, tmp_path):
+    metric = make_metric(preset('fid50k', **FAST['fid50k']))
+    record = metric.run(network, run_dir=None, dataset_args=dict(tfrecord_dir=faces), mirror_augment=False, num_gpus=1,
+                        tf_config=None, log_results=False, cache_dir=None, seed=3)
+    assert record is metric.record and record['value'] > 0
