@@ -1,0 +1,172 @@
+"""The networks' speed: the generator against the form that its formulas suggest, and whole training steps.
+
+    python benchmarks/bench_networks.py [--quick]
+
+Ratios compare two graphs that take turns in one process, so that a busy machine slows both alike.
+"""
+
+import contextlib
+import os
+import statistics
+import sys
+import time
+
+import numpy as np
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if ROOT not in sys.path:
+    sys.path.insert(0, ROOT)
+
+ROUNDS = 5
+LATENT_SIZE = 512
+
+
+@contextlib.contextmanager
+def straightforward_form():
+    """Networks built inside use one operation per formula: upscale, then convolve; convolve, then average."""
+    from dnnlib.tflib import tf
+    from training import network_layers as layers
+    from training import networks_stylegan as networks
+
+    def upscale2d_conv2d(x, fmaps, kernel, gain, use_wscale, fused_scale, fmt):
+        x = layers.upscale2d(x, fmt)
+        weight = layers.get_weight([kernel, kernel, layers.num_channels(x, fmt), fmaps], gain, use_wscale)
+        if fused_scale is True or (fused_scale == 'auto' and layers.static_resolution(x, fmt) >= 128):
+            weight = weight[::-1, ::-1]
+        return tf.nn.conv2d(x, weight, strides=[1, 1, 1, 1], padding='SAME', data_format=fmt)
+
+    def conv2d_downscale2d(x, fmaps, kernel, gain, use_wscale, fmt):
+        return layers.downscale2d(layers.conv2d(x, fmaps, kernel, gain, use_wscale, fmt), fmt)
+
+    replacements = dict(upscale2d_conv2d=upscale2d_conv2d, conv2d_downscale2d=conv2d_downscale2d)
+    originals = {name: getattr(networks, name) for name in replacements}
+    for name, function in replacements.items():
+        setattr(networks, name, function)
+    try:
+        yield
+    finally:
+        for name, function in originals.items():
+            setattr(networks, name, function)
+
+
+def medians(functions, rounds=ROUNDS):
+    """Median seconds of each function, called in turns after one warm-up each."""
+    times = [[] for _ in functions]
+    for function in functions:
+        function()
+    for _ in range(rounds):
+        for function, collected in zip(functions, times):
+            start = time.perf_counter()
+            function()
+            collected.append(time.perf_counter() - start)
+    return [statistics.median(collected) for collected in times]
+
+
+def generator_rows(resolution=256, minibatch=4):
+    """The full-size generator's time over that of the straightforward form."""
+    from dnnlib import tflib
+    from dnnlib.tflib import tf
+    kwargs = dict(num_channels=3, resolution=resolution, structure='fixed')
+    began = time.perf_counter()
+    G = tflib.Network('G', 'training.networks_stylegan.G_style', **kwargs)
+    latents = tf.constant(np.random.RandomState(0).randn(minibatch, LATENT_SIZE).astype(np.float32))
+    labels = tf.zeros([minibatch, 0])
+    ours = tf.reduce_max(G.get_output_for(latents, labels, is_validation=True, randomize_noise=False))
+    tflib.run(ours)
+    first = time.perf_counter() - began
+    with straightforward_form():
+        other = tf.reduce_max(G.get_output_for(latents, labels, is_validation=True, randomize_noise=False))
+    np.testing.assert_allclose(tflib.run(ours), tflib.run(other), rtol=1e-2)
+    seconds, reference = medians([lambda: tflib.run(ours), lambda: tflib.run(other)])
+    floor = f'{2 * macs_of_generator(resolution) * minibatch / 1e9:.0f} GFLOP in the straightforward form'
+    return [
+        dict(what=f'generator {resolution}², minibatch {minibatch}', figure=seconds, unit='s', ratio=seconds / reference,
+             ratio_to='straightforward form', floor=floor),
+        dict(what=f'generator {resolution}²: building and first step', figure=first, unit='s', ratio=first / seconds,
+             ratio_to='a later step', floor='one step'),
+    ]
+
+
+def macs_of_generator(resolution):
+    """Multiply-adds of the synthesis network's convolutions per image, upscaling before convolving."""
+    total = 0
+    for res in range(2, int(np.log2(resolution)) + 1):
+        fan_in, fan_out = [min(8192 // 2 ** stage, 512) for stage in (res - 2, res - 1)]
+        first = 0 if res == 2 else fan_in * fan_out
+        total += 9 * 4 ** res * (first + fan_out * fan_out)
+    return total
+
+
+def build_step(resolution, minibatch):
+    """A function that runs one whole training step at full size and lod 0: D with R1, moving average, G with mixing."""
+    from dnnlib import tflib
+    from dnnlib.tflib import tf
+    from training import loss
+    from training.dataset import SyntheticDataset
+    kwargs = dict(num_channels=3, resolution=resolution)
+    G = tflib.Network('G', 'training.networks_stylegan.G_style', **kwargs)
+    D = tflib.Network('D', 'training.networks_stylegan.D_basic', **kwargs)
+    Gs = G.clone('Gs')
+    data = SyntheticDataset(resolution=resolution)
+    step = tf.placeholder(tf.int32, [])
+    reals = tf.constant(np.random.RandomState(0).uniform(-1, 1, [minibatch, 3, resolution, resolution])
+                        .astype(np.float32))
+    adam = dict(beta1=0.0, beta2=0.99, epsilon=1e-8)
+    G_opt, D_opt = tflib.Optimizer('TrainG', **adam), tflib.Optimizer('TrainD', **adam)
+    with tflib.rnd.seed_scope(tf.stack([1, step])):
+        G_loss = loss.G_logistic_nonsaturating(G, D, G_opt, data, minibatch)
+        D_loss = loss.D_logistic_simplegp(G, D, D_opt, data, minibatch, reals, tf.zeros([minibatch, 0]))
+    G_opt.register_gradients(tf.reduce_mean(G_loss), G.trainables)
+    D_opt.register_gradients(tf.reduce_mean(D_loss), D.trainables)
+    ops = [D_opt.apply_updates(), Gs.setup_as_moving_average_of(G, beta=0.999), G_opt.apply_updates()]
+    tflib.init_uninitialized_vars()
+    tflib.autosummary.finalize_autosummaries()
+    counter = iter(range(1 << 30))
+
+    def run():
+        number = next(counter)
+        for op in ops:
+            tflib.run(op, {step: number})
+    return run
+
+
+def training_rows(resolution, minibatch, rounds=ROUNDS):
+    """Images per second of a training step; the ratio is to the same with straightforward networks."""
+    from dnnlib import tflib
+    from dnnlib.tflib import tf
+    seconds = []
+    runs = []
+    for form in (contextlib.suppress(), straightforward_form()):
+        graph = tf.Graph()
+        with graph.as_default(), form:
+            session = tflib.create_session({'intra_op_parallelism_threads': os.cpu_count()})
+            with session.as_default():
+                runs.append((graph, session, build_step(resolution, minibatch)))
+
+    def in_turn(graph, session, run):
+        with graph.as_default(), session.as_default():
+            run()
+    seconds = medians([lambda item=item: in_turn(*item) for item in runs], rounds)
+    for _, session, _ in runs:
+        session.close()
+    return [dict(what=f'training step {resolution}², minibatch {minibatch}, full size', figure=minibatch / seconds[0],
+                 unit='images/s', ratio=seconds[0] / seconds[1], ratio_to='time of the straightforward form',
+                 floor=f'{18 * macs_of_generator(resolution) * minibatch / 1e9:.0f} GFLOP, about 9 passes forward')]
+
+
+def rows(quick=False):
+    """Measures on this machine's CPU. Returns dicts: what, figure, unit, ratio, ratio_to, floor."""
+    from dnnlib import tflib
+    from dnnlib.tflib import tf
+    tflib.select_device('cpu')
+    result = []
+    with tf.Graph().as_default(), tflib.create_session().as_default():
+        result += generator_rows(64 if quick else 256)
+    for resolution, minibatch in [(16, 8)] if quick else [(32, 16), (64, 8)]:
+        result += training_rows(resolution, minibatch)
+    return result
+
+
+if __name__ == '__main__':
+    for row in rows('--quick' in sys.argv):
+        print(row)
