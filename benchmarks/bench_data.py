@@ -195,7 +195,7 @@ def faces_row(folder, rounds):
     one, whole = medians(rounds, draw, command)
     return dict(what='create_toyfaces, 64x64, one core', figure=one, unit='faces/s', ratio=whole / one,
                 ratio_to=f'one core: what the command makes of {cores} cores, its start included',
-                floor='30 to 45 shapes per face, each some twenty passes over its own pixels')
+                floor='about 22 shapes per face, each some thirty passes over its own pixels')
 
 
 def main():

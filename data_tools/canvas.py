@@ -14,11 +14,10 @@ class Frame:
     """
 
     def __init__(self, origin, scale, half_tan=0.0):
-        norm = 1 + half_tan * half_tan
         self.origin = origin
         self.scale = scale
-        self.cos = (1 - half_tan * half_tan) / norm
-        self.sin = 2 * half_tan / norm
+        self.cos, self.sin = _cos_sin(half_tan)
+        self.pair = None  # (gap, whether mirrored, cos, sin of the turn) of a frame that stands for two
 
     def inner(self, center, half_tan=0.0):
         """A frame at a point of this one, turned further, with the same scale."""
@@ -27,6 +26,15 @@ class Frame:
                        self.origin[1] + self.scale * (u * self.sin + v * self.cos)), self.scale, half_tan)
         frame.cos, frame.sin = (self.cos * frame.cos - self.sin * frame.sin,
                                 self.sin * frame.cos + self.cos * frame.sin)
+        return frame
+
+    def twice(self, center, gap, mirror=True, half_tan=0.0):
+        """A frame that draws everything twice, `gap` to the left and to the right of a point of this one.
+
+        With `mirror` the left one is the mirror image of the right one, which may be turned by `half_tan`.
+        """
+        frame = self.inner(center)
+        frame.pair = (gap, mirror) + _cos_sin(half_tan)
         return frame
 
 
@@ -56,6 +64,10 @@ class Canvas:
 
         Returns (slices, u, v) with the frame's coordinates of the pixels' centres, float32 [h, w], or None outside.
         """
+        if frame.pair:
+            gap, mirror, turn_cos, turn_sin = frame.pair
+            extent = (gap + extent[0] * abs(turn_cos) + extent[1] * abs(turn_sin),
+                      extent[0] * abs(turn_sin) + extent[1] * abs(turn_cos))
         cos, sin = abs(frame.cos), abs(frame.sin)
         columns = self._span(frame.origin[0], (extent[0] * cos + extent[1] * sin) * frame.scale)
         rows = self._span(frame.origin[1], (extent[0] * sin + extent[1] * cos) * frame.scale)
@@ -64,7 +76,12 @@ class Canvas:
         cos, sin = frame.cos / frame.scale, frame.sin / frame.scale
         x = self._x[:, columns] - frame.origin[0]
         y = self._y[rows] - frame.origin[1]
-        return (rows, columns), x * cos + y * sin, y * cos - x * sin
+        u, v = x * cos + y * sin, y * cos - x * sin
+        if frame.pair:
+            u = np.abs(u) - gap if mirror else u - np.copysign(gap, u)
+            if turn_sin:
+                u, v = u * turn_cos + v * turn_sin, v * turn_cos - u * turn_sin
+        return (rows, columns), u, v
 
     def _span(self, center, reach):
         half = self.resolution / 2
@@ -122,6 +139,11 @@ class Canvas:
     def image(self):
         """The picture as uint8 [3, R, R]."""
         return np.rint(np.clip(self.pixels, 0, 255)).astype(np.uint8)
+
+
+def _cos_sin(half_tan):
+    norm = 1 + half_tan * half_tan
+    return (1 - half_tan * half_tan) / norm, 2 * half_tan / norm
 
 
 def ellipse_distance(u, v, radii):

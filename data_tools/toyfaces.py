@@ -107,28 +107,24 @@ class Face:
         canvas.box(head.inner((0, 1.0)), (0.30, 0.42), 0.2, shadow)
         canvas.ring(body.inner((0, -0.32)), (0.42, 0.20), 0.10, self.clothes * 0.8)
 
-        for side in (-1, 1):
-            ear = head.inner((side * (self.width + 0.02) - turn * 0.5, 0.08 + rise))
-            canvas.ellipse(ear, (0.13, 0.20), skin * 0.93)
-            canvas.ellipse(ear, (0.06, 0.11), shadow)
-            if has['Wearing_Earrings']:
-                ring = ear.inner((side * 0.03, 0.29))
-                canvas.ellipse(ring, (0.095, 0.115), (250, 208, 60))
-                canvas.ellipse(ring.inner((-0.02, -0.03)), (0.03, 0.04), (255, 246, 190))
+        ears = head.twice((-turn * 0.5, 0.08 + rise), self.width + 0.02)
+        canvas.ellipse(ears, (0.13, 0.20), skin * 0.93)
+        canvas.ellipse(ears, (0.06, 0.11), shadow)
+        if has['Wearing_Earrings']:
+            gap, v = self.width + 0.05, 0.37 + rise
+            canvas.ellipse(head.twice((-turn * 0.5, v), gap), (0.095, 0.115), (250, 208, 60))
+            shine = head.twice((-turn * 0.5 - 0.02, v - 0.03), gap, mirror=False)
+            canvas.ellipse(shine, (0.03, 0.04), (255, 246, 190))
 
         self._head(canvas, head, skin)
         if has['Rosy_Cheeks']:
-            for side in (-1, 1):
-                cheek = head.inner((side * 0.44 + turn, 0.30 + rise))
-                canvas.ellipse(cheek, (0.15, 0.12), skin * 0.45 + np.array([255, 70, 90]) * 0.55, 0.8, 0.10)
+            cheeks = head.twice((turn, 0.30 + rise), 0.44)
+            canvas.ellipse(cheeks, (0.15, 0.12), skin * 0.45 + np.array([255, 70, 90]) * 0.55, 0.8, 0.10)
         if has['Goatee']:
             canvas.ellipse(head.inner((turn * 0.6, 0.86 + rise)), (0.24, 0.16), self.brow, 0.92, 0.02)
         self._nose(canvas, head.inner((turn * 1.3, 0.20 + rise)), skin)
         self._mouth(canvas, head.inner((turn, self.mouth_height + rise)))
-        for side in (-1, 1):
-            squeeze = 1 - 0.12 * side * self.yaw
-            eye = head.inner((side * self.eye_gap + turn, -0.06 + rise))
-            self._eye(canvas, eye, side, squeeze)
+        self._eyes(canvas, head, turn, -0.06 + rise)
         if not has['Bald']:
             self._hair(canvas, head, turn)
         if has['Wearing_Hat']:
@@ -161,8 +157,7 @@ class Face:
         thick = 0.135 if has['Wearing_Lipstick'] else 0.065
         width, bend = self.mouth_width, -self.smile
         if has['Mustache']:
-            for side in (-1, 1):
-                canvas.ellipse(mouth.inner((side * 0.14, -0.15), 0.12 * side), (0.20, 0.075), self.brow, 1.0, 0.01)
+            canvas.ellipse(mouth.twice((0, -0.15), 0.14, half_tan=0.12), (0.20, 0.075), self.brow, 1.0, 0.01)
         if has['Mouth_Slightly_Open']:
             slices, u, v = canvas.region(mouth.inner((0, 0.02)), (width + 0.1, 0.36))
             t = u / width
@@ -176,17 +171,19 @@ class Face:
             if has['Wearing_Lipstick']:
                 canvas.arc(mouth, width * 0.85, bend, 0.028, lips * 0.55)
 
-    def _eye(self, canvas, eye, side, squeeze):
-        size = self.eye_size
-        radii = (0.175 * size * squeeze, 0.14 * size)
-        canvas.ellipse(eye.inner((0, -0.015)), (radii[0] + 0.025, radii[1] + 0.025), self.skin * 0.5)
-        canvas.ellipse(eye, radii, (250, 250, 248))
-        iris = eye.inner((self.gaze + 0.03 * self.yaw, 0.01))
-        canvas.ellipse(iris, (0.105 * squeeze, 0.115), self.eye_color)
-        canvas.ellipse(iris, (0.056 * squeeze, 0.062), (18, 16, 20))
-        canvas.ellipse(iris.inner((-0.03, -0.035)), (0.026, 0.026), (255, 255, 255))
-        brow = eye.inner((side * 0.01, -self.brow_height + 0.06), side * self.brow_slope)
-        canvas.arc(brow, 0.20 * squeeze, 0.045, 0.125 if self.has['Bushy_Eyebrows'] else 0.05, self.brow)
+    def _eyes(self, canvas, head, turn, v):
+        gap, size = self.eye_gap, self.eye_size
+        radii = (0.175 * size, 0.14 * size)
+        canvas.ellipse(head.twice((turn, v - 0.015), gap), (radii[0] + 0.025, radii[1] + 0.025), self.skin * 0.5)
+        canvas.ellipse(head.twice((turn, v), gap), radii, (250, 250, 248))
+        look = turn + self.gaze + 0.03 * self.yaw
+        iris = head.twice((look, v + 0.01), gap, mirror=False)
+        canvas.ellipse(iris, (0.105, 0.115), self.eye_color)
+        canvas.ellipse(iris, (0.056, 0.062), (18, 16, 20))
+        shine = head.twice((look - 0.03, v - 0.025), gap, mirror=False)
+        canvas.ellipse(shine, (0.026, 0.026), (255, 255, 255))
+        brows = head.twice((turn, v + 0.06 - self.brow_height), gap + 0.01, half_tan=self.brow_slope)
+        canvas.arc(brows, 0.20, 0.045, 0.125 if self.has['Bushy_Eyebrows'] else 0.05, self.brow)
 
     def _hair(self, canvas, head, turn):
         slices, u, v = canvas.region(head, (self.width + 0.25, 1.25))
@@ -211,13 +208,11 @@ class Face:
         canvas.box(head.inner((turn * 0.5, -0.58)), (self.width + 0.30, 0.085), 0.08, self.hat * 0.85)
 
     def _glasses(self, canvas, head, turn, rise):
-        for side in (-1, 1):
-            lens = head.inner((side * self.eye_gap + turn, -0.04 + rise))
-            radii = (0.27 * (1 - 0.08 * side * self.yaw), 0.245)
-            canvas.ellipse(lens, radii, (225, 240, 255), 0.22)
-            canvas.ring(lens, radii, 0.065, self.frame_color)
-            temple = head.inner((side * (self.eye_gap + 0.36) + turn * 0.6, -0.07 + rise))
-            canvas.box(temple, (0.12, 0.03), 0.01, self.frame_color)
+        lenses = head.twice((turn, -0.04 + rise), self.eye_gap)
+        canvas.ellipse(lenses, (0.27, 0.245), (225, 240, 255), 0.22)
+        canvas.ring(lenses, (0.27, 0.245), 0.065, self.frame_color)
+        temples = head.twice((turn * 0.6, -0.07 + rise), self.eye_gap + 0.36)
+        canvas.box(temples, (0.12, 0.03), 0.01, self.frame_color)
         canvas.box(head.inner((turn, -0.07 + rise)), (self.eye_gap - 0.24, 0.03), 0.01, self.frame_color)
 
 

@@ -32,7 +32,7 @@ def test_a_face_depends_on_seed_and_number_only():
 
 def test_faces_are_the_same_to_the_bit_on_every_machine():
     images, labels = toyfaces.draw_batch(1, range(20), 64)
-    assert hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:16] == '14a876db3ee77be7'
+    assert hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()[:16] == '4cf1bbc40f2a0986'
 
 
 @pytest.mark.parametrize('resolution', [16, 32, 64, 128, 256])
