@@ -80,8 +80,8 @@ def generator_rows(resolution=256, minibatch=4):
     seconds, reference = medians([lambda: tflib.run(ours), lambda: tflib.run(other)])
     floor = f'{2 * macs_of_generator(resolution) * minibatch / 1e9:.0f} GFLOP in the straightforward form'
     return [
-        dict(what=f'generator {resolution}², minibatch {minibatch}', figure=seconds, unit='s', ratio=seconds / reference,
-             ratio_to='straightforward form', floor=floor),
+        dict(what=f'generator {resolution}², minibatch {minibatch}', figure=seconds, unit='s',
+             ratio=seconds / reference, ratio_to='straightforward form', floor=floor),
         dict(what=f'generator {resolution}²: building and first step', figure=first, unit='s', ratio=first / seconds,
              ratio_to='a later step', floor='one step'),
     ]
@@ -134,11 +134,12 @@ def training_rows(resolution, minibatch, rounds=ROUNDS):
     """Images per second of a training step; the ratio is to the same with straightforward networks."""
     from dnnlib import tflib
     from dnnlib.tflib import tf
-    seconds = []
     runs = []
-    for form in (contextlib.suppress(), straightforward_form()):
+    for is_straightforward in (False, True):
         graph = tf.Graph()
-        with graph.as_default(), form:
+        with graph.as_default(), contextlib.ExitStack() as stack:
+            if is_straightforward:
+                stack.enter_context(straightforward_form())
             session = tflib.create_session({'intra_op_parallelism_threads': os.cpu_count()})
             with session.as_default():
                 runs.append((graph, session, build_step(resolution, minibatch)))

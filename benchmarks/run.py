@@ -23,7 +23,8 @@ ENGINES = ('tf1', 'tf2')
 def list_benchmarks():
     """Names of the benchmark modules, without `bench_`."""
     names = os.listdir(os.path.dirname(os.path.abspath(__file__)))
-    return sorted(name[len('bench_'):-len('.py')] for name in names if name.startswith('bench_') and name.endswith('.py'))
+    return sorted(name[len('bench_'):-len('.py')] for name in names
+                  if name.startswith('bench_') and name.endswith('.py'))
 
 
 def parse_args(argv=None):

@@ -12,11 +12,11 @@ import numpy as np
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from golden_networks import fill  # noqa: E402, needs the path above
+
 from dnnlib import tflib  # noqa: E402
 from dnnlib.tflib import tf  # noqa: E402
 from training import loss, misc  # noqa: E402
-
-from golden_networks import fill  # noqa: E402, needs the path above
 
 SIZE = dict(num_channels=3, resolution=16, fmap_base=128, fmap_max=32)
 LODS = (0.0, 1.3)

@@ -168,7 +168,7 @@ def rms_deviation(actual, expected):
 
 def test_half_precision_agrees_with_single(fresh_graph):
     G = tflib.Network('G', 'training.networks_stylegan.G_style', **TINY)
-    D = tflib.Network('D', 'training.networks_stylegan.D_basic', num_channels=3, resolution=16, fmap_base=64, fmap_max=8)
+    D = tflib.Network('D', 'training.networks_stylegan.D_basic', **TINY)
     z = np.random.RandomState(0).randn(4, 8)
     images = G.run(z, None, randomize_noise=False)
     assert rms_deviation(G.run(z, None, randomize_noise=False, dtype='float16'), images) < 0.02

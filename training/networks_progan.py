@@ -9,8 +9,20 @@ import tensorflow.compat.v1 as tf
 
 import dnnlib.tflib as tflib
 from training.network_layers import (
-    activation, apply_bias, conv2d, conv2d_downscale2d, dense, downscale2d, flatten_chw, from_layout, minibatch_stddev,
-    pixel_norm, to_layout, upscale2d, upscale2d_conv2d)
+    activation,
+    apply_bias,
+    conv2d,
+    conv2d_downscale2d,
+    dense,
+    downscale2d,
+    flatten_chw,
+    from_layout,
+    minibatch_stddev,
+    pixel_norm,
+    to_layout,
+    upscale2d,
+    upscale2d_conv2d,
+)
 
 # The writer of pickles puts the source of these modules in front of this one's.
 BUNDLED_MODULES = ('training.network_layers',)

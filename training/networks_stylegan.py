@@ -9,9 +9,27 @@ import tensorflow.compat.v1 as tf
 
 import dnnlib.tflib as tflib
 from training.network_layers import (
-    activation, apply_bias, apply_noise, blur2d, conv2d, conv2d_downscale2d, dense, downscale2d, flatten_chw, fold_seed,
-    from_layout, instance_norm, minibatch_stddev, pixel_norm, random_normal, random_uniform, style_mod,
-    to_layout, upscale2d, upscale2d_conv2d)
+    activation,
+    apply_bias,
+    apply_noise,
+    blur2d,
+    conv2d,
+    conv2d_downscale2d,
+    dense,
+    downscale2d,
+    flatten_chw,
+    fold_seed,
+    from_layout,
+    instance_norm,
+    minibatch_stddev,
+    pixel_norm,
+    random_normal,
+    random_uniform,
+    style_mod,
+    to_layout,
+    upscale2d,
+    upscale2d_conv2d,
+)
 
 # The writer of pickles puts the source of these modules in front of this one's.
 BUNDLED_MODULES = ('training.network_layers',)

@@ -299,8 +299,8 @@ class Network:
                    for name, var in self.own_vars.items()
                    if name in values and list(np.shape(values[name])) != tfutil.shape_to_list(var.shape)]
         if missing or unknown or misfits:
-            parts = [f'{what}: {_some(names)}' for what, names in
-                     (('not in the file', missing), ('not in the network', unknown), ('other shapes', misfits)) if names]
+            kinds = (('not in the file', missing), ('not in the network', unknown), ('other shapes', misfits))
+            parts = [f'{what}: {_some(names)}' for what, names in kinds if names]
             raise util.UserError(f"the variables stored for network '{self.name}' do not fit its build function "
                                  f"'{self._build_func_name}' ({'; '.join(parts)})")
         tfutil.set_vars({self.own_vars[name]: value for name, value in values.items()})
