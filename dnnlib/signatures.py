@@ -20,7 +20,7 @@ class Signature:
 
     params: OrderedDict of name -> default value, REQUIRED or COMPUTED.
     comments: name -> the comment on its line, or what a line `name: meaning` of the docstring says.
-    takes_any: whether it has a `**kwargs`.
+    takes_any: whether it has a `**kwargs` that it uses, that is, whose name does not begin with `_`.
     forwards_to: full names of functions that it passes its `**kwargs` to by `func_name=`.
     """
 
@@ -127,7 +127,8 @@ def read_signature(name):
     documented = _documented(docstring)
     comments = {arg.arg: _comment(lines[arg.lineno - 1], arg.arg) or documented.get(arg.arg) for arg, _ in pairs}
     forwards_to = _forwards(node, args.kwarg.arg, module_name) if args.kwarg else []
-    return Signature(name, params, {k: v for k, v in comments.items() if v}, bool(args.kwarg), forwards_to)
+    return Signature(name, params, {k: v for k, v in comments.items() if v},
+                     args.kwarg is not None and not args.kwarg.arg.startswith('_'), forwards_to)
 
 
 def _default(node):

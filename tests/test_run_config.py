@@ -19,7 +19,8 @@ NAMES = [name for name, _ in config_files.list_configs(folders.config_dir)]
 
 
 def load_named(name, *overrides, **options):
-    needed = ['dataset.tfrecord_dir=x'] if name.startswith('stylegan') else []
+    stored, _ = config_files.load_config(name, folders.config_dir)
+    needed = [] if 'tfrecord_dir' in stored.dataset else ['dataset.tfrecord_dir=x']
     return load(name, folders.config_dir, needed + list(overrides), options)[0]
 
 
@@ -38,6 +39,9 @@ def test_named_configurations_are_valid_and_described(name):
     assert config.sched.get('by_num_gpus') is None
     resolution = config.dataset.get('resolution') or (32 if '32' in name or name == 'demo' else 64)
     phases, sizes = preflight.check_plan(config, facts(resolution))
+    if not run_config.is_adversarial(config):
+        assert phases == []
+        return
     assert phases[-1].end_kimg == config.train.total_kimg
     assert phases[-1].resolution == resolution
     assert sizes is not None
@@ -88,6 +92,8 @@ def test_checking_needs_no_tensorflow():
     ('G.resolution=64', "'resolution' comes from the data set"),
     ('G.mapping_layer=8', "did you mean 'mapping_layers'"),
     ('G.mapping_layers=-1', 'must be from 0 to'),
+    ('G.fmap_max=null', 'must be a whole number, not null'),
+    ('G.truncation_cutoff=null', None),
     ('G.structure=round', 'must be one of auto, fixed, linear, recursive, null, not round'),
     ('G.fused_scale=1', 'must be one of true, false, auto'),
     ('G.func_name=training.networks_stylegan.G_styl', "has no 'G_styl'; did you mean 'G_style'"),
@@ -143,17 +149,24 @@ def test_a_mistake_in_a_file_is_named_with_its_line(tmp_path, monkeypatch):
 
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.floats(), st.text(max_size=5), st.just({}),
                    st.just([]), st.just({4: 1}), st.just({'a': 1}))
-KEYS = st.sampled_from(['train.total_kimg', 'G.fmap_max', 'G.func_name', 'D.mbstd_group_size', 'G_opt.tf_optimizer',
-                        'dataset.class_name', 'dataset.resolution', 'sched.minibatch_dict', 'sched.by_num_gpus',
-                        'grid.size', 'metrics', 'tf_config', 'sched', 'G', 'seed', 'desc', 'train.func_name'])
+KEYS = st.sampled_from([
+    'train', 'train.func_name', 'train.total_kimg', 'train.minibatch_repeats', 'train.drange_net',
+    'train.image_snapshot_ticks', 'G', 'G.func_name', 'G.fmap_base', 'G.fmap_max', 'G.fmap_decay', 'G.mapping_layers',
+    'G.latent_size', 'G.structure', 'D.mbstd_group_size', 'D.mbstd_num_features', 'G_opt.tf_optimizer',
+    'dataset.class_name', 'dataset.resolution', 'sched', 'sched.lod_initial_resolution', 'sched.lod_training_kimg',
+    'sched.max_minibatch_per_gpu', 'sched.minibatch_dict', 'sched.by_num_gpus', 'grid.size', 'grid.layout', 'metrics',
+    'tf_config', 'num_gpus', 'seed', 'desc'])
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=int(os.environ.get('FUZZ_EXAMPLES', 80)), deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_values_are_taken_or_refused(changes):
     try:
         config = load_named('demo', *(f'{k}={config_files.format_value(v)}' for k, v in changes.items()))
-        preflight.check_plan(config, facts())
+        phases, sizes = preflight.check_plan(config, facts())
+        need = preflight.needs(config, phases, sizes)
+        preflight.report(config, facts(), phases, sizes, need, '.')
+        preflight.warnings(config, facts(), phases, need, '.')
     except UserError:
         pass
 
@@ -208,6 +221,13 @@ def test_data_must_suit_networks():
         preflight.check_plan(load_named('stylegan-f', 'grid.layout=row_per_class'), facts())
     with pytest.raises(UserError, match='start at 4'):
         preflight.check_plan(load_named('stylegan-f', 'sched.lod_initial_resolution=2'), facts())
+
+
+def test_networks_must_have_channels_at_every_resolution():
+    with pytest.raises(UserError, match=r'G.fmap_base \(8\) leaves no channels at 32x32'):
+        preflight.check_plan(load_named('stylegan-f', 'G.fmap_base=8'), facts(32))
+    with pytest.raises(UserError, match=r'D.mbstd_num_features \(3\) does not divide the 512 channels'):
+        preflight.check_plan(load_named('stylegan-f', 'D.mbstd_num_features=3'), facts(32))
 
 
 # ---- Forecasts

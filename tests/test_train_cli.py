@@ -83,7 +83,7 @@ def test_dry_run_prints_the_plan_and_makes_nothing(capsys, tiny, tmp_path):
 
 
 def test_examples_of_the_help_are_valid(capsys, monkeypatch):
-    lines = [line.split()[1:] for line in train.EXAMPLES.splitlines() if line.startswith('  train.py')]
+    lines = [line.split()[1:] for line in train.EXAMPLES.splitlines() if line.startswith('  train.py -')]
     assert len(lines) >= 5
     for line in lines:
         args = train.parse_args(line)

@@ -112,6 +112,7 @@ def _overview():
     for name, description in config_files.list_configs(CONFIG_DIR):
         config, _ = config_files.load_config(name, CONFIG_DIR)
         losses = ', '.join(f'`{config[key].func_name.rpartition(".")[2]}`' for key in ('G_loss', 'D_loss'))
+        losses = losses if run_config.is_adversarial(config) else ''
         rows.append([f'`{name}`', description, str(config.num_gpus), f'{config.train.total_kimg:g}', losses])
     return _table(rows)
 

@@ -31,22 +31,22 @@ def network_sizes(G, D, data):
     """
     if (G.func_name, D.func_name) not in ((STYLE_G, STYLE_D), (PAPER_G, PAPER_D)):
         return None
-    g, d = _with_defaults(G), _with_defaults(D)
+    g, d = with_defaults(G), with_defaults(D)
     channels, labels = data.shape[0], data.label_size
     log2 = int(math.log2(data.shape[1]))
     count_g = _count_style if G.func_name == STYLE_G else _count_paper
     features, macs = {}, {}
     for stage in range(2, log2 + 1):
         pixels = 4 ** stage
-        wide_g, wide_d = _fmaps(g, stage - 1), _fmaps(d, stage - 1)
-        narrow_g, narrow_d = (_fmaps(g, stage - 2), _fmaps(d, stage - 2)) if stage > 2 else (wide_g, wide_d)
+        wide_g, wide_d = num_fmaps(g, stage - 1), num_fmaps(d, stage - 1)
+        narrow_g, narrow_d = (num_fmaps(g, stage - 2), num_fmaps(d, stage - 2)) if stage > 2 else (wide_g, wide_d)
         features[stage] = pixels * (2 * wide_g + wide_d + narrow_d)
         macs[stage] = 9 * pixels * (narrow_g * wide_g + wide_g * wide_g + wide_d * wide_d + wide_d * narrow_d)
     return EasyDict(G_params=count_g(g, log2, channels, labels), D_params=_count_d(d, log2, channels, labels),
                     features=features, macs=macs)
 
 
-def _with_defaults(section):
+def with_defaults(section):
     """The section's values with the defaults of its function and of those that it forwards to."""
     values = EasyDict()
     pending = [section.func_name]
@@ -58,7 +58,8 @@ def _with_defaults(section):
     return values
 
 
-def _fmaps(net, stage):
+def num_fmaps(net, stage):
+    """Channels of a network at 2^(stage + 1) pixels."""
     return min(int(net.fmap_base / 2 ** (stage * net.fmap_decay)), net.fmap_max)
 
 
@@ -72,21 +73,21 @@ def _count_style(g, log2, channels, labels):
     for layer in range(g.mapping_layers):
         out = g.dlatent_size if layer == g.mapping_layers - 1 else g.mapping_fmaps
         total, width = total + (width + 1) * out, out
-    first = _fmaps(g, 1)
+    first = num_fmaps(g, 1)
     total += 16 * first * (1 if g.const_input_layer else g.dlatent_size) + epilogue(first)
     total += 9 * first * first + epilogue(first) + (first + 1) * channels
     for stage in range(3, log2 + 1):
-        below, here = _fmaps(g, stage - 2), _fmaps(g, stage - 1)
+        below, here = num_fmaps(g, stage - 2), num_fmaps(g, stage - 1)
         total += 9 * here * (below + here) + 2 * epilogue(here) + (here + 1) * channels
     return total
 
 
 def _count_paper(g, log2, channels, labels):
-    first = _fmaps(g, 1)
-    total = ((g.latent_size or _fmaps(g, 0)) + labels) * first * 16 + first + (9 * first + 1) * first
+    first = num_fmaps(g, 1)
+    total = ((g.latent_size or num_fmaps(g, 0)) + labels) * first * 16 + first + (9 * first + 1) * first
     total += (first + 1) * channels
     for stage in range(3, log2 + 1):
-        below, here = _fmaps(g, stage - 2), _fmaps(g, stage - 1)
+        below, here = num_fmaps(g, stage - 2), num_fmaps(g, stage - 1)
         total += 9 * here * (below + here) + 2 * here + (here + 1) * channels
     return total
 
@@ -94,11 +95,11 @@ def _count_paper(g, log2, channels, labels):
 def _count_d(d, log2, channels, labels):
     total = 0
     for stage in range(2, log2 + 1):
-        here, below = _fmaps(d, stage - 1), _fmaps(d, stage - 2)
+        here, below = num_fmaps(d, stage - 1), num_fmaps(d, stage - 2)
         total += (channels + 1) * here
         if stage > 2:
             total += (9 * here + 1) * here + (9 * here + 1) * below
-    first, last = _fmaps(d, 1), _fmaps(d, 0)
+    first, last = num_fmaps(d, 1), num_fmaps(d, 0)
     extra = d.get('mbstd_num_features', 1) if (d.mbstd_group_size or 0) > 1 else 0
     outputs = max(labels, 1) if d.func_name == STYLE_D else 1
     return total + (9 * (first + extra) + 1) * first + (16 * first + 1) * last + (last + 1) * outputs

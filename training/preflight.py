@@ -28,8 +28,11 @@ def open_data(config, data_dir):
 def check_plan(config, data):
     """Checks the configuration against the data. Returns (phases, sizes): see plan.py and forecast.py.
 
-    `sizes` is None for networks of unknown families. Raises UserError.
+    `sizes` is None for networks of unknown families. For other loops than ours both are unknown: ([], None).
+    Raises UserError.
     """
+    if not run_config.is_adversarial(config):
+        return [], None
     if config.grid.get('layout', 'random') != 'random' and data.label_size == 0:
         raise UserError(f"grid.layout is '{config.grid.layout}', but the run has no labels; set grid.layout=random, or "
                         'dataset.max_label_size=full if the data set has labels')
@@ -42,7 +45,21 @@ def check_plan(config, data):
     if sizes is not None and min(p.resolution for p in phases) < 4:
         raise UserError(f'sched.lod_initial_resolution is {config.sched.lod_initial_resolution}; the networks start at '
                         '4 or more')
+    if sizes is not None:
+        _check_channels(config, data.resolution_log2)
     return phases, sizes
+
+
+def _check_channels(config, resolution_log2):
+    """Raises UserError unless every layer of the networks has channels."""
+    for name in ('G', 'D'):
+        net = forecast.with_defaults(config[name])
+        if forecast.num_fmaps(net, resolution_log2 - 1) < 1:
+            raise UserError(f'{name}.fmap_base ({net.fmap_base}) leaves no channels at {2 ** resolution_log2}x'
+                            f'{2 ** resolution_log2}; raise it, or lower {name}.fmap_decay')
+    fmaps, groups = forecast.num_fmaps(net, 1), net.get('mbstd_num_features', 1)
+    if (net.mbstd_group_size or 0) > 1 and fmaps % groups:
+        raise UserError(f'D.mbstd_num_features ({groups}) does not divide the {fmaps} channels at 4x4')
 
 
 def check_devices(config):
@@ -86,6 +103,8 @@ def check_disk(need, result_dir):
 def warnings(config, data, phases, need, result_dir):
     """Sentences on what is allowed but probably not wanted."""
     result = []
+    if not phases:
+        return result
     if phases[-1].resolution < max(data.shape[1:]):
         result.append(f'the run ends at {phases[-1].resolution}x{phases[-1].resolution}, before it reaches the full '
                       f"resolution; raise train.total_kimg or lower sched.lod_training_kimg and lod_transition_kimg")
@@ -132,6 +151,8 @@ def report(config, data, phases, sizes, need, result_dir):
              + (f'{data.label_size} label components' if data.label_size else 'no labels used')]
     if sizes is not None:
         lines.append(f'Networks: {sizes.G_params} trainable parameters in G, {sizes.D_params} in D')
+    if not phases:
+        return lines + [f"{config.train.func_name} trains for {run_config.setting(config, 'train', 'total_kimg')} kimg"]
     lines += plan.describe(phases)
     ticks = sum(p.ticks for p in phases)
     lines.append(f'In all {phases[-1].end_kimg:g} kimg, {sum(p.iterations for p in phases)} iterations of '

@@ -15,7 +15,7 @@ import PIL.Image
 
 from dnnlib.submission import read_submit_config
 from dnnlib.util import EasyDict, UserError, atomic_write, run_main
-from training import forecast, plan, report_page, report_plots
+from training import forecast, plan, report_page, report_plots, run_config
 
 MAX_PICTURES = 40           # along the slider; evenly chosen, the first and the last among them
 PICTURE_WIDTH = 1280        # pixels
@@ -79,7 +79,7 @@ def _read_json(path):
 
 def _plan(config, data):
     """(phases, sizes), as far as they are known: ([], None) where not."""
-    if data is None:
+    if data is None or not run_config.is_adversarial(config):
         return [], None
     data = EasyDict(data)
     resolution_log2 = int(np.ceil(np.log2(max(data.shape[1:]))))

@@ -35,17 +35,14 @@ class Section:
     """How the keys of one section are known.
 
     selector: the key that names the function, or None; function: its name where the section does not say; supplied:
-    parameters that the program fills in itself; may_be_null: whether null is a value for every key; extra: further
-    keys with their defaults and meanings.
+    parameters that the program fills in itself; extra: further keys with their defaults and meanings.
     """
 
-    def __init__(self, selector=None, function=None, supplied=(), required_are_supplied=True, may_be_null=False,
-                 extra=None):
+    def __init__(self, selector=None, function=None, supplied=(), required_are_supplied=True, extra=None):
         self.selector = selector
         self.function = function
         self.supplied = set(supplied)
         self.required_are_supplied = required_are_supplied
-        self.may_be_null = may_be_null
         self.extra = extra or {}
 
 
@@ -56,8 +53,8 @@ _LOOP_SECTIONS = ['G_args', 'D_args', 'G_opt_args', 'D_opt_args', 'G_loss_args',
                   'sched_args', 'grid_args', 'metric_arg_list', 'tf_config']
 SECTIONS = OrderedDict([
     ('train', Section('func_name', LOOP, _LOOP_SECTIONS + ['seed', 'device', 'num_gpus', 'resume', 'init_from'])),
-    ('G', Section('func_name', None, _FROM_DATA + _FROM_NETWORK, may_be_null=True)),
-    ('D', Section('func_name', None, _FROM_DATA + _FROM_NETWORK, may_be_null=True)),
+    ('G', Section('func_name', None, _FROM_DATA + _FROM_NETWORK)),
+    ('D', Section('func_name', None, _FROM_DATA + _FROM_NETWORK)),
     ('G_opt', Section(None, OPTIMIZER, ['name', 'learning_rate'])),
     ('D_opt', Section(None, OPTIMIZER, ['name', 'learning_rate'])),
     ('G_loss', Section('func_name', None)),
@@ -206,7 +203,7 @@ def _check_section(name, section, values, origins):
                 hint = nearest(key, known)
             choice = '' if hint else f"; known here: {', '.join(known)}"
             raise UserError(f"there is no setting '{dotted}'{hint} (given in {_any_origin(origins, dotted)}{choice})")
-        check_value(origins, dotted, value, known[key][0], section.may_be_null)
+        check_value(origins, dotted, value, known[key][0])
     missing = [key for key, (default, _) in (known or {}).items() if default is signatures.REQUIRED
                and key not in values]
     if missing:
@@ -271,7 +268,13 @@ def _metric_arguments(metric):
 
 
 def setting(config, section, key):
-    """A setting's value, or the default of the function that it goes to."""
+    """A setting's value, or the default of the function that it goes to, or None if it has no such parameter."""
     if key in config[section]:
         return config[section][key]
-    return parameters(section, SECTIONS[section], config[section])[key][0]
+    default = (parameters(section, SECTIONS[section], config[section]) or {}).get(key, (None,))[0]
+    return None if default in (signatures.REQUIRED, signatures.COMPUTED) else default
+
+
+def is_adversarial(config):
+    """Whether the run trains G against D in our loop, and not something else in a loop named by train.func_name."""
+    return config.train.get('func_name', LOOP) == LOOP

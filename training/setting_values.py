@@ -30,6 +30,7 @@ RANGES = {
     'mapping_lrmul': (0, 1000), 'style_mixing_prob': (0, 1), 'dlatent_avg_beta': (0, 1),
     'mbstd_group_size': (0, 10 ** 6), 'mbstd_num_features': (1, 10 ** 6), 'beta1': (0, 1),
     'beta2': (0, 1), 'epsilon': (0, 1)}
+NULLABLE = ('truncation_psi', 'truncation_cutoff', 'dlatent_avg_beta', 'style_mixing_prob', 'blur_filter')  # off
 TABLE_RANGES = {'minibatch_dict': (1, 10 ** 6), 'max_minibatch_per_gpu': (1, 10 ** 6), 'G_lrate_dict': (0, 10),
                 'D_lrate_dict': (0, 10), 'tick_kimg_dict': (0.0001, 1e9)}
 
@@ -40,19 +41,15 @@ def mistake(origins, dotted, text):
     return UserError(f'{dotted}: {text}' + (f' (given in {where})' if where else ''))
 
 
-def check_value(origins, dotted, value, default, may_be_null=False):
-    """Raises UserError unless a setting's value suits its parameter, which has this default.
-
-    `may_be_null`: null is allowed even where the default is a number or a text.
-    """
+def check_value(origins, dotted, value, default):
+    """Raises UserError unless a setting's value suits its parameter, which has this default."""
     key = dotted.rpartition('.')[2]
     if key in CHOICES and not (key == 'dtype' and dotted.startswith('dataset.')):
         if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in CHOICES[key]):
             shown = ', '.join(config_files.format_value(choice) for choice in CHOICES[key])
             raise mistake(origins, dotted, f'must be one of {shown}, not {_shown(value)}')
         return
-    if value is None and not isinstance(default, bool) and (
-            may_be_null or default is None or isinstance(default, (float, dict, list, tuple))):
+    if value is None and (default is None or key in NULLABLE):
         return
     if key in TABLE_RANGES:
         _check_table(origins, dotted, value, *TABLE_RANGES[key])

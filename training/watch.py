@@ -26,7 +26,7 @@ class Watch:
 
     def __call__(self):
         stats = report.read_json_lines(os.path.join(self.run_dir, 'stats.jsonl'))
-        if self._ticks is not None and len(stats) > self._ticks:
+        if self.phases and self._ticks is not None and len(stats) > self._ticks:
             line = time_left(stats, self.phases, self.sizes, self.snapshot_ticks)
             if line:
                 print(line, flush=True)
