@@ -9,6 +9,7 @@ from data_tools.loading import shuffled_order, write_arrays
 from data_tools.options import boolean
 from data_tools.progress import Progress
 from dnnlib.util import UserError
+from training.dataset import read_label_array
 
 
 def add_arguments(subparsers):
@@ -69,10 +70,7 @@ def _read_labels(hdf5_file, count):
     path = os.path.splitext(hdf5_file)[0] + '-labels.npy'
     if not os.path.isfile(path):
         return None, None
-    try:
-        labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as err:
-        raise UserError(f"cannot read the labels in '{path}': {err}") from err
+    labels = read_label_array(path)
     if labels.ndim != 2 or len(labels) != count or labels.dtype.kind not in 'fiub':
         raise UserError(f"'{path}' holds {list(labels.shape)} {labels.dtype}; numbers [{count}, components] are "
                         f'expected')

@@ -132,17 +132,27 @@ def _load_labels(folder, label_file, max_label_size, num_images):
             raise UserError(f"'{folder}' has no *.labels file; make the data set with labels, name one with "
                             f'label_file, or set max_label_size to 0')
         return None, None
-    try:
-        labels = np.load(path, mmap_mode='r', allow_pickle=False)
-    except (OSError, ValueError, EOFError) as err:
-        raise UserError(f'cannot read the labels in {path}: {err}') from err
-    if not isinstance(labels, np.ndarray) or labels.ndim != 2 or labels.dtype.kind not in 'fiub':
+    labels = read_label_array(path, mmap_mode='r')
+    if labels.ndim != 2 or labels.dtype.kind not in 'fiub':
         raise UserError(f'{path} does not hold a numeric array [images, components]')
     if len(labels) != num_images:
         raise UserError(f'{path} has labels for {len(labels)} images but the data set has {num_images}')
     if max_label_size != 'full' and max_label_size > labels.shape[1]:
         raise UserError(f'max_label_size is {max_label_size} but {path} has {labels.shape[1]} components')
     return labels, path
+
+
+def read_label_array(path, mmap_mode=None):
+    """The array in a .npy file. Raises UserError if there is none, or one of objects."""
+    try:
+        labels = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except MemoryError:
+        raise UserError(f'the labels in {path} do not fit into memory') from None
+    except Exception as err:  # NumPy parses the header as Python source: damage raises all that a tokenizer can
+        raise UserError(f'cannot read the labels in {path}: {err}') from err
+    if not isinstance(labels, np.ndarray):
+        raise UserError(f'{path} does not hold a single array')
+    return labels
 
 
 class SyntheticDataset(Dataset):
