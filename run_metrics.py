@@ -81,6 +81,7 @@ def parse_args(argv):
     group.add_argument('--dataset', metavar='DIR', help="data set that it was trained on (default: the run's)")
     group.add_argument('--mirror-augment', action='store_true', default=None, help="mirror reals at random as in "
                        "training (default: as the run's configuration says, else no)")
+    group.add_argument('--untrained', action='store_true', help='give the network fresh weights first, for a baseline')
     group.add_argument('--num-samples', type=int, metavar='INT', help='samples, in place of the preset\'s number')
     group.add_argument('--out', metavar='DIR', help='folder of the records (default: metrics/<snapshot> in the run '
                        'directory, or metrics/<network> in the results folder)')
@@ -127,12 +128,13 @@ def measure(args):
     mirrored = mirrored if args.mirror_augment is None else args.mirror_augment
     problems = False
     for path in paths:
-        name = os.path.splitext(os.path.basename(path))[0]
+        name = os.path.splitext(os.path.basename(path))[0] + ('-untrained' if args.untrained else '')
         out_dir = args.out or (os.path.join(run_dir, 'metrics') if run_dir is not None
                                else os.path.join(folders.result_dir, 'metrics'))
         if args.out is None or args.all_snapshots:
             out_dir = os.path.join(out_dir, name)
-        job = Job(specs, path, out_dir, dataset_args=dataset_args, mirror_augment=mirrored, run_dir=run_dir, **options)
+        job = Job(specs, path, out_dir, dataset_args=dataset_args, mirror_augment=mirrored, run_dir=run_dir,
+                  untrained=args.untrained, **options)
         found = job.run(again=not args.all_snapshots)
         problems |= any(value is None for record in found for value in values(record))
         print(f'Records: {os.path.abspath(out_dir)}', flush=True)

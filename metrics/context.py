@@ -47,6 +47,7 @@ class Context:
         features: `networks.FeatureNetworks`.
         cache_dir: folder of statistics of reals; None: not kept.
         run_dir, out_dir: folders of the text lines and of the JSON records; None: not written.
+        is_untrained: whether the network was given fresh weights.
         threads: numbers of threads within and between operations (0: TensorFlow's choice).
     """
 
@@ -63,6 +64,7 @@ class Context:
         self.run_dir = run_dir
         self.out_dir = out_dir
         self.threads = None
+        self.is_untrained = False
         self._dataset_args = dataset_args
         self._dataset = None
         if features == 'auto':

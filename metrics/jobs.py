@@ -7,7 +7,7 @@ from dnnlib.util import UserError, sha256_file
 from metrics import best_snapshot, networks, records
 from metrics.context import is_toyfaces
 from metrics.metric_base import make_metric, open_context
-from metrics.networks import standin
+from metrics.networks import files, standin
 from training import dataset
 
 
@@ -62,7 +62,7 @@ class Job:
                         print(f'{metric.name} is left out: {err}', flush=True)
                         left_out.append(metric)
                         continue
-                    if ctx.run_dir is not None:
+                    if ctx.run_dir is not None and not ctx.is_untrained:
                         best_snapshot.update(ctx.run_dir, ctx.network_path, record)
         return [records.read_record(self.record_path(metric)) for metric in self.metrics if metric not in left_out]
 
@@ -103,3 +103,22 @@ def _current_hash(network):
         return sha256_file(standin.WEIGHTS)
     path = artifacts.find(network['file'])
     return sha256_file(path) if path else None
+
+
+def missing_files(metric_specs, dataset_args=None):
+    """Names of released files that metrics on this data set need and that are not on this machine, each once."""
+    if is_toyfaces(dataset_args):
+        return []
+    used = {name for spec in metric_specs for name in make_metric(spec).uses_networks}
+    missing = []
+    if 'inception' in used and not (_is_here(files.INCEPTION) or _is_here(files.INCEPTION_FROZEN)):
+        missing.append(files.INCEPTION)
+    if 'perceptual' in used and not _is_here(files.PERCEPTUAL):
+        missing.append(files.PERCEPTUAL)
+    if 'classifier' in used:
+        missing += [name for name in map(files.classifier_file, range(len(files.ATTRIBUTES))) if not _is_here(name)]
+    return missing
+
+
+def _is_here(name):
+    return artifacts.find(name) is not None

@@ -14,7 +14,7 @@ from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.tflib.autosummary import autosummary
 from dnnlib.util import EasyDict, UserError, call_func_by_name
-from metrics import records
+from metrics import networks, records
 from metrics.arithmetic import standard_error_from_halves
 from metrics.context import Context, MetricFailure
 
@@ -43,11 +43,8 @@ nearest = EasyDict(name='nearest', func_name='metrics.nearest_images.NearestImag
                    minibatch_per_gpu=16)
 dummy = EasyDict(name='dummy', func_name='metrics.metric_base.DummyMetric')
 
-NAMES = ('fid50k', 'ppl_zfull', 'ppl_wfull', 'ppl_zend', 'ppl_wend', 'ls', 'kid50k', 'pr50k', 'fid50k_mix2',
-         'fid50k_mix3', 'fid50k_mix4', 'nearest', 'dummy')
-
 # Settings for a first look or a small machine, by the metric's class. Their records say `is_reduced`.
-QUICK = {
+_QUICK = {
     _FID: dict(num_images=5000, minibatch_per_gpu=25),
     _PPL: dict(num_samples=2000, minibatch_per_gpu=20),
     'metrics.linear_separability.LS': dict(num_samples=4000, num_keep=2000, minibatch_per_gpu=40),
@@ -56,13 +53,18 @@ QUICK = {
 }
 
 
+def preset_names():
+    """Names of all presets, in the order above."""
+    return [name for name, value in globals().items() if isinstance(value, EasyDict)]
+
+
 def preset(name, quick=False, **changes):
     """Keyword arguments of the metric called `name`. Raises UserError for an unknown one."""
-    if name not in NAMES:
-        raise UserError(f"there is no metric '{name}'; choose among {', '.join(NAMES)}")
+    if name not in preset_names():
+        raise UserError(f"there is no metric '{name}'; choose among {', '.join(preset_names())}")
     kwargs = EasyDict(globals()[name])
     if quick:
-        kwargs.update(QUICK.get(kwargs.func_name, {}))
+        kwargs.update(_QUICK.get(kwargs.func_name, {}))
     kwargs.update(changes)
     return kwargs
 
@@ -166,15 +168,15 @@ class MetricBase:
         else:
             record['values'] = self._values
             record['standard_errors'] = self._errors
-        networks = self._networks
+        used = self._networks
         record.update(
             network=ctx.network_name, network_file=os.path.abspath(ctx.network_path),
             network_sha256=ctx.network_sha256,
             dataset_fingerprint=ctx.dataset.fingerprint if self._uses_reals else None,
             dataset_images=ctx.dataset.num_images if self._uses_reals else None,
             mirror_augment=ctx.mirror_augment if self._uses_reals else None,
-            feature_networks=networks,
-            is_standin=any(network['is_standin'] for network in networks.values()),
+            feature_networks=used,
+            is_standin=any(network['is_standin'] for network in used.values()),
             num_samples=self._num_samples,
             is_reduced=self.is_reduced(),
             settings=self._settings, seed=ctx.seed, problems=self._problems, notes=self._notes)
@@ -186,16 +188,16 @@ class MetricBase:
 
     def is_reduced(self):
         """Whether settings differ from those of the published numbers; None for names that have none."""
-        standard = globals().get(self.name) if self.name in NAMES else None
-        if standard is None:
+        if self.name not in preset_names():
             return None
+        standard = preset(self.name)
         counts = {key: value for key, value in standard.items() if key.startswith('num_') or key == 'epsilon'}
         return any(self._settings.get(key, value) != value for key, value in counts.items())
 
     def _log(self, ctx):
         line = records.text_line(self.record)
         print(line, flush=True)
-        if ctx.run_dir is not None and os.path.isdir(ctx.run_dir):
+        if ctx.run_dir is not None and os.path.isdir(ctx.run_dir) and not ctx.is_untrained:
             records.append_line(os.path.join(ctx.run_dir, f'metric-{self.name}.txt'), line)
         if ctx.out_dir is not None:
             records.write_record(os.path.join(ctx.out_dir, self.name + '.json'), self.record)
@@ -270,7 +272,7 @@ def make_metric(spec):
 @contextlib.contextmanager
 def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=None, num_gpus=1, tf_config=None,
                  seed=0, features='auto', feature_settings=None, out_dir=None, cache_dir='default',
-                 trust_stored_code=False):
+                 trust_stored_code=False, untrained=False):
     """Yields a `Context` for one network, in a fresh graph and session.
 
     Args:
@@ -281,6 +283,7 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
         out_dir: folder of JSON records; default: `metrics/<snapshot>` in the run directory, if there is one.
         cache_dir: folder of statistics of reals; None: not kept.
         trust_stored_code: execute code stored in the pickle where its build function is not ours.
+        untrained: give the network fresh initial weights, for a baseline; its name gets the suffix `-untrained`.
     """
     from dnnlib.tflib import safe_pickle
     path = locate_network(network_pkl)
@@ -308,6 +311,11 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
                 Gs.input_shapes  # noqa: B018  (builds the network here, on this device)
             ctx = Context(Gs, path, dataset_args, mirror_augment, num_gpus, seed, features, feature_settings,
                           cache_dir, run_dir, out_dir)
+            if untrained:
+                Gs.reset_vars()
+                ctx.is_untrained = True
+                ctx.network_name += '-untrained'
+                ctx.network_sha256 = networks.weights_hash(Gs)
             ctx.threads = [tf_config.get(f'{kind}_op_parallelism_threads', 0) for kind in ('intra', 'inter')]
             try:
                 yield ctx

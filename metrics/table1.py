@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dnnlib import artifacts
 from dnnlib.util import UserError
 from metrics import records
-from metrics.jobs import Job
+from metrics.jobs import Job, missing_files
 from metrics.metric_base import locate_network, preset, run_data
 from metrics.networks import RELEASED, STANDIN, files
 
@@ -101,13 +101,12 @@ def find_missing(columns, features, resolve_dataset):
             except UserError:
                 missing.append(('data set', column.dataset_dir or '(none given)', f'FID50k, {column.title}'))
     if features == RELEASED:
-        if _absent(files.INCEPTION) and _absent(files.INCEPTION_FROZEN):
-            missing.append(('feature network', f'{files.INCEPTION} (or {files.INCEPTION_FROZEN})', 'FID50k'))
-        if _absent(files.PERCEPTUAL):
-            missing.append(('feature network', files.PERCEPTUAL, 'ppl'))
-        missing += [('feature network', files.classifier_file(index), 'ls') for index in range(len(files.ATTRIBUTES))
-                    if _absent(files.classifier_file(index))]
+        missing += [('feature network', name, _purpose(name)) for name in missing_files(METRICS)]
     return missing
+
+
+def _purpose(name):
+    return {files.INCEPTION: f'FID50k; or {files.INCEPTION_FROZEN}', files.PERCEPTUAL: 'ppl'}.get(name, 'ls')
 
 
 def _absent(name):
@@ -136,7 +135,7 @@ def fetch_missing(missing):
             left.append((what, name, 'make it with dataset_tool.py'))
             continue
         try:
-            artifacts.get(name.split(' ')[0])
+            artifacts.get(name)
         except UserError as err:
             left.append((what, name, str(err)))
     return left

@@ -1,4 +1,4 @@
-"""Metrics on a tiny generator and drawn faces, with the stand-in networks: protocol, records, repeatability, honesty."""
+"""Metrics on a tiny generator and drawn faces, with stand-in networks: protocol, records, repeatability, honesty."""
 
 import json
 import os

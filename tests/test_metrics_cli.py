@@ -13,7 +13,7 @@ from data_tools.create_toyfaces import create_toyfaces
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.util import EasyDict, UserError
-from metrics import classifier_training, explain, networks, records, table1, table_report, train_standins
+from metrics import classifier_training, explain, metric_base, networks, records, table1, table_report, train_standins
 from metrics.networks import files, released, standin
 from training import dataset, misc
 
@@ -108,6 +108,14 @@ def test_released_networks_that_are_missing_are_named(network, tmp_path, monkeyp
                           'released', '--out', str(tmp_path)])
 
 
+def test_untrained_baseline_has_its_own_name_and_leaves_no_line_in_the_run(network, faces, tmp_path):
+    run_metrics.main(['fid50k', '--network', network, '--dataset', faces, '--num-samples', '70', '--untrained',
+                      '--out', str(tmp_path), '--device', 'cpu'])
+    record = records.read_record(str(tmp_path / 'fid50k.json'))
+    assert record['network'] == 'network-snapshot-000007-untrained' and record['value'] > 0
+    assert not os.path.exists(os.path.join(os.path.dirname(network), 'metric-fid50k.txt'))
+
+
 def test_command_line_prints_one_line_for_a_mistake():
     result = subprocess.run([sys.executable, 'run_metrics.py', 'explain', 'a.json', 'b.json'], cwd=ROOT,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
@@ -171,9 +179,8 @@ def test_table_shows_published_values_differences_and_remarks_in_every_form(tmp_
 
 def test_table_of_an_own_network_is_made_once(network, faces, tmp_path, capsys, monkeypatch):
     fast = dict(num_images=70, num_samples=24, num_keep=12, minibatch_per_gpu=8)
-    for func_name, settings in table1.preset.__globals__['QUICK'].items():
-        monkeypatch.setitem(table1.preset.__globals__['QUICK'], func_name,
-                            {key: fast[key] for key in settings})
+    for func_name, settings in metric_base._QUICK.items():
+        monkeypatch.setitem(metric_base._QUICK, func_name, {key: fast[key] for key in settings})
     args = ['table1', '--network', network, '--dataset', faces, '--preset', 'quick', '--out', str(tmp_path / 't'),
             '--device', 'cpu']
     status = run_metrics.main(args)
