@@ -207,9 +207,9 @@ def test_the_first_signal_stops_politely(tmp_path, name):
 
 def test_the_second_signal_ends_even_a_step_that_does_not_return(tmp_path):
     # A long wait in C code keeps Python's own handlers from running, as a long TensorFlow step does.
-    blocked = LOOP % 'import ctypes; [ctypes.CDLL(None).pause() for _ in range(99)]'
+    blocked = LOOP % "import ctypes; print('in step', flush=True); [ctypes.CDLL(None).pause() for _ in range(99)]"
     process = python(blocked, str(tmp_path))
-    assert process.stdout.readline() == 'running\n'
+    assert [process.stdout.readline() for _ in range(2)] == ['running\n', 'in step\n']
     process.send_signal(signal.SIGINT)
     assert process.stderr.readline() == '\n'
     assert 'stopping after this step' in process.stderr.readline()
