@@ -4,6 +4,7 @@ import fnmatch
 import glob
 import importlib.machinery
 import importlib.util
+import json
 import os
 import pathlib
 import re
@@ -293,10 +294,16 @@ def test_as_root_it_goes_on_as_the_owner_of_the_results():
 @pytest.fixture(scope='module')
 def python36():
     """A Python with the packages of the reference image's lock (its CPU form), where one was set up here."""
-    found = glob.glob(os.path.join(ROOT, '.env-cache', 'tf1-py36-cpu-*', 'complete.json'))
-    if not found:
-        pytest.skip('no environment of Python 3.6: make setup ENGINE=tf1 SETUP_ARGS="--cpu --python 3.6"')
-    return os.path.join(os.path.dirname(found[-1]), 'bin', 'python')
+    for path in glob.glob(os.path.join(ROOT, '.env-cache', 'tf1-py36-cpu-*', 'complete.json')):
+        with open(path) as f:
+            base = json.load(f)['python']
+        code = ('import sys; sys.path.insert(0, "tools"); import env_build, env_search; '
+                'python = env_search.Python(sys.argv[1], (3, 6), ""); '
+                'print(env_build.Environment(sys.argv[2], "tf1-py36-cpu", python).folder)')
+        current = subprocess.check_output([sys.executable, '-c', code, base, ROOT], cwd=ROOT, universal_newlines=True)
+        if current.strip() == os.path.dirname(path):
+            return os.path.join(current.strip(), 'bin', 'python')
+    pytest.skip('no up-to-date environment of Python 3.6: make setup ENGINE=tf1 SETUP_ARGS="--cpu --python 3.6"')
 
 
 def test_image_and_python36_environment_have_the_same_pins():
