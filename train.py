@@ -2,13 +2,14 @@
 
 import argparse
 import os
+import sys
 
 import config as folders
 from dnnlib import config_files
 from dnnlib.submission import RunLock, read_submit_config, write_submit_config
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
 from dnnlib.util import UserError, call_func_by_name, format_time, run_main
-from training import preflight, probe, run_config, watch
+from training import doctor, preflight, probe, run_config, watch
 
 EXAMPLES = '''examples:
   train.py --list-configs
@@ -17,10 +18,12 @@ EXAMPLES = '''examples:
   train.py --config toyfaces-64 --set train.total_kimg=500 --set metrics=[]
   train.py --config stylegan-f --set dataset.tfrecord_dir=mine --num-gpus 2
   train.py --resume results/00003-toyfaces-64
+  train.py doctor --config celeba-256        whether this machine can do it; see train.py doctor --help
 '''
 RESUMABLE = ('train.total_kimg', 'train.image_snapshot_ticks', 'train.network_snapshot_ticks', 'train.checkpoint_kimg',
              'train.checkpoint_minutes', 'train.checkpoint_keep', 'train.on_nan', 'train.max_skipped_updates',
-             'sched.minibatch_base', 'sched.minibatch_dict', 'sched.max_minibatch_per_gpu', 'metrics')
+             'train.deterministic', 'sched.minibatch_base', 'sched.minibatch_dict', 'sched.max_minibatch_per_gpu',
+             'metrics')
 
 
 def make_parser():
@@ -38,6 +41,10 @@ def make_parser():
     group.add_argument('--init-from', metavar='PKL', help='network pickle to take the initial weights from')
     group.add_argument('--resume', metavar='RUN_DIR', help='go on with this run from its newest checkpoint; of its '
                        'settings only length, snapshots, checkpoints, minibatches and metrics can be changed')
+    group.add_argument('--on-nan', choices=['stop', 'rollback'], help='after too many updates in a row with NaN or '
+                       "Inf: stop, or go back to the last checkpoint once (default: the configuration's, mostly stop)")
+    group.add_argument('--deterministic', action='store_true', help='choose GPU operations that give equal bits every '
+                       'time, at some cost in speed; a CPU always does')
     group = parser.add_argument_group('where')
     group.add_argument('--data-dir', metavar='DIR',
                        help=f'folder of the data sets (default: {_shown(folders.data_dir)})')
@@ -67,6 +74,8 @@ def parse_args(argv=None):
     """Parses the command line and refuses options that contradict each other."""
     parser = make_parser()
     args = parser.parse_args(argv)
+    args.overrides = (args.overrides + ([f'train.on_nan={args.on_nan}'] if args.on_nan else [])
+                      + (['train.deterministic=true'] if args.deterministic else []))
     if args.probe and not args.dry_run:
         parser.error('--probe goes with --dry-run')
     if args.resume is not None:
@@ -100,6 +109,9 @@ def load_config(args, record):
 
 def main(argv=None):
     """Does what the command line says. Raises UserError before a run directory appears wherever possible."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ['doctor']:
+        return doctor.main(argv[1:])
     args = parse_args(argv)
     if args.list_configs:
         return list_configs()

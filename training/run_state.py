@@ -20,7 +20,7 @@ def initial_progress():
         prev_lod=-1.0,          # level of detail of the last iteration
         elapsed=0.0,            # seconds of training, over all parts of the run
         rollbacks=0,            # times that the run went back to a checkpoint after numbers went wrong
-        best=None)              # {'metric', 'value', 'cur_nimg'} of the best snapshot so far
+        best_nimg=None)         # cur_nimg of the snapshot with the best score so far
 
 
 # ---- Variables as arrays

@@ -1,15 +1,16 @@
 """The training loop: data, networks and schedule in, a run directory full of snapshots out."""
 
+import glob
 import json
 import os
 import time
 
 from dnnlib import tflib, util
 from dnnlib.tflib import tf
-from dnnlib.tflib.autosummary import autosummary
 from dnnlib.util import EasyDict, UserError
-from training import checkpoint, misc, run_state, snapshot, towers
+from training import checkpoint, device_check, misc, run_state, snapshot, towers
 from training.dataset import load_dataset
+from training.run_log import RunLog
 from training.schedule import changes_phase, training_schedule
 
 ROLLBACK_STEPS = 1 << 26    # How far a rollback moves the step counter, and with it every random number.
@@ -84,15 +85,14 @@ def training_loop(
     run = EasyDict(
         dir=run_dir, checkpoint_dir=checkpoint_dir, checkpoint_keep=checkpoint_keep, last_checkpoint_nimg=0,
         last_checkpoint_time=time.time(), training_set=training_set, graph=graph, networks=[G, D, Gs],
-        circumstances=run_state.circumstances(tf_config, num_gpus), seed=seed,
-        progress=run_state.initial_progress(), clock=EasyDict(start=time.time(), tick=time.time(), maintenance=0.0))
+        circumstances=run_state.circumstances(tf_config, num_gpus), seed=seed, progress=run_state.initial_progress())
     if restored is None:
         G.print_layers()
         D.print_layers()
     else:
         _restore(run, *restored)
         run_state.warn_of_changes(restored[1]['circumstances'], run.circumstances)
-    run.writer = _open_logs(run)
+    run.log = RunLog(run_dir, run.progress)
     metrics = _make_metrics(metric_arg_list)
     if image_snapshot_ticks:
         snapshot.save_reals(training_set, grid, run_dir)
@@ -103,39 +103,41 @@ def training_loop(
           f'{run.progress.cur_nimg / 1000:g} of {total_kimg:g} kimg are done ...', flush=True)
     run_context.update(cur_epoch=run.progress.cur_nimg / 1000, max_epoch=total_kimg)
     finished = run.progress.cur_nimg >= total_kimg * 1000
+    is_healthy = True
     while not finished and not run_context.should_stop():
         sched = training_schedule(run.progress.cur_nimg, training_set, num_gpus, **sched_args)
         _enter_phase(run, sched, reset_opt_for_new_lod)
         for _repeat in range(minibatch_repeats):
             _train_minibatches(run, sched, D_repeats)
-        run.progress.elapsed = time.time() - run.clock.start
+        run.progress.elapsed = run.log.elapsed()
         finished = run.progress.cur_nimg >= total_kimg * 1000
         is_healthy = _check_numbers(run, max_skipped_updates, on_nan)
+        is_best = False
 
         if finished or run.progress.cur_nimg >= run.progress.tick_start_nimg + sched.tick_kimg * 1000:
             began = time.time()
-            _report_tick(run, sched, began)
+            run.log.report_tick(run.progress, sched, began, _count_skipped(run))
             tick = run.progress.cur_tick
             if image_snapshot_ticks and (finished or tick % image_snapshot_ticks == 0):
                 painter.save_fakes(_picture_path(run))
             if finished or tick == 1 or (network_snapshot_ticks and tick % network_snapshot_ticks == 0):
-                path = _save_snapshot(run)
-                _measure(run, metrics, path, mirror_augment, num_gpus, tf_config)
-            _flush_logs(run)
+                is_best = _measure(run, metrics, _save_snapshot(run), mirror_augment, num_gpus, tf_config)
+            run.log.flush()
             run_context.update(cur_epoch=run.progress.cur_nimg / 1000, max_epoch=total_kimg)
-            _skip_time(run, began)
-        if is_healthy and not finished and _checkpoint_is_due(run, checkpoint_kimg, checkpoint_minutes):
+            run.log.skip_time(began)
+        if is_healthy and not finished and (is_best or _checkpoint_is_due(run, checkpoint_kimg, checkpoint_minutes)):
             began = time.time()
             _save_checkpoint(run)
-            _skip_time(run, began)
+            run.log.skip_time(began)
 
     if finished:
         misc.save_pkl(tuple(run.networks), os.path.join(run_dir, 'network-final.pkl'))
     else:
         print('Stopping as asked: writing a network snapshot and a checkpoint ...', flush=True)
         _save_snapshot(run)
-    _save_checkpoint(run)
-    run.writer.close()
+    if is_healthy:
+        _save_checkpoint(run)
+    run.log.close()
     training_set.close()
     return 'finished' if finished else 'stopped'
 
@@ -169,6 +171,10 @@ def _open_session(tf_config, seed, device, num_gpus, deterministic, restored):
     tf_config.setdefault('rnd.np_random_seed', seed & 0xFFFFFFFF)
     if tflib.select_device(device, num_gpus) == 'cpu':
         tf_config.setdefault('device_count.CPU', num_gpus)
+    else:
+        for process in device_check.processes_on_gpus():
+            print(f'warning: process {process} computes on a GPU of this machine already; if it is the same one, both '
+                  'will be slow or run out of memory')
     tflib.init_tf(tf_config)
     return tf_config
 
@@ -186,24 +192,6 @@ def _record_data(run_dir, training_set):
         changed = ', '.join(key for key in record if before.get(key) != record[key])
         raise UserError(f'the data set is not the one that {run_dir} was begun on (other {changed}; see {path}); '
                         'bring the old one back, or start a new run')
-
-
-def _open_logs(run):
-    """Opens the event file. What was logged after the checkpoint that the run goes on from is withdrawn."""
-    writer = tf.summary.FileWriter(run.dir)
-    if run.progress.cur_nimg > 0:
-        _withdraw_logs(run, writer)
-    return writer
-
-
-def _withdraw_logs(run, writer):
-    nimg = run.progress.cur_nimg
-    writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), global_step=nimg)  # TensorBoard drops later ones
-    path = os.path.join(run.dir, 'stats.jsonl')
-    if os.path.exists(path):
-        records = [record for record in run_state.read_json_lines(path) if record.get('nimg', 0) <= nimg]
-        with util.atomic_write(path, 'w') as f:
-            f.write(''.join(json.dumps(record) + '\n' for record in records))
 
 
 def _make_metrics(metric_arg_list):
@@ -272,7 +260,7 @@ def _check_numbers(run, max_skipped_updates, on_nan):
         _restore(run, *restored)
         run.progress.rollbacks += 1
         run.progress.step = step + ROLLBACK_STEPS
-        _withdraw_logs(run, run.writer)
+        run.log.go_on_from(run.progress)
         print(f'warning: {what}; going back to {restored[0]}, once, with other random numbers')
         return False
     kept = (f'the last good checkpoint is {restored[0]}: change what made them (a lower learning rate, a larger '
@@ -281,52 +269,12 @@ def _check_numbers(run, max_skipped_updates, on_nan):
     raise UserError(f'{what}; {kept}')
 
 
-# ---- Reports
+def _count_skipped(run):
+    """Number of updates that were skipped so far for NaN or Inf."""
+    return int(sum(tflib.get_vars([opt.skipped_updates_var for opt in (run.graph.G_opt, run.graph.D_opt)])))
 
 
-def _report_tick(run, sched, now):
-    """Prints the tick line and hands its numbers to the summaries."""
-    progress, clock = run.progress, run.clock
-    progress.cur_tick += 1
-    tick_nimg = progress.cur_nimg - progress.tick_start_nimg
-    progress.tick_start_nimg = progress.cur_nimg
-    tick_sec = now - clock.tick
-    memory = tflib.peak_gpu_memory(tflib.device_name(0)) if tflib.device_kind() == 'gpu' else None
-    run.report = EasyDict(
-        tick=progress.cur_tick, kimg=progress.cur_nimg / 1000, nimg=progress.cur_nimg, lod=sched.lod,
-        resolution=sched.resolution, minibatch=sched.minibatch, G_lrate=sched.G_lrate, D_lrate=sched.D_lrate,
-        total_sec=progress.elapsed, sec_per_tick=tick_sec, sec_per_kimg=tick_sec * 1000 / tick_nimg,
-        maintenance_sec=clock.maintenance, peak_gpu_mem_gb=(memory or 0) / 2 ** 30,
-        skipped_updates=int(sum(tflib.get_vars([run.graph.G_opt.skipped_updates_var,
-                                                run.graph.D_opt.skipped_updates_var]))))
-    r = run.report
-    print(f'tick {r.tick:<5d} kimg {r.kimg:<8.2f} lod {r.lod:<5.2f} minibatch {r.minibatch:<4d} '
-          f'time {util.format_time(r.total_sec):<12s} sec/tick {r.sec_per_tick:<7.1f} '
-          f'sec/kimg {r.sec_per_kimg:<7.2f} maintenance {r.maintenance_sec:<6.1f} gpumem {r.peak_gpu_mem_gb:<4.1f}'
-          + (f' skipped {r.skipped_updates}' if r.skipped_updates else ''), flush=True)
-    for key in ('tick', 'kimg', 'lod', 'minibatch'):
-        autosummary('Progress/' + key, r[key])
-    for key in ('total_sec', 'sec_per_tick', 'sec_per_kimg', 'maintenance_sec'):
-        autosummary('Timing/' + key, r[key])
-    autosummary('Timing/total_hours', r.total_sec / 3600)
-    autosummary('Timing/total_days', r.total_sec / 86400)
-    autosummary('Resources/peak_gpu_mem_gb', r.peak_gpu_mem_gb)
-    clock.tick, clock.maintenance = now, 0.0
-
-
-def _skip_time(run, began):
-    """Counts the time since `began` as maintenance instead of training."""
-    seconds = time.time() - began
-    run.clock.maintenance += seconds
-    run.clock.tick += seconds
-
-
-def _flush_logs(run):
-    """Writes the means since the last tick to the event file and, with the tick's numbers, to `stats.jsonl`."""
-    means = tflib.autosummary.save_summaries(run.writer, run.progress.cur_nimg)
-    run.writer.flush()
-    with open(os.path.join(run.dir, 'stats.jsonl'), 'a', encoding='utf-8') as f:
-        f.write(json.dumps(dict(run.report, **means)) + '\n')
+# ---- Snapshots
 
 
 def _picture_path(run):
@@ -341,14 +289,31 @@ def _save_snapshot(run):
 
 
 def _measure(run, metrics, path, mirror_augment, num_gpus, tf_config):
-    """Computes the metrics of a snapshot; one that cannot be computed is no reason to end a long run."""
+    """Computes the metrics of a snapshot. Returns whether it is the best one so far, which the metrics decide.
+
+    Metrics that cannot be computed are no reason to end a long run.
+    """
     if metrics is None:
-        return
+        return False
+    before = _best_snapshots(run.dir)
     try:
         metrics.run(path, run_dir=run.dir, mirror_augment=mirror_augment, num_gpus=num_gpus, tf_config=tf_config)
         metrics.update_autosummaries()
     except UserError as err:
         print(f'warning: the metrics of {path} were not computed: {err}', flush=True)
+    if _best_snapshots(run.dir) == before:
+        return False
+    run.progress.best_nimg = run.progress.cur_nimg
+    return True
+
+
+def _best_snapshots(run_dir):
+    """The records of the best snapshots as the metrics keep them, one text per metric."""
+    texts = []
+    for path in sorted(glob.glob(os.path.join(glob.escape(run_dir), 'best-*.json'))):
+        with open(path, encoding='utf-8') as f:
+            texts.append(f.read())
+    return texts
 
 
 # ---- Checkpoints
@@ -368,7 +333,8 @@ def _save_checkpoint(run):
     try:
         os.makedirs(run.checkpoint_dir, exist_ok=True)
         checkpoint.write_checkpoint(path, state, run_state.collect_arrays(run.networks, [g.G_opt, g.D_opt]))
-        checkpoint.prune(run.checkpoint_dir, run.checkpoint_keep)
+        best = [checkpoint.checkpoint_path(run.checkpoint_dir, run.progress.best_nimg or 0)]
+        checkpoint.prune(run.checkpoint_dir, run.checkpoint_keep, protect=best)
     except OSError as err:
         raise UserError(f'cannot write {path}: {err.strerror}; the checkpoints before it are intact: mend that and go '
                         f'on with --resume {run.dir}') from err
@@ -381,6 +347,5 @@ def _restore(run, path, state, arrays):
     run_state.restore_arrays(arrays, [g.G_towers, g.D_towers, run.networks[2:]], [g.G_opt, g.D_opt], path)
     run.training_set.load_state_dict(state['dataset'])
     run.progress = EasyDict(state['progress'])
-    run.clock.start = time.time() - run.progress.elapsed
     run.last_checkpoint_nimg, run.last_checkpoint_time = run.progress.cur_nimg, time.time()
     print(f'Going on from {path}, {run.progress.cur_nimg / 1000:g} kimg')

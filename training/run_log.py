@@ -1,0 +1,88 @@
+"""What a run says of itself while it trains: tick lines, TensorBoard events, `stats.jsonl`, and the time it took."""
+
+import json
+import os
+import time
+
+from dnnlib import tflib, util
+from dnnlib.tflib import tf
+from dnnlib.tflib.autosummary import autosummary
+from dnnlib.util import EasyDict
+from training import run_state
+
+
+class RunLog:
+    """The logs of one run directory and the clock behind them.
+
+    Args:
+        run_dir: where `stats.jsonl` and the event file are written.
+        progress: the run's progress (see `run_state.initial_progress`); a run that goes on from a checkpoint withdraws
+            what was logged after it.
+    """
+
+    def __init__(self, run_dir, progress):
+        self.stats_path = os.path.join(run_dir, 'stats.jsonl')
+        self.writer = tf.summary.FileWriter(run_dir)
+        self.report = None
+        self._maintenance = 0.0
+        self.go_on_from(progress)
+
+    def go_on_from(self, progress):
+        """Sets the clock to the run's elapsed time and withdraws what was logged after its present state."""
+        self._start = time.time() - progress.elapsed
+        self._tick_start = time.time()
+        if progress.cur_nimg == 0:
+            return
+        # TensorBoard drops what other event files say about later steps.
+        self.writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), global_step=progress.cur_nimg)
+        if os.path.exists(self.stats_path):
+            records = [record for record in run_state.read_json_lines(self.stats_path)
+                       if record.get('nimg', 0) <= progress.cur_nimg]
+            with util.atomic_write(self.stats_path, 'w') as f:
+                f.write(''.join(json.dumps(record) + '\n' for record in records))
+
+    def elapsed(self):
+        """Seconds of training so far, over all parts of the run."""
+        return time.time() - self._start
+
+    def skip_time(self, began):
+        """Counts the time since `began` as maintenance instead of training."""
+        seconds = time.time() - began
+        self._maintenance += seconds
+        self._tick_start += seconds
+
+    def report_tick(self, progress, sched, now, skipped_updates):
+        """Ends a tick at the time `now`: prints its line and hands its numbers to the summaries."""
+        progress.cur_tick += 1
+        tick_nimg = progress.cur_nimg - progress.tick_start_nimg
+        progress.tick_start_nimg = progress.cur_nimg
+        seconds = now - self._tick_start
+        memory = tflib.peak_gpu_memory(tflib.device_name(0)) if tflib.device_kind() == 'gpu' else None
+        self.report = r = EasyDict(
+            tick=progress.cur_tick, kimg=progress.cur_nimg / 1000, nimg=progress.cur_nimg, lod=sched.lod,
+            resolution=sched.resolution, minibatch=sched.minibatch, G_lrate=sched.G_lrate, D_lrate=sched.D_lrate,
+            total_sec=progress.elapsed, sec_per_tick=seconds, sec_per_kimg=seconds * 1000 / tick_nimg,
+            maintenance_sec=self._maintenance, peak_gpu_mem_gb=(memory or 0) / 2 ** 30, skipped_updates=skipped_updates)
+        self._tick_start, self._maintenance = now, 0.0
+        print(f'tick {r.tick:<5d} kimg {r.kimg:<8.2f} lod {r.lod:<5.2f} minibatch {r.minibatch:<4d} '
+              f'time {util.format_time(r.total_sec):<12s} sec/tick {r.sec_per_tick:<7.1f} '
+              f'sec/kimg {r.sec_per_kimg:<7.2f} maintenance {r.maintenance_sec:<6.1f} gpumem {r.peak_gpu_mem_gb:<4.1f}'
+              + (f' skipped {r.skipped_updates}' if r.skipped_updates else ''), flush=True)
+        for key in ('tick', 'kimg', 'lod', 'minibatch'):
+            autosummary('Progress/' + key, r[key])
+        for key in ('total_sec', 'sec_per_tick', 'sec_per_kimg', 'maintenance_sec'):
+            autosummary('Timing/' + key, r[key])
+        autosummary('Timing/total_hours', r.total_sec / 3600)
+        autosummary('Timing/total_days', r.total_sec / 86400)
+        autosummary('Resources/peak_gpu_mem_gb', r.peak_gpu_mem_gb)
+
+    def flush(self):
+        """Writes the means since the last tick to the event file and, with the tick's numbers, to `stats.jsonl`."""
+        means = tflib.autosummary.save_summaries(self.writer, self.report.nimg)
+        self.writer.flush()
+        with open(self.stats_path, 'a', encoding='utf-8') as f:
+            f.write(json.dumps(dict(self.report, **means)) + '\n')
+
+    def close(self):
+        """Closes the event file."""
+        self.writer.close()
