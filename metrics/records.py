@@ -72,11 +72,6 @@ def values_of(record):
     return OrderedDict([(record['metric'], record.get('value'))])
 
 
-def is_flagged(record):
-    """Whether the score is not what its plain name promises: stand-in networks, fewer samples, or problems met."""
-    return bool(record.get('is_standin') or record.get('is_reduced') or record.get('problems'))
-
-
 def text_line(record):
     """The line for `metric-<name>.txt` and the terminal: snapshot, time, and name and value of each result."""
     name = record['network']

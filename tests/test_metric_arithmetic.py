@@ -23,6 +23,7 @@ def random_covariance(rng, dims, rank=None):
     return factor @ factor.T / factor.shape[1]
 
 
+@pytest.mark.both
 def test_frechet_distance_equals_reference(golden):
     real, fake = golden['features_real'], golden['features_fake']
     value = arithmetic.frechet_distance(real.mean(0), np.cov(real, rowvar=False),
@@ -138,6 +139,7 @@ def test_streaming_statistics_refuse_nan_and_wrong_width():
         stream.covariance  # noqa: B018
 
 
+@pytest.mark.both
 def test_path_length_equals_reference(golden):
     assert arithmetic.path_length_mean(golden['ppl_distances']) == pytest.approx(float(golden['ppl']), rel=1e-6)
 
@@ -153,6 +155,7 @@ def test_path_length_keeps_values_on_the_percentiles_and_drops_those_beyond():
         arithmetic.path_length_mean([])
 
 
+@pytest.mark.both
 def test_slerp_equals_reference(golden):
     a, b, t = golden['slerp_a'], golden['slerp_b'], golden['slerp_t']
     np.testing.assert_allclose(arithmetic.slerp(a, b, t), golden['slerp'], atol=1e-6)
@@ -165,6 +168,7 @@ def test_slerp_runs_at_constant_angle_and_copes_with_parallel_vectors():
     np.testing.assert_allclose(arithmetic.slerp(a, 3 * a, 0.5), [1, 0, 0], atol=1e-12)
 
 
+@pytest.mark.both
 def test_conditional_entropies_equal_reference(golden):
     outputs, targets = golden['ls_svm_outputs'], golden['ls_svm_targets']
     together = arithmetic.conditional_entropy_bits(outputs, targets)

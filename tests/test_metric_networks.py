@@ -234,6 +234,47 @@ def test_frozen_graph_gives_its_weights_and_runs_as_it_is(fresh_graph, tmp_path,
     np.testing.assert_allclose(as_it_is, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
+def test_whole_frozen_graph_agrees_with_the_network_that_takes_its_weights(fresh_graph, tmp_path, monkeypatch):
+    from metrics.networks import check, inception_v3
+    values = randomize(tflib.Network('I', INCEPTION))
+    scopes = []
+
+    class FrozenBuilder(inception_v3._Builder):
+        def conv(self, x, scope, fmaps, kernel, stride=1, padding='SAME'):
+            with tf.variable_scope(scope) as full:
+                name = full.name
+            scopes.append(name)
+            with tf.name_scope(None):
+                x = tf.nn.conv2d(x, tf.constant(values[name + '/conv2d_params'], name=name + '/conv2d_params'),
+                                 [1, stride, stride, 1], padding, name=name + '/Conv2D')
+                for part in ('beta', 'moving_mean', 'moving_variance'):
+                    tf.constant(values[f'{name}/batchnorm/{part}'], name=f'{name}/batchnorm/{part}')
+                tf.constant(np.ones([fmaps], np.float32), name=name + '/batchnorm/gamma')
+                return tf.nn.relu(tf.identity(x, name=name + '/batchnorm'))
+
+    with monkeypatch.context() as patch, tf.Graph().as_default() as graph:
+        patch.setattr(inception_v3, '_Builder', FrozenBuilder)
+        pixels = tf.placeholder(tf.float32, [1, None, None, 3], name='ExpandDims')
+        features = inception_v3.inception_v3_features(tf.transpose(pixels, [0, 3, 1, 2]), data_format='NHWC')
+        tf.reshape(features, [1, 1, 1, 2048], name='pool_3')
+        definition = graph.as_graph_def()
+    definition.versions.producer = 8
+    for node in definition.node:
+        node.attr.pop('explicit_paddings', None)  # unknown to graphs that old
+        if node.op == 'Identity' and node.name.endswith('/batchnorm'):
+            node.op = 'BatchNormWithGlobalNormalization'
+            node.input.extend(f'{node.name}/{part}' for part in ('moving_mean', 'moving_variance', 'beta', 'gamma'))
+            node.attr['variance_epsilon'].f = 0.001
+            node.attr['scale_after_normalization'].b = False
+    path = str(tmp_path / 'graph.pb')
+    with open(path, 'wb') as file:
+        file.write(definition.SerializeToString())
+    monkeypatch.setattr(frozen_graph, '_OPERATIONS', frozen_graph._OPERATIONS | {'Transpose', 'Mean'})
+    assert len(scopes) == 94
+    assert check.compare(path, path, num_images=2) < check.TOLERANCE
+
+
 def test_frozen_graph_with_other_operations_is_not_run(fresh_graph, tmp_path):
     with tf.Graph().as_default() as graph:
         tf.write_file('elsewhere', tf.constant('text'))

@@ -73,6 +73,7 @@ def scores(network, faces, tmp_path_factory):
     return {name: records.read_record(os.path.join(out_dir, name + '.json')) for name in FAST}
 
 
+@pytest.mark.both
 def test_every_metric_gives_finite_values_with_their_errors_and_whole_protocol(scores, network):
     for name, record in scores.items():
         for value in records.values_of(record).values():
@@ -234,6 +235,12 @@ def test_unsuitable_data_sets_and_sizes_are_refused(tmp_path, network, faces):
     found = measure(['ppl_wend', 'ls'], small)
     assert found['ppl_wend']['value'] is None and 'at least 32 pixels' in found['ppl_wend']['problems'][0]
     assert 'multiple' in found['ls']['problems'][0]
+
+
+def test_conditional_generators_are_measured_with_zero_labels(tmp_path):
+    path = write_network(str(tmp_path / 'cond.pkl'), label_size=3)
+    found = measure(['ppl_zfull'], path)
+    assert found['ppl_zfull']['value'] > 0 and not found['ppl_zfull']['problems']
 
 
 def test_traditional_generators_have_no_space_w(tmp_path):
