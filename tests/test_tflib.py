@@ -1,0 +1,249 @@
+"""Sessions, variables, image conversions, networks as values, the optimizer and summaries."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+
+from dnnlib import tflib
+from dnnlib.tflib import autosummary, pickle_writer, rnd, tf
+from dnnlib.util import UserError
+
+pytestmark = pytest.mark.both
+
+SMALL = dict(num_channels=3, resolution=8, fmap_base=32, fmap_max=8, latent_size=8, dlatent_size=8, mapping_fmaps=8,
+             mapping_layers=2)
+
+
+def make_generator(name='G', **kwargs):
+    return tflib.Network(name, 'training.networks_stylegan.G_style', **dict(SMALL, **kwargs))
+
+
+def latents(num=4):
+    return np.random.RandomState(0).randn(num, 8).astype(np.float32)
+
+
+# ---- Variables and images
+
+
+def test_set_vars_adds_nothing_to_the_graph(fresh_graph):
+    var = tf.get_variable('v', shape=[2, 3])
+    num_ops = len(tf.get_default_graph().get_operations())
+    tflib.set_vars({var: np.arange(6).reshape(2, 3)})
+    assert tflib.run(var).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert len(tf.get_default_graph().get_operations()) == num_ops
+
+
+def test_init_uninitialized_vars_keeps_values_that_are_there(fresh_graph):
+    known, new = tf.get_variable('known', shape=[]), tf.get_variable('new', initializer=2.0)
+    tflib.set_vars({known: 7})
+    tflib.init_uninitialized_vars()
+    assert tflib.get_vars([known, new]) == [7, 2]
+
+
+def test_large_initial_value_stays_out_of_the_graph(fresh_graph):
+    value = np.random.RandomState(0).randn(1000, 300).astype(np.float32)
+    var = tflib.create_var_with_large_initial_value(value, trainable=False)
+    assert np.array_equal(tflib.run(var), value)
+    assert tf.get_default_graph().as_graph_def().ByteSize() < 10000
+
+
+def test_image_conversions_map_the_whole_range(fresh_graph):
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    floats = tflib.convert_images_from_uint8(tf.constant(pixels))
+    assert tflib.run(floats).min() == -1 and tflib.run(floats).max() == 1
+    assert np.array_equal(tflib.run(tflib.convert_images_to_uint8(floats)), pixels)
+    beyond = tf.constant([[[[-3.0, 5.0]]]])
+    assert tflib.run(tflib.convert_images_to_uint8(beyond)).ravel().tolist() == [0, 255]
+    shrunk = tflib.run(tflib.convert_images_to_uint8(floats, shrink=2, nchw_to_nhwc=True))
+    assert shrunk.shape == (1, 8, 8, 1)
+    assert shrunk[0, 0, 0, 0] in (8, 9)  # the mean of 0, 1, 16, 17 is 8.5 up to rounding
+
+
+# ---- Networks
+
+
+def test_run_in_minibatches_equals_one_run(fresh_graph):
+    G = make_generator()
+    whole = G.run(latents(5), None, randomize_noise=False)
+    parts = G.run(latents(5), None, randomize_noise=False, minibatch_size=2)
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
+    assert G.run(latents(0), None).shape == (0, 3, 8, 8)
+
+
+def test_run_on_two_devices_equals_one(fresh_graph):
+    G = make_generator()
+
+    one = G.run(latents(5), None, randomize_noise=False)
+    two = G.run(latents(5), None, randomize_noise=False, num_gpus=2, minibatch_size=3)
+    np.testing.assert_allclose(two, one, atol=1e-5)
+
+
+def test_run_output_transform_and_its_older_form(fresh_graph):
+    G = make_generator()
+    new = G.run(latents(), None, randomize_noise=False, output_transform=dict(func=tflib.convert_images_to_uint8))
+    old = G.run(latents(), None, randomize_noise=False, out_mul=127.5, out_add=127.5, out_dtype=np.uint8)
+    assert new.dtype == old.dtype == np.uint8
+    assert np.abs(new.astype(int) - old).max() <= 1
+
+
+def test_clone_has_equal_values_and_variables_of_its_own(fresh_graph):
+    G = make_generator()
+    copy = G.clone('Gs')
+    images = G.run(latents(), None, randomize_noise=False)
+    assert np.array_equal(copy.run(latents(), None, randomize_noise=False), images)
+    assert list(copy.vars) == list(G.vars)
+    copy.reset_vars()
+    assert np.array_equal(G.run(latents(), None, randomize_noise=False), images)
+
+
+def test_moving_average_follows_trainables_and_copies_the_rest(fresh_graph):
+    G = make_generator()
+    Gs = G.clone('Gs')
+    tflib.set_vars({G.find_var('lod'): 2, G.find_var('G_mapping/Dense0/bias'): np.ones(8)})
+    tflib.run(Gs.setup_as_moving_average_of(G, beta=0.75))
+    assert Gs.get_var('lod') == 2
+    np.testing.assert_allclose(Gs.get_var('G_mapping/Dense0/bias'), 0.25)
+
+
+@pytest.mark.parametrize('dump', [pickle.dumps, None], ids=['pickle', 'portable writer'])
+def test_pickle_round_trip(fresh_graph, dump):
+    G = make_generator()
+    if dump is None:
+        stream = io.BytesIO()
+        pickle_writer.dump((G, G), stream)
+        data = stream.getvalue()
+        assert b'numpy._core' not in data and data[:2] == b'\x80\x04'
+        again, same = pickle.loads(data)
+        assert again is same
+    else:
+        again = pickle.loads(dump(G))
+    assert again.static_kwargs == G.static_kwargs
+    assert np.array_equal(again.run(latents(), None, randomize_noise=False),
+                          G.run(latents(), None, randomize_noise=False))
+
+
+def test_stored_source_is_complete_and_names_no_other_module_of_ours(fresh_graph):
+    source = make_generator().__getstate__()['build_module_src']
+    assert 'def upscale2d_conv2d' in source and 'def G_style' in source
+    assert 'from training' not in source and 'import training' not in source
+    compile(source, 'stored', 'exec')
+
+
+@pytest.mark.parametrize('change, words', [
+    (dict(build_func_name='G_unheard_of'), 'G_unheard_of'),
+    (dict(version=7), 'version 7'),
+    (dict(variables=[('lod', np.float32(0))]), 'not in the file: dlatent_avg'),
+    (dict(variables=[('lod', np.zeros([3], np.float32)), ('dlatent_avg', np.zeros(8, np.float32))]), 'other shapes'),
+])
+def test_states_that_do_not_fit_are_refused_with_a_sentence(fresh_graph, change, words):
+    state = dict(make_generator().__getstate__(), **change)
+    with pytest.raises(UserError, match=words):
+        tflib.Network.from_state(state)
+
+
+def test_layers_are_listed_in_order_and_account_for_every_parameter(fresh_graph, capsys):
+    G = make_generator()
+    layers = G.list_layers()
+    names = [name for name, _, _ in layers]
+    assert names[:2] == ['latents_in', 'labels_in'] and names[-1] == 'images_out'
+    assert names.index('G_synthesis/4x4/Conv') < names.index('G_synthesis/8x8/Conv1')
+    assert sum(len(variables) for _, _, variables in layers) == len(G.trainables)
+    G.print_layers()
+    total = sum(int(np.prod(var.shape.as_list())) for var in G.trainables.values())
+    assert str(total) in capsys.readouterr().out.splitlines()[-2]
+
+
+# ---- Optimizer
+
+
+def make_optimizer(**kwargs):
+    """(optimizer, update, variable, placeholder of the gradient)."""
+    var = tf.get_variable('weights', initializer=np.zeros(3, np.float32))
+    grad = tf.placeholder(tf.float32, [3])
+    opt = tflib.Optimizer('Test', learning_rate=0.1, beta1=0.0, beta2=0.99, epsilon=1e-8, **kwargs)
+    opt.register_gradients(tf.reduce_sum(var * grad), [var])
+    update = opt.apply_updates()
+    tflib.init_uninitialized_vars()
+    autosummary.finalize_autosummaries()
+    return opt, update, var, grad
+
+
+def test_adam_step_equals_formula(fresh_graph):
+    _, update, var, grad = make_optimizer()
+    tflib.run(update, {grad: [1, -2, 0]})
+    np.testing.assert_allclose(tflib.run(var), [-0.1, 0.1, 0], rtol=1e-4)
+
+
+def test_update_with_nan_changes_nothing_and_is_counted(fresh_graph):
+    opt, update, var, grad = make_optimizer()
+    tflib.run(update, {grad: [1, 1, 1]})
+    keys = [key for key in opt.state_vars() if not key.startswith('skipped')]
+    before = tflib.get_vars([var] + [opt.state_vars()[key] for key in keys])
+    for bad in (np.nan, np.inf):
+        tflib.run(update, {grad: [1, bad, 1]})
+    after = tflib.get_vars([var] + [opt.state_vars()[key] for key in keys])
+    assert all(np.array_equal(a, b) for a, b in zip(before, after))
+    assert tflib.get_vars([opt.skipped_updates_var, opt.skipped_in_row_var]) == [2, 2]
+    tflib.run(update, {grad: [1, 1, 1]})
+    assert tflib.get_vars([opt.skipped_updates_var, opt.skipped_in_row_var]) == [2, 0]
+
+
+def test_reset_clears_moments(fresh_graph):
+    opt, update, var, grad = make_optimizer()
+    tflib.run(update, {grad: [1, 2, 3]})
+    opt.reset_optimizer_state()
+    state = opt.state_vars()
+    assert not any(tflib.run(state[key]).any() for key in state if key.startswith(('m/', 'v/')))
+
+
+def test_loss_scaling_adapts_and_leaves_the_step_alone(fresh_graph):
+    opt, update, var, grad = make_optimizer(use_loss_scaling=True, loss_scaling_init=8.0)
+    tflib.run(update, {grad: [1, -2, 0]})
+    np.testing.assert_allclose(tflib.run(var), [-0.1, 0.1, 0], rtol=1e-4)
+    assert tflib.run(opt.get_loss_scaling_var()) == pytest.approx(8.0005)
+    tflib.run(update, {grad: [np.inf, 0, 0]})
+    assert tflib.run(opt.get_loss_scaling_var()) == pytest.approx(7.0005)
+
+
+def test_gradients_of_two_towers_are_averaged_and_applied_to_both(fresh_graph):
+    opt = tflib.Optimizer('Test', tf_optimizer='tf.train.GradientDescentOptimizer', learning_rate=1.0)
+    variables = []
+    for index, factor in enumerate([1.0, 3.0]):
+        with tf.device(tflib.device_name(index)):
+            variables.append(tf.get_variable(f'tower{index}', initializer=np.zeros(2, np.float32)))
+            opt.register_gradients(tf.reduce_sum(variables[-1]) * factor, [variables[-1]])
+    update = opt.apply_updates()
+    tflib.init_uninitialized_vars()
+    autosummary.finalize_autosummaries()
+    tflib.run(update)
+    assert [value.tolist() for value in tflib.get_vars(variables)] == [[-2, -2], [-2, -2]]
+
+
+# ---- Random numbers and summaries
+
+
+def test_seeded_draws_depend_on_seed_step_and_place_only(fresh_graph):
+    seed = tf.placeholder(tf.int32, [2])
+    with rnd.seed_scope(seed):
+        first, second = rnd.random_normal([100]), rnd.random_normal([100])
+    a, b = tflib.run([first, second], {seed: [1, 2]})
+    again, _ = tflib.run([first, second], {seed: [1, 2]})
+    later, _ = tflib.run([first, second], {seed: [1, 3]})
+    assert np.array_equal(a, again)
+    assert abs(np.corrcoef(a, b)[0, 1]) < 0.5 and abs(np.corrcoef(a, later)[0, 1]) < 0.5
+    assert rnd.next_seed() is None
+
+
+def test_autosummary_reports_means_of_finite_values_once(fresh_graph):
+    value = tf.placeholder(tf.float32, [3])
+    passed = autosummary.autosummary('Group/tensor', value)
+    autosummary.finalize_autosummaries()
+    tflib.run(passed, {value: [1, 2, np.nan]})
+    tflib.run(passed, {value: [3, np.inf, 6]})
+    autosummary.autosummary('Group/number', 5)
+    autosummary.autosummary('Group/number', 7)
+    means = autosummary.flush_autosummaries()
+    assert means == {'Group/tensor': 3.0, 'Group/number': 6.0}
+    assert autosummary.flush_autosummaries() == {}
