@@ -24,11 +24,14 @@ def open_file_or_url(file_or_url):
         raise UserError(f'cannot open {file_or_url}: {err.strerror}') from err
 
 
-def load_pkl(file_or_url):
-    """Loads the networks of a pickle, (G, D, Gs) or a single one, without executing anything stored in it."""
+def load_pkl(file_or_url, trust_stored_code=False):
+    """Loads the networks of a pickle, (G, D, Gs) or a single one, without executing anything stored in it.
+
+    `trust_stored_code` executes stored module source for build functions that are not ours, for this file only.
+    """
     from dnnlib.tflib.safe_pickle import load_network_pickle
     with open_file_or_url(file_or_url) as file:
-        return load_network_pickle(file, expect='any')
+        return load_network_pickle(file, trust_stored_code=trust_stored_code, expect='any')
 
 
 def save_pkl(obj, filename):
