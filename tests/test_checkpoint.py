@@ -75,12 +75,13 @@ def test_newest_good_checkpoint_is_found_past_damaged_ones(tmp_path):
     assert len(warnings) == 1 and 'damaged' in warnings[0] and '000000000300' in warnings[0]
 
 
-def test_pruning_keeps_the_newest_and_the_protected(tmp_path):
+def test_pruning_keeps_the_newest_and_the_protected_and_leftovers_go(tmp_path):
     folder = str(tmp_path)
     for nimg in range(1, 7):
         checkpoint.write_checkpoint(checkpoint.checkpoint_path(folder, nimg), {}, {})
     (tmp_path / '.tmp-1-00-checkpoint').write_bytes(b'left by a killed writer')
     (tmp_path / 'notes.txt').write_text('not ours')
+    checkpoint.remove_leftovers(folder)
     checkpoint.prune(folder, keep=2, protect=[checkpoint.checkpoint_path(folder, 3)])
     assert sorted(os.listdir(folder)) == ['checkpoint-000000000003.ckpt', 'checkpoint-000000000005.ckpt',
                                           'checkpoint-000000000006.ckpt', 'notes.txt']

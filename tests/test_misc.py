@@ -55,6 +55,16 @@ def test_a_path_of_a_pickle_stands_for_itself_and_missing_ones_are_refused(resul
         misc.locate_network_pkl(3, result_dir=results)
 
 
+def test_the_bytes_of_a_pickle_depend_on_its_content_alone(tmp_path):
+    def text():
+        return ''.join(['some ', 'words'])  # a new object every time
+    shared = text()
+    contents = [{shared: 1, 'x': shared}, {text(): 1, 'x': text()}]
+    for number, content in enumerate(contents):
+        misc.save_pkl(content, str(tmp_path / str(number)))
+    assert (tmp_path / '0').read_bytes() == (tmp_path / '1').read_bytes()
+
+
 def test_values_are_mapped_between_ranges():
     data = np.array([-1, 0, 1], np.float32)
     assert misc.adjust_dynamic_range(data, [-1, 1], [0, 255]) == pytest.approx([0, 127.5, 255])

@@ -142,14 +142,16 @@ def load_newest(folder, warn=print):
 
 
 def prune(folder, keep, protect=()):
-    """Deletes all but the `keep` newest checkpoints, sparing the paths in `protect`, and leftovers of killed writers.
-
-    May only be called by the one process that writes to the folder.
-    """
+    """Deletes all but the `keep` newest checkpoints, sparing the paths in `protect`."""
     spared = {os.path.basename(path) for path in protect}
     for path in list_checkpoints(folder)[max(keep, 1):]:
         if os.path.basename(path) not in spared:
             os.unlink(path)
-    for name in os.listdir(folder):
-        if name.startswith('.tmp-'):
-            os.unlink(os.path.join(folder, name))
+
+
+def remove_leftovers(folder):
+    """Deletes the temporary files of writers that were killed. Only for the one process that writes to the folder."""
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        path = os.path.join(folder, name)
+        if name.startswith('.tmp-') and os.path.isfile(path):
+            os.unlink(path)

@@ -61,6 +61,8 @@ def training_loop(
     if on_nan not in ('stop', 'rollback'):
         raise UserError(f"train.on_nan is '{on_nan}'; choose stop or rollback")
     checkpoint_dir = os.path.join(run_dir, 'checkpoints')
+    for folder in (run_dir, checkpoint_dir):
+        checkpoint.remove_leftovers(folder)
     restored = _find_checkpoint(checkpoint_dir, run_dir, seed) if resume else None
     tf_config = _open_session(tf_config or {}, seed, device, num_gpus, deterministic, restored)
 

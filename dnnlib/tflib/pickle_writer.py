@@ -23,6 +23,13 @@ class _PortablePickler(pickle._Pickler):
         self.write(pickle.STACK_GLOBAL)
         self.memoize(obj)
 
+    def save(self, obj, *args, **kwargs):
+        # Strings that occurred before are written as references. Which equal strings are one object depends on where
+        # they were read from (YAML, JSON, source), and the bytes of a file should depend on its content alone.
+        if type(obj) is str:
+            obj = self.__dict__.setdefault('_strings', {}).setdefault(obj, obj)
+        return super().save(obj, *args, **kwargs)
+
     # The base class reaches functions and classes through this table, which holds its own methods.
     dispatch = dict(pickle._Pickler.dispatch)
     dispatch[types.FunctionType] = save_global

@@ -1,0 +1,160 @@
+"""Runs that are killed, and runs that the machine fails: they go on to the same bytes, or say what is wrong."""
+
+import ctypes
+import os
+import resource
+import shutil
+
+import pytest
+from kill_harness import KILLS, Harness, final_bytes, leftovers
+
+from training import checkpoint
+
+CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
+
+
+def kill_until_done(harness, kills, longest):
+    """Kills a run so many times, lets it end, and returns (run directory, what it printed last)."""
+    run_dir = None
+    for number in range(kills):
+        sig = KILLS[number % len(KILLS)]
+        status, run_dir = harness.kill_once(run_dir, sig, longest)
+        assert status in (0, -sig, 128 + sig), status
+        for path in checkpoint.list_checkpoints(os.path.join(run_dir, 'checkpoints')):
+            checkpoint.read_checkpoint(path)  # none is half-written
+    status, out, run_dir = harness.finish(run_dir)
+    assert status == 0, out
+    return run_dir, out
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(tmp_path):
+    harness = Harness(tmp_path, total_kimg=0.192)
+    status, out, reference = harness.finish()
+    assert status == 0, out
+    run_dir, _out = kill_until_done(harness, kills=2, longest=10)
+    assert run_dir != reference
+    assert final_bytes(run_dir) == final_bytes(reference)
+    assert leftovers(run_dir) == []
+
+
+@pytest.mark.soak
+def test_a_run_killed_more_than_thirty_times_ends_with_the_same_bytes(tmp_path):
+    harness = Harness(tmp_path, total_kimg=6.4, seed=1)
+    status, out, reference = harness.finish()
+    assert status == 0, out
+    run_dir, _out = kill_until_done(harness, kills=36, longest=30)
+    assert run_dir != reference
+    assert final_bytes(run_dir) == final_bytes(reference)
+    assert leftovers(run_dir) == []
+
+
+@pytest.fixture(scope='module')
+def stopped(tmp_path_factory):
+    """(harness, a finished run, a copy of it as it was half-way, to be copied by tests)."""
+    harness = Harness(tmp_path_factory.mktemp('faults'), total_kimg=0.192)
+    with open(harness.config) as f:
+        text = f.read()
+    with open(harness.config, 'w') as f:
+        f.write(text.replace('checkpoint_kimg: 0.032', 'checkpoint_kimg: 0.032, checkpoint_keep: 99'))
+    status, out, reference = harness.finish()
+    assert status == 0, out
+    half = os.path.join(harness.folder, 'half')
+    shutil.copytree(reference, half)
+    for name in ('network-final.pkl', '_finished.txt'):
+        os.unlink(os.path.join(half, name))
+    folder = os.path.join(half, 'checkpoints')
+    for path in checkpoint.list_checkpoints(folder):
+        if path > checkpoint.checkpoint_path(folder, 96):
+            os.unlink(path)
+    return harness, reference, half
+
+
+def copy_of(half, name):
+    run_dir = os.path.join(os.path.dirname(half), name)
+    shutil.copytree(half, run_dir)
+    return run_dir
+
+
+def assert_refused(status, out, *words):
+    """The program's own sentence, and no traceback."""
+    assert status == 2, out
+    assert 'Traceback' not in out
+    assert all(word in out for word in words), out
+
+
+def limit_file_size():
+    """Lets no file grow beyond 20 kB: what a full disk does to a checkpoint, but not to a log."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+
+
+def obey_permissions():
+    """Takes the administrator's right to write anywhere from the program that is started next."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
+
+
+def test_a_disk_that_is_full_leaves_the_last_checkpoint_and_the_run_goes_on_later(stopped):
+    harness, reference, half = stopped
+    run_dir = copy_of(half, 'full')
+    before = checkpoint.list_checkpoints(os.path.join(run_dir, 'checkpoints'))
+    status, out, _ = harness.finish(run_dir, preexec_fn=limit_file_size)
+    assert_refused(status, out, 'cannot write', 'the checkpoints before it are intact', '--resume')
+    assert leftovers(run_dir) == []
+    assert checkpoint.list_checkpoints(os.path.join(run_dir, 'checkpoints')) == before
+    status, out, _ = harness.finish(run_dir)
+    assert status == 0, out
+    assert final_bytes(run_dir) == final_bytes(reference)
+
+
+def test_a_result_directory_that_cannot_be_written_is_refused(stopped):
+    harness, _reference, half = stopped
+    run_dir = copy_of(half, 'readonly')
+    for folder, _subfolders, names in os.walk(run_dir):
+        for path in [os.path.join(folder, name) for name in names] + [folder]:
+            os.chmod(path, os.stat(path).st_mode & 0o555)
+    status, out, _ = harness.finish(run_dir, preexec_fn=obey_permissions)
+    assert_refused(status, out, 'cannot write', run_dir)
+
+
+def test_a_checkpoint_cut_short_is_skipped_with_a_warning(stopped):
+    harness, reference, half = stopped
+    run_dir = copy_of(half, 'truncated')
+    newest = checkpoint.list_checkpoints(os.path.join(run_dir, 'checkpoints'))[0]
+    with open(newest, 'r+b') as f:
+        f.truncate(os.path.getsize(newest) // 2)
+    status, out, _ = harness.finish(run_dir)
+    assert status == 0, out
+    assert 'is damaged' in out
+    assert final_bytes(run_dir) == final_bytes(reference)
+
+
+def test_a_data_set_that_vanished_is_named_and_the_run_goes_on_when_it_is_back(stopped):
+    harness, reference, half = stopped
+    run_dir = copy_of(half, 'vanished')
+    os.rename(harness.data, harness.data + '-away')
+    try:
+        status, out, _ = harness.finish(run_dir)
+    finally:
+        os.rename(harness.data + '-away', harness.data)
+    assert_refused(status, out, harness.data)
+    status, out, _ = harness.finish(run_dir)
+    assert status == 0, out
+    assert final_bytes(run_dir) == final_bytes(reference)
+
+
+def test_a_record_that_is_damaged_ends_the_run_with_its_name(stopped):
+    harness, _reference, half = stopped
+    run_dir = copy_of(half, 'corrupted')
+    path = os.path.join(harness.data, 'noise-8-r03.tfrecords')
+    with open(path, 'rb') as f:
+        content = f.read()
+    try:
+        damaged = bytearray(content)
+        for position in range(len(content) // 200, len(content), len(content) // 100):
+            damaged[position] ^= 0x55
+        with open(path, 'wb') as f:
+            f.write(damaged)
+        status, out, _ = harness.finish(run_dir)
+    finally:
+        with open(path, 'wb') as f:
+            f.write(content)
+    assert_refused(status, out, path)
