@@ -78,13 +78,13 @@ class Harness:
         Seconds count from the moment at which the run takes hold of its directory, so that most kills meet a run that
         is building its graph, training or writing, and not the interpreter's start.
         """
+        known = self.newest_run() if run_dir is None else None
+        before = self._size_of_notes(run_dir)
         process = self.start(run_dir)
-        notes = os.path.join(run_dir, 'run.txt') if run_dir else None
-        before = os.path.getsize(notes) if notes and os.path.exists(notes) else 0
         while process.poll() is None:
-            run_dir = run_dir or self.newest_run()
-            notes = os.path.join(run_dir, 'run.txt') if run_dir else None
-            if notes and os.path.exists(notes) and os.path.getsize(notes) > before:
+            if run_dir is None and self.newest_run() != known:
+                run_dir = self.newest_run()
+            if self._size_of_notes(run_dir) > before:
                 break
             time.sleep(0.05)
         try:
@@ -93,6 +93,12 @@ class Harness:
             process.send_signal(sig)
             process.communicate()
         return process.returncode, run_dir
+
+    @staticmethod
+    def _size_of_notes(run_dir):
+        """Size of the file to which every start of a run adds a line."""
+        path = os.path.join(run_dir, 'run.txt') if run_dir else ''
+        return os.path.getsize(path) if os.path.exists(path) else 0
 
 
 def make_data(folder, num=100):
