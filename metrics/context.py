@@ -71,6 +71,7 @@ class Context:
             features = networks.STANDIN if is_toyfaces(dataset_args) else networks.RELEASED
         self.features = networks.FeatureNetworks(features, feature_settings)
         self._copies = {0: Gs}
+        self._watched = []
 
     def close(self):
         """Closes the data set's files."""
@@ -135,12 +136,23 @@ class Context:
         """The generator's images [N, C, H, W] for z, with fresh noise and zero labels, without truncation."""
         inputs = [latents] + [None] * (self.Gs.num_inputs - 1)
         with tflib.rnd.seed_scope(seed):
-            return self.generator(index).get_output_for(*inputs, is_validation=True, randomize_noise=True, seed=seed)
+            return self.watch(self.generator(index).get_output_for(*inputs, is_validation=True, randomize_noise=True,
+                                                                   seed=seed))
+
+    def watch(self, images):
+        """Returns generated images, entered for a check of every chunk for NaN.
+
+        Features cannot tell: rectifiers turn NaN into 0, and the conversion to 8 bits does so too.
+        """
+        self._watched.append(tf.reduce_all(tf.math.is_finite(images)))
+        return images
 
     # ---- Work in chunks
 
     def run_chunks(self, label, num_samples, chunk_size, inputs, build, feed, before=None):
         """Runs a graph once per chunk, on all devices in turn, and yields (chunk, first sample, count, outputs).
+
+        Raises MetricFailure where a generated image holds NaN or infinite values.
 
         Args:
             label: what the progress display says.
@@ -155,7 +167,9 @@ class Context:
         for index in range(self.num_gpus):
             with tf.device(tflib.device_name(index)), tf.name_scope(f'Metric{index}'):
                 holders = {name: tf.placeholder(dtype, shape, name=name) for name, (dtype, shape) in inputs.items()}
-                towers.append((holders, list(build(index, holders)), before(index, holders) if before else None))
+                self._watched = []
+                outputs = list(build(index, holders)) + [tf.reduce_all(self._watched + [tf.constant(True)])]
+                towers.append((holders, outputs, before(index, holders) if before else None))
         num_chunks = -(-num_samples // chunk_size)
         with Progress(label, num_samples, 'samples', stream=sys.stderr) as progress:
             for first in range(0, num_chunks, self.num_gpus):
@@ -169,8 +183,10 @@ class Context:
                 for (chunk, _), outputs in zip(active, results):
                     start = chunk * chunk_size
                     count = min(chunk_size, num_samples - start)
+                    if not outputs[-1]:
+                        raise MetricFailure(f'generated images from number {start} on contain NaN or infinite values')
                     progress.add(count)
-                    yield chunk, start, count, outputs
+                    yield chunk, start, count, outputs[:-1]
 
 
 def is_toyfaces(dataset_args):

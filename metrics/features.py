@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 
 import numpy as np
 
@@ -106,7 +107,7 @@ def _mixed_images(ctx, index, holders, chunk_size, num_mixed):
     for number in range(num_mixed):
         is_owner = tf.cast(tf.equal(holders['owner'], number), tf.float32)
         mixed = mixed + dlatents[number] * is_owner[:, :, tf.newaxis]
-    return synthesis.get_output_for(mixed, randomize_noise=True, seed=holders['seed'])
+    return ctx.watch(synthesis.get_output_for(mixed, randomize_noise=True, seed=holders['seed']))
 
 
 # ---- Statistics
@@ -163,7 +164,7 @@ def _load_statistics(path, protocol):
             if str(archive['protocol']) != json.dumps(protocol, sort_keys=True):
                 return None
             return MeanCovariance.from_state(archive)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # damaged: computed anew and replaced
 
 

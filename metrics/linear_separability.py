@@ -79,7 +79,7 @@ class LS(MetricBase):
             if has_w:
                 mapping, synthesis = ctx.parts(index)
                 dlatents = mapping.get_output_for(holders['latents'], *[None] * (mapping.num_inputs - 1))
-                images = synthesis.get_output_for(dlatents, randomize_noise=True, seed=holders['seed'])
+                images = ctx.watch(synthesis.get_output_for(dlatents, randomize_noise=True, seed=holders['seed']))
             else:
                 images = ctx.build_images(index, holders['latents'], holders['seed'])
             logits = []

@@ -78,14 +78,14 @@ class PPL(MetricBase):
         generator = ctx.generator(index)
         if 'mapping' not in generator.components:  # a traditional generator
             inputs = [tf.concat([holders['start'], holders['end']], axis=0)] + [None] * (generator.num_inputs - 1)
-            return generator.get_output_for(*inputs, is_validation=True, randomize_noise=False)
+            return ctx.watch(generator.get_output_for(*inputs, is_validation=True, randomize_noise=False))
         mapping, synthesis = ctx.parts(index)
         dlatents = [mapping.get_output_for(holders[name], *[None] * (mapping.num_inputs - 1))
                     for name in ('start', 'end')]
         if self.space == 'w':
             t = holders['t']
             dlatents = [tflib.lerp(dlatents[0], dlatents[1], place) for place in (t, t + self.epsilon)]
-        return synthesis.get_output_for(tf.concat(dlatents, axis=0), randomize_noise=False)
+        return ctx.watch(synthesis.get_output_for(tf.concat(dlatents, axis=0), randomize_noise=False))
 
     def _finish(self, distances, seed):
         if not np.all(np.isfinite(distances)):

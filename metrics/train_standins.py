@@ -128,11 +128,11 @@ def train_perceptual(data, num_images, seed, batch=32, learning_rate=1e-3):
 
 
 def train_all(data, kimg, seed):
-    """Trains every stand-in; returns (record of networks, {'name:variable': array}).
+    """Trains every stand-in; returns (record of networks, {'name:variable': array}, attributes left out).
 
     Attributes that a classifier of this size does not learn are left out.
     """
-    entries, arrays = OrderedDict(), OrderedDict()
+    entries, arrays, left_out = OrderedDict(), OrderedDict(), []
 
     def keep(name, settings, net, facts):
         kwargs = {key: value for key, value in settings.items() if key != 'func_name'}
@@ -152,9 +152,10 @@ def train_all(data, kimg, seed):
         if is_useful(facts):
             keep('classifier-' + slug(name), CLASSIFIER, net, dict(facts, attribute=slug(name)))
         else:
+            left_out.append(slug(name))
             print(f"classifier-{slug(name)}: left out, its accuracy is {facts['accuracy']:.4f} where always naming the "
                   f"commoner class gives {facts['majority']:.4f}", flush=True)
-    return entries, arrays
+    return entries, arrays, left_out
 
 
 def is_useful(facts):
@@ -184,11 +185,11 @@ def main(argv=None):
     tflib.init_tf({'rnd.np_random_seed': args.seed})
     with dataset.load_dataset(tfrecord_dir=args.dataset_dir, max_label_size='full', prefetch_mb=0,
                               resolution=standin.SIZE) as data:
-        networks, arrays = train_all(data, args, args.seed)
+        networks, arrays, left_out = train_all(data, args, args.seed)
         record = OrderedDict(
             note='stand-ins trained on drawn faces; scores with them are comparable with nothing else',
             dataset=OrderedDict(fingerprint=data.fingerprint, num_images=data.num_images),
-            engine=tf.__version__, networks=networks)
+            engine=tf.__version__, networks=networks, left_out=left_out)
     os.makedirs(args.out, exist_ok=True)
     path = os.path.join(args.out, os.path.basename(standin.WEIGHTS))
     with atomic_path(path) as temp:

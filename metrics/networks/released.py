@@ -5,6 +5,7 @@ networks (`metrics.networks.mapping`), and records say "not verified" until some
 """
 
 import os
+import zipfile
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def read_variables(path):
         try:
             with np.load(path, allow_pickle=False) as archive:
                 return None, [(name, archive[name]) for name in archive.files]
-        except (OSError, ValueError) as err:
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
             raise UserError(f'{path}: cannot be read: {err}') from err
     states = safe_pickle.read_networks(path)
     if isinstance(states, tuple):

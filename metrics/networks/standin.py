@@ -6,6 +6,7 @@ in `metrics/standins/`, written by `python -m metrics.train_standins`.
 
 import json
 import os
+import zipfile
 from collections import OrderedDict
 
 import numpy as np
@@ -70,7 +71,7 @@ def read_weights(name):
         with np.load(WEIGHTS, allow_pickle=False) as archive:
             prefix = name + ':'
             values = OrderedDict((key[len(prefix):], archive[key]) for key in archive.files if key.startswith(prefix))
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
         raise UserError(f'the stand-in networks cannot be read ({WEIGHTS}: {err}); restore the folder '
                         'metrics/standins, or make them again with: python -m metrics.train_standins') from err
     if not values:
