@@ -2,7 +2,10 @@
 
 import json
 import os
+import sys
 import time
+
+from tqdm import tqdm
 
 from dnnlib import tflib, util
 from dnnlib.tflib import tf
@@ -25,6 +28,7 @@ class RunLog:
         self.writer = tf.summary.FileWriter(run_dir)
         self.report = None
         self._maintenance = 0.0
+        self._bar = None
         self.go_on_from(progress)
 
     def go_on_from(self, progress):
@@ -51,13 +55,22 @@ class RunLog:
         self._maintenance += seconds
         self._tick_start += seconds
 
+    def show_progress(self, progress, total_nimg):
+        """Moves the progress bar, which a terminal gets to see and a log does not."""
+        if self._bar is None:
+            self._bar = tqdm(total=int(total_nimg), initial=progress.cur_nimg, unit='img', unit_scale=True, mininterval=1,
+                             dynamic_ncols=True, leave=False, file=sys.__stderr__, disable=not sys.__stderr__.isatty())
+        self._bar.update(progress.cur_nimg - self._bar.n)
+
     def report_tick(self, progress, sched, now, skipped_updates):
         """Ends a tick at the time `now`: prints its line and hands its numbers to the summaries."""
+        if self._bar is not None:
+            self._bar.clear()
         progress.cur_tick += 1
         tick_nimg = progress.cur_nimg - progress.tick_start_nimg
         progress.tick_start_nimg = progress.cur_nimg
         seconds = now - self._tick_start
-        memory = tflib.peak_gpu_memory(tflib.device_name(0)) if tflib.device_kind() == 'gpu' else None
+        memory = tflib.peak_gpu_memory(0) if tflib.device_kind() == 'gpu' else None
         self.report = r = EasyDict(
             tick=progress.cur_tick, kimg=progress.cur_nimg / 1000, nimg=progress.cur_nimg, lod=sched.lod,
             resolution=sched.resolution, minibatch=sched.minibatch, G_lrate=sched.G_lrate, D_lrate=sched.D_lrate,
@@ -84,5 +97,7 @@ class RunLog:
             f.write(json.dumps(dict(self.report, **means)) + '\n')
 
     def close(self):
-        """Closes the event file."""
+        """Ends the progress bar and closes the event file."""
+        if self._bar is not None:
+            self._bar.close()
         self.writer.close()

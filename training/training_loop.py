@@ -112,6 +112,7 @@ def training_loop(
         for _repeat in range(minibatch_repeats):
             _train_minibatches(run, sched, D_repeats)
         run.progress.elapsed = run.log.elapsed()
+        run.log.show_progress(run.progress, total_kimg * 1000)
         finished = run.progress.cur_nimg >= total_kimg * 1000
         is_healthy = _check_numbers(run, max_skipped_updates, on_nan)
         is_best = False
