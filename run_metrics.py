@@ -162,7 +162,9 @@ def table1(args):
     if args.dry_run:
         return 2 if missing else 0
     if missing:
-        left = table1.fetch_missing(missing)
+        # No download is worth its time if the table cannot be made anyway.
+        no_data = [item for item in missing if item[0] == 'data set']
+        left = table1.fetch_missing(missing if args.skip_missing or not no_data else no_data)
         if left and not args.skip_missing:
             raise UserError('the table cannot be made yet (--skip-missing leaves out what needs these):\n'
                             + '\n'.join(f'{what} {name}: {reason}' for what, name, reason in left))

@@ -95,11 +95,15 @@ def find_missing(columns, features, resolve_dataset):
     for column in columns:
         if not os.path.isfile(column.network) and not os.path.isdir(column.network) and _absent(column.network):
             missing.append(('network', column.network, column.title))
-        if column.dataset_args is None:
-            try:
-                resolve_dataset(column.dataset_dir)
-            except UserError:
-                missing.append(('data set', column.dataset_dir or '(none given)', f'FID50k, {column.title}'))
+        name = column.dataset_dir
+        if column.dataset_args is not None:
+            name = os.path.join(column.dataset_args.get('data_dir') or '', column.dataset_args.get('tfrecord_dir', ''))
+            if 'tfrecord_dir' not in column.dataset_args:
+                continue  # made on the fly
+        try:
+            resolve_dataset(name)
+        except UserError:
+            missing.append(('data set', name or '(none given)', f'FID50k, {column.title}'))
     if features == RELEASED:
         missing += [('feature network', name, _purpose(name)) for name in missing_files(METRICS)]
     return missing
@@ -128,16 +132,25 @@ def describe_missing(missing):
 
 
 def fetch_missing(missing):
-    """Downloads what can be downloaded; returns what is still missing, with reasons in place of purposes."""
-    left = []
+    """Downloads what can be downloaded; returns [(what, name, reason), ...] of what is still missing.
+
+    Data sets cannot be downloaded. After the first file that cannot be had, the others are not tried: where one
+    address fails, all usually do, and each takes its time.
+    """
+    left = [(what, name, 'make it with dataset_tool.py, or name it with --dataset')
+            for what, name, _ in missing if what == 'data set']
+    failed = False
     for what, name, _purpose in missing:
         if what == 'data set':
-            left.append((what, name, 'make it with dataset_tool.py'))
+            continue
+        if failed:
+            left.append((what, name, 'not tried after the failure above'))
             continue
         try:
             artifacts.get(name)
         except UserError as err:
             left.append((what, name, str(err)))
+            failed = True
     return left
 
 

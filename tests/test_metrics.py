@@ -21,7 +21,7 @@ FAST = dict(fid50k=dict(num_images=96, minibatch_per_gpu=8), ppl_wend=dict(num_s
             kid50k=dict(num_images=48, minibatch_per_gpu=8, num_subsets=4, subset_size=20),
             pr50k=dict(num_images=48, minibatch_per_gpu=8), fid50k_mix3=dict(num_images=96, minibatch_per_gpu=8),
             nearest=dict(num_images=4, minibatch_per_gpu=4),
-            ls=dict(num_samples=80, num_keep=40, minibatch_per_gpu=8, attrib_indices=[0, 1, 2]))
+            ls=dict(num_samples=80, num_keep=40, minibatch_per_gpu=8, attrib_indices=[0, 1]))
 
 
 @pytest.fixture(scope='module')
@@ -93,7 +93,7 @@ def test_every_metric_gives_finite_values_with_their_errors_and_whole_protocol(s
 
 
 def test_scores_repeat_to_the_bit_and_do_not_depend_on_the_number_of_devices(scores, network, faces):
-    names = ['fid50k', 'ppl_wend', 'ppl_zfull']
+    names = ['fid50k', 'ppl_wend']
     again = measure(names, network, faces, seed=3)
     for name in names:
         assert again[name]['value'] == scores[name]['value'], name

@@ -141,6 +141,26 @@ def test_dry_run_of_one_column_with_everything_given(capsys, faces, network):
     assert 'Everything that the table needs is here.' in text and 'Stand-in feature networks' in text
 
 
+def test_missing_data_sets_are_named_before_any_download(tmp_path, monkeypatch):
+    from dnnlib.artifacts import store
+    monkeypatch.setattr(store, 'fetch', lambda *args, **kwargs: pytest.fail('a download was started'))
+    with pytest.raises(UserError, match='data set celeba-256: make it'):
+        run_metrics.main(['table1', '--columns', 'celeba', '--data-dir', str(tmp_path), '--device', 'cpu'])
+
+
+def test_after_one_failed_download_no_other_is_tried(monkeypatch):
+    from dnnlib.artifacts import store
+    tried = []
+
+    def fail(artifact, *_args, **_kwargs):
+        tried.append(artifact)
+        raise UserError('no network')
+    monkeypatch.setattr(store, 'fetch', fail)
+    missing = [('feature network', files.classifier_file(index), 'ls') for index in range(3)]
+    left = table1.fetch_missing(missing)
+    assert len(tried) == 1 and [reason for _, _, reason in left][1:] == ['not tried after the failure above'] * 2
+
+
 def test_columns_take_networks_and_data_sets_of_the_user(tmp_path):
     column, = table1.choose_columns(['celeba'], {'celeba': 'mine.pkl'}, {'celeba': str(tmp_path)})
     assert (column.network, column.dataset_dir) == ('mine.pkl', str(tmp_path))
@@ -181,6 +201,7 @@ def test_table_of_an_own_network_is_made_once(network, faces, tmp_path, capsys, 
     fast = dict(num_images=70, num_samples=24, num_keep=12, minibatch_per_gpu=8)
     for func_name, settings in metric_base._QUICK.items():
         monkeypatch.setitem(metric_base._QUICK, func_name, {key: fast[key] for key in settings})
+    monkeypatch.setitem(metric_base.ls, 'attrib_indices', [0, 1])
     args = ['table1', '--network', network, '--dataset', faces, '--preset', 'quick', '--out', str(tmp_path / 't'),
             '--device', 'cpu']
     status = run_metrics.main(args)
