@@ -93,11 +93,22 @@ def main(argv=None):
         run_step(title, 'generate.py', '--network', os.path.join(run_dir, 'network-final.pkl'), '--seeds', '0-95',
                  '--psi', '0.8', '--outdir', samples)
 
+    title = "Score it with the project's stand-in networks: FID before and after training, and the rows of Table I"
+    table = os.path.join(run_dir, 'table1')
+    if os.path.isfile(os.path.join(table, 'table1.md')):
+        skip_step(title, table)
+    else:
+        common = ['--preset', 'quick', '--data-dir', args.data_dir]
+        run_step(title, 'run_metrics.py', 'fid50k', '--network', run_dir, '--untrained', '--out',
+                 os.path.join(run_dir, 'metrics-untrained'), *common)
+        run_step(title, 'run_metrics.py', 'table1', '--network', run_dir, '--out', table, *common)
+
     print(f'\nThe demo is complete ({format_time(time.time() - began)}). Look at')
     for what, path in (('the data set', data_set), ('real images', os.path.join(run_dir, 'reals.png')),
                        ('samples while training', os.path.join(run_dir, 'fakes*.png')),
                        ('samples at the end', os.path.join(samples, 'sheet.png')),
                        ('the report of the run', os.path.join(run_dir, 'report.html')),
+                       ('the table of its scores', os.path.join(table, 'table1.html')),
                        ('the networks (G, D, Gs)', os.path.join(run_dir, 'network-final.pkl'))):
         print(f'  {what:24} {os.path.relpath(path)}')
 

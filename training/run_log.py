@@ -58,8 +58,9 @@ class RunLog:
     def show_progress(self, progress, total_nimg):
         """Moves the progress bar, which a terminal gets to see and a log does not."""
         if self._bar is None:
-            self._bar = tqdm(total=int(total_nimg), initial=progress.cur_nimg, unit='img', unit_scale=True, mininterval=1,
-                             dynamic_ncols=True, leave=False, file=sys.__stderr__, disable=not sys.__stderr__.isatty())
+            terminal = sys.__stderr__
+            self._bar = tqdm(total=int(total_nimg), initial=progress.cur_nimg, unit='img', unit_scale=True, leave=False,
+                             mininterval=1, dynamic_ncols=True, file=terminal, disable=not terminal.isatty())
         self._bar.update(progress.cur_nimg - self._bar.n)
 
     def report_tick(self, progress, sched, now, skipped_updates):
