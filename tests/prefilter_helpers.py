@@ -6,8 +6,14 @@ import time
 
 import numpy as np
 import PIL.Image
+import pytest
+from PIL import features
 
 from data_tools.prefilter.settings import Settings
+
+needs_reference_decoder = pytest.mark.skipif(
+    not features.version('libjpeg_turbo'),
+    reason='this Pillow decodes JPEG with another library than the reference did (libjpeg-turbo): other pixels')
 
 DETECTOR = 'prefilter_helpers.FakeDetector'
 ONCE, ALWAYS, SLOW = 1, 2, 3

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from prefilter_helpers import needs_reference_decoder
 
 from data_tools import commands
 from data_tools.prefilter import ledger
@@ -67,6 +68,7 @@ def test_missing_folders_are_named(tmp_path):
 
 
 @pytest.mark.both
+@needs_reference_decoder
 def test_photographs_and_bad_files_go_through_the_real_detector(tmp_path, reference_dir, golden_dir):
     with open(golden_dir / 'mtcnn.json') as f:
         golden = json.load(f)

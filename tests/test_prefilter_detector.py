@@ -5,6 +5,7 @@ import json
 import numpy as np
 import PIL.Image
 import pytest
+from prefilter_helpers import needs_reference_decoder
 
 from data_tools.prefilter import detector as detector_module
 from data_tools.prefilter import weights
@@ -46,11 +47,13 @@ def check(detector, golden_dir, reference_dir, step):
 
 
 @pytest.mark.both
+@needs_reference_decoder
 def test_boxes_and_crops_of_a_sample_equal_the_reference(detector, golden_dir, reference_dir):
     assert check(detector, golden_dir, reference_dir, step=17) == 40
 
 
 @pytest.mark.slow
+@needs_reference_decoder
 def test_boxes_and_crops_of_all_photographs_equal_the_reference(detector, golden_dir, reference_dir):
     assert check(detector, golden_dir, reference_dir, step=1) == 673
 
