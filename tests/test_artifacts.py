@@ -52,6 +52,7 @@ class Server:
                     self.send_header(key.replace('_', '-'), str(value))
                 if length != 'none':
                     self.send_header('Content-Length', str(len(body) if length is None else length))
+                self.send_header('Connection', 'close')  # else the client may reuse it just before it is closed
                 self.end_headers()
                 self.wfile.write(body)
 
