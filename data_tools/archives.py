@@ -12,7 +12,7 @@ import zlib
 
 from data_tools.exporter import format_bytes
 from data_tools.images import is_image_name
-from data_tools.progress import Progress
+from dnnlib.progress import Progress
 from dnnlib.util import UserError, atomic_path
 
 _TABLES = ('.txt', '.csv')

@@ -8,7 +8,7 @@ from data_tools.images import BadImage, check_mode, list_images, open_image, rea
 from data_tools.labels import add_selection, select
 from data_tools.loading import Loader, shuffled_order, write_all
 from data_tools.options import add_workers, positive_int
-from data_tools.progress import Progress
+from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
 _EXPECTED = 202599

@@ -7,7 +7,7 @@ import numpy as np
 from data_tools import exporter
 from data_tools.loading import shuffled_order, write_arrays
 from data_tools.options import boolean
-from data_tools.progress import Progress
+from dnnlib.progress import Progress
 from dnnlib.util import UserError
 from training.dataset import read_label_array
 

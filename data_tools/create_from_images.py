@@ -12,7 +12,7 @@ from data_tools.labels import add_selection, select
 from data_tools.loading import Loader, shuffled_order, write_all
 from data_tools.options import add_workers, boolean, positive_int, power_of_two
 from data_tools.prefilter.ledger import ledger_sha256
-from data_tools.progress import Progress
+from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
 _SCREENFUL = 20

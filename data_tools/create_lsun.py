@@ -11,7 +11,7 @@ from data_tools import exporter
 from data_tools.images import BadImage, check_mode, open_image, read_pixels, resize, to_array
 from data_tools.loading import Loader, write_all
 from data_tools.options import add_workers, positive_int, power_of_two
-from data_tools.progress import Progress
+from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
 _LISTED = 1000  # so many images left out are listed by name in the manifest, the rest only counted

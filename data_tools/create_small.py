@@ -13,8 +13,8 @@ import numpy as np
 from data_tools import exporter
 from data_tools.loading import shuffled_order, write_arrays
 from data_tools.options import positive_int
-from data_tools.progress import Progress
 from dnnlib.pickle_reader import load_arrays
+from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
 _EXPECTED = {'mnist': 60000, 'cifar10': 50000, 'cifar100': 50000, 'svhn': 73257}

@@ -4,8 +4,8 @@ import numpy as np
 
 from data_tools import exporter, toyfaces
 from data_tools.options import add_workers, positive_int, power_of_two
-from data_tools.progress import Progress
 from data_tools.workers import available_cores, ordered_map
+from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
 _SERIAL = 400  # so few faces are drawn before worker processes have started

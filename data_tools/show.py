@@ -8,9 +8,9 @@ import PIL.Image
 
 from data_tools.exporter import check_new, make_parent
 from data_tools.options import add_workers, boolean, positive_int
-from data_tools.progress import Progress
 from data_tools.verify import has_labels
 from data_tools.workers import available_cores, ordered_map
+from dnnlib.progress import Progress
 from dnnlib.util import UserError, atomic_path
 from training.dataset import TFRecordDataset
 

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from data_tools import exporter
-from data_tools.progress import Progress
+from dnnlib.progress import Progress
 from dnnlib.util import UserError, sha256_file
 from training.dataset import TFRecordDataset
 from training.levels import levels_of_detail

@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 
-from data_tools.progress import Progress
 from dnnlib import tflib
+from dnnlib.progress import Progress
 from dnnlib.tflib import tf
 from dnnlib.util import UserError, atomic_write
 from metrics.networks.files import slug

@@ -10,8 +10,8 @@ import sys
 
 import numpy as np
 
-from data_tools.progress import Progress
 from dnnlib import tflib
+from dnnlib.progress import Progress
 from dnnlib.tflib import tf
 from dnnlib.util import UserError, sha256_file
 from metrics import networks

@@ -12,8 +12,8 @@ from collections import OrderedDict
 
 import numpy as np
 
-from data_tools.progress import Progress
 from dnnlib import tflib
+from dnnlib.progress import Progress
 from dnnlib.tflib import tf
 from dnnlib.util import UserError, atomic_path, atomic_write, run_main
 from metrics import classifier_training

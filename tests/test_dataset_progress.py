@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_tools import progress
 from data_tools.exporter import format_bytes
-from data_tools.progress import Progress
+from dnnlib import progress
+from dnnlib.progress import Progress
 from dnnlib.util import UserError
 from training.dataset import TFRecordDataset
 from training.tfrecord import Encoder

@@ -17,7 +17,7 @@ from data_tools.prefilter.pool import Pool
 from data_tools.prefilter.scan import walk
 from data_tools.prefilter.settings import DETECTOR
 from data_tools.prefilter.weights import find_weights_file
-from data_tools.progress import Progress
+from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
 
