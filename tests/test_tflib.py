@@ -247,3 +247,22 @@ def test_autosummary_reports_means_of_finite_values_once(fresh_graph):
     means = autosummary.flush_autosummaries()
     assert means == {'Group/tensor': 3.0, 'Group/number': 6.0}
     assert autosummary.flush_autosummaries() == {}
+
+
+def test_summaries_bring_margins_of_one_standard_deviation(fresh_graph):
+    class Writer:
+        def add_summary(self, summary, step):
+            self.values = {value.tag: value.simple_value for value in summary.value}
+
+    value = tf.placeholder(tf.float32, [2])
+    passed = autosummary.autosummary('Group/tensor', value)
+    autosummary.finalize_autosummaries()
+    tflib.run(passed, {value: [1, np.nan]})
+    tflib.run(passed, {value: [3, np.inf]})
+    autosummary.autosummary('Group/one', 5)
+    autosummary.autosummary('Group/two', [5, 9])
+    writer = Writer()
+    assert autosummary.save_summaries(writer, 1) == {'Group/tensor': 2, 'Group/one': 5, 'Group/two': 7}
+    assert writer.values == {
+        'Group/tensor': 2, 'Margins/lower/Group/tensor': 1, 'Margins/upper/Group/tensor': 3, 'Group/one': 5,
+        'Group/two': 7, 'Margins/lower/Group/two': 5, 'Margins/upper/Group/two': 9}

@@ -1,5 +1,6 @@
 """The training loop on tiny runs: equal bits, going on after a kill, polite stops, towers, data of other kinds."""
 
+import io
 import json
 import os
 import pathlib
@@ -75,6 +76,40 @@ def test_a_run_writes_what_it_promises(reference_run):
                 'TrainD/overflow_frequency', 'Progress/kimg', 'Timing/sec_per_kimg', 'Resources/peak_gpu_mem_gb'):
         assert np.isfinite(records[-1][key])
     assert len(checkpoint.list_checkpoints(str(reference_run / 'checkpoints'))) == 2
+
+
+def events_of(run_dir):
+    """Values in a run's event files: [(tag, step, value)]."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import Event
+    values = []
+    for path in sorted(run_dir.glob('events.out.tfevents.*')):
+        for raw in RawEventFileLoader(str(path)).Load():
+            event = Event.FromString(raw)
+            values += [(value.tag, event.step, value) for value in event.summary.value]
+    return values
+
+
+@pytest.mark.both
+def test_tensorboard_gets_scalars_with_margins_and_pictures(reference_run):
+    from tensorboard.plugins.custom_scalar import layout_pb2
+    events = events_of(reference_run)
+    layouts = [value for tag, _step, value in events if tag == 'custom_scalars__config__']
+    assert len(layouts) == 1 and layouts[0].metadata.plugin_data.plugin_name == 'custom_scalars'
+    layout = layout_pb2.Layout.FromString(layouts[0].tensor.string_val[0])
+    assert [category.title for category in layout.category] == ['Loss', 'TrainG', 'TrainD']
+    charts = {chart.title: chart.margin.series[0] for category in layout.category for chart in category.chart}
+    scalars = {(tag, step): value.simple_value for tag, step, value in events if value.HasField('simple_value')}
+    for record in stats(reference_run):
+        for name, chart in charts.items():
+            lower, mean, upper = [scalars[tag, record['nimg']] for tag in (chart.lower, chart.value, chart.upper)]
+            assert lower <= mean <= upper
+            assert mean == pytest.approx(record[name], rel=1e-6)
+    assert scalars['Margins/lower/Loss/scores/real', 192] < scalars['Margins/upper/Loss/scores/real', 192]
+    pictures = [(tag, step, Image.open(io.BytesIO(value.image.encoded_image_string)).size)
+                for tag, step, value in events if value.HasField('image')]
+    assert pictures == [('Reals', 0, (32, 16)), ('Fakes', 0, (32, 16)), ('Fakes', 64, (32, 16)),
+                        ('Fakes', 128, (32, 16)), ('Fakes', 192, (32, 16))]
 
 
 @pytest.mark.both

@@ -1,10 +1,12 @@
 """What a run says of itself while it trains: tick lines, TensorBoard events, `stats.jsonl`, and the time it took."""
 
+import io
 import json
 import os
 import sys
 import time
 
+import PIL.Image
 from tqdm import tqdm
 
 from dnnlib import tflib, util
@@ -12,6 +14,8 @@ from dnnlib.tflib import tf
 from dnnlib.tflib.autosummary import autosummary
 from dnnlib.util import EasyDict
 from training import run_state
+
+LARGEST_PICTURE = 1024      # pixels along the longer side of a picture in the event file
 
 
 class RunLog:
@@ -26,6 +30,7 @@ class RunLog:
     def __init__(self, run_dir, progress):
         self.stats_path = os.path.join(run_dir, 'stats.jsonl')
         self.writer = tf.summary.FileWriter(run_dir)
+        tflib.autosummary.save_layout(self.writer)
         self.report = None
         self._maintenance = 0.0
         self._bar = None
@@ -89,6 +94,19 @@ class RunLog:
         autosummary('Timing/total_hours', r.total_sec / 3600)
         autosummary('Timing/total_days', r.total_sec / 86400)
         autosummary('Resources/peak_gpu_mem_gb', r.peak_gpu_mem_gb)
+
+    def add_picture(self, tag, path, nimg):
+        """Shows the picture at `path`, if there is one, in TensorBoard; as a JPEG, since a run draws hundreds."""
+        if not os.path.exists(path):
+            return
+        with PIL.Image.open(path) as picture:
+            picture = picture.convert('RGB')
+        picture.thumbnail((LARGEST_PICTURE, LARGEST_PICTURE), PIL.Image.LANCZOS)
+        buffer = io.BytesIO()
+        picture.save(buffer, format='JPEG', quality=90)
+        image = tf.Summary.Image(width=picture.width, height=picture.height, colorspace=3,
+                                 encoded_image_string=buffer.getvalue())
+        self.writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag=tag, image=image)]), nimg)
 
     def flush(self):
         """Writes the means since the last tick to the event file and, with the tick's numbers, to `stats.jsonl`."""

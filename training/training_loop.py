@@ -99,7 +99,8 @@ def training_loop(
     if image_snapshot_ticks:
         snapshot.save_reals(training_set, grid, run_dir)
         if restored is None:
-            painter.save_fakes(_picture_path(run))
+            run.log.add_picture('Reals', os.path.join(run_dir, 'reals.png'), 0)
+            _draw_fakes(run, painter)
 
     print(f'Training on {num_gpus} {tflib.device_kind().upper()} device(s); '
           f'{run.progress.cur_nimg / 1000:g} of {total_kimg:g} kimg are done ...', flush=True)
@@ -122,7 +123,7 @@ def training_loop(
             run.log.report_tick(run.progress, sched, began, _count_skipped(run))
             tick = run.progress.cur_tick
             if image_snapshot_ticks and (finished or tick % image_snapshot_ticks == 0):
-                painter.save_fakes(_picture_path(run))
+                _draw_fakes(run, painter)
             if finished or tick == 1 or (network_snapshot_ticks and tick % network_snapshot_ticks == 0):
                 is_best = _measure(run, metrics, _save_snapshot(run), mirror_augment, num_gpus, tf_config)
             run.log.flush()
@@ -280,8 +281,10 @@ def _count_skipped(run):
 # ---- Snapshots
 
 
-def _picture_path(run):
-    return os.path.join(run.dir, f'fakes{run.progress.cur_nimg // 1000:06d}.png')
+def _draw_fakes(run, painter):
+    path = os.path.join(run.dir, f'fakes{run.progress.cur_nimg // 1000:06d}.png')
+    painter.save_fakes(path)
+    run.log.add_picture('Fakes', path, run.progress.cur_nimg)
 
 
 def _save_snapshot(run):

@@ -1,18 +1,19 @@
 """Running means of whatever a run wants to report, gathered where it is computed.
 
 `autosummary(name, value)` may be called with tensors while a graph is built, or with plain numbers at any time.
-The mean since the last flush appears in TensorBoard under `name`. Non-finite values are dropped.
+The mean since the last flush appears in TensorBoard under `name`, and what was computed in a graph also as a chart
+with margins, one standard deviation of the single values below and above. Non-finite values are dropped.
 """
 
 from collections import OrderedDict
 
 import numpy as np
 
-from dnnlib.tflib import tfutil
+from dnnlib.tflib import custom_scalars, tfutil
 from dnnlib.tflib.engine import tf
 
-_graph_vars = OrderedDict()  # name -> list of variables float64 [2]: (number of values, their sum), of one graph
-_host_sums = OrderedDict()  # name -> [number of values, their sum]
+_graph_vars = OrderedDict()  # name -> variables float64 [3]: number of values, their sum, the sum of their squares
+_host_sums = OrderedDict()  # name -> the same three numbers
 _layout = {'finalized': False}
 
 
@@ -30,21 +31,20 @@ def autosummary(name, value, passthru=None):
     if not tfutil.is_tf_expression(value):
         values = np.asarray(value, dtype=np.float64).ravel()
         values = values[np.isfinite(values)]
-        sums = _host_sums.setdefault(name, [0.0, 0.0])
-        sums[0] += values.size
-        sums[1] += float(values.sum())
+        _add(_host_sums, name, (values.size, float(values.sum()), float(np.square(values).sum())))
         return value if passthru is None else passthru
 
     with tf.name_scope('autosummary_' + name.replace('/', '_').replace(' ', '_')):
         values = tf.cast(tf.reshape(value, [-1]), tf.float64)
         is_finite = tf.math.is_finite(values)
         count = tf.reduce_sum(tf.cast(is_finite, tf.float64))
-        total = tf.reduce_sum(tf.where(is_finite, values, tf.zeros_like(values)))
+        values = tf.where(is_finite, values, tf.zeros_like(values))
+        sums = tf.stack([count, tf.reduce_sum(values), tf.reduce_sum(tf.square(values))])
         with tf.control_dependencies(None), tf.device('/cpu:0'):
-            var = tf.Variable(tf.zeros([2], tf.float64), trainable=False,
+            var = tf.Variable(tf.zeros([3], tf.float64), trainable=False,
                               collections=[tf.GraphKeys.LOCAL_VARIABLES], name='sums')
         _graph_vars.setdefault(name, []).append(var)
-        with tf.control_dependencies([tf.assign_add(var, tf.stack([count, total]))]):
+        with tf.control_dependencies([tf.assign_add(var, sums)]):
             return tf.identity(value if passthru is None else passthru)
 
 
@@ -58,34 +58,53 @@ def _of_graph(variables):
     return [var for var in variables if var.graph is tf.get_default_graph()]
 
 
-def flush_autosummaries():
-    """Means since the last flush, and starts over.
+def _add(sums, name, more):
+    entry = sums.setdefault(name, [0.0, 0.0, 0.0])
+    for index, value in enumerate(more):
+        entry[index] += value
 
-    Returns:
-        OrderedDict, name -> float; names without any finite value since the last flush are left out.
-    """
+
+def _graph_names():
+    """Names of what is gathered in the default graph."""
+    return [name for name, variables in _graph_vars.items() if _of_graph(variables)]
+
+
+def _flush():
+    """OrderedDict, name -> (number of values, their mean, their standard deviation) since the last flush."""
     sums = OrderedDict()
     names, variables = [], []
     for name, group in _graph_vars.items():
         for var in _of_graph(group):
             names.append(name)
             variables.append(var)
-    for name, (count, total) in zip(names, tfutil.get_vars(variables)):
-        entry = sums.setdefault(name, [0.0, 0.0])
-        entry[0] += count
-        entry[1] += total
+    for name, more in zip(names, tfutil.get_vars(variables)):
+        _add(sums, name, more)
     if variables:
         tfutil.run([var.initializer for var in variables])
-    for name, (count, total) in _host_sums.items():
-        entry = sums.setdefault(name, [0.0, 0.0])
-        entry[0] += count
-        entry[1] += total
+    for name, more in _host_sums.items():
+        _add(sums, name, more)
     _host_sums.clear()
-    return OrderedDict((name, total / count) for name, (count, total) in sums.items() if count > 0)
+    return OrderedDict(
+        (name, (count, total / count, np.sqrt(max(squares / count - (total / count) ** 2, 0))))
+        for name, (count, total, squares) in sums.items() if count > 0)
+
+
+def flush_autosummaries():
+    """Means since the last flush, and starts over.
+
+    Returns:
+        OrderedDict, name -> float; names without any finite value since the last flush are left out.
+    """
+    return OrderedDict((name, mean) for name, (_count, mean, _deviation) in _flush().items())
+
+
+def save_layout(file_writer):
+    """Asks TensorBoard for a chart with margins of everything that is gathered in the default graph."""
+    file_writer.add_summary(custom_scalars.margin_charts(_graph_names()))
 
 
 def save_summaries(file_writer, global_step=None):
-    """Flushes the means into a TensorBoard event file.
+    """Flushes the means, and the margins of those that stand for several values, into a TensorBoard event file.
 
     Args:
         file_writer: a `tf.summary.FileWriter`.
@@ -94,7 +113,13 @@ def save_summaries(file_writer, global_step=None):
     Returns:
         The means, as `flush_autosummaries` returns them.
     """
-    means = flush_autosummaries()
-    values = [tf.Summary.Value(tag=name, simple_value=value) for name, value in means.items()]
+    means, scalars = OrderedDict(), OrderedDict()
+    in_graph = set(_graph_names())
+    for name, (count, mean, deviation) in _flush().items():
+        means[name] = scalars[name] = mean
+        if name in in_graph or count > 1:
+            lower, upper = custom_scalars.margin_tags(name)
+            scalars[lower], scalars[upper] = mean - deviation, mean + deviation
+    values = [tf.Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
     file_writer.add_summary(tf.Summary(value=values), global_step)
     return means
