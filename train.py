@@ -131,7 +131,8 @@ def main(argv=None):
     phases, sizes = preflight.check_plan(config, data)
     need = preflight.needs(config, phases, sizes)
     plan = preflight.report(config, data, phases, sizes, need, result_dir)
-    plan += [f'warning: {text}' for text in preflight.warnings(config, data, phases, need, result_dir)]
+    plan += [f'warning: {text}' for text in preflight.warnings(config, data, phases, need, result_dir)
+             + preflight.metric_warnings(config, data_dir)]
     if need is not None:
         preflight.check_disk(need, result_dir)
     if args.dry_run:

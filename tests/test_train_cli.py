@@ -82,6 +82,17 @@ def test_dry_run_prints_the_plan_and_makes_nothing(capsys, tiny, tmp_path):
     assert not (tmp_path / 'results').exists()
 
 
+def test_missing_feature_networks_are_told_before_the_run(capsys, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv('STYLEGAN_ARTIFACTS_DIR', str(tmp_path))
+    monkeypatch.setattr(train.folders, 'cache_dir', str(tmp_path))
+    options = ['--config', tiny, '--dry-run', '--result-dir', str(tmp_path / 'results'), '--set']
+    train.main(options + ['metrics=[fid50k, ppl_wend]'])
+    warning = [line for line in capsys.readouterr().out.splitlines() if 'metrics at snapshots' in line]
+    assert len(warning) == 1 and 'fetch inception_v3_features.pkl vgg16_zhang_perceptual.pkl, or' in warning[0]
+    train.main(options + ['metrics=[]'])
+    assert 'metrics at snapshots' not in capsys.readouterr().out
+
+
 def test_examples_of_the_help_are_valid(capsys, monkeypatch):
     lines = [line.split()[1:] for line in train.EXAMPLES.splitlines() if line.startswith('  train.py -')]
     assert len(lines) >= 5

@@ -131,6 +131,23 @@ def warnings(config, data, phases, need, result_dir):
     return result
 
 
+def metric_warnings(config, data_dir):
+    """Sentences on files that the configured metrics need and that are not on this machine.
+
+    The metrics are looked up by name, which imports TensorFlow. Raises UserError for a file that is here but damaged.
+    """
+    if not config.get('metrics'):
+        return []
+    missing_files = util.get_obj_by_name('metrics.jobs.missing_files')
+    missing = missing_files(config.metrics, dict(config.dataset, data_dir=data_dir))
+    if not missing:
+        return []
+    shown = ', '.join(missing[:3]) + (f' and {len(missing) - 3} more' if len(missing) > 3 else '')
+    return [f'the metrics at snapshots need {shown}, which will be downloaded at the first of them, or else left out; '
+            f"get them now with: python -m dnnlib.artifacts fetch {' '.join(missing[:3])}"
+            f"{' ...' if len(missing) > 3 else ''}, or go without metrics by --set metrics=[]"]
+
+
 def memory_of_machine():
     """Bytes of memory in this machine, or None where that cannot be told."""
     try:
