@@ -23,7 +23,8 @@ GIB = 1 << 30
 NEEDED_BYTES = {'cpu': 3 * GIB, 'gpu': 9 * GIB}
 INSTALLERS = ('pip', 'setuptools', 'wheel')
 # pip's own settings are the user's, apart from those that would send packages elsewhere than into the environment.
-MISLEADING_VARIABLES = ('PYTHONPATH', 'PYTHONHOME', '__PYVENV_LAUNCHER__',
+# Without byte code, which the first import writes, every later start of TensorFlow takes three times as long.
+MISLEADING_VARIABLES = ('PYTHONPATH', 'PYTHONHOME', '__PYVENV_LAUNCHER__', 'PYTHONDONTWRITEBYTECODE',
                         'PIP_TARGET', 'PIP_PREFIX', 'PIP_ROOT', 'PIP_USER', 'PIP_REQUIRE_HASHES')
 SMOKE = 'import numpy, scipy, PIL, yaml, h5py, cv2, tensorflow as tf; print("TensorFlow", tf.__version__)'
 
