@@ -13,7 +13,7 @@ import zlib
 from data_tools.exporter import format_bytes
 from data_tools.images import is_image_name
 from dnnlib.progress import Progress
-from dnnlib.util import UserError, atomic_path
+from dnnlib.util import UserError, atomic_folder
 
 _TABLES = ('.txt', '.csv')
 _BLOCK = 1 << 20
@@ -38,8 +38,7 @@ def unpack(paths, folder):
             the disk has no room.
     """
     written, left_out = 0, 0
-    with atomic_path(folder) as temp:
-        os.mkdir(temp)
+    with atomic_folder(folder) as temp:
         free = _FreeSpace(temp)
         with Progress('unpacking', None, unit='files') as progress:
             for path in paths:

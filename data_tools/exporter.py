@@ -75,12 +75,11 @@ class Exporter:
         make_parent(parent)
         # A kill that can be caught must leave nothing behind either.
         self._old_handler = _raise_on_sigterm()
-        self._atomic = util.atomic_path(self.dataset_dir)
-        self._temp = self._atomic.__enter__()
+        self._atomic = util.atomic_folder(self.dataset_dir)
         try:
-            os.mkdir(self._temp)
+            self._temp = self._atomic.__enter__()
         except OSError as err:
-            self._atomic.__exit__(type(err), err, None)
+            _restore_handler(self._old_handler)
             raise UserError(f"cannot write to '{parent}': {err.strerror}") from err
         for log2 in self._log2s:
             name = f'{self.name}-r{log2:02}.tfrecords'

@@ -11,7 +11,7 @@ from data_tools.options import add_workers, boolean, positive_int
 from data_tools.verify import has_labels
 from data_tools.workers import available_cores, ordered_map
 from dnnlib.progress import Progress
-from dnnlib.util import UserError, atomic_path
+from dnnlib.util import UserError, atomic_folder, atomic_path
 from training.dataset import TFRecordDataset
 
 _CHUNK = 64
@@ -106,8 +106,7 @@ def extract(dataset_dir, output_dir, workers=None):
     if len(dataset) <= 4 * _CHUNK:
         workers = 1
     tasks = [(start, min(start + _CHUNK, len(dataset))) for start in range(0, len(dataset), _CHUNK)]
-    with atomic_path(os.path.abspath(output_dir)) as temp, Progress('extract', len(dataset)) as progress:
-        os.mkdir(temp)
+    with atomic_folder(output_dir) as temp, Progress('extract', len(dataset)) as progress:
         for count in ordered_map(PictureWriter(os.path.abspath(dataset_dir), temp), tasks, workers):
             progress.add(count)
         if dataset.label_size:

@@ -1,16 +1,16 @@
 """Small helpers used everywhere: dictionaries with attributes, by-name lookup, atomic files, logging, downloads."""
 
-import contextlib
 import errno
 import hashlib
 import importlib
 import io
 import os
-import shutil
 import sys
 import tempfile
 import types
 import urllib.parse
+
+from dnnlib.atomic import atomic_folder, atomic_path, atomic_write  # noqa: F401  (part of this module)
 
 
 class UserError(Exception):
@@ -42,8 +42,9 @@ class EasyDict(dict):
 def run_main(main):
     """Runs `main()` as a command line and exits the process with its status.
 
-    UserError prints `error: SENTENCE` to stderr and exits 2, a full disk likewise, Ctrl-C prints one line and exits
-    130, a reader that went away (`| head`) ends the program quietly. Other exceptions are ours: their traceback shows.
+    UserError prints `error: SENTENCE` to stderr and exits 2, a full disk and a file without permission likewise, Ctrl-C
+    prints one line and exits 130, a reader that went away (`| head`) ends the program quietly. Other exceptions are
+    ours: their traceback shows.
     """
     try:
         status = main()
@@ -59,10 +60,13 @@ def run_main(main):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
     except OSError as err:
-        if err.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+            where = f' while writing {err.filename}' if err.filename else ''
+            print(f'error: no space left on the disk{where}; free some space and repeat the command', file=sys.stderr)
+        elif err.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and err.filename is not None:
+            print(f"error: no access to '{err.filename}': {err.strerror}", file=sys.stderr)
+        else:
             raise
-        where = f' while writing {err.filename}' if err.filename else ''
-        print(f'error: no space left on the disk{where}; free some space and repeat the command', file=sys.stderr)
         status = 2
     sys.exit(status)
 
@@ -141,55 +145,6 @@ def get_top_level_function_name(obj):
 
 
 # ---- Files
-
-def _temporary_name(path):
-    """A new name beside `path`, with the same suffix, since some writers choose the format by it."""
-    folder, name = os.path.split(os.path.abspath(path))
-    return os.path.join(folder, f'.tmp-{os.getpid()}-{os.urandom(4).hex()}-{name[-100:]}')
-
-
-def _sync(path):
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
-def atomic_path(path):
-    """Yields a temporary path in the same folder; on success the file (or folder) made there becomes `path`.
-
-    The data reaches the disk before the name does, so after a crash `path` is the old file, the new file, or absent,
-    but never half a file. On an exception nothing is left behind and an existing `path` keeps its content.
-    """
-    path = os.fspath(path)
-    temp = _temporary_name(path)
-    try:
-        yield temp
-        if os.path.isfile(temp):
-            _sync(temp)
-        os.replace(temp, path)
-    except BaseException:
-        if os.path.isdir(temp):
-            shutil.rmtree(temp, ignore_errors=True)
-        elif os.path.lexists(temp):
-            os.unlink(temp)
-        raise
-    _sync(os.path.dirname(os.path.abspath(path)))
-
-
-@contextlib.contextmanager
-def atomic_write(path, mode='wb'):
-    """Yields a file open for writing (`wb`, or `w` for UTF-8 text) whose content replaces `path` on success.
-
-    See `atomic_path` for what is promised.
-    """
-    assert mode in ('wb', 'w'), mode
-    with atomic_path(path) as temp:
-        with open(temp, mode, encoding=None if 'b' in mode else 'utf-8') as f:
-            yield f
-
 
 def sha256_file(path):
     """The SHA-256 of a file's content as 64 lower-case hexadecimal digits."""

@@ -262,20 +262,43 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path, monkeypatch):
         subprocess.call(['umount', str(mount)])
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_work_leaves_nothing_and_can_be_repeated(tmp_path, number):
-    command = [sys.executable, str(ROOT / 'dataset_tool.py'), 'create_toyfaces', str(tmp_path / 'set'),
+def start_and_wait_until_it_writes(folder):
+    """A `create_toyfaces` of minutes that makes `folder`/set and has written some records."""
+    command = [sys.executable, str(ROOT / 'dataset_tool.py'), 'create_toyfaces', str(folder / 'set'),
                '--resolution', '256', '--num', '5000']
     process = subprocess.Popen(command, stderr=subprocess.PIPE, universal_newlines=True, cwd=str(ROOT))
     deadline = time.time() + 60
-    while not any((folder / 'set-r08.tfrecords').exists() and (folder / 'set-r08.tfrecords').stat().st_size
-                  for folder in tmp_path.iterdir()):
+    while not any(path.stat().st_size for path in folder.glob(f'.tmp-{process.pid}-*/set-r08.tfrecords')):
         assert process.poll() is None and time.time() < deadline
         time.sleep(0.05)
+    return process
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_work_leaves_nothing_and_can_be_repeated(tmp_path, number):
+    process = start_and_wait_until_it_writes(tmp_path)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130 and stderr.strip().endswith('interrupted') and 'Traceback' not in stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_kill_leaves_does_not_look_complete_and_goes_at_the_next_start(tmp_path, golden_dir):
+    killed = start_and_wait_until_it_writes(tmp_path)
+    killed.kill()
+    killed.communicate(timeout=60)
+    assert [path.name.startswith('.tmp-') for path in tmp_path.iterdir()] == [True]
+    alive = start_and_wait_until_it_writes(tmp_path)
+    try:
+        assert list(tmp_path.glob(f'.tmp-{killed.pid}-*')) == []
+        main(['create_from_images', str(tmp_path / 'set'), str(golden_dir / 'images'), '--workers', '1'])
+        assert len(list(tmp_path.glob(f'.tmp-{alive.pid}-*'))) == 1
+    finally:
+        alive.kill()
+        alive.communicate(timeout=60)
+    main(['verify', str(tmp_path / 'set')])
+    main(['extract', str(tmp_path / 'set'), str(tmp_path / 'pictures')])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['pictures', 'set']
 
 
 # ---- The command line

@@ -2,6 +2,7 @@ import errno
 import hashlib
 import http.server
 import os
+import pathlib
 import pickle
 import stat
 import subprocess
@@ -103,18 +104,59 @@ def test_atomic_write_leaves_nothing_behind_on_error(tmp_path):
     assert os.listdir(str(tmp_path)) == ['state.txt']
 
 
-def test_atomic_path_keeps_the_suffix_and_handles_folders(tmp_path):
+def test_atomic_path_keeps_the_suffix(tmp_path):
     with util.atomic_path(tmp_path / 'image.png') as temp:
         assert temp.endswith('.png')
         with open(temp, 'wb') as f:
             f.write(b'x')
-    with util.atomic_path(tmp_path / 'folder') as temp:
-        os.mkdir(temp)
+    assert os.listdir(str(tmp_path)) == ['image.png']
+
+
+def test_a_folder_appears_complete_or_not_at_all(tmp_path):
+    (tmp_path / 'folder').mkdir()
+    with util.atomic_folder(tmp_path / 'folder') as temp:
+        (pathlib.Path(temp) / 'content').write_text('x')
+        assert not list((tmp_path / 'folder').iterdir())
     with pytest.raises(RuntimeError):
-        with util.atomic_path(tmp_path / 'other') as temp:
-            os.mkdir(temp)
+        with util.atomic_folder(tmp_path / 'other') as temp:
+            (pathlib.Path(temp) / 'content').write_text('x')
             raise RuntimeError
-    assert sorted(os.listdir(str(tmp_path))) == ['folder', 'image.png']
+    assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob('*'))] == ['folder', 'folder/content']
+
+
+HOLD_A_FOLDER = """
+import sys, time
+from dnnlib import util
+with util.atomic_folder(sys.argv[1]) as temp:
+    open(temp + '/content', 'w').close()
+    print(temp, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_leftovers_of_killed_programs_go_and_those_of_living_ones_stay(tmp_path):
+    holders = [subprocess.Popen([sys.executable, '-c', HOLD_A_FOLDER, str(tmp_path / name)], stdout=subprocess.PIPE,
+                                universal_newlines=True) for name in ('dead', 'alive')]
+    try:
+        dead, alive = [holder.stdout.readline().strip() for holder in holders]
+        holders[0].kill()
+        holders[0].wait()
+        old, fresh, other = [str(tmp_path / name) for name in
+                             ('.tmp-1-0123abcd-old', '.tmp-1-0123abcd-fresh', '.tmp-of-somebody')]
+        for path in (old, fresh, other):
+            open(path, 'w').close()
+        for path in (old, other):
+            os.utime(path, (0, 0))
+        assert os.path.isdir(dead)
+        with util.atomic_folder(tmp_path / 'next'):
+            pass
+        names = {os.path.basename(path) for path in (alive, fresh, other)}
+        assert set(os.listdir(str(tmp_path))) == names | {'next'}
+        assert os.listdir(alive) == ['content']
+    finally:
+        for holder in holders:
+            holder.kill()
+            holder.communicate()
 
 
 def test_sha256_file(tmp_path):
@@ -158,6 +200,8 @@ def run_script(body):
     ('raise KeyboardInterrupt', 130, 'interrupted\n'),
     (f"raise OSError({errno.ENOSPC}, 'x', 'file')", 2,
      'error: no space left on the disk while writing file; free some space and repeat the command\n'),
+    (f"raise OSError({errno.EROFS}, 'Read-only file system', 'file')", 2,
+     "error: no access to 'file': Read-only file system\n"),
     ('pass', 0, ''),
     ('return 3', 3, '')])
 def test_run_main_exit_status(body, status, message):

@@ -1,0 +1,132 @@
+"""Files and folders that appear complete or not at all, and what killed programs left of them."""
+
+import contextlib
+import os
+import re
+import shutil
+import time
+
+try:
+    import fcntl
+except ImportError:  # no such locks on this system: leftover folders stay
+    fcntl = None
+
+_TEMPORARY = re.compile(r'\.tmp-\d+-[0-9a-f]{8}-')
+_OLD_FILE = 24 * 60 * 60    # seconds without a change after which a temporary file has no writer any more
+_visited = set()            # folders in which this process has looked for leftovers already
+
+
+def _temporary_name(path):
+    """A new name beside `path`, with the same suffix, since some writers choose the format by it."""
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(folder, f'.tmp-{os.getpid()}-{os.urandom(4).hex()}-{name[-100:]}')
+
+
+def _sync(path):
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Yields a temporary path in the same folder; on success the file made there becomes `path`.
+
+    The data reaches the disk before the name does, so after a crash `path` is the old file, the new file, or absent,
+    but never half a file. On an exception nothing is left behind and an existing `path` keeps its content.
+    """
+    path = os.path.abspath(os.fspath(path))
+    folder = os.path.dirname(path)
+    if folder not in _visited:
+        _visited.add(folder)
+        remove_leftovers(folder)
+    temp = _temporary_name(path)
+    try:
+        yield temp
+        _sync(temp)
+        os.replace(temp, path)
+    except BaseException:
+        if os.path.lexists(temp):
+            os.unlink(temp)
+        raise
+    _sync(folder)
+
+
+@contextlib.contextmanager
+def atomic_write(path, mode='wb'):
+    """Yields a file open for writing (`wb`, or `w` for UTF-8 text) whose content replaces `path` on success.
+
+    See `atomic_path` for what is promised.
+    """
+    assert mode in ('wb', 'w'), mode
+    with atomic_path(path) as temp:
+        with open(temp, mode, encoding=None if 'b' in mode else 'utf-8') as f:
+            yield f
+
+
+@contextlib.contextmanager
+def atomic_folder(path):
+    """Yields a new temporary folder beside `path`, which must be absent or an empty folder; on success it becomes it.
+
+    On an exception nothing is left behind. What a kill leaves is removed by the next program that makes a folder or a
+    file in the same place. Raises OSError where no folder can be made.
+    """
+    path = os.path.abspath(os.fspath(path))
+    remove_leftovers(os.path.dirname(path))
+    temp, lock = _make_locked_folder(path)
+    try:
+        yield temp
+        os.replace(temp, path)
+    except BaseException:
+        shutil.rmtree(temp, ignore_errors=True)
+        raise
+    finally:
+        os.close(lock)
+    _sync(os.path.dirname(path))
+
+
+def _make_locked_folder(path):
+    """A new temporary folder and the descriptor that holds its lock, which ends with the process."""
+    while True:
+        temp = _temporary_name(path)
+        os.mkdir(temp)
+        try:
+            lock = os.open(temp, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another program took it for a leftover before it was locked
+        with contextlib.suppress(OSError):  # where folders cannot be locked, nobody takes them for leftovers either
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.isdir(temp) and os.path.samestat(os.stat(temp), os.fstat(lock)):
+            return temp, lock
+        os.close(lock)
+
+
+def remove_leftovers(folder):
+    """Deletes what killed programs left in a folder: temporary folders that nobody locks, and old temporary files.
+
+    Process numbers tell nothing here: the folder may be shared with containers and other machines.
+    """
+    try:
+        entries = [entry for entry in os.scandir(folder) if _TEMPORARY.match(entry.name)]
+    except OSError:
+        return  # absent or unreadable: writing there will fail with a better sentence
+    for entry in entries:
+        with contextlib.suppress(OSError):  # it ended in the meantime, or belongs to somebody else
+            if entry.is_dir(follow_symlinks=False):
+                _remove_unlocked(entry.path)
+            elif time.time() - entry.stat(follow_symlinks=False).st_mtime > _OLD_FILE:
+                os.unlink(entry.path)
+
+
+def _remove_unlocked(folder):
+    if fcntl is None:
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(fd)
