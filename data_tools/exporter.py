@@ -1,5 +1,6 @@
 """Writing a data set: TFRecords for every level of detail, labels and the manifest, all or nothing."""
 
+import contextlib
 import functools
 import hashlib
 import math
@@ -91,7 +92,10 @@ class Exporter:
         records, digests = encoded
         assert len(records) == len(self._outputs)
         for (_, file, digest), block in zip(self._outputs, records):
-            file.write(block)
+            try:
+                file.write(block)
+            except OSError as err:
+                raise OSError(err.errno, err.strerror, self.dataset_dir) from err  # with a name for the sentence
             digest.update(block)
         for digest in digests:
             self._fingerprint.add_digest(digest)
@@ -117,7 +121,8 @@ class Exporter:
 
     def _close(self, exc_type, exc_value):
         for _, file, _ in self._outputs:
-            file.close()
+            with contextlib.suppress(OSError):  # what a full disk did not take; on success all was flushed before
+                file.close()
         try:
             self._atomic.__exit__(exc_type, exc_value, None)
         except BaseException as err:

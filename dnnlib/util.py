@@ -60,7 +60,7 @@ def run_main(main):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
     except OSError as err:
-        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+        if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             where = f' while writing {err.filename}' if err.filename else ''
             print(f'error: no space left on the disk{where}; free some space and repeat the command', file=sys.stderr)
         elif err.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and err.filename is not None:

@@ -3,6 +3,7 @@
 import contextlib
 import enum
 import os
+import shutil
 import sys
 import time
 import traceback
@@ -44,14 +45,21 @@ class SubmitConfig(EasyDict):
 def prepare_run_dir(result_dir, desc, record, provenance=None, ignore=()):
     """Creates a run directory and writes its records and the source snapshot `src/`. Returns its path.
 
-    `record` is a dict for `records.write_submit_config`; `ignore` lists folders not to look for source in.
+    `record` is a dict for `records.write_submit_config`; `ignore` lists folders not to look for source in. If anything
+    fails, nothing is left of the directory.
     """
     path = run_dir.create_run_dir(result_dir, desc)
-    name = os.path.basename(path)
-    record = dict(run_id=run_dir.run_id_of(name), run_name=name, run_desc=desc,
-                  created=time.strftime('%Y-%m-%dT%H:%M:%S%z'), command=list(sys.argv), **record)
-    records.write_submit_config(path, record, provenance)
-    run_dir.copy_source(SOURCE_ROOT, os.path.join(path, 'src'), ignore=[result_dir] + list(ignore))
+    try:
+        name = os.path.basename(path)
+        record = dict(run_id=run_dir.run_id_of(name), run_name=name, run_desc=desc,
+                      created=time.strftime('%Y-%m-%dT%H:%M:%S%z'), command=list(sys.argv), **record)
+        records.write_submit_config(path, record, provenance)
+        run_dir.copy_source(SOURCE_ROOT, os.path.join(path, 'src'), ignore=[result_dir] + list(ignore))
+    except BaseException as err:
+        shutil.rmtree(path, ignore_errors=True)  # on a full disk, say: half a run directory is of no use
+        if isinstance(err, OSError):  # copying names the source, which is not what went wrong
+            raise OSError(err.errno, err.strerror, path) from err
+        raise
     return path
 
 
