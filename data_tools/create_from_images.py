@@ -3,6 +3,7 @@
 import collections
 import hashlib
 import os
+import re
 
 import numpy as np
 
@@ -143,10 +144,10 @@ def _describe_bad(folder, bad, total, size, convert, skipped):
         listed += f'\n  … and {len(bad) - _SCREENFUL} more'
     advice = 'mend or remove them' if skipped else 'mend or remove them, or leave them out with --skip-bad'
     reasons = [reason for _, reason in bad]
-    if not size and any('is expected' in reason and 'x' in reason for reason in reasons):
+    if not size and any(re.search(r'\dx\d+ is expected', reason) for reason in reasons):
         advice += ', or bring all pictures to one size with --resize N'
     if not convert and any('RGB' in reason or 'palette' in reason or 'CMYK' in reason for reason in reasons):
-        advice += ', or to one kind of pixels with --convert rgb'
+        advice += ', or turn all into one kind of pixels with --convert rgb'
     return f"{len(bad)} of {total} pictures in '{folder}' cannot be used; {advice}:\n{listed}"
 
 

@@ -91,7 +91,10 @@ def _make_locked_folder(path):
     """A new temporary folder and the descriptor that holds its lock, which ends with the process."""
     while True:
         temp = _temporary_name(path)
-        os.mkdir(temp)
+        try:
+            os.mkdir(temp)
+        except OSError as err:
+            raise OSError(err.errno, err.strerror, path) from err  # the user knows this name
         try:
             lock = os.open(temp, os.O_RDONLY)
         except FileNotFoundError:

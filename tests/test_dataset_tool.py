@@ -134,7 +134,8 @@ def test_convert_brings_grey_palette_and_cmyk_pictures_together(tmp_path):
     PIL.Image.open(str(tmp_path / 'in' / 'a.png')).quantize(8).save(str(tmp_path / 'in' / 'd.png'))
     assert create(tmp_path / 'in', tmp_path / 'rgb', '--convert', 'rgb').shape == [3, 16, 16]
     assert create(tmp_path / 'in', tmp_path / 'grey', '--convert', 'grey').shape == [1, 16, 16]
-    assert '--convert rgb' in refuse(tmp_path / 'in', tmp_path / 'out')
+    sentence = refuse(tmp_path / 'in', tmp_path / 'out')
+    assert '--convert rgb' in sentence and '--resize' not in sentence
 
 
 # ---- Bad input
