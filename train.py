@@ -119,8 +119,6 @@ def main(argv=None):
     config, origins = load_config(args, record)
     if args.print_config:
         return print(config_files.dump_config(config, origins), end='')
-    if args.init_from is not None and not os.path.isfile(args.init_from):
-        raise UserError(f"--init-from: there is no file '{args.init_from}'")
     if record is not None and _is_finished(args, record):
         return print(f'This run is finished; to go on give it a greater length, such as --set train.total_kimg='
                      f"{2 * config.train.total_kimg:g}\nNothing to do in {os.path.abspath(args.resume)}")
@@ -128,6 +126,8 @@ def main(argv=None):
     data_dir = os.path.abspath(args.data_dir or (record or {}).get('data_dir') or folders.data_dir)
     result_dir = os.path.abspath(args.result_dir or folders.result_dir) if record is None else args.resume
     data = preflight.open_data(config, data_dir)
+    if args.init_from is not None:
+        preflight.check_initial_networks(args.init_from, data)
     phases, sizes = preflight.check_plan(config, data)
     need = preflight.needs(config, phases, sizes)
     plan = preflight.report(config, data, phases, sizes, need, result_dir)

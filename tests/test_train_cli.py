@@ -7,6 +7,7 @@ import time
 import pytest
 
 import train
+from data_tools.commands import main as dataset_tool
 from dnnlib import submission
 from dnnlib.util import UserError
 
@@ -93,6 +94,21 @@ def test_missing_feature_networks_are_told_before_the_run(capsys, tiny, tmp_path
     assert 'metrics at snapshots' not in capsys.readouterr().out
 
 
+def test_labels_that_are_not_used_or_not_there_are_said(capsys, tiny, tmp_path):
+    faces = str(tmp_path / 'data' / 'faces')
+    dataset_tool(['create_toyfaces', faces, '--resolution', '16', '--num', '20', '--workers', '1'])
+    data = ['--config', tiny, '--dry-run', '--data-dir', str(tmp_path / 'data'), '--set',
+            'dataset.class_name=training.dataset.TFRecordDataset', '--set', 'dataset.tfrecord_dir=faces']
+    train.main(data)
+    assert 'warning: the data set has labels (faces-rxx.labels) that this run does not use' in capsys.readouterr().out
+    train.main(data + ['--set', 'dataset.max_label_size=full'])
+    assert 'labels' not in ''.join(line for line in capsys.readouterr().out.splitlines() if 'warning' in line)
+    os.unlink(os.path.join(faces, 'faces-rxx.labels'))
+    os.unlink(os.path.join(faces, 'manifest.json'))
+    with pytest.raises(UserError, match='has no .*labels file'):
+        train.main(data + ['--set', 'dataset.max_label_size=full'])
+
+
 def test_examples_of_the_help_are_valid(capsys, monkeypatch):
     lines = [line.split()[1:] for line in train.EXAMPLES.splitlines() if line.startswith('  train.py -')]
     assert len(lines) >= 5
@@ -134,6 +150,7 @@ def test_options_that_make_no_sense_are_refused(capsys, args, message):
     (['--config', 'demo', '--num-gpus', '0'], r'num_gpus: must be from 1 .*given in --num-gpus'),
     (['--config', 'demo', '--data-dir', '/nowhere'], "/nowhere"),
     (['--config', 'TINY', '--init-from', '/nowhere/x.pkl'], "no file '/nowhere/x.pkl'"),
+    (['--config', 'TINY', '--init-from', 'TINY'], 'not a network pickle'),
     (['--config', 'TINY', '--set', 'sched.minibatch_base=6'], 'not a multiple of D.mbstd_group_size'),
     (['--config', 'TINY', '--result-dir', 'TINY/results'], "cannot create a run directory in '.*': Not a directory"),
     (['--resume', '/nowhere'], 'not a run directory')])

@@ -62,6 +62,23 @@ def _check_channels(config, resolution_log2):
         raise UserError(f'D.mbstd_num_features ({groups}) does not divide the {fmaps} channels at 4x4')
 
 
+def check_initial_networks(path, data):
+    """Raises UserError unless `path` holds the networks (G, D, Gs) of a snapshot, made for such data.
+
+    Imports TensorFlow. Whether every variable suits is seen when the networks are built.
+    """
+    if not os.path.isfile(path):
+        raise UserError(f"--init-from: there is no file '{path}'")
+    states = util.get_obj_by_name('dnnlib.tflib.safe_pickle.read_networks')(path)
+    if not isinstance(states, tuple) or len(states) != 3:
+        raise UserError(f'--init-from: {path} does not hold the three networks (G, D, Gs) of a snapshot')
+    wanted = dict(resolution=max(data.shape[1:]), num_channels=data.shape[0], label_size=data.label_size)
+    for key, value in wanted.items():
+        found = states[0].static_kwargs.get(key, value)
+        if found != value:
+            raise UserError(f'--init-from: the networks in {path} have {key} {found}, the data set has {value}')
+
+
 def check_devices(config):
     """Raises UserError unless the devices that the configuration asks for are there. Imports TensorFlow."""
     if config.device == 'cpu':
