@@ -1,6 +1,7 @@
 """Trains a StyleGAN from a named configuration; see `train.py --help` and docs/training.md."""
 
 import argparse
+import errno
 import os
 import sys
 
@@ -180,7 +181,13 @@ def train(args, config, origins, record, data_dir, result_dir, plan, phases_and_
         return call_func_by_name(func_name=config.train.get('func_name', run_config.LOOP), run_dir=run_dir,
                                  run_context=context, resume=record is not None, init_from=args.init_from, **kwargs)
 
-    outcome = run_in_dir(run_dir, call_loop, max_epoch=run_config.setting(config, 'train', 'total_kimg'))
+    try:
+        outcome = run_in_dir(run_dir, call_loop, max_epoch=run_config.setting(config, 'train', 'total_kimg'))
+    except OSError as err:
+        if err.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f'no space left on the disk of {run_dir}; its last good checkpoint is intact: free some space '
+                        f'and go on with train.py --resume {_shown(run_dir)}') from err
     watch.write_report(run_dir)
     if outcome == 'stopped':
         print(f'To go on: train.py --resume {_shown(run_dir)}')

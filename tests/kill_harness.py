@@ -9,10 +9,12 @@ import time
 
 import numpy as np
 
+from training import checkpoint
 from training.levels import levels_of_detail
 from training.tfrecord import Encoder
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# The graph is not optimized, which would take most of the time until such a small run makes its first step.
 CONFIG = '''# A run of seconds on a data set of files
 extends: demo
 desc: faults
@@ -31,8 +33,12 @@ sched:
   tick_kimg_dict: {{}}
 grid: {{size: 4x2}}
 metrics: []
-tf_config: {{intra_op_parallelism_threads: 2, inter_op_parallelism_threads: 2}}
+tf_config:
+  intra_op_parallelism_threads: 2
+  inter_op_parallelism_threads: 2
+  graph_options.rewrite_options.disable_meta_optimizer: true
 '''
+KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
 
 
 class Harness:
@@ -46,6 +52,7 @@ class Harness:
 
     def __init__(self, folder, total_kimg, seed=0):
         self.folder = str(folder)
+        self.total_nimg = int(total_kimg * 1000)
         self.data = os.path.join(self.folder, 'data', 'noise-8')
         self.results = os.path.join(self.folder, 'results')
         self.config = os.path.join(self.folder, 'faults.yaml')
@@ -54,15 +61,15 @@ class Harness:
         with open(self.config, 'w') as f:
             f.write(CONFIG.format(total_kimg=total_kimg, phase_kimg=total_kimg / 4))
 
-    def start(self, run_dir=None, **popen_args):
+    def start(self, run_dir=None, options=(), interpreter=sys.executable, **popen_args):
         """Starts a new run, or goes on with one, as a process."""
         args = ['--config', self.config, '--result-dir', self.results] if run_dir is None else ['--resume', run_dir]
-        command = [sys.executable, os.path.join(ROOT, 'train.py'), '--data-dir', os.path.dirname(self.data)] + args
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **popen_args)
+        command = [interpreter, os.path.join(ROOT, 'train.py'), '--data-dir', os.path.dirname(self.data)] + args
+        return subprocess.Popen(command + list(options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **popen_args)
 
-    def finish(self, run_dir=None, **popen_args):
+    def finish(self, run_dir=None, *args, **kwargs):
         """Starts or goes on and waits for the end. Returns (exit status, everything printed, run directory)."""
-        process = self.start(run_dir, **popen_args)
+        process = self.start(run_dir, *args, **kwargs)
         out = process.communicate()[0].decode('utf-8', 'replace')
         return process.returncode, out, run_dir or self.newest_run()
 
@@ -72,33 +79,78 @@ class Harness:
             if os.path.isdir(self.results) else []
         return os.path.join(self.results, runs[-1]) if runs else None
 
-    def kill_once(self, run_dir, sig, longest):
-        """Starts or goes on, sends `sig` after a random time, waits. Returns (exit status, run directory).
+    def kill_many_times(self, kills, choose_moment):
+        """Kills runs until that many kills have met a run which had not ended, then lets the last one end.
 
-        Seconds count from the moment at which the run takes hold of its directory, so that most kills meet a run that
-        is building its graph, training or writing, and not the interpreter's start.
+        A run that is killed goes on; where it has reached its end, a new one is started.
+
+        Args:
+            kills: number of kills.
+            choose_moment: called for each kill once the run has taken hold of its directory, so that kills meet it
+                while it builds its graph, trains or writes, and not the interpreter's start. Returns a function
+                (run directory) -> whether to kill now, which is asked again and again.
+
+        Returns the directories of the runs, all of them finished.
         """
+        runs, landed = [None], 0
+        while landed < kills:
+            sig = KILLS[landed % len(KILLS)]
+            status, run_dir = self._kill_once(runs[-1], sig, choose_moment)
+            assert status in (0, -sig, 128 + sig), status
+            for path in checkpoint.list_checkpoints(os.path.join(run_dir, 'checkpoints')):
+                checkpoint.read_checkpoint(path)  # none is half-written
+            runs[-1] = run_dir
+            if is_finished(run_dir):
+                assert status == 0
+                runs.append(None)
+            else:
+                landed += 1
+        if runs[-1] is None:
+            return runs[:-1]
+        status, out, _ = self.finish(runs[-1])
+        assert status == 0, out
+        return runs
+
+    def _kill_once(self, run_dir, sig, choose_moment):
+        """Starts or goes on, sends `sig` when the moment has come, waits. Returns (exit status, run directory)."""
         known = self.newest_run() if run_dir is None else None
-        before = self._size_of_notes(run_dir)
+        before = self.size_of_notes(run_dir)
         process = self.start(run_dir)
+        is_due = None
         while process.poll() is None:
             if run_dir is None and self.newest_run() != known:
                 run_dir = self.newest_run()
-            if self._size_of_notes(run_dir) > before:
+            if is_due is None and self.size_of_notes(run_dir) > before:
+                is_due = choose_moment()
+            if is_due is not None and is_due(run_dir):
+                process.send_signal(sig)
                 break
-            time.sleep(0.05)
-        try:
-            process.communicate(timeout=self.random.uniform(0, longest))
-        except subprocess.TimeoutExpired:
-            process.send_signal(sig)
-            process.communicate()
+            time.sleep(0.01)
+        out = process.communicate()[0].decode('utf-8', 'replace')
+        assert process.returncode != 2, out
         return process.returncode, run_dir
 
     @staticmethod
-    def _size_of_notes(run_dir):
+    def size_of_notes(run_dir):
         """Size of the file to which every start of a run adds a line."""
         path = os.path.join(run_dir, 'run.txt') if run_dir else ''
         return os.path.getsize(path) if os.path.exists(path) else 0
+
+    def after_some_seconds(self, longest):
+        """A moment for `kill_many_times`: after a random number of seconds."""
+        end = time.time() + self.random.uniform(0, longest)
+        return lambda run_dir: time.time() >= end
+
+    def after_some_images(self, most):
+        """A moment for `kill_many_times`: after a random number of images."""
+        count, first = self.random.randint(1, most), []
+
+        def is_over(run_dir):
+            newest = checkpoint.list_checkpoints(os.path.join(run_dir, 'checkpoints'))[:1]
+            done = int(os.path.basename(newest[0]).split('-')[1].split('.')[0]) if newest else 0
+            first.append(done)
+            return done >= first[0] + count
+        return is_over
 
 
 def make_data(folder, num=100):
@@ -111,6 +163,60 @@ def make_data(folder, num=100):
             f.write(encoder.encode(pictures).tobytes())
 
 
+class SmallDisk:
+    """A memory disk of a few megabytes that can be filled up, as a context manager.
+
+    It is mounted in a mount namespace of its own, which needs no rights where user namespaces are allowed, and seen
+    from outside through /proc. OSError where this machine allows neither.
+    """
+
+    def __init__(self, folder, megabytes):
+        os.mkdir(str(folder))
+        for options in ('-Urm', '-m'):  # as an ordinary user; as the administrator where user namespaces are off
+            try:
+                self._shell = subprocess.Popen(['unshare', options, 'sh'], stdin=subprocess.PIPE,
+                                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                self._shell.stdin.write(f"mount -t tmpfs -o size={megabytes}m none '{folder}'; echo $?\n".encode())
+                self._shell.stdin.flush()
+                self.path = f'/proc/{self._shell.pid}/root{folder}'
+                if self._shell.stdout.readline() == b'0\n' and os.statvfs(self.path).f_blocks:
+                    return
+            except (FileNotFoundError, BrokenPipeError):
+                pass
+            else:
+                self.close()
+        raise OSError('neither user namespaces nor mounts are allowed')
+
+    def fill(self, spare):
+        """Leaves room for so many bytes, which is rounded down to whole pages."""
+        self.make_room()
+        disk = os.statvfs(self.path)
+        with open(os.path.join(self.path, 'ballast'), 'wb') as f:
+            f.write(bytes(disk.f_bavail * disk.f_frsize - spare))
+
+    def make_room(self):
+        """Takes away what `fill` wrote."""
+        path = os.path.join(self.path, 'ballast')
+        if os.path.exists(path):
+            os.unlink(path)
+
+    def close(self):
+        self._shell.stdin.close()
+        self._shell.stdout.close()
+        self._shell.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, exc_type, exc_value, traceback):
+        self.close()
+
+
+def is_finished(run_dir):
+    """Whether a run says that it has reached its end."""
+    return os.path.exists(os.path.join(run_dir, '_finished.txt'))
+
+
 def final_bytes(run_dir):
     """The final networks of a finished run."""
     with open(os.path.join(run_dir, 'network-final.pkl'), 'rb') as f:
@@ -120,6 +226,3 @@ def final_bytes(run_dir):
 def leftovers(run_dir):
     """Names of half-written files in a run directory."""
     return [name for _folder, _subfolders, names in os.walk(run_dir) for name in names if name.startswith('.tmp-')]
-
-
-KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
