@@ -20,6 +20,10 @@ class UserError(Exception):
     """
 
 
+class StopRequested(Exception):
+    """Long work was broken off between two pieces of it, since the run was asked to stop. Not an error."""
+
+
 class EasyDict(dict):
     """A dict whose items can also be read, set and deleted as attributes: `d.key` is `d['key']`."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from dnnlib import tflib
 from dnnlib.progress import Progress
 from dnnlib.tflib import tf
-from dnnlib.util import UserError, sha256_file
+from dnnlib.util import StopRequested, UserError, sha256_file
 from metrics import networks
 from training import dataset, manifest
 
@@ -49,10 +49,12 @@ class Context:
         run_dir, out_dir: folders of the text lines and of the JSON records; None: not written.
         is_untrained: whether the network was given fresh weights.
         threads: numbers of threads within and between operations (0: TensorFlow's choice).
+        should_stop: function that tells whether to break off; None: never.
     """
 
     def __init__(self, Gs, network_path, dataset_args=None, mirror_augment=False, num_gpus=1, seed=0,
-                 features='auto', feature_settings=None, cache_dir=None, run_dir=None, out_dir=None):
+                 features='auto', feature_settings=None, cache_dir=None, run_dir=None, out_dir=None,
+                 should_stop=None):
         self.Gs = Gs
         self.network_path = network_path
         self.network_name = os.path.splitext(os.path.basename(network_path))[0]
@@ -63,6 +65,7 @@ class Context:
         self.cache_dir = cache_dir
         self.run_dir = run_dir
         self.out_dir = out_dir
+        self.should_stop = should_stop
         self.threads = None
         self.is_untrained = False
         self._dataset_args = dataset_args
@@ -78,6 +81,11 @@ class Context:
         if self._dataset is not None:
             self._dataset.close()
             self._dataset = None
+
+    def check_stop(self):
+        """Raises StopRequested if the work is to be broken off. Called between pieces of seconds."""
+        if self.should_stop is not None and self.should_stop():
+            raise StopRequested
 
     # ---- The data set
 
@@ -96,6 +104,7 @@ class Context:
             args.pop('max_label_size', None)
             args.setdefault('resolution', int(self.output_shape[-1]))
             self._dataset = dataset.load_dataset(**args)
+            self._dataset.interrupt = self.check_stop
             if self._dataset.shape != list(self.output_shape) or self._dataset.dtype != 'uint8':
                 raise UserError(f'the generator makes images of {list(self.output_shape)} but the data set holds '
                                 f'{self._dataset.shape} {self._dataset.dtype}; choose the data set that the network '
@@ -152,7 +161,7 @@ class Context:
     def run_chunks(self, label, num_samples, chunk_size, inputs, build, feed, before=None):
         """Runs a graph once per chunk, on all devices in turn, and yields (chunk, first sample, count, outputs).
 
-        Raises MetricFailure where a generated image holds NaN or infinite values.
+        Raises MetricFailure where a generated image holds NaN or infinite values, StopRequested between chunks.
 
         Args:
             label: what the progress display says.
@@ -173,6 +182,7 @@ class Context:
         num_chunks = -(-num_samples // chunk_size)
         with Progress(label, num_samples, 'samples', stream=sys.stderr) as progress:
             for first in range(0, num_chunks, self.num_gpus):
+                self.check_stop()
                 active = list(zip(range(first, min(first + self.num_gpus, num_chunks)), towers))
                 values = {}
                 for chunk, (holders, _, _) in active:

@@ -42,9 +42,13 @@ class FID(MetricBase):
         self._problems += features.notes_on_reals(ctx, self.num_images, num_features)
 
         sigma_real = real.covariance
-        value = frechet_distance(real.mean, sigma_real, fake.mean, fake.covariance)
-        pairs = [[frechet_distance(real.mean, sigma_real, half.mean, half.covariance) for half in halves]
-                 for halves in _halvings(groups)]
+
+        def distance(part):
+            ctx.check_stop()
+            return frechet_distance(real.mean, sigma_real, part.mean, part.covariance)
+
+        value = distance(fake)
+        pairs = [[distance(half) for half in halves] for halves in _halvings(groups)]
         error = standard_error_from_halves(pairs) if pairs else None
         self._report(value, standard_error=error)
         self._details.update(num_features=num_features, halves=pairs)

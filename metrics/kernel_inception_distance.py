@@ -37,17 +37,18 @@ class KID(MetricBase):
         with features.stored_features(features.real_features(*args), self.num_images) as real, \
                 features.stored_features(fakes, self.num_images) as fake:
             subset_seed = int(chunk_rng(ctx.seed, SUBSETS, 0).randint(2 ** 31))
-            values = kernel_distance_subsets(real, fake, self.num_subsets, self.subset_size, subset_seed)
-            pairs = [_halves(real, fake, self.num_subsets, self.subset_size, subset_seed)]
+            values = kernel_distance_subsets(real, fake, self.num_subsets, self.subset_size, subset_seed,
+                                             ctx.check_stop)
+            pairs = [_halves(real, fake, self.num_subsets, self.subset_size, subset_seed, ctx.check_stop)]
         self._report_halves(np.mean(values), pairs)
         self._details.update(num_subsets=self.num_subsets, subset_size=min(self.subset_size, self.num_images),
                              deviation_of_subsets=np.std(values))
 
 
-def _halves(real, fake, num_subsets, subset_size, seed):
+def _halves(real, fake, num_subsets, subset_size, seed, between):
     """KID of the even and of the odd samples."""
     return [np.mean(kernel_distance_subsets(_Half(real, part), _Half(fake, part), max(num_subsets // 2, 1),
-                                            subset_size, seed)) for part in (0, 1)]
+                                            subset_size, seed, between)) for part in (0, 1)]
 
 
 class _Half:

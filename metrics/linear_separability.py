@@ -119,6 +119,7 @@ class LS(MetricBase):
             shares[attribute] = float(np.mean(target == 0))
             targets.append(target)
             for space, samples in spaces:
+                ctx.check_stop()
                 outputs, problem, is_converged = fit_svm(samples(rows), target, ctx.seed)
                 svm_outputs[space].append(outputs)
                 if problem:

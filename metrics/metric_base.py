@@ -232,7 +232,10 @@ class MetricGroup:
         self.metrics = [make_metric(spec) for spec in metric_kwarg_list]
 
     def run(self, network_pkl, log_results=True, **kwargs):
-        """Measures them all; see `MetricBase.run`. Returns the records. Keeps the best FID's snapshot of a run."""
+        """Measures them all; see `MetricBase.run`. Returns the records. Keeps the best FID's snapshot of a run.
+
+        Raises StopRequested as soon as the option `should_stop` says so; what is measured by then is recorded.
+        """
         if not self.metrics:
             return []
         with open_context(network_pkl, **kwargs) as ctx:
@@ -272,7 +275,7 @@ def make_metric(spec):
 @contextlib.contextmanager
 def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=None, num_gpus=1, tf_config=None,
                  seed=0, features='auto', feature_settings=None, out_dir=None, cache_dir='default',
-                 trust_stored_code=False, untrained=False):
+                 trust_stored_code=False, untrained=False, should_stop=None):
     """Yields a `Context` for one network, in a fresh graph and session.
 
     Args:
@@ -283,6 +286,7 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
         out_dir: folder of JSON records; default: `metrics/<snapshot>` in the run directory, if there is one.
         cache_dir: folder of statistics of reals; None: not kept.
         trust_stored_code: execute code stored in the pickle where its build function is not ours.
+        should_stop: function that is asked between chunks whether to break off with StopRequested; None: never.
         untrained: give the network fresh initial weights, for a baseline; its name gets the suffix `-untrained`.
     """
     from dnnlib.tflib import safe_pickle
@@ -310,7 +314,7 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
                 Gs = loaded[2] if isinstance(loaded, tuple) else loaded
                 Gs.input_shapes  # noqa: B018  (builds the network here, on this device)
             ctx = Context(Gs, path, dataset_args, mirror_augment, num_gpus, seed, features, feature_settings,
-                          cache_dir, run_dir, out_dir)
+                          cache_dir, run_dir, out_dir, should_stop)
             if untrained:
                 Gs.reset_vars()
                 ctx.is_untrained = True

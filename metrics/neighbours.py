@@ -6,6 +6,10 @@ Pure numpy in float64. Features may be memory maps: only one subset or block is 
 import numpy as np
 
 
+def _nothing():
+    """What happens between two pieces of work, unless a function is given that may break it off."""
+
+
 def polynomial_kernel(a, b):
     """(a . b / d + 1)^3 for features a [N, d] and b [M, d]; returns [N, M] in float64."""
     a = np.asarray(a, dtype=np.float64)
@@ -29,7 +33,8 @@ def kernel_distance(features_real, features_fake):
     return float(within_real + within_fake - 2.0 * cross.mean())
 
 
-def kernel_distance_subsets(features_real, features_fake, num_subsets=100, subset_size=1000, seed=0):
+def kernel_distance_subsets(features_real, features_fake, num_subsets=100, subset_size=1000, seed=0,
+                            between=_nothing):
     """Kernel distances [num_subsets] of random subsets, each drawn without replacement; their mean is the KID.
 
     Only the rows of one subset are in memory at a time, so the features may be memory maps.
@@ -38,6 +43,7 @@ def kernel_distance_subsets(features_real, features_fake, num_subsets=100, subse
     size = min(len(features_real), len(features_fake), subset_size)
     values = []
     for _ in range(num_subsets):
+        between()
         rows_real = np.sort(rng.choice(len(features_real), size, replace=False))
         rows_fake = np.sort(rng.choice(len(features_fake), size, replace=False))
         values.append(kernel_distance(np.asarray(features_real[rows_real]), np.asarray(features_fake[rows_fake])))
@@ -55,7 +61,7 @@ def _blocks(length, size):
     return [slice(start, min(start + size, length)) for start in range(0, length, size)]
 
 
-def kth_neighbour_radii(features, k=3, block=2000):
+def kth_neighbour_radii(features, k=3, block=2000, between=_nothing):
     """Squared distance [N] from each row of features [N, d] to its k-th nearest other row."""
     if len(features) <= k:
         raise ValueError(f'{k} neighbours need more than {k} samples, got {len(features)}')
@@ -63,6 +69,7 @@ def kth_neighbour_radii(features, k=3, block=2000):
     for rows in _blocks(len(features), block):
         best = np.full([rows.stop - rows.start, 0], np.inf)
         for columns in _blocks(len(features), block):
+            between()
             squared = _squared_distances(features[rows], features[columns])
             if rows == columns:
                 np.fill_diagonal(squared, np.inf)
@@ -72,24 +79,28 @@ def kth_neighbour_radii(features, k=3, block=2000):
     return np.concatenate(radii)
 
 
-def inside_manifold(features, manifold, radii, block=2000):
+def inside_manifold(features, manifold, radii, block=2000, between=_nothing):
     """Whether each row of features [N, d] lies in the ball of any row of manifold [M, d] with squared radii [M]."""
     inside = np.zeros([len(features)], dtype=bool)
     for rows in _blocks(len(features), block):
         for columns in _blocks(len(manifold), block):
+            between()
             squared = _squared_distances(features[rows], manifold[columns])
             inside[rows] |= np.any(squared <= radii[columns][np.newaxis], axis=1)
     return inside
 
 
-def precision_recall(features_real, features_fake, k=3, block=2000):
+def precision_recall(features_real, features_fake, k=3, block=2000, between=_nothing):
     """Improved precision and recall (Kynkaanniemi et al. 2019) from features [N, d] and [M, d].
 
     Precision: share of fakes inside the manifold of the reals (union of balls that reach the k-th neighbour); recall:
     the converse. Returns (precision, recall, fakes_inside [M] bool, reals_inside [N] bool).
     """
-    fakes_inside = inside_manifold(features_fake, features_real, kth_neighbour_radii(features_real, k, block), block)
-    reals_inside = inside_manifold(features_real, features_fake, kth_neighbour_radii(features_fake, k, block), block)
+    def inside(features, manifold):
+        radii = kth_neighbour_radii(manifold, k, block, between)
+        return inside_manifold(features, manifold, radii, block, between)
+
+    fakes_inside, reals_inside = inside(features_fake, features_real), inside(features_real, features_fake)
     return float(np.mean(fakes_inside)), float(np.mean(reals_inside)), fakes_inside, reals_inside
 
 

@@ -35,7 +35,8 @@ class PR(MetricBase):
         fakes = (part for _, part in features.fake_features(*args))
         with features.stored_features(features.real_features(*args), self.num_images) as real, \
                 features.stored_features(fakes, self.num_images) as fake:
-            precision, recall, fakes_inside, reals_inside = precision_recall(real, fake, self.neighbourhood)
+            precision, recall, fakes_inside, reals_inside = precision_recall(real, fake, self.neighbourhood,
+                                                                                  between=ctx.check_stop)
         for suffix, value, inside in (('_precision', precision, fakes_inside), ('_recall', recall, reals_inside)):
             middle = len(inside) // 2
             self._report_halves(value, [[np.mean(inside[:middle]), np.mean(inside[middle:])]], suffix)

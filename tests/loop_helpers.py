@@ -74,6 +74,27 @@ def nan_loss(reals, **kwargs):
     return D_logistic(reals=reals, **kwargs) * float('nan')
 
 
+def long_metric(name, ask_to_stop):
+    """A metric of a thousand chunks; in the third it calls `ask_to_stop()`."""
+    from dnnlib.tflib import tf
+    from metrics.metric_base import MetricBase
+
+    class LongMetric(MetricBase):
+        chunks = 0
+
+        def _evaluate(self, ctx):
+            def feed(chunk):
+                if chunk == 2:
+                    ask_to_stop()
+                return {'x': chunk}
+            inputs = {'x': (tf.int32, [])}
+            for _ in ctx.run_chunks('long', 1000, 1, inputs, lambda index, holders: [holders['x']], feed):
+                self.chunks += 1
+            self._report(0)
+
+    return LongMetric(name)
+
+
 if __name__ == '__main__':
     # python loop_helpers.py RUN_DIR CONTEXT_JSON OVERRIDES_JSON
     sys.path.insert(0, ROOT)

@@ -8,15 +8,20 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
+import kill_harness
+import loop_helpers
 import numpy as np
 import pytest
-from loop_helpers import Context, train
+from loop_helpers import Context, long_metric, train
 from PIL import Image
 
+from dnnlib import submission
 from dnnlib.tflib.safe_pickle import read_networks
-from dnnlib.util import UserError
-from training import checkpoint
+from dnnlib.util import StopRequested, UserError
+from training import checkpoint, training_loop
+from training.dataset import load_dataset
 
 # Builds fast: a single resolution, no conditionals, no graph optimizer. All checkpoints are kept.
 QUICK = dict(image_snapshot_ticks=0, checkpoint_keep=99, total_kimg=0.096, dataset_args=dict(resolution=4),
@@ -151,6 +156,42 @@ def test_a_run_stopped_politely_goes_on_to_the_same_bytes(quick_run, tmp_path, c
     assert train(tmp_path, resume=True, **QUICK) == 'finished'
     assert 'damaged' in capsys.readouterr().out
     assert final_bytes(tmp_path) == final_bytes(quick_run)
+
+
+@pytest.mark.parametrize('how', ['abort.txt', 'SIGTERM'])
+def test_a_metric_is_broken_off_by_a_polite_stop_and_the_run_goes_on_later(quick_run, tmp_path, capsys, monkeypatch,
+                                                                           how):
+    with submission.RunContext(str(tmp_path)) as context:
+        def ask_to_stop():
+            if how == 'abort.txt':
+                (tmp_path / 'abort.txt').write_text('')
+            else:
+                os.kill(os.getpid(), signal.SIGTERM)
+            while not context.should_stop():  # a thread takes note of signals
+                time.sleep(0.01)
+        metric = long_metric('long', ask_to_stop)
+        monkeypatch.setattr(loop_helpers, 'make_metric', lambda name: metric, raising=False)
+        metrics = [dict(name='long', func_name='loop_helpers.make_metric')]
+        assert train(tmp_path, context, metric_arg_list=metrics, **QUICK) == 'stopped'
+        assert context.stop_reason == how
+    assert metric.chunks == 3
+    assert not (tmp_path / 'metric-long.txt').exists()
+    out = capsys.readouterr().out
+    assert out.index('tick 1 ') < out.index('were broken off') < out.index('Stopping as asked')
+    assert (tmp_path / 'network-snapshot-000000.pkl').exists()
+    assert checkpoint.list_checkpoints(str(tmp_path / 'checkpoints'))[0].endswith('000000000064.ckpt')
+    assert train(tmp_path, resume=True, **QUICK) == 'finished'
+    assert final_bytes(tmp_path) == final_bytes(quick_run)
+
+
+def test_reading_a_data_set_for_its_fingerprint_is_broken_off_by_a_polite_stop(tmp_path):
+    kill_harness.make_data(str(tmp_path / 'set'))
+    with load_dataset(tfrecord_dir=str(tmp_path / 'set')) as data:
+        with pytest.raises(StopRequested):
+            training_loop._record_data(str(tmp_path), data, lambda: True)
+        assert not (tmp_path / 'dataset.json').exists()
+        training_loop._record_data(str(tmp_path), data, lambda: False)
+    assert (tmp_path / 'dataset.json').exists()
 
 
 def test_resuming_with_another_configuration_or_data_set_is_refused(reference_run):

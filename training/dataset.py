@@ -56,7 +56,7 @@ class TFRecordDataset(Dataset):
     def fingerprint(self):
         """Hash of all samples at this resolution and all labels, see `training.manifest`. The first call may take
         long for a data set that was made by another tool."""
-        return dataset_fingerprint(self.tfrecord_dir, self._files[0], self._all_labels)
+        return dataset_fingerprint(self.tfrecord_dir, self._files[0], self._all_labels, interrupt=self.interrupt)
 
     def _read(self, indices, level):
         return self._files[level].read_batch(indices)

@@ -44,6 +44,7 @@ class Dataset:
         self.label_size = 0 if labels is None else int(labels.shape[1])
         self.label_names = label_names
         self.seed = int(seed)
+        self.interrupt = None  # function called between pieces of long reading, which may raise StopRequested
         self._labels = labels  # [N, label_size] or None; may be memory-mapped
         self._repeat = repeat
         self._shuffle = shuffle

@@ -63,20 +63,23 @@ class Fingerprint:
         return self._hash.hexdigest()
 
 
-def compute_fingerprint(record_file, labels=None):
-    """Reads a whole `RecordFile` and returns the data set's fingerprint."""
+def compute_fingerprint(record_file, labels=None, interrupt=None):
+    """Reads a whole `RecordFile` and returns the data set's fingerprint. `interrupt` is called between batches."""
     fingerprint = Fingerprint(record_file.shape, record_file.dtype)
     batch = max(1, (1 << 22) // max(1, int(np.prod(record_file.shape, dtype=np.int64)) * record_file.dtype.itemsize))
     for start in range(0, len(record_file), batch):
+        if interrupt is not None:
+            interrupt()
         for array in record_file.read_batch(np.arange(start, min(start + batch, len(record_file)))):
             fingerprint.add_digest(hashlib.sha256(array).digest())
     return fingerprint.finish(labels)
 
 
-def dataset_fingerprint(dataset_dir, record_file, labels=None, verbose=False):
+def dataset_fingerprint(dataset_dir, record_file, labels=None, verbose=False, interrupt=None):
     """The fingerprint of a data set: from its manifest, else computed once and kept in `fingerprint.json`.
 
-    What was stored counts only while the full-resolution file still has the size it had then.
+    What was stored counts only while the full-resolution file still has the size it had then. `interrupt` is called
+    between the batches of a computation; what it raises ends that.
     """
     name = os.path.basename(record_file.path)
     size = os.path.getsize(record_file.path)
@@ -96,7 +99,7 @@ def dataset_fingerprint(dataset_dir, record_file, labels=None, verbose=False):
             return stored['fingerprint']
     if verbose:
         print(f'Reading {dataset_dir} once for its fingerprint ...', flush=True)
-    fingerprint = compute_fingerprint(record_file, labels)
+    fingerprint = compute_fingerprint(record_file, labels, interrupt)
     try:
         _write_json(path, dict(stamp, fingerprint=fingerprint))
     except OSError:

@@ -7,7 +7,7 @@ import time
 
 from dnnlib import tflib, util
 from dnnlib.tflib import tf
-from dnnlib.util import EasyDict, UserError
+from dnnlib.util import EasyDict, StopRequested, UserError
 from training import checkpoint, device_check, misc, run_state, snapshot, towers
 from training.dataset import load_dataset
 from training.run_log import RunLog
@@ -67,7 +67,11 @@ def training_loop(
     tf_config = _open_session(tf_config or {}, seed, device, num_gpus, deterministic, restored)
 
     training_set = load_dataset(verbose=True, **dict(dict(seed=seed), **dataset_args))
-    _record_data(run_dir, training_set)
+    try:
+        _record_data(run_dir, training_set, run_context.should_stop)
+    except StopRequested:
+        print('Stopping as asked while the data set was read: there is nothing new to keep', flush=True)
+        return 'stopped'
     sched = training_schedule(0, training_set, num_gpus, **sched_args)
 
     G, D, Gs = towers.build_networks(training_set, G_args, D_args)
@@ -125,7 +129,8 @@ def training_loop(
             if image_snapshot_ticks and (finished or tick % image_snapshot_ticks == 0):
                 _draw_fakes(run, painter)
             if finished or tick == 1 or (network_snapshot_ticks and tick % network_snapshot_ticks == 0):
-                is_best = _measure(run, metrics, _save_snapshot(run), mirror_augment, num_gpus, tf_config)
+                is_best = _measure(run, metrics, _save_snapshot(run), mirror_augment, num_gpus, tf_config,
+                                   run_context.should_stop)
             run.log.flush()
             run_context.update(cur_epoch=run.progress.cur_nimg / 1000, max_epoch=total_kimg)
             run.log.skip_time(began)
@@ -183,8 +188,15 @@ def _open_session(tf_config, seed, device, num_gpus, deterministic, restored):
     return tf_config
 
 
-def _record_data(run_dir, training_set):
-    """Writes what the run is trained on to `dataset.json`; UserError if the run was begun on other data."""
+def _record_data(run_dir, training_set, should_stop):
+    """Writes what the run is trained on to `dataset.json`; UserError if the run was begun on other data.
+
+    A data set without a manifest is read whole for this. StopRequested if that was broken off.
+    """
+    def interrupt():
+        if should_stop():
+            raise StopRequested
+    training_set.interrupt = interrupt
     path = os.path.join(run_dir, 'dataset.json')
     record = {key: getattr(training_set, key) for key in
               ('shape', 'dtype', 'dynamic_range', 'num_images', 'label_size', 'fingerprint')}
@@ -294,17 +306,21 @@ def _save_snapshot(run):
     return path
 
 
-def _measure(run, metrics, path, mirror_augment, num_gpus, tf_config):
+def _measure(run, metrics, path, mirror_augment, num_gpus, tf_config, should_stop):
     """Computes the metrics of a snapshot. Returns whether it is the best one so far, which the metrics decide.
 
-    Metrics that cannot be computed are no reason to end a long run.
+    Metrics that cannot be computed are no reason to end a long run, and do not keep one that is asked to stop.
     """
     if metrics is None:
         return False
     before = _best_snapshots(run.dir)
     try:
-        metrics.run(path, run_dir=run.dir, mirror_augment=mirror_augment, num_gpus=num_gpus, tf_config=tf_config)
+        metrics.run(path, run_dir=run.dir, mirror_augment=mirror_augment, num_gpus=num_gpus, tf_config=tf_config,
+                    should_stop=should_stop)
         metrics.update_autosummaries()
+    except StopRequested:
+        print(f'The metrics of {path} were broken off, as the run was asked to stop; run_metrics.py can measure it '
+              'later', flush=True)
     except UserError as err:
         print(f'warning: the metrics of {path} were not computed: {err}', flush=True)
     if _best_snapshots(run.dir) == before:
