@@ -1,6 +1,7 @@
-"""Computes one network's numbers on the engine that runs this script: `cross_engine_probe.py NETWORKS.pkl OUT.npz`.
+"""Computes networks' numbers and scores on the engine that runs this script: `cross_engine_probe.py FOLDER NAME`.
 
-`test_cross_engine.py` runs it once per engine on the same file and compares. Makes the file if it is missing.
+Networks and faces lie in FOLDER, and are made if they are missing; results are FOLDER/NAME.npz and FOLDER/NAME/*.json.
+`tools/compare_engines.py` runs it once per engine on the same files and compares.
 """
 
 import os
@@ -14,13 +15,23 @@ sys.path.insert(0, str(ROOT))
 
 from golden_networks import fill  # noqa: E402, needs the path above
 
+from data_tools.create_toyfaces import create_toyfaces  # noqa: E402
 from dnnlib import tflib  # noqa: E402
 from dnnlib.tflib import tf  # noqa: E402
+from metrics.metric_base import MetricGroup, preset  # noqa: E402
 from training import loss, misc  # noqa: E402
 
-SIZE = dict(num_channels=3, resolution=16, fmap_base=128, fmap_max=32)
+SIZE = dict(num_channels=3, fmap_base=128, fmap_max=32)
+LATENT = dict(latent_size=32, dlatent_size=32, mapping_fmaps=32)
 LODS = (0.0, 1.3)
 MINIBATCH = 8
+# Graphs that run a few times are not worth optimizing.
+SESSION = {'graph_options.rewrite_options.disable_meta_optimizer': True, 'rnd.np_random_seed': 1}
+METRICS = dict(
+    fid50k=dict(num_images=200), kid50k=dict(num_images=200, num_subsets=10, subset_size=100),
+    pr50k=dict(num_images=200), fid50k_mix2=dict(num_images=200), ppl_zfull=dict(num_samples=400),
+    ppl_wfull=dict(num_samples=400), ppl_zend=dict(num_samples=400), ppl_wend=dict(num_samples=400),
+    ls=dict(num_samples=400, num_keep=200, attrib_indices=[0, 1, 2, 3]))
 
 
 class NoLabels:
@@ -32,14 +43,21 @@ class NoLabels:
         return tf.zeros([num, 0])
 
 
-def make_networks(path):
-    G = tflib.Network('G', 'training.networks_stylegan.G_style', latent_size=32, dlatent_size=32, mapping_fmaps=32,
-                      **SIZE)
-    D = tflib.Network('D', 'training.networks_stylegan.D_basic', **SIZE)
+def make_networks(path, resolution):
+    G = tflib.Network('G', 'training.networks_stylegan.G_style', resolution=resolution, **LATENT, **SIZE)
+    D = tflib.Network('D', 'training.networks_stylegan.D_basic', resolution=resolution, **SIZE)
     # Values of every kind: zero biases would hide mistakes, and constant inputs would be normalised to pure rounding.
     fill(G, 7)
     fill(D, 8)
     misc.save_pkl((G, D, G.clone('Gs')), path)
+
+
+def make_files(folder):
+    """Networks of 16x16 for the numbers; of 32x32, the least that path lengths are made for, and faces for scores."""
+    for name, resolution in (('numbers.pkl', 16), ('scores.pkl', 32)):
+        with tf.Graph().as_default(), tflib.create_session(SESSION).as_default():
+            make_networks(os.path.join(folder, name), resolution)
+    create_toyfaces(os.path.join(folder, 'faces'), resolution=32, num=200, workers=1)
 
 
 def step_losses(G, D, reals):
@@ -71,18 +89,17 @@ def injected_update(D):
     return np.concatenate([(b - a).ravel() for a, b in zip(before, after)])
 
 
-def main(network_path, out_path):
-    tflib.init_tf({'rnd.np_random_seed': 1})
-    tflib.select_device('cpu')
-    if not os.path.exists(network_path):
-        make_networks(network_path)
+def numbers(network_path):
+    """Images, scores, gradients, losses and an update as {name: array}."""
     G, D, Gs = misc.load_pkl(network_path)
     rnd = np.random.RandomState(0)
     latents = rnd.randn(MINIBATCH, *G.input_shape[1:]).astype(np.float32)
     reals = tf.constant(rnd.uniform(-1, 1, [MINIBATCH, 3, 16, 16]).astype(np.float32))
     scores = D.get_output_for(reals, tf.zeros([MINIBATCH, 0]))
     image_grad = tf.gradients(tf.reduce_sum(scores), [reals])[0]
-    tensors = dict(scores=scores, image_grad=image_grad, **step_losses(G, D, reals))
+    second = tf.gradients(tf.reduce_sum(tf.square(image_grad)), list(D.trainables.values()))
+    second = tf.stack([tf.norm(grad) for grad in second if grad is not None])
+    tensors = dict(scores=scores, image_grad=image_grad, second_grad_norms=second, **step_losses(G, D, reals))
     tflib.init_uninitialized_vars()
     tflib.autosummary.finalize_autosummaries()
     results = {}
@@ -92,8 +109,20 @@ def main(network_path, out_path):
         for name, value in zip(tensors, tflib.run(list(tensors.values()))):
             results[f'{name}_lod{lod}'] = value
     results['injected_update'] = injected_update(D)
-    results['engine'] = np.array(tflib.ENGINE)
-    np.savez(out_path, **results)
+    return results
+
+
+def main(folder, name):
+    tflib.select_device('cpu')
+    if not os.path.exists(os.path.join(folder, 'faces')):
+        make_files(folder)
+    with tf.Graph().as_default(), tflib.create_session(SESSION).as_default():
+        results = numbers(os.path.join(folder, 'numbers.pkl'))
+    np.savez(os.path.join(folder, name + '.npz'), engine=np.array(tflib.ENGINE), **results)
+    specs = [preset(metric, minibatch_per_gpu=20, **settings) for metric, settings in METRICS.items()]
+    MetricGroup(specs).run(
+        os.path.join(folder, 'scores.pkl'), dataset_args=dict(tfrecord_dir=os.path.join(folder, 'faces')),
+        features='standin', cache_dir=None, out_dir=os.path.join(folder, name), tf_config=SESSION)
 
 
 if __name__ == '__main__':
