@@ -3,15 +3,21 @@
 import argparse
 import os
 
+import config as folders
+from dnnlib.command_line import HelpFormatter, shown
 from dnnlib.util import run_main
 
+EXAMPLES = '''examples:
+  python generate.py --network results/00003-demo --seeds 0-99
+  python generate.py --network ffhq-1024 --seeds 0-99 --psi 0.5 --outdir results/faces
+  python generate.py --network network-snapshot-000120.pkl --seeds 1,5,7-9 --class 3 --noise random
+'''
 AT_ONCE = 64  # images kept in memory
 
 
 def parse_args(argv=None):
     from figures import arguments
-    parser = argparse.ArgumentParser(description=__doc__, epilog='example: python generate.py --network ffhq-1024 '
-                                     '--seeds 0-99 --psi 0.7 --outdir results/faces')
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     arguments.add_network_arguments(parser)
     group = parser.add_argument_group('images')
     group.add_argument('--seeds', required=True, metavar='LIST', help='numbers and ranges: 0-99 or 1,5,7-9')
@@ -23,7 +29,7 @@ def parse_args(argv=None):
                        help='class, for networks with labels (default: drawn per seed)')
     group.add_argument('--noise', choices=['stored', 'random', 'none'], default='stored',
                        help="noise inputs: the network's own, drawn from the seed, or none (default: stored)")
-    group.add_argument('--outdir', default=os.path.join('results', 'images'), metavar='DIR',
+    group.add_argument('--outdir', default=shown(os.path.join(folders.result_dir, 'images')), metavar='DIR',
                        help='where the images go (default: %(default)s)')
     args = parser.parse_args(argv)
     arguments.check_psi(args.psi)

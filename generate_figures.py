@@ -3,21 +3,27 @@
 import argparse
 import os
 
+import config as folders
+from dnnlib.command_line import HelpFormatter, shown
 from dnnlib.util import UserError, run_main
 
+EXAMPLES = '''examples:
+  python generate_figures.py --network ffhq-1024 --outdir figures-ffhq
+  python generate_figures.py --network results/00003-demo --figures uncurated,truncation
+'''
 FIGURES = ('uncurated', 'style-mixing', 'noise-detail', 'noise-components', 'truncation', 'interpolation')
 
 
 def parse_args(argv=None):
     from figures import arguments, layouts
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog='The defaults are the seeds and arrangements of the papers; the layers that a '
-        'figure varies follow from the resolution. example: python generate_figures.py --network ffhq-1024 --outdir d')
+        description=__doc__ + ' The defaults are the seeds and arrangements of the papers; the layers that a figure '
+        'varies follow from the resolution.', epilog=EXAMPLES, formatter_class=HelpFormatter)
     arguments.add_network_arguments(parser)
     group = parser.add_argument_group('figures')
     group.add_argument('--figures', default='all', metavar='LIST',
                        help=f'which, separated by commas (default: all): {", ".join(FIGURES)}')
-    group.add_argument('--outdir', default=os.path.join('results', 'figures'), metavar='DIR',
+    group.add_argument('--outdir', default=shown(os.path.join(folders.result_dir, 'figures')), metavar='DIR',
                        help='where they go (default: %(default)s)')
     group.add_argument('--class', type=int, dest='label', metavar='INT',
                        help='class, for networks with labels (default: drawn)')

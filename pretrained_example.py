@@ -3,16 +3,21 @@
 import argparse
 import os
 
+import config as folders
+from dnnlib.command_line import HelpFormatter, shown
 from dnnlib.util import UserError, run_main
 
+EXAMPLES = '''examples:
+  python pretrained_example.py
+  python pretrained_example.py --network results/00003-demo --out face.png --seed 7
+'''
 
 def parse_args(argv=None):
     from figures import arguments
-    parser = argparse.ArgumentParser(description=__doc__, epilog='example: python pretrained_example.py --network '
-                                     'results/00012-demo --out face.png --seed 7')
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
     arguments.add_network_arguments(parser, default='ffhq-1024')
     group = parser.add_argument_group('image')
-    group.add_argument('--out', default=os.path.join('results', 'example.png'), metavar='FILE',
+    group.add_argument('--out', default=shown(os.path.join(folders.result_dir, 'example.png')), metavar='FILE',
                        help='the image (default: %(default)s); the suffix chooses the format')
     group.add_argument('--seed', type=int, default=5, metavar='INT', help='seed of the latents (default: 5)')
     group.add_argument('--psi', type=float, default=0.7, metavar='NUMBER', help='truncation (default: 0.7)')

@@ -5,6 +5,7 @@ import os
 import sys
 
 import config as folders
+from dnnlib.command_line import HelpFormatter
 from dnnlib.util import UserError, run_main
 
 EXAMPLES = '''examples:
@@ -15,6 +16,11 @@ EXAMPLES = '''examples:
   run_metrics.py table1 --network results/00003-demo --preset quick
   run_metrics.py explain a/fid50k.json b/fid50k.json
 '''
+
+
+def _examples(form):
+    """The examples of one form of the command."""
+    return ''.join(line for line in EXAMPLES.splitlines(True) if line.startswith('examples:') or f' {form} ' in line)
 
 
 def _common(parser):
@@ -42,15 +48,16 @@ def _common(parser):
 def parse_args(argv):
     """Options of each of the three forms: `table1 …`, `explain A B`, or names of metrics."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    raw = argparse.RawDescriptionHelpFormatter
+    raw = HelpFormatter
     if argv[:1] == ['explain']:
         parser = argparse.ArgumentParser(prog='run_metrics.py explain',
-                                         description='Says field by field why two scores may differ.')
+                                         description='Says field by field why two scores may differ.',
+                                         formatter_class=raw, epilog=_examples('explain'))
         parser.add_argument('records', nargs=2, metavar='RECORD.json', help='the JSON records of two scores')
         return parser.parse_args(argv[1:]), explain
     if argv[:1] == ['table1']:
         parser = argparse.ArgumentParser(
-            prog='run_metrics.py table1', formatter_class=raw, epilog=EXAMPLES,
+            prog='run_metrics.py table1', formatter_class=raw, epilog=_examples('table1'),
             description='Makes Table I of "Re-Training StyleGAN": table1.md, .csv, .json and .html. What is measured '
             'already is not measured again.')
         parser.add_argument('--columns', default='celeba,casia,ffhq', metavar='LIST',

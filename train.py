@@ -7,6 +7,7 @@ import sys
 
 import config as folders
 from dnnlib import config_files
+from dnnlib.command_line import HelpFormatter, shown
 from dnnlib.submission import RunLock, read_submit_config, write_submit_config
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
 from dnnlib.util import UserError, call_func_by_name, format_time, run_main
@@ -19,7 +20,7 @@ EXAMPLES = '''examples:
   train.py --config toyfaces-64 --set train.total_kimg=500 --set metrics=[]
   train.py --config stylegan-f --set dataset.tfrecord_dir=mine --num-gpus 2
   train.py --resume results/00003-toyfaces-64
-  train.py doctor --config celeba-256        whether this machine can do it; see train.py doctor --help
+  train.py doctor --config celeba-256        # whether this machine can do it
 '''
 RESUMABLE = ('train.total_kimg', 'train.image_snapshot_ticks', 'train.network_snapshot_ticks', 'train.checkpoint_kimg',
              'train.checkpoint_minutes', 'train.checkpoint_keep', 'train.on_nan', 'train.max_skipped_updates',
@@ -31,7 +32,7 @@ def make_parser():
     """The command line's options."""
     parser = argparse.ArgumentParser(
         description='Trains a generator and a discriminator and writes what becomes of them to a run directory.',
-        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+        epilog=EXAMPLES, formatter_class=HelpFormatter)
     group = parser.add_argument_group('what to train')
     group.add_argument('--config', metavar='NAME|FILE', help='a name from --list-configs, or the path of a YAML file')
     group.add_argument('--set', metavar='KEY=VALUE', action='append', default=[], dest='overrides',
@@ -48,9 +49,9 @@ def make_parser():
                        'time, at some cost in speed; a CPU always does')
     group = parser.add_argument_group('where')
     group.add_argument('--data-dir', metavar='DIR',
-                       help=f'folder of the data sets (default: {_shown(folders.data_dir)})')
+                       help=f'folder of the data sets (default: {shown(folders.data_dir)})')
     group.add_argument('--result-dir', metavar='DIR',
-                       help=f'folder of the run directories (default: {_shown(folders.result_dir)})')
+                       help=f'folder of the run directories (default: {shown(folders.result_dir)})')
     group.add_argument('--device', choices=['auto', 'cpu', 'gpu'],
                        help="what to compute on (default: the configuration's, mostly auto: GPUs where there are any)")
     group.add_argument('--num-gpus', type=int, metavar='INT', help='GPUs, or virtual devices on a CPU, that share each '
@@ -64,11 +65,6 @@ def make_parser():
     group.add_argument('--probe', action='store_true',
                        help='with --dry-run: also measure how long the run would take; needs some minutes')
     return parser
-
-
-def _shown(path):
-    relative = os.path.relpath(path)
-    return path if relative.startswith('..') else relative
 
 
 def parse_args(argv=None):
@@ -187,10 +183,10 @@ def train(args, config, origins, record, data_dir, result_dir, plan, phases_and_
         if err.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(f'no space left on the disk of {run_dir}; its last good checkpoint is intact: free some space '
-                        f'and go on with train.py --resume {_shown(run_dir)}') from err
+                        f'and go on with train.py --resume {shown(run_dir)}') from err
     watch.write_report(run_dir)
     if outcome == 'stopped':
-        print(f'To go on: train.py --resume {_shown(run_dir)}')
+        print(f'To go on: train.py --resume {shown(run_dir)}')
     print(f"Training {outcome}; everything is in {run_dir}", flush=True)
 
 

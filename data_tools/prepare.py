@@ -23,19 +23,11 @@ the TFRecords and verifies them. Unpacked photographs and crops stay in the work
 it was stopped. For celeba and casia the pre-filter is set as in the paper unless options say otherwise, and the counts
 are compared with the published ones."""
 
-_EXAMPLES = """examples:
-  python dataset_tool.py prepare celeba datasets/celeba-256 img_align_celeba.zip
-  python dataset_tool.py prepare casia datasets/casia-256 CASIA-WebFace --workers 16
-  python dataset_tool.py prepare lfw datasets/lfw-128 lfw.tgz --size 128 --labels folders
-  python dataset_tool.py prepare folder datasets/mine ~/photos --choose only
-"""
-
 
 def add_arguments(subparsers):
     """Adds the command to the parser of dataset_tool.py."""
     parser = subparsers.add_parser('prepare', help='from a downloaded archive or folder to a verified data set',
-                                   description=_DESCRIPTION, epilog=_EXAMPLES,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+                                   description=_DESCRIPTION)
     parser.add_argument('kind', choices=sorted(published.SOURCES), help='what the photographs are')
     parser.add_argument('dataset_dir', metavar='DATASET_DIR', help='directory to make')
     parser.add_argument('source', metavar='SOURCE', nargs='+', help='a folder, or archives')

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -92,6 +93,15 @@ def test_missing_feature_networks_are_told_before_the_run(capsys, tiny, tmp_path
     assert len(warning) == 1 and 'fetch inception_v3_features.pkl vgg16_zhang_perceptual.pkl, or' in warning[0]
     train.main(options + ['metrics=[]'])
     assert 'metrics at snapshots' not in capsys.readouterr().out
+
+
+def test_a_probe_measures_the_speed_and_leaves_nothing(capsys, tiny, tmp_path):
+    train.main(['--config', tiny, '--dry-run', '--probe', '--result-dir', str(tmp_path / 'results'),
+                '--set', 'sched.lod_initial_resolution=8'])
+    out = capsys.readouterr().out
+    assert re.search(r'^Speed at 8x8: [\d.]+ seconds per kimg \(measured\)$', out, re.M)
+    assert re.search(r'^Duration: about \d+s, without snapshots and metrics$', out, re.M)
+    assert not (tmp_path / 'results').exists()
 
 
 def test_labels_that_are_not_used_or_not_there_are_said(capsys, tiny, tmp_path):

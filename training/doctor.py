@@ -10,6 +10,7 @@ from collections import namedtuple
 
 import config as folders
 from dnnlib import util
+from dnnlib.command_line import HelpFormatter
 from dnnlib.util import UserError, sha256_file
 from training import device_check, preflight, run_config
 from training.manifest import read_manifest
@@ -17,6 +18,10 @@ from training.manifest import read_manifest
 # Exit status by the first area with a problem; 0 where there is none.
 AREAS = {'engine': 10, 'devices': 11, 'disk': 12, 'memory': 13, 'data': 14, 'artifacts': 15}
 OK, WARNING, PROBLEM = 'ok', 'warning', 'PROBLEM'
+EXAMPLES = '''examples:
+  train.py doctor
+  train.py doctor --config celeba-256 --set dataset.tfrecord_dir=mine
+'''
 PROBE_SECONDS = 600     # an engine that is too old for a GPU compiles for it for minutes
 LEAST_FREE_BYTES = 2e9
 LEAST_MEMORY_BYTES = 2e9
@@ -28,9 +33,9 @@ def make_parser():
     """The command line's options."""
     parser = argparse.ArgumentParser(
         prog='train.py doctor', description='Checks engine, devices, disk, memory, data set and released files, and '
-        'says what to do about what is not fine.',
-        epilog='exit status: 0 nothing is wrong; otherwise the first area with a problem: '
-        + ', '.join(f'{code} {area}' for area, code in AREAS.items()) + '; 2 for a mistake in the command')
+        'says what to do about what is not fine. Exit status: 0 nothing is wrong; otherwise the first area with a '
+        'problem: ' + ', '.join(f'{code} {area}' for area, code in AREAS.items()) + '; 2 for a mistake in the command.',
+        epilog=EXAMPLES, formatter_class=HelpFormatter)
     parser.add_argument('--config', metavar='NAME|FILE', help='check for this configuration: its data, its needs of '
                         'disk and memory, its metrics')
     parser.add_argument('--set', metavar='KEY=VALUE', action='append', default=[], dest='overrides',

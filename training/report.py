@@ -3,16 +3,17 @@
 Made from what the run directory holds; nothing in it is executed. `python -m training.report RUN_DIR` makes it anew.
 """
 
+import argparse
 import base64
 import io
 import json
 import os
 import re
-import sys
 
 import numpy as np
 import PIL.Image
 
+from dnnlib.command_line import HelpFormatter
 from dnnlib.submission import read_submit_config
 from dnnlib.util import EasyDict, UserError, atomic_write, run_main
 from training import forecast, plan, report_page, report_plots, run_config
@@ -174,11 +175,14 @@ def reduce_picture(picture, cell_shape=None):
     return picture.resize(size, PIL.Image.BICUBIC if scale > 1 else PIL.Image.LANCZOS)
 
 
-def main():
+def main(argv=None):
     """Makes the report of the run directory given on the command line."""
-    if len(sys.argv) != 2:
-        raise UserError('give one run directory: python -m training.report results/00003-demo')
-    print(write_report(sys.argv[1]))
+    parser = argparse.ArgumentParser(
+        prog='python -m training.report', formatter_class=HelpFormatter,
+        description='Makes the page report.html in a run directory again; a run makes it itself at every snapshot.',
+        epilog='examples:\n  python -m training.report results/00003-demo')
+    parser.add_argument('run_dir', metavar='RUN_DIR', help='directory of a run, finished or not')
+    print(write_report(parser.parse_args(argv).run_dir))
 
 
 if __name__ == '__main__':

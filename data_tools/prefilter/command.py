@@ -13,19 +13,11 @@ _DESCRIPTION = """Finds the face in every photograph of a folder and its subfold
 under the same subfolders of OUT, with ledger.csv (a row per file: decision, reason, boxes, crop), summary.json and
 contact sheets. An interrupted run is continued by the same command with --resume."""
 
-_EXAMPLES = """examples:
-  python dataset_tool.py prefilter photos faces --workers 8
-  python dataset_tool.py prefilter img_celeba faces --paper
-  python dataset_tool.py prefilter /shared/photos /shared/faces --shard 3/16      (on one of 16 machines)
-  python dataset_tool.py prefilter --merge /shared/faces                          (once all 16 are done)
-"""
-
 
 def add_arguments(subparsers):
     """Adds the command to the parser of dataset_tool.py."""
     parser = subparsers.add_parser('prefilter', help='crops of the faces in a folder of photographs',
-                                   description=_DESCRIPTION, epilog=_EXAMPLES,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+                                   description=_DESCRIPTION)
     parser.add_argument('folder', metavar='IN', nargs='?', help='folder of photographs')
     parser.add_argument('out', metavar='OUT', nargs='?', help='folder for the crops')
     add_settings(parser)

@@ -7,7 +7,11 @@ import os
 from dnnlib import util
 from dnnlib.artifacts import store
 from dnnlib.artifacts import table as tables
+from dnnlib.command_line import HelpFormatter
 from dnnlib.util import UserError
+
+EXAMPLES = ('list', "list 'celebahq-classifier-*' --json", 'fetch ffhq-1024 inception-features', 'verify',
+            'add ffhq-1024 --file karras2019stylegan-ffhq-1024x1024.pkl')
 
 
 def _select(table, names):
@@ -104,8 +108,13 @@ def add_command(args, table):
     return 0
 
 
+def _examples(lines):
+    return '\n'.join(['examples:'] + [f'  python -m dnnlib.artifacts {line}' for line in lines])
+
+
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m dnnlib.artifacts', description=__doc__)
+    parser = argparse.ArgumentParser(prog='python -m dnnlib.artifacts', description=__doc__,
+                                     epilog=_examples(EXAMPLES), formatter_class=HelpFormatter)
     parser.add_argument('--table', default=tables.TABLE, help="the data file (default: the project's)")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument('--artifacts-dir', metavar='DIR', help='folder of released files (default: '
@@ -114,7 +123,8 @@ def main(argv=None):
     commands.required = True
 
     def command(name, func, text):
-        sub = commands.add_parser(name, parents=[common], help=text, description=text)
+        sub = commands.add_parser(name, parents=[common], help=text, description=text, formatter_class=HelpFormatter,
+                                  epilog=_examples(line for line in EXAMPLES if line.startswith(name)))
         sub.set_defaults(func=func)
         return sub
 

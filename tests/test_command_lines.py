@@ -1,0 +1,123 @@
+"""The help of every command fits a screen, and every example in it can be run."""
+
+import importlib
+import os
+import pathlib
+import shlex
+
+import pytest
+
+from data_tools.commands import EXAMPLES as DATASET_EXAMPLES
+from dnnlib.util import UserError
+
+MODULES = {'train.py': 'train', 'run_metrics.py': 'run_metrics', 'generate.py': 'generate',
+           'generate_figures.py': 'generate_figures', 'pretrained_example.py': 'pretrained_example',
+           'dataset_tool.py': 'data_tools.commands', 'dnnlib.artifacts': 'dnnlib.artifacts.__main__',
+           'training.report': 'training.report'}
+PAGES = (['train.py', 'train.py doctor', 'run_metrics.py', 'run_metrics.py table1', 'run_metrics.py explain',
+          'generate.py', 'generate_figures.py', 'pretrained_example.py', 'training.report', 'dnnlib.artifacts']
+         + [f'dnnlib.artifacts {command}' for command in ('list', 'fetch', 'verify', 'add')]
+         + ['dataset_tool.py'] + [f'dataset_tool.py {command}' for command in DATASET_EXAMPLES])
+
+
+def call(words):
+    """Runs the command line [script or module, arguments ...] in this process and returns its status."""
+    return importlib.import_module(MODULES[words[0]]).main(words[1:])
+
+
+def help_of(page, capsys):
+    with pytest.raises(SystemExit) as caught:
+        call(page.split() + ['--help'])
+    assert caught.value.code == 0
+    return capsys.readouterr().out
+
+
+def examples(text):
+    """The commands below the line `examples:`, as lists of words that begin with the script or module."""
+    lines = text.partition('\nexamples:\n')[2].splitlines()
+    found = []
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words[:1] == ['python']:
+            words = words[2 if words[1] == '-m' else 1:]
+        if words:
+            found.append(words)
+    return found
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_help_fits_a_screen_per_group_and_has_examples(page, capsys, monkeypatch):
+    monkeypatch.setenv('COLUMNS', '80')
+    text = help_of(page, capsys)
+    assert max(len(group.splitlines()) for group in text.split('\n\n')) <= 30
+    assert max(len(line) for line in text.splitlines()) <= 110
+    wide = [line for line in text.partition('\nexamples:')[0].splitlines() if len(line) > 80]
+    assert wide == []
+    found = examples(text)
+    assert found
+    if ' ' in page:
+        assert all(words[:2] == page.split() for words in found)
+
+
+@pytest.fixture
+def bare_machine(tmp_path, monkeypatch):
+    """An empty working directory, no data sets, no runs, no released files and no network."""
+    import config as folders
+    from dnnlib.artifacts import store
+
+    def get(name, *_args, **_kwargs):
+        raise UserError(f'{getattr(name, "name", name)} cannot be downloaded here')
+
+    monkeypatch.chdir(tmp_path)
+    for name in ('data', 'result', 'cache'):
+        monkeypatch.setattr(folders, f'{name}_dir', str(tmp_path / name))
+    monkeypatch.setenv('STYLEGAN_ARTIFACTS_DIR', str(tmp_path / 'artifacts'))
+    monkeypatch.setattr(store, 'get', get)
+    return tmp_path
+
+
+def outcome(words):
+    """'done', or the sentence that says what is missing."""
+    try:
+        call(words)
+    except UserError as err:
+        return str(err)
+    return 'done'
+
+
+def names_what_is_missing(sentence):
+    return any(words in sentence for words in (
+        'does not exist', 'there is no', 'has no file', 'has no folder', 'holds no ', 'No such file',
+        'no run directory', 'not a run directory', 'cannot be downloaded'))
+
+
+def test_examples_of_the_data_set_tool_run_or_name_what_is_missing(bare_machine, capsys):
+    outcomes = {}
+    for command, lines in DATASET_EXAMPLES.items():
+        for words in examples(help_of(f'dataset_tool.py {command}', capsys)):
+            short = ['12' if word == '5000' else word for word in words] + ['--workers=1'] * (command == 'extract')
+            outcomes.setdefault(command, []).append(outcome(short))
+        assert len(outcomes[command]) == len(lines)
+    done = [command for command, results in outcomes.items() if set(results) == {'done'}]
+    assert done == ['create_toyfaces', 'verify', 'info', 'display', 'extract', 'compare']
+    for command, results in outcomes.items():
+        assert command in done or all(names_what_is_missing(result) for result in results), results
+    assert sorted(os.listdir('datasets')) == ['toyfaces-64'] and pathlib.Path('sheet.png').is_file()
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if not page.startswith('dataset_tool.py')])
+def test_examples_of_other_help_run_or_name_what_is_missing(page, bare_machine, capsys):
+    for words in examples(help_of(page, capsys)):
+        result = outcome(words)
+        assert result == 'done' or names_what_is_missing(result), (words, result)
+
+
+def test_outputs_go_to_the_configured_result_folder(monkeypatch, tmp_path):
+    import config as folders
+    import generate
+    import generate_figures
+    import pretrained_example
+    monkeypatch.setattr(folders, 'result_dir', str(tmp_path / 'elsewhere'))
+    assert generate.parse_args(['--network', 'x', '--seeds', '1']).outdir == str(tmp_path / 'elsewhere' / 'images')
+    assert generate_figures.parse_args(['--network', 'x']).outdir == str(tmp_path / 'elsewhere' / 'figures')
+    assert pretrained_example.parse_args([]).out == str(tmp_path / 'elsewhere' / 'example.png')
