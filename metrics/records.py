@@ -60,9 +60,15 @@ def read_record(path):
         raise UserError(f'cannot read {path}: {err.strerror}') from err
     except (ValueError, RecursionError) as err:
         raise UserError(f'{path} is not a JSON file: {err}') from err
-    if not isinstance(record, dict) or 'metric' not in record:
+    if not isinstance(record, dict) or not isinstance(record.get('metric'), str) or not _has_numbers(record):
         raise UserError(f'{path} is not the record of a metric; give a file such as metrics/fid50k.json')
     return record
+
+
+def _has_numbers(record):
+    """Whether what `values_of` takes from a record are numbers, or None."""
+    values = record.get('values', {'value': record.get('value')})
+    return isinstance(values, dict) and all(value is None or type(value) in (int, float) for value in values.values())
 
 
 def values_of(record):

@@ -12,12 +12,36 @@ MANIFEST = 'manifest.json'
 FINGERPRINT = 'fingerprint.json'  # for data sets made by other tools, which have no manifest
 
 
+def _is_range(value):
+    """Whether a value is [lowest, highest], two finite numbers."""
+    return isinstance(value, list) and len(value) == 2 and all(type(x) in (int, float) for x in value) \
+        and -1e300 < value[0] < value[1] < 1e300
+
+
+# What this program reads of a manifest, and what it must be; everything may be absent.
+_ENTRIES = {
+    'files': ('an object of one object per file', lambda value: isinstance(value, dict) and all(
+        isinstance(entry, dict) for entry in value.values())),
+    'label_names': ('a list of texts', lambda value: value is None or isinstance(value, list) and all(
+        isinstance(name, str) for name in value)),
+    'dynamic_range': ('a list of two numbers', _is_range),
+    'is_image': ('true or false', lambda value: isinstance(value, bool)),
+    'arguments': ('an object', lambda value: isinstance(value, dict)),
+    'skipped': ('a list', lambda value: isinstance(value, list)),
+}
+
+
 def read_manifest(dataset_dir):
     """The manifest as a dict, {} where there is none. Raises UserError if it cannot be understood."""
     path = os.path.join(dataset_dir, MANIFEST)
     if not os.path.isfile(path):
         return {}
-    return _read_json(path)
+    manifest = _read_json(path)
+    for key, (expected, is_sound) in _ENTRIES.items():
+        if key in manifest and not is_sound(manifest[key]):
+            raise UserError(f"{path}: '{key}' is {json.dumps(manifest[key])[:80]}; {expected} is expected; make the "
+                            'data set again')
+    return manifest
 
 
 def write_manifest(dataset_dir, manifest):

@@ -78,7 +78,7 @@ def read_submit_config(run_dir):
     except OSError as err:
         raise UserError(f"'{run_dir}' is not a run directory of this program: cannot read {path}: {err.strerror}; give "
                         'a folder such as results/00003-demo') from err
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise UserError(f"the run's record {path} is damaged: {err}") from err
     if not isinstance(record, dict) or record.get('format') != FORMAT or not isinstance(record.get('config'), dict):
         raise UserError(f"the run's record {path} has another format than this program's ({FORMAT})")
@@ -145,9 +145,13 @@ def add_environment_record(run_dir, root=None):
     """Appends the present environment to `environment.json`: {"starts": [one record per start of the run]}."""
     path = os.path.join(run_dir, 'environment.json')
     starts = []
-    if os.path.exists(path):
+    try:
         with open(path, encoding='utf-8') as f:
-            starts = json.load(f)['starts']
+            starts = list(json.load(f)['starts'])
+    except FileNotFoundError:
+        pass
+    except (ValueError, TypeError, KeyError, RecursionError):
+        print(f'warning: {path} is damaged, and starts anew', file=sys.stderr)
     starts.append(dict(environment_record(root), command=list(sys.argv)))
     with atomic_write(path, 'w') as f:
         json.dump(dict(starts=starts), f, indent=2)

@@ -163,9 +163,11 @@ def read_npz(path):
                 if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     raise ValueError('unknown compression')
                 arrays[member.filename[:-len('.npy')]] = _read_npy(archive.read(member))
+    except UserError:
+        raise
     except OSError as err:
         raise UserError(f'{path}: cannot be read: {err.strerror}') from None
-    except (zipfile.BadZipFile, ValueError, SyntaxError, RuntimeError, MemoryError) as err:
+    except Exception as err:  # NumPy parses headers as Python source: damage raises all that a tokenizer can
         raise UserError(f'{path}: not a file of arrays, or damaged ({str(err)[:200]})') from None
     name = _json_path(path)
     try:
@@ -173,6 +175,8 @@ def read_npz(path):
             text = file.read(_MAX_HEADER_BYTES)
     except OSError:
         raise UserError(f'{name}: the description that belongs to {path} is missing; keep the files together') from None
+    except UnicodeDecodeError:
+        raise UserError(f'{name}: not JSON') from None
     return restore(_parse(text, name), arrays, name)
 
 
