@@ -13,7 +13,8 @@ PROTOCOL = ('metric', 'settings', 'seed', 'is_standin', 'dataset_fingerprint', '
 def update(run_dir, network_path, record):
     """Makes the network `network-best-<metric>.pkl` of its run if its FID is the lowest so far under this protocol.
 
-    `best-<metric>.json` in the run directory is the record of the best score. Returns whether it changed.
+    `best-<metric>.json` in the run directory is the record of the best score. Under another protocol the old score
+    does not count, but a quick look with fewer samples replaces nothing. Returns whether it changed.
     """
     name = record['metric']
     value = record.get('value')
@@ -21,9 +22,10 @@ def update(run_dir, network_path, record):
         return False
     record_path = os.path.join(run_dir, f'best-{name}.json')
     best = _read(record_path)
-    if best is not None and best.get('value') is not None and best['value'] <= value \
-            and all(best.get(key) == record.get(key) for key in PROTOCOL):
-        return False
+    if best is not None and best.get('value') is not None:
+        is_comparable = all(best.get(key) == record.get(key) for key in PROTOCOL)
+        if best['value'] <= value if is_comparable else record.get('is_reduced') and not best.get('is_reduced'):
+            return False
     best_path = os.path.join(run_dir, f'network-best-{name}.pkl')
     with atomic_path(best_path) as temp:
         try:

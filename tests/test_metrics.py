@@ -286,6 +286,9 @@ def test_best_snapshot_is_kept_and_only_replaced_by_a_better_one(tmp_path):
     # Under another protocol the old score does not count.
     assert best_snapshot.update(run_dir, str(paths[3]), record(25.0, is_standin=True)) and best.read_text() == '3'
     assert misc.list_network_pkls(run_dir) == [str(path) for path in paths]
+    # A quick look with few samples replaces nothing.
+    assert not best_snapshot.update(run_dir, str(paths[0]), record(5.0, settings=dict(num_images=9), is_reduced=True))
+    assert best.read_text() == '3'
 
 
 def test_metrics_of_a_run_use_its_data_set_and_leave_their_results_in_it(tmp_path, network, faces):
