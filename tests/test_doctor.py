@@ -1,12 +1,14 @@
 """`train.py doctor`: what it finds on machines in good and in bad shape."""
 
 import json
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+import train
 from dnnlib.util import UserError
 from training import device_check, doctor
 
@@ -69,6 +71,45 @@ def test_an_old_engine_on_a_new_gpu_and_company_on_it_are_warnings(machine, caps
     assert machine['run']() == 0
     out = capsys.readouterr().out
     assert 'CUDA 10.0' in out and '4711' in out and '2 warning(s)' in out
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+    """Puts a stand-in for the driver's tool on the path; returns a function that sets what it prints."""
+    folder = tmp_path / 'bin'
+    folder.mkdir()
+    monkeypatch.setenv('PATH', str(folder), prepend=os.pathsep)
+
+    def answer(processes, used):
+        script = folder / 'nvidia-smi'
+        script.write_text('#!/bin/sh\ncase "$1" in\n'
+                          f'--query-compute-apps=pid,used_memory) printf "{processes}" ;;\n'
+                          '--query-gpu=index,name,compute_cap,driver_version,memory.total,memory.used)'
+                          f' echo "0, Some GPU, 7.5, 410.48, 11019 MiB, {used}" ;;\n*) exit 2 ;;\nesac\n')
+        script.chmod(0o755)
+    return answer
+
+
+@pytest.mark.parametrize('processes,used,words', [
+    ('4711, 3000 MiB\\n4712, [N/A]\\n', '3100 MiB', ['process 4711 (3000 MiB) computes', 'process 4712 ([N/A])']),
+    ('', '3100 MiB', ['GPU 0 has 3100 MiB of its memory in use, by a process that cannot be seen']),
+    ('', '3 MiB', [])])
+def test_a_second_training_on_a_gpu_is_warned(nvidia_smi, tmp_path, monkeypatch, capsys, processes, used, words):
+    nvidia_smi(processes, used)
+    options = ['--set', 'dataset.class_name=training.dataset.SyntheticDataset', '--set', 'dataset.resolution=32',
+               '--set', 'metrics=[]', '--result-dir', str(tmp_path)]
+    train.main(['--config', 'demo', '--dry-run', '--set', 'device=auto'] + options)
+    dry_run = [line for line in capsys.readouterr().out.splitlines() if 'CUDA_VISIBLE_DEVICES' in line]
+    assert all(line.startswith('warning: ') for line in dry_run) and len(dry_run) == len(words)
+    assert all(word in ' '.join(dry_run) for word in words)
+    train.main(['--config', 'demo', '--dry-run', '--set', 'device=cpu'] + options)
+    assert 'CUDA_VISIBLE_DEVICES' not in capsys.readouterr().out
+
+    gpu = dict(kind='gpu', name='/gpu:0', deviation=1e-6)
+    monkeypatch.setattr(doctor, 'run_probe', lambda device: dict(GOOD, devices=GOOD['devices'] + [gpu]))
+    assert doctor.main(['--result-dir', str(tmp_path)]) == 0
+    found = [line for line in capsys.readouterr().out.splitlines() if line.startswith('warning  devices')]
+    assert len(found) == len(words) and all(word in ' '.join(found) for word in words)
 
 
 def test_a_configuration_whose_data_are_missing_is_told(machine, tmp_path, capsys):

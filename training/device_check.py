@@ -32,6 +32,20 @@ def processes_on_gpus():
     return [f'{row[0]} ({row[1]})' for row in rows if len(row) == 2 and row[0] != str(os.getpid())]
 
 
+def company():
+    """Sentences on what else computes on this machine's GPUs now: processes, or memory whose owner is hidden."""
+    processes = processes_on_gpus()
+    if processes:
+        return [f'process {process} computes on a GPU of this machine already' for process in processes]
+    return [f"GPU {gpu['index']} has {gpu['memory.used']} of its memory in use, by a process that cannot be seen from "
+            'here, such as one in another container' for gpu in nvidia_gpus() if _mebibytes(gpu['memory.used']) > 1024]
+
+
+def _mebibytes(text):
+    number = text.split(' ')[0]
+    return int(number) if number.isdigit() and text.endswith(' MiB') else 0
+
+
 def _nvidia_smi(query):
     try:
         result = subprocess.run(['nvidia-smi', query, '--format=csv,noheader'], stdout=subprocess.PIPE,

@@ -86,8 +86,8 @@ def check_engine_and_devices(device, config):
         yield Finding('devices', OK, f"GPU {gpu.get('index')}: {gpu.get('name')}, compute capability "
                       f"{gpu.get('compute_cap') or 'unknown'}, driver {gpu.get('driver_version')}, "
                       f"{gpu.get('memory.used')} of {gpu.get('memory.total')} in use", None)
-    for process in device_check.processes_on_gpus():
-        yield Finding('devices', WARNING, f'process {process} computes on a GPU already',
+    for text in device_check.company():
+        yield Finding('devices', WARNING, text,
                       'two trainings on one GPU slow each other down and may run out of memory; wait, or hide that GPU '
                       'with CUDA_VISIBLE_DEVICES')
     found = run_probe(device)

@@ -5,7 +5,7 @@ import shutil
 
 from dnnlib import util
 from dnnlib.util import EasyDict, UserError
-from training import forecast, plan, run_config
+from training import device_check, forecast, plan, run_config
 
 SMALL_DATA_SET = 10000      # images; below it a discriminator tends to learn the images by heart
 
@@ -120,6 +120,9 @@ def check_disk(need, result_dir):
 def warnings(config, data, phases, need, result_dir):
     """Sentences on what is allowed but probably not wanted."""
     result = []
+    if config.device != 'cpu':
+        result += [f'{text}; if this run gets the same GPU, both will be slow or run out of memory: wait, or hide that '
+                   'GPU with CUDA_VISIBLE_DEVICES' for text in device_check.company()]
     if not phases:
         return result
     if phases[-1].resolution < max(data.shape[1:]):

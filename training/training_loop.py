@@ -8,7 +8,7 @@ import time
 from dnnlib import tflib, util
 from dnnlib.tflib import tf
 from dnnlib.util import EasyDict, StopRequested, UserError
-from training import checkpoint, device_check, misc, run_state, snapshot, towers
+from training import checkpoint, misc, run_state, snapshot, towers
 from training.dataset import load_dataset
 from training.run_log import RunLog
 from training.schedule import changes_phase, training_schedule
@@ -180,10 +180,6 @@ def _open_session(tf_config, seed, device, num_gpus, deterministic, restored):
     tf_config.setdefault('rnd.np_random_seed', seed & 0xFFFFFFFF)
     if tflib.select_device(device, num_gpus) == 'cpu':
         tf_config.setdefault('device_count.CPU', num_gpus)
-    else:
-        for process in device_check.processes_on_gpus():
-            print(f'warning: process {process} computes on a GPU of this machine already; if it is the same one, both '
-                  'will be slow or run out of memory')
     tflib.init_tf(tf_config)
     return tf_config
 
