@@ -3,12 +3,16 @@
 import io
 import json
 import os
+import shutil
 import stat
 import tarfile
+import warnings
 import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from prefilter_helpers import DETECTOR, make_tree, save_photo
 
 from data_tools import archives, commands, published
@@ -71,10 +75,37 @@ def test_links_in_archives_are_not_made(tmp_path):
         ('fifo.jpg', (tarfile.FIFOTYPE, '')), ('1.jpg', b'one')], mode='w')
     assert archives.unpack([archive], str(tmp_path / 'out')) == (1, 3)
     assert files(tmp_path / 'out') == {'1.jpg': b'one'}
+    # What lies behind a link lies in a folder of that name.
+    archive = make_tar(tmp_path / 'c.tar', [('up', (tarfile.SYMTYPE, '..')), ('up/1.jpg', b'one')], mode='w')
+    assert archives.unpack([archive], str(tmp_path / 'out1')) == (1, 1)
+    assert files(tmp_path / 'out1') == {'up/1.jpg': b'one'}
     link = zipfile.ZipInfo('link.jpg')
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     archive = make_zip(tmp_path / 'b.zip', [(link, '/etc'), ('2.jpg', b'two')])
     assert archives.unpack([archive], str(tmp_path / 'out2')) == (1, 1)
+
+
+names = st.text('ab./\\: é\0\n', max_size=12) | st.sampled_from(['a.jpg', 'a.jpg/b.jpg', '..', '.', '/', 'x' * 300])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from([make_zip, make_tar]), st.lists(names, min_size=1, max_size=3))
+def test_members_of_any_name_stay_in_the_folder_or_are_refused(tmp_path, make, names):
+    deep = tmp_path / 'deep'
+    shutil.rmtree(str(tmp_path))
+    deep.mkdir(parents=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # names that occur twice
+        try:
+            archive = make(tmp_path / 'archive', [(name + '.jpg', b'1') for name in names])
+        except (ValueError, IndexError):
+            return  # cannot be written
+    try:
+        archives.unpack([archive], str(deep / 'out'))
+    except UserError:
+        assert not (deep / 'out').exists()
+    assert {path.name for path in tmp_path.iterdir()} == {'archive', 'deep'}
+    assert {path.name for path in deep.iterdir()} <= {'out'}
 
 
 @pytest.mark.parametrize('make, name', [(make_zip, 'a.zip'), (make_tar, 'a.tgz')])
