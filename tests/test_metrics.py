@@ -15,7 +15,9 @@ from metrics.metric_base import MetricGroup, make_metric, open_context, preset
 from training import misc
 
 TINY = dict(num_channels=3, resolution=32, label_size=0, fmap_base=64, fmap_max=8, latent_size=12, dlatent_size=12,
-            mapping_fmaps=12, mapping_layers=2)
+            mapping_fmaps=12, mapping_layers=2, structure='fixed')
+# Graphs that run a few times are not worth optimizing.
+SESSION = {'graph_options.rewrite_options.disable_meta_optimizer': True}
 FAST = dict(fid50k=dict(num_images=96, minibatch_per_gpu=8), ppl_wend=dict(num_samples=24, minibatch_per_gpu=8),
             ppl_zfull=dict(num_samples=24, minibatch_per_gpu=8),
             kid50k=dict(num_images=48, minibatch_per_gpu=8, num_subsets=4, subset_size=20),
@@ -37,14 +39,13 @@ def write_network(path, seed=1, change=None, **kwargs):
         tflib.select_device('cpu')
         tf.set_random_seed(seed)
         G = tflib.Network('G', 'training.networks_stylegan.G_style', **dict(TINY, **kwargs))
-        D = tflib.Network('D', 'training.networks_stylegan.D_basic', **dict(TINY, **kwargs))
         # Noise strengths start at zero; without noise, half of the random numbers would not be tested.
         rng = np.random.RandomState(seed)
         tflib.set_vars({var: rng.rand(*var.shape.as_list()) for name, var in G.vars.items()
                         if name.endswith('Noise/weight')})
         if change is not None:
             change(G)
-        misc.save_pkl((G, D, G.clone('Gs')), path)
+        misc.save_pkl((G, G.clone('D'), G.clone('Gs')), path)
     return path
 
 
@@ -59,7 +60,7 @@ def specs(*names):
 
 def measure(names, network, faces=None, **kwargs):
     """{name: record} of metrics in their fast settings."""
-    kwargs.setdefault('cache_dir', None)
+    kwargs = dict(dict(cache_dir=None, tf_config=SESSION), **kwargs)
     args = None if faces is None else dict(tfrecord_dir=faces)
     found = MetricGroup(specs(*names)).run(network, dataset_args=args, features='standin', log_results=False, **kwargs)
     return {record['metric']: record for record in found}
@@ -69,7 +70,8 @@ def measure(names, network, faces=None, **kwargs):
 def scores(network, faces, tmp_path_factory):
     out_dir = str(tmp_path_factory.mktemp('out'))
     args = dict(tfrecord_dir=faces)
-    MetricGroup(specs(*FAST)).run(network, dataset_args=args, out_dir=out_dir, cache_dir=None, seed=3)
+    MetricGroup(specs(*FAST)).run(network, dataset_args=args, out_dir=out_dir, cache_dir=None, seed=3,
+                                 tf_config=SESSION)
     return {name: records.read_record(os.path.join(out_dir, name + '.json')) for name in FAST}
 
 
@@ -105,7 +107,7 @@ def test_scores_repeat_to_the_bit_and_do_not_depend_on_the_number_of_devices(sco
 
 def test_fid_equals_the_distance_of_features_computed_one_by_one(scores, network, faces):
     with open_context(network, dataset_args=dict(tfrecord_dir=faces), features='standin', cache_dir=None,
-                      seed=3) as ctx:
+                      seed=3, tf_config=SESSION) as ctx:
         net = ctx.features.inception().net
         reals = np.concatenate([ctx.dataset.get_samples_np([i % 100])[0] for i in range(96)])
         real = net.run(reals.astype(np.float32), minibatch_size=5)
@@ -146,7 +148,7 @@ def test_path_length_does_not_depend_on_a_small_step(network):
     values = []
     for epsilon in (1e-3, 3e-3):
         spec = preset('ppl_wend', num_samples=16, minibatch_per_gpu=8, epsilon=epsilon)
-        with open_context(network, features='standin', cache_dir=None) as ctx:
+        with open_context(network, features='standin', cache_dir=None, tf_config=SESSION) as ctx:
             values.append(make_metric(spec).run_in(ctx, log_results=False)['value'])
     assert values[0] == pytest.approx(values[1], rel=0.2)
 
@@ -162,7 +164,7 @@ def test_path_length_crops_the_face_and_averages_large_images_down(fresh_graph):
 
 
 def test_stored_noise_changes_with_every_chunk_and_is_shared_within_one(network):
-    with open_context(network, features='standin', cache_dir=None) as ctx:
+    with open_context(network, features='standin', cache_dir=None, tf_config=SESSION) as ctx:
         noise = perceptual_path_length.noise_variables(ctx.Gs)
         assert [var.shape.as_list()[-1] for var in noise] == [4, 4, 8, 8, 16, 16, 32, 32]
         seen = []
@@ -176,7 +178,7 @@ def test_stored_noise_changes_with_every_chunk_and_is_shared_within_one(network)
 
 
 def test_latents_of_kept_samples_are_those_that_were_classified(network):
-    with open_context(network, features='standin', cache_dir=None) as ctx:
+    with open_context(network, features='standin', cache_dir=None, tf_config=SESSION) as ctx:
         metric = make_metric(preset('ls', num_samples=20, num_keep=10, minibatch_per_gpu=8))
         drawn = np.concatenate([ctx.latents(chunk, 8) for chunk in range(3)])
         rows = np.array([17, 3, 3, 8, 0])
@@ -299,7 +301,8 @@ def test_metrics_of_a_run_use_its_data_set_and_leave_their_results_in_it(tmp_pat
     path = str(tmp_path / 'network-snapshot-000007.pkl')
     os.link(network, path)
     group = MetricGroup(specs('fid50k'))
-    group.run(path, run_dir=str(tmp_path), num_gpus=1, tf_config={'rnd.np_random_seed': 5}, cache_dir=None)
+    group.run(path, run_dir=str(tmp_path), num_gpus=1, tf_config=dict(SESSION, **{'rnd.np_random_seed': 5}),
+              cache_dir=None)
     line = (tmp_path / 'metric-fid50k.txt').read_text()
     assert line.startswith('network-snapshot-000007') and group.get_result_str() == line.strip()
     record = json.loads((tmp_path / 'metrics' / 'network-snapshot-000007' / 'fid50k.json').read_text())

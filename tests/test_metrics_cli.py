@@ -19,7 +19,7 @@ from training import dataset, misc
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TINY = dict(num_channels=3, resolution=32, label_size=0, fmap_base=64, fmap_max=8, latent_size=12, dlatent_size=12,
-            mapping_fmaps=12, mapping_layers=2)
+            mapping_fmaps=12, mapping_layers=2, structure='fixed')
 
 
 @pytest.fixture(scope='module')
