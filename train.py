@@ -25,7 +25,7 @@ EXAMPLES = '''examples:
 RESUMABLE = ('train.total_kimg', 'train.image_snapshot_ticks', 'train.network_snapshot_ticks', 'train.checkpoint_kimg',
              'train.checkpoint_minutes', 'train.checkpoint_keep', 'train.on_nan', 'train.max_skipped_updates',
              'train.deterministic', 'sched.minibatch_base', 'sched.minibatch_dict', 'sched.max_minibatch_per_gpu',
-             'metrics')
+             'metrics', 'tf_config', 'num_gpus')
 
 
 def make_parser():
@@ -42,7 +42,8 @@ def make_parser():
                        help="seed of all random numbers, 0 to 2147483647 (default: the configuration's, mostly 1000)")
     group.add_argument('--init-from', metavar='PKL', help='network pickle to take the initial weights from')
     group.add_argument('--resume', metavar='RUN_DIR', help='go on with this run from its newest checkpoint; of its '
-                       'settings only length, snapshots, checkpoints, minibatches and metrics can be changed')
+                       'settings only length, snapshots, checkpoints, minibatches, metrics, devices and threads (--set '
+                       'tf_config.…) can be changed; the latter two give other bits')
     group.add_argument('--on-nan', choices=['stop', 'rollback'], help='after too many updates in a row with NaN or '
                        "Inf: stop, or go back to the last checkpoint once (default: the configuration's, mostly stop)")
     group.add_argument('--deterministic', action='store_true', help='choose GPU operations that give equal bits every '
@@ -76,7 +77,7 @@ def parse_args(argv=None):
     if args.probe and not args.dry_run:
         parser.error('--probe goes with --dry-run')
     if args.resume is not None:
-        for name in ('config', 'seed', 'num_gpus', 'init_from', 'result_dir'):
+        for name in ('config', 'seed', 'init_from', 'result_dir'):
             if getattr(args, name) is not None:
                 parser.error(f"--{name.replace('_', '-')} cannot be changed with --resume")
     elif args.config is None and not args.list_configs:
@@ -101,7 +102,7 @@ def load_config(args, record):
         key = text.partition('=')[0].strip()
         if not any(key == name or key.startswith(name + '.') for name in RESUMABLE):
             raise UserError(f"--set {key} cannot be changed with --resume, only {', '.join(RESUMABLE)} can")
-    return run_config.override(record['config'], record['provenance'], args.overrides, dict(device=args.device))
+    return run_config.override(record['config'], record['provenance'], args.overrides, dict(device=args.device, num_gpus=args.num_gpus))
 
 
 def main(argv=None):
@@ -170,7 +171,7 @@ def train(args, config, origins, record, data_dir, result_dir, plan, phases_and_
 
     def call_loop(context):
         print('\n'.join([f'Run directory: {run_dir}'] + plan), flush=True)
-        if args.resume and args.overrides:
+        if record is not None and config != record['config']:
             write_submit_config(run_dir, dict(record, config=config), origins)
         context.listeners.append(watch.Watch(
             run_dir, *phases_and_sizes, snapshot_ticks=run_config.setting(config, 'train', 'network_snapshot_ticks')))

@@ -5,12 +5,19 @@ import os
 import pathlib
 import resource
 import shutil
+import sys
 import time
 
+import numpy as np
 import pytest
+from conftest import ROOT
 from kill_harness import Harness, SmallDisk, final_bytes, leftovers
 
+from dnnlib.tflib import ENGINE
+from dnnlib.tflib.safe_pickle import read_networks
 from training import checkpoint
+
+OTHER_ENGINE = {'tf1': 'tf2', 'tf2': 'tf1'}[ENGINE]
 
 CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
 
@@ -144,6 +151,29 @@ def test_a_checkpoint_cut_short_is_skipped_with_a_warning(stopped):
     assert final_bytes(run_dir) == final_bytes(reference)
 
 
+@pytest.mark.parametrize('what', ['devices and threads', 'engine'])
+def test_a_run_goes_on_under_other_circumstances_and_says_that_bits_differ(stopped, what):
+    harness, _reference, half = stopped
+    options, interpreter = (), sys.executable
+    if what == 'engine':
+        interpreter = str(ROOT / f'.venv-{OTHER_ENGINE}' / 'bin' / 'python')
+        if not os.path.exists(interpreter):
+            pytest.skip(f'the environment of the other engine is not set up (make setup ENGINE={OTHER_ENGINE})')
+        words = [f'engine {ENGINE} -> {OTHER_ENGINE}']
+    else:
+        options = ['--num-gpus', '2', '--set', 'tf_config.inter_op_parallelism_threads=1', '--set',
+                   'sched.minibatch_dict={8: 8}']
+        words = ['num_gpus 1 -> 2', 'inter_op_threads 2 -> 1']
+    run_dir = copy_of(half, what)
+    status, out, _ = harness.finish(run_dir, options, interpreter)
+    assert status == 0, out
+    assert 'Going on from' in out
+    line = next(line for line in out.splitlines() if 'under other circumstances' in line)
+    assert 'not bit for bit' in line and all(word in line for word in words)
+    networks = read_networks(os.path.join(run_dir, 'network-final.pkl'))
+    assert all(np.isfinite(value).all() for net in networks for part in net.walk() for _, value in part.variables)
+
+
 def test_a_data_set_that_vanished_is_named_and_the_run_goes_on_when_it_is_back(stopped):
     harness, reference, half = stopped
     run_dir = copy_of(half, 'vanished')
@@ -166,8 +196,9 @@ def test_a_record_that_is_damaged_ends_the_run_with_its_name_when_it_is_read(sto
         content = f.read()
     try:
         damaged = bytearray(content)
-        for position in range(len(content) // 2, len(content), len(content) // 100):  # sound when the file is opened
-            damaged[position] ^= 0x55
+        size = len(content) // 100
+        for record in range(50, 100):
+            damaged[record * size + size // 2] ^= 0x55  # a pixel: nothing that opening the file looks at
         with open(path, 'wb') as f:
             f.write(damaged)
         status, out, _ = harness.finish(run_dir)

@@ -140,7 +140,7 @@ def test_help_fits_a_screen_per_group(capsys):
 @pytest.mark.parametrize('args,message', [
     ([], 'say what to train with --config'),
     (['--config', 'demo', '--resume', 'x'], '--config cannot be changed with --resume'),
-    (['--resume', 'x', '--num-gpus', '2'], '--num-gpus cannot be changed'),
+    (['--resume', 'x', '--seed', '2'], '--seed cannot be changed'),
     (['--config', 'demo', '--device', 'tpu'], 'invalid choice'),
     (['--config', 'demo', '--seed', 'x'], 'invalid int'),
     (['--config', 'demo', '--probe'], '--probe goes with --dry-run'),
