@@ -102,7 +102,8 @@ def load_config(args, record):
         key = text.partition('=')[0].strip()
         if not any(key == name or key.startswith(name + '.') for name in RESUMABLE):
             raise UserError(f"--set {key} cannot be changed with --resume, only {', '.join(RESUMABLE)} can")
-    return run_config.override(record['config'], record['provenance'], args.overrides, dict(device=args.device, num_gpus=args.num_gpus))
+    options = dict(device=args.device, num_gpus=args.num_gpus)
+    return run_config.override(record['config'], record['provenance'], args.overrides, options)
 
 
 def main(argv=None):

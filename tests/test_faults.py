@@ -192,6 +192,7 @@ def test_a_record_that_is_damaged_ends_the_run_with_its_name_when_it_is_read(sto
     harness, _reference, half = stopped
     run_dir = copy_of(half, 'corrupted')
     path = os.path.join(harness.data, 'noise-8-r03.tfrecords')
+    times = os.stat(path)
     with open(path, 'rb') as f:
         content = f.read()
     try:
@@ -201,6 +202,7 @@ def test_a_record_that_is_damaged_ends_the_run_with_its_name_when_it_is_read(sto
             damaged[record * size + size // 2] ^= 0x55  # a pixel: nothing that opening the file looks at
         with open(path, 'wb') as f:
             f.write(damaged)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as a disk that goes bad does
         status, out, _ = harness.finish(run_dir)
     finally:
         with open(path, 'wb') as f:
