@@ -1,0 +1,95 @@
+"""README.md and docs/: what they name exists — files, commands, options, settings."""
+
+import importlib
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from test_command_lines import MODULES, PAGES
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DOCS = [ROOT / 'README.md'] + sorted((ROOT / 'docs').glob('*.md'))
+OPTION = re.compile(r'(?<![\w-])--[a-z][a-z-]*')
+TOOLS = ['tools/bootstrap.py', 'tools/demo.py', 'tools/lock.py', 'tools/compare_engines.py', 'benchmarks/run.py',
+         'reproduce']
+# Options of programs that are not this project's: docker, apptainer, nvidia-smi, pip, tensorboard.
+FOREIGN = {'--rm', '--gpus', '--user', '--target', '--build-arg', '--time', '--nv', '--cleanenv', '--bind', '--userns',
+           '--no-deps', '--init', '--logdir'}
+
+
+@pytest.fixture(scope='module')
+def pages():
+    """Help by page, such as 'dataset_tool.py verify'."""
+    import contextlib
+    import io
+    found = {}
+    for page in PAGES:
+        out = io.StringIO()
+        words = page.split()
+        with contextlib.redirect_stdout(out), pytest.raises(SystemExit):
+            importlib.import_module(MODULES[words[0]]).main(words[1:] + ['--help'])
+        found[page] = out.getvalue()
+    for tool in TOOLS:
+        found[tool] = subprocess.check_output([sys.executable, str(ROOT / tool), '--help'], universal_newlines=True)
+    return found
+
+
+def commands(path):
+    """[(page, words)] of the lines in a document that call one of this project's commands."""
+    found = []
+    text = path.read_text(encoding='utf-8').replace('\\\n', ' ')
+    for line in text.splitlines():
+        line = re.split(' #|`', line.lstrip('`'))[0]
+        match = re.match(r'[\s$]*(?:[A-Z_]+=\S+ )*(?:\S*python3? (?:-m )?)?(\S+)( .*|$)', line)
+        if match is None or match.group(1) not in MODULES:
+            continue
+        words = shlex.split(match.group(2))
+        page = match.group(1)
+        if words and f'{page} {words[0]}' in PAGES:
+            page = f'{page} {words[0]}'
+        found.append((page, words))
+    return found
+
+
+@pytest.mark.parametrize('path', DOCS, ids=lambda path: path.name)
+def test_no_option_is_named_that_does_not_exist(path, pages):
+    known = set(OPTION.findall(' '.join(pages.values()))) | FOREIGN
+    assert set(OPTION.findall(path.read_text(encoding='utf-8'))) - known == set()
+
+
+@pytest.mark.parametrize('path', DOCS, ids=lambda path: path.name)
+def test_commands_are_shown_with_their_own_options(path, pages):
+    for page, words in commands(path):
+        unknown = {word for word in OPTION.findall(' '.join(words))} - set(OPTION.findall(pages[page]))
+        assert unknown == set(), (page, words)
+
+
+def test_commands_are_found_in_the_documents():
+    found = [page for path in DOCS for page, _words in commands(path)]
+    assert len(found) > 40 and {'train.py', 'generate.py', 'dataset_tool.py prefilter', 'dnnlib.artifacts'} <= {
+        page.split(' ')[0] if page.startswith('dnnlib') else page for page in found}
+
+
+@pytest.mark.parametrize('path', DOCS, ids=lambda path: path.name)
+def test_training_commands_name_configurations_and_settings_that_exist(path):
+    import train
+    for page, words in commands(path):
+        if page != 'train.py' or any('…' in word or '...' in word for word in words):
+            continue
+        args = train.parse_args(words)
+        if args.config is not None and not args.config.isupper() and not args.config.endswith('.yaml'):
+            train.load_config(args, None)
+
+
+@pytest.mark.parametrize('path', DOCS, ids=lambda path: path.name)
+def test_links_lead_to_files(path):
+    for link in re.findall(r'\]\(([^)#]+)', path.read_text(encoding='utf-8')):
+        assert '://' in link or (path.parent / link).exists(), link
+
+
+def test_every_document_is_reached_from_the_readme():
+    readme = DOCS[0].read_text(encoding='utf-8')
+    assert [path.name for path in DOCS[1:] if f'(docs/{path.name})' not in readme] == []
