@@ -126,6 +126,8 @@ def measure(args):
             raise UserError(f'{run_dir} holds no network pickle yet')
         paths = paths if args.all_snapshots else paths[-1:]
     else:
+        if args.dataset is None and not os.path.exists(args.network):
+            refuse_without_data(specs, args.network)
         paths = [locate_network(args.network)]
         run_dir = os.path.dirname(os.path.abspath(paths[0]))
         run_dir = run_dir if os.path.isfile(os.path.join(run_dir, 'submit_config.json')) else None
@@ -205,6 +207,15 @@ def chosen_metrics(args):
                 spec['num_keep'] = max(args.num_samples // 2, 1)
         specs.append(spec)
     return specs
+
+
+def refuse_without_data(specs, network):
+    """Raises UserError if a released network would be downloaded for metrics that then lack a data set."""
+    from dnnlib import artifacts
+    from metrics.metric_base import make_metric
+    names = [spec['name'] for spec in specs if make_metric(spec).uses_dataset]
+    if names and (artifacts.lookup(network) is not None or '://' in network):
+        raise UserError(f"{', '.join(names)} compares with real images: name the data set with --dataset DIR")
 
 
 def start(args):

@@ -85,6 +85,7 @@ def test_all_snapshots_get_a_folder_each_and_are_measured_once(network, faces, t
 @pytest.mark.parametrize('argv, message', [
     (['fid10k', '--network', '{network}'], "no metric 'fid10k'"),
     (['fid50k', '--network', '{network}', '--features', 'standin'], '--dataset'),
+    (['kid50k,fid50k', '--network', 'ffhq-1024', '--device', 'cpu'], 'kid50k, fid50k compares .* --dataset'),
     (['fid50k', '--network', '{network}', '--dataset', 'absent'], "no data set 'absent'"),
     (['ppl_wend', '--network', 'absent.pkl'], 'absent.pkl'),
     (['ppl_wend', '--network', '{network}', '--num-samples', '0'], 'at least 1'),
