@@ -123,6 +123,17 @@ class Dataset:
         labels.set_shape([None, self.label_size])
         return samples, labels
 
+    def wait_for_next(self):
+        """Waits until the minibatch after the last one is read ahead and raises what keeps it from being so.
+
+        Called before `session.run`, which would show the same failure with a traceback of TensorFlow's own.
+        """
+        with self._lock:
+            if self._prefetch and self._minibatch_size is not None:
+                if self._stream is None:
+                    self._start_stream()
+                self._stream.peek()
+
     def raise_pending_error(self):
         """Raises the exception that made a tensor of `get_minibatch_tf` fail, if there was one."""
         if self._error is not None:

@@ -39,12 +39,17 @@ class Prefetcher:
 
     def get(self):
         """The next result; waits for it. Raises what `produce` raised, and does so again when called again."""
+        result = self.peek()
+        with self._changed:
+            self._ready.popleft()
+            self._changed.notify_all()
+        return result
+
+    def peek(self):
+        """As `get`, but the result stays the next one."""
         with self._changed:
             self._changed.wait_for(lambda: self._ready)
             result, error = self._ready[0]
-            if error is None:
-                self._ready.popleft()
-                self._changed.notify_all()
         if error is not None:
             raise error
         return result

@@ -231,6 +231,7 @@ def _enter_phase(run, sched, reset_opt_for_new_lod):
 def _train_minibatches(run, sched, D_repeats):
     """Steps of D, each followed by the moving average, and one step of G."""
     for _ in range(D_repeats):
+        run.training_set.wait_for_next()
         _run_training_op(run, run.graph.D_train_op, sched)
         tflib.run(run.graph.Gs_update_op, {run.graph.minibatch: sched.minibatch})
         run.progress.cur_nimg += sched.minibatch
