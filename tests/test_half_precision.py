@@ -90,7 +90,8 @@ def seeded_step(G, D, reals):
 
 
 def test_losses_and_gradients_agree_with_single_precision(fresh_graph):
-    """Half precision has 11 bits: an error of 1/2000 per operation, which adds up over two networks and back."""
+    """Half precision has 11 bits: an error of 1/2000 per operation. In gradients more, whatever the loss scale: where an
+    activation is near zero, its sign changes, and with it the slope, from 0.2 to 1."""
     reals = tf.constant(np.random.RandomState(0).uniform(-1, 1, [8, 3, 8, 8]).astype(np.float32))
     found = {}
     for dtype in ('float32', 'float16'):
@@ -100,7 +101,7 @@ def test_losses_and_gradients_agree_with_single_precision(fresh_graph):
         fill(G, 7)
         fill(D, 8)
         found[dtype] = seeded_step(G, D, reals)
-    for name, bound, half, single in zip(('G loss', 'D loss', 'G gradients', 'D gradients'), (0.005, 0.005, 0.1, 0.1),
+    for name, bound, half, single in zip(('G loss', 'D loss', 'G gradients', 'D gradients'), (0.005, 0.005, 0.2, 0.2),
                                          found['float16'], found['float32']):
         assert np.isfinite(half).all(), name
         assert np.linalg.norm(half - single) / np.linalg.norm(single) < bound, name
