@@ -9,7 +9,7 @@ import pytest
 from data_tools.create_toyfaces import create_toyfaces
 from dnnlib import tflib
 from dnnlib.tflib import tf
-from dnnlib.util import UserError
+from dnnlib.util import EasyDict, UserError
 from metrics import best_snapshot, context, features, linear_separability, metric_base, perceptual_path_length, records
 from metrics.metric_base import MetricGroup, make_metric, open_context, preset
 from training import misc
@@ -194,6 +194,20 @@ def test_separating_planes_are_found_and_failures_reported():
     assert 'one class' in problem
     np.testing.assert_allclose(linear_separability.two_class_probabilities(np.float32([0, 1, -30])),
                                [[0.5, 0.5], [0.880797, 0.119203], [0, 1]], atol=1e-6)
+
+
+def test_a_plane_that_cannot_be_fitted_is_named_and_the_others_count():
+    rng = np.random.RandomState(0)
+    samples = rng.randn(60, 3)
+    ctx = EasyDict(seed=0, check_stop=lambda: None)
+    metric = make_metric(preset('ls', num_samples=60, num_keep=40))
+    metric._details['attributes'] = ['tall', 'human']
+    noisy = samples[:, 0] + rng.randn(60)
+    metric._fit_all(ctx, [('z', samples.__getitem__)], np.stack([noisy, np.full(60, 9.0)], axis=1))
+    assert len(metric._problems) == 1 and "'human' could not be fitted (all kept" in metric._problems[0]
+    assert metric._values['ls_z'] > 1 and metric._details['attributes_failed'] == ['human']
+    with pytest.raises(context.MetricFailure, match='no separating plane'):
+        metric._fit_all(ctx, [('z', samples.__getitem__)], np.full([60, 2], 9.0))
 
 
 def test_mixing_gives_every_latent_a_run_of_layers():
