@@ -78,7 +78,8 @@ def test_a_run_writes_what_it_promises(reference_run):
     assert [r['nimg'] for r in records] == [64, 128, 192]
     assert [r['lod'] for r in records] == pytest.approx([1, 0.1, 0])  # of the iteration that ended the tick
     for key in ('Loss/scores/fake', 'Loss/scores/real', 'Loss/r1_penalty', 'TrainG/learning_rate',
-                'TrainD/overflow_frequency', 'Progress/kimg', 'Timing/sec_per_kimg', 'Resources/peak_gpu_mem_gb'):
+                'TrainD/overflow_frequency', 'Progress/kimg', 'Timing/sec_per_kimg', 'Resources/peak_gpu_mem_gb',
+                'Resources/peak_process_mem_gb', 'TrainG/loss', 'TrainD/loss'):
         assert np.isfinite(records[-1][key])
     assert len(checkpoint.list_checkpoints(str(reference_run / 'checkpoints'))) == 2
 
@@ -102,7 +103,7 @@ def test_tensorboard_gets_scalars_with_margins_and_pictures(reference_run):
     layouts = [value for tag, _step, value in events if tag == 'custom_scalars__config__']
     assert len(layouts) == 1 and layouts[0].metadata.plugin_data.plugin_name == 'custom_scalars'
     layout = layout_pb2.Layout.FromString(layouts[0].tensor.string_val[0])
-    assert [category.title for category in layout.category] == ['Loss', 'TrainG', 'TrainD']
+    assert [category.title for category in layout.category] == ['Loss', 'TrainD', 'TrainG']
     charts = {chart.title: chart.margin.series[0] for category in layout.category for chart in category.chart}
     scalars = {(tag, step): value.simple_value for tag, step, value in events if value.HasField('simple_value')}
     for record in stats(reference_run):

@@ -16,6 +16,7 @@ COLORS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9']     
 CHARTS = [
     ('Discriminator scores', 'logit', OrderedDict([('reals', ['Loss/scores/real']), ('fakes', ['Loss/scores/fake']),
                                                    ('mixed', ['Loss/scores/mixed'])]), ''),
+    ('Losses', 'loss', OrderedDict([('G', ['TrainG/loss']), ('D', ['TrainD/loss'])]), ''),
     ('Gradient penalty', 'penalty', OrderedDict([('R1', ['Loss/r1_penalty']), ('R2', ['Loss/r2_penalty']),
                                                  ('epsilon', ['Loss/epsilon_penalty'])]), 'log'),
     ('Gradient norm at mixed images', 'norm', OrderedDict([('norm', ['Loss/mixed_norms'])]), ''),
@@ -25,6 +26,7 @@ CHARTS = [
     ('Speed', 'seconds per kimg', OrderedDict([('training', ['sec_per_kimg'])]), 'log'),
     ('Time spent outside training', 'seconds per tick', OrderedDict([('maintenance', ['maintenance_sec'])]), 'zero'),
     ('Peak GPU memory', 'GB', OrderedDict([('GPU 0', ['peak_gpu_mem_gb'])]), 'nonzero'),
+    ('Peak memory of the process', 'GB', OrderedDict([('process', ['peak_process_mem_gb'])]), 'zero'),
     ('Updates skipped for NaN or Inf', 'updates', OrderedDict([('skipped', ['skipped_updates'])]), 'nonzero'),
     ('Loss scaling', 'log2', OrderedDict([('G', ['TrainG/loss_scaling_log2']),
                                           ('D', ['TrainD/loss_scaling_log2'])]), '')]

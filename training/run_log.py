@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import resource
 import sys
 import time
 
@@ -81,7 +82,9 @@ class RunLog:
             tick=progress.cur_tick, kimg=progress.cur_nimg / 1000, nimg=progress.cur_nimg, lod=sched.lod,
             resolution=sched.resolution, minibatch=sched.minibatch, G_lrate=sched.G_lrate, D_lrate=sched.D_lrate,
             total_sec=progress.elapsed, sec_per_tick=seconds, sec_per_kimg=seconds * 1000 / tick_nimg,
-            maintenance_sec=self._maintenance, peak_gpu_mem_gb=(memory or 0) / 2 ** 30, skipped_updates=skipped_updates)
+            maintenance_sec=self._maintenance, peak_gpu_mem_gb=(memory or 0) / 2 ** 30,
+            peak_process_mem_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20,  # Linux counts in KiB
+            skipped_updates=skipped_updates)
         self._tick_start, self._maintenance = now, 0.0
         print(f'tick {r.tick:<5d} kimg {r.kimg:<8.2f} lod {r.lod:<5.2f} minibatch {r.minibatch:<4d} '
               f'time {util.format_time(r.total_sec):<12s} sec/tick {r.sec_per_tick:<7.1f} '
@@ -93,7 +96,8 @@ class RunLog:
             autosummary('Timing/' + key, r[key])
         autosummary('Timing/total_hours', r.total_sec / 3600)
         autosummary('Timing/total_days', r.total_sec / 86400)
-        autosummary('Resources/peak_gpu_mem_gb', r.peak_gpu_mem_gb)
+        for key in ('peak_gpu_mem_gb', 'peak_process_mem_gb'):
+            autosummary('Resources/' + key, r[key])
 
     def add_picture(self, tag, path, nimg):
         """Shows the picture at `path`, if there is one, in TensorBoard; as a JPEG, since a run draws hundreds."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from dnnlib import tflib
 from dnnlib.tflib import tf
+from dnnlib.tflib.autosummary import autosummary
 from dnnlib.util import EasyDict, UserError, call_func_by_name
 from training import misc
 
@@ -129,7 +130,7 @@ def _register_loss(opt, loss_args, net, updates, **common):
     """Adds one tower's loss to an optimizer, and to `updates` what layers such as batch normalisation ask for."""
     before = len(tf.get_collection(tf.GraphKeys.UPDATE_OPS))
     with tf.name_scope(opt.id + '_loss'):
-        loss = call_func_by_name(opt=opt, **dict(common, **loss_args))
+        loss = autosummary(opt.id + '/loss', call_func_by_name(opt=opt, **dict(common, **loss_args)))
     opt.register_gradients(tf.reduce_mean(loss), net.trainables)
     updates.extend(tf.get_collection(tf.GraphKeys.UPDATE_OPS)[before:])
 

@@ -155,9 +155,9 @@ class RunContext:
             outcome = 'finished'
         if self._signals is not None:
             self._signals.close()
-        at = f' at {self.cur_epoch:g}' if self.cur_epoch is not None else ''
-        self._note(f'{outcome}{at} {time.strftime("%Y-%m-%d %H:%M:%S")} after '
-                   f'{format_time(self.get_time_since_start())}')
+        at = f', at {self.cur_epoch:g} kimg' if self.cur_epoch is not None else ''
+        self._note(f'{outcome} {time.strftime("%Y-%m-%d %H:%M:%S")} after '
+                   f'{format_time(self.get_time_since_start())}{at}')
         if outcome == 'finished':
             with atomic_write(self._path('_finished.txt'), 'w'):
                 pass

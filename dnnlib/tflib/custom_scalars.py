@@ -21,7 +21,7 @@ def margin_tags(name):
 def margin_charts(names):
     """A `tf.Summary` that asks for a chart of every name with its margins, in groups by the names' first part."""
     groups = OrderedDict()
-    for name in names:
+    for name in sorted(names):
         groups.setdefault(name.partition('/')[0], []).append(name)
     layout = b''.join(_field(2, _category(title, group)) for title, group in groups.items())
     metadata = tf.SummaryMetadata(plugin_data=tf.SummaryMetadata.PluginData(plugin_name=PLUGIN))
