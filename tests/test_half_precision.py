@@ -90,8 +90,8 @@ def seeded_step(G, D, reals):
 
 
 def test_losses_and_gradients_agree_with_single_precision(fresh_graph):
-    """Half precision has 11 bits: an error of 1/2000 per operation. In gradients more, whatever the loss scale: where an
-    activation is near zero, its sign changes, and with it the slope, from 0.2 to 1."""
+    """Half precision has 11 bits: an error of 1/2000 per operation. In gradients more, whatever the loss scale: where
+    an activation is near zero, its sign changes, and with it the slope, from 0.2 to 1."""
     reals = tf.constant(np.random.RandomState(0).uniform(-1, 1, [8, 3, 8, 8]).astype(np.float32))
     found = {}
     for dtype in ('float32', 'float16'):
