@@ -10,6 +10,7 @@ import pytest
 from data_tools.commands import EXAMPLES as DATASET_EXAMPLES
 from dnnlib.util import UserError
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODULES = {'train.py': 'train', 'run_metrics.py': 'run_metrics', 'generate.py': 'generate',
            'generate_figures.py': 'generate_figures', 'pretrained_example.py': 'pretrained_example',
            'dataset_tool.py': 'data_tools.commands', 'dnnlib.artifacts': 'dnnlib.artifacts.__main__',
@@ -68,6 +69,7 @@ def bare_machine(tmp_path, monkeypatch):
     def get(name, *_args, **_kwargs):
         raise UserError(f'{getattr(name, "name", name)} cannot be downloaded here')
 
+    monkeypatch.syspath_prepend(str(ROOT))  # which may be known as the working directory only
     monkeypatch.chdir(tmp_path)
     for name in ('data', 'result', 'cache'):
         monkeypatch.setattr(folders, f'{name}_dir', str(tmp_path / name))
