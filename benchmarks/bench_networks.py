@@ -10,6 +10,7 @@ import os
 import statistics
 import sys
 import time
+from unittest import mock
 
 import numpy as np
 
@@ -23,7 +24,7 @@ LATENT_SIZE = 512
 
 @contextlib.contextmanager
 def straightforward_form():
-    """Networks built inside use one operation per formula: upscale, then convolve; convolve, then average."""
+    """Networks built inside use one operation per formula: upscale, then convolve; normalise, then scale and shift."""
     from dnnlib.tflib import tf
     from training import network_layers as layers
     from training import networks_stylegan as networks
@@ -36,17 +37,27 @@ def straightforward_form():
         return tf.nn.conv2d(x, weight, strides=[1, 1, 1, 1], padding='SAME', data_format=fmt)
 
     def conv2d_downscale2d(x, fmaps, kernel, gain, use_wscale, fmt):
-        return layers.downscale2d(layers.conv2d(x, fmaps, kernel, gain, use_wscale, fmt), fmt)
+        return layers.downscale2d(conv2d(x, fmaps, kernel, gain, use_wscale, fmt), fmt)
 
-    replacements = dict(upscale2d_conv2d=upscale2d_conv2d, conv2d_downscale2d=conv2d_downscale2d)
-    originals = {name: getattr(networks, name) for name in replacements}
-    for name, function in replacements.items():
-        setattr(networks, name, function)
-    try:
+    def conv2d(x, fmaps, kernel, gain, use_wscale, fmt):
+        weight = layers.get_weight([kernel, kernel, layers.num_channels(x, fmt), fmaps], gain, use_wscale)
+        return tf.nn.conv2d(x, weight, strides=[1, 1, 1, 1], padding='SAME', data_format=fmt)
+
+    def leaky_relu(x, alpha=0.2):
+        return tf.maximum(x, x * alpha)
+
+    def styled_instance_norm(x, dlatent, use_wscale, fmt):
+        axes = layers.spatial_axes(fmt)
+        x -= tf.reduce_mean(x, axis=axes, keepdims=True)
+        x *= tf.rsqrt(tf.reduce_mean(tf.square(x), axis=axes, keepdims=True) + layers.EPSILON)
+        return layers.style_mod(x, dlatent, use_wscale, fmt)
+
+    with contextlib.ExitStack() as stack:
+        for module, functions in ((layers, [conv2d, leaky_relu]),
+                                  (networks, [conv2d, upscale2d_conv2d, conv2d_downscale2d, styled_instance_norm])):
+            for function in functions:
+                stack.enter_context(mock.patch.object(module, function.__name__, function))
         yield
-    finally:
-        for name, function in originals.items():
-            setattr(networks, name, function)
 
 
 def medians(functions, rounds=ROUNDS):

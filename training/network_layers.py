@@ -10,6 +10,11 @@ both. Random draws take an optional int32 seed [2]: with it they are functions o
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from training.network_convs import PARITY_TAPS, conv_down, conv_same, conv_up
+
+# The writer of pickles puts the source of these modules in front of this one's.
+BUNDLED_MODULES = ('training.network_convs',)
+
 # Small number under square roots (StyleGAN and Progressive GAN alike).
 EPSILON = 1e-8
 
@@ -109,9 +114,17 @@ def per_channel(vector, ndims, fmt):
 
 def leaky_relu(x, alpha=0.2):
     """max(x, alpha x); the slope at 0 is 1."""
-    # As a product with the slope, derivatives of every order are single products with the same tensor.
-    slope = tf.cast(x >= 0, x.dtype) * (1 - alpha) + alpha
-    return x * tf.stop_gradient(slope)
+    @tf.custom_gradient
+    def function(x):
+        y = tf.maximum(x, x * alpha)
+
+        def gradient(dy):
+            # As a product with the slope, derivatives of every order are single products with the same tensor.
+            return dy * (tf.cast(y >= 0, y.dtype) * (1 - alpha) + alpha)
+
+        return y, gradient
+
+    return function(x)
 
 
 def activation(name):
@@ -136,12 +149,16 @@ def flatten_chw(x, fmt):
 def conv2d(x, fmaps, kernel, gain, use_wscale, fmt):
     """Convolution with stride 1, zero padding to equal size, no bias."""
     weight = get_weight([kernel, kernel, num_channels(x, fmt), fmaps], gain, use_wscale)
-    return tf.nn.conv2d(x, tf.cast(weight, x.dtype), strides=[1, 1, 1, 1], padding='SAME', data_format=fmt)
+    weight = tf.cast(weight, x.dtype)
+    if fmt == 'NHWC':
+        return conv_same(x, weight)
+    return tf.nn.conv2d(x, weight, strides=[1, 1, 1, 1], padding='SAME', data_format=fmt)
 
 
-def _spread_kernel(weight, scale=1.0, is_rotated=False):
+def _spread_kernel(weight, scale=1.0, is_rotated=False, order=None):
     """Sum of the four one-pixel shifts of a k x k kernel: [k, k, in, out] -> [k + 1, k + 1, in, out], times `scale`.
 
+    With `order`, a permutation, the taps are listed in this order: [(k + 1)^2, in, out].
     Written as a product with a constant matrix, since the gradients of pads and slices of many small kernels cost more
     than those of the convolutions that they save.
     """
@@ -151,8 +168,10 @@ def _spread_kernel(weight, scale=1.0, is_rotated=False):
         source = (size - 1 - row, size - 1 - column) if is_rotated else (row, column)
         matrix[row:row + 2, column:column + 2, source[0], source[1]] = scale
     matrix = matrix.reshape([(size + 1) ** 2, size ** 2])
+    if order is not None:
+        matrix = matrix[order]
     spread = tf.matmul(tf.constant(matrix), tf.reshape(weight, [size ** 2, fan_in * fan_out]))
-    return tf.reshape(spread, [size + 1, size + 1, fan_in, fan_out])
+    return tf.reshape(spread, ([size + 1, size + 1] if order is None else [-1]) + [fan_in, fan_out])
 
 
 def upscale2d_conv2d(x, fmaps, kernel, gain, use_wscale, fused_scale, fmt):
@@ -169,13 +188,12 @@ def upscale2d_conv2d(x, fmaps, kernel, gain, use_wscale, fused_scale, fmt):
     if fused_scale == 'auto':
         fused_scale = size >= 128
     weight = get_weight([kernel, kernel, num_channels(x, fmt), fmaps], gain, use_wscale)
-    weight = _spread_kernel(tf.transpose(weight, [0, 1, 3, 2]), is_rotated=not fused_scale)
-    weight = tf.cast(weight, x.dtype)
-    num = tf.shape(x)[0]
-    shape = [num, fmaps, size, size] if fmt == 'NCHW' else [num, size, size, fmaps]
-    y = tf.nn.conv2d_transpose(x, weight, output_shape=shape, strides=_strides(2, fmt), padding='SAME',
-                               data_format=fmt)
-    y.set_shape([None] + shape[1:])
+    if fmt == 'NHWC':
+        return conv_up(x, tf.cast(_spread_kernel(weight, is_rotated=not fused_scale, order=PARITY_TAPS), x.dtype))
+    weight = tf.cast(_spread_kernel(weight, is_rotated=not fused_scale), x.dtype)
+    y = tf.nn.conv2d_transpose(x, tf.transpose(weight, [0, 1, 3, 2]), output_shape=[tf.shape(x)[0], fmaps, size, size],
+                               strides=[1, 1, 2, 2], padding='SAME', data_format=fmt)
+    y.set_shape([None, fmaps, size, size])
     return y
 
 
@@ -183,7 +201,9 @@ def conv2d_downscale2d(x, fmaps, kernel, gain, use_wscale, fmt):
     """Convolves, then halves the resolution: one strided convolution, equal up to rounding and cheaper."""
     weight = get_weight([kernel, kernel, num_channels(x, fmt), fmaps], gain, use_wscale)
     weight = tf.cast(_spread_kernel(weight, scale=0.25), x.dtype)
-    return tf.nn.conv2d(x, weight, strides=_strides(2, fmt), padding='SAME', data_format=fmt)
+    if fmt == 'NHWC':
+        return conv_down(x, weight)
+    return tf.nn.conv2d(x, weight, strides=[1, 1, 2, 2], padding='SAME', data_format=fmt)
 
 
 # ---- Resampling
@@ -241,12 +261,8 @@ def pixel_norm(x, fmt='NHWC', epsilon=EPSILON):
 
 def instance_norm(x, fmt):
     """Brings every channel of every sample to zero mean and unit variance over its pixels; computed in float32."""
-    dtype = x.dtype
-    x = tf.cast(x, tf.float32)
-    axes = spatial_axes(fmt)
-    x = x - tf.reduce_mean(x, axis=axes, keepdims=True)
-    x = x * tf.rsqrt(tf.reduce_mean(tf.square(x), axis=axes, keepdims=True) + EPSILON)
-    return tf.cast(x, dtype)
+    scale, shift = _whitening(x, fmt)
+    return tf.cast(tf.cast(x, tf.float32) * scale + shift, x.dtype)
 
 
 def style_mod(x, dlatent, use_wscale, fmt):
@@ -256,12 +272,33 @@ def style_mod(x, dlatent, use_wscale, fmt):
         x: activations with C channels.
         dlatent: [N, dlatent_size].
     """
+    scale, shift = _style(x, dlatent, use_wscale, fmt)
+    return x * scale + shift
+
+
+def styled_instance_norm(x, dlatent, use_wscale, fmt):
+    """`instance_norm`, then `style_mod` (AdaIN): together one scale and one shift, so that `x` is changed only once."""
+    scale, shift = _whitening(x, fmt)
+    style_scale, style_shift = [tf.cast(value, tf.float32) for value in _style(x, dlatent, use_wscale, fmt)]
+    return tf.cast(tf.cast(x, tf.float32) * (scale * style_scale) + (shift * style_scale + style_shift), x.dtype)
+
+
+def _whitening(x, fmt):
+    """Scale and shift, float32, that bring each channel of each sample to zero mean and unit variance."""
+    x = tf.cast(x, tf.float32)
+    axes = spatial_axes(fmt)
+    mean = tf.reduce_mean(x, axis=axes, keepdims=True)
+    scale = tf.rsqrt(tf.reduce_mean(tf.squared_difference(x, mean), axis=axes, keepdims=True) + EPSILON)
+    return scale, -mean * scale
+
+
+def _style(x, dlatent, use_wscale, fmt):
+    """Learned scale and shift for each channel of `x` from w."""
     channels = num_channels(x, fmt)
     with tf.variable_scope('StyleMod'):
         style = apply_bias(dense(dlatent, channels * 2, gain=1, use_wscale=use_wscale))
     shape = [-1, channels, 1, 1] if fmt == 'NCHW' else [-1, 1, 1, channels]
-    scale, shift = style[:, :channels], style[:, channels:]
-    return x * (tf.reshape(scale, shape) + 1) + tf.reshape(shift, shape)
+    return tf.reshape(style[:, :channels], shape) + 1, tf.reshape(style[:, channels:], shape)
 
 
 def apply_noise(x, fmt, stored=None, seed=None):

@@ -26,6 +26,7 @@ from training.network_layers import (
     random_normal,
     random_uniform,
     style_mod,
+    styled_instance_norm,
     to_layout,
     upscale2d,
     upscale2d_conv2d,
@@ -203,11 +204,11 @@ def G_synthesis(
         x = act(apply_bias(x, fmt))
         if use_pixel_norm:
             x = pixel_norm(x, fmt)
+        if use_instance_norm and use_styles:
+            return styled_instance_norm(x, dlatents[:, layer], use_wscale, fmt)
         if use_instance_norm:
-            x = instance_norm(x, fmt)
-        if use_styles:
-            x = style_mod(x, dlatents[:, layer], use_wscale, fmt)
-        return x
+            return instance_norm(x, fmt)
+        return style_mod(x, dlatents[:, layer], use_wscale, fmt) if use_styles else x
 
     def first_block():
         """4x4, from the constant or from w."""

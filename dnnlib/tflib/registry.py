@@ -46,14 +46,22 @@ def resolve_build_func(func_name):
 def module_source(module):
     """Source text of a network module, complete in itself.
 
-    A network module may import names from modules listed in its `BUNDLED_MODULES` (a tuple of module names);
-    their source comes first and the imports between them go, so that the text runs anywhere.
+    A network module may import names from modules listed in its `BUNDLED_MODULES` (a tuple of module names), and so
+    may these; their source comes first and the imports between them go, so that the text runs anywhere.
     """
     if hasattr(module, '__stored_source__'):
         return module.__stored_source__
-    bundled = list(getattr(module, 'BUNDLED_MODULES', ()))
-    parts = [inspect.getsource(importlib.import_module(name)) for name in bundled] + [inspect.getsource(module)]
-    return '\n\n'.join(_without_imports_of(part, bundled) for part in parts)
+    parts = _with_bundled(module)
+    names = [part.__name__ for part in parts]
+    return '\n\n'.join(_without_imports_of(inspect.getsource(part), names) for part in parts)
+
+
+def _with_bundled(module):
+    """The modules that `module` bundles, at any depth and each once, then itself."""
+    parts = []
+    for name in getattr(module, 'BUNDLED_MODULES', ()):
+        parts += [part for part in _with_bundled(importlib.import_module(name)) if part not in parts]
+    return parts + [module]
 
 
 def _without_imports_of(source, module_names):
