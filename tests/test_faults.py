@@ -122,7 +122,13 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint_and_the_run_goes_on_lat
         assert final_bytes(run_dir) == final_bytes(reference)
 
 
-def test_a_file_that_cannot_grow_leaves_the_last_checkpoint(stopped):
+def test_a_file_that_cannot_grow_leaves_the_last_checkpoint(stopped, tmp_path):
+    try:
+        SmallDisk(tmp_path / 'disk', megabytes=1).close()
+    except OSError:
+        pass
+    else:
+        pytest.skip('a memory disk that really fills up takes its place on this machine')
     harness, _reference, half = stopped
     run_dir = copy_of(half, 'limited')
     before = contents(os.path.join(run_dir, 'checkpoints'))
@@ -140,18 +146,6 @@ def test_a_result_directory_that_cannot_be_written_is_refused(stopped):
             os.chmod(path, os.stat(path).st_mode & 0o555)
     status, out, _ = harness.finish(run_dir, preexec_fn=obey_permissions)
     assert_refused(status, out, 'cannot write', run_dir)
-
-
-def test_a_checkpoint_cut_short_is_skipped_with_a_warning(stopped):
-    harness, reference, half = stopped
-    run_dir = copy_of(half, 'truncated')
-    newest = checkpoint.list_checkpoints(os.path.join(run_dir, 'checkpoints'))[0]
-    with open(newest, 'r+b') as f:
-        f.truncate(os.path.getsize(newest) // 2)
-    status, out, _ = harness.finish(run_dir)
-    assert status == 0, out
-    assert 'is damaged' in out
-    assert final_bytes(run_dir) == final_bytes(reference)
 
 
 @pytest.mark.parametrize('what', ['devices and threads', 'engine'])
@@ -177,9 +171,12 @@ def test_a_run_goes_on_under_other_circumstances_and_says_that_bits_differ(stopp
     assert all(np.isfinite(value).all() for net in networks for part in net.walk() for _, value in part.variables)
 
 
-def test_a_data_set_that_vanished_is_named_and_the_run_goes_on_when_it_is_back(stopped):
+def test_a_data_set_that_vanished_is_named_and_a_checkpoint_cut_short_is_skipped_when_it_is_back(stopped):
     harness, reference, half = stopped
     run_dir = copy_of(half, 'vanished')
+    newest = checkpoint.list_checkpoints(os.path.join(run_dir, 'checkpoints'))[0]
+    with open(newest, 'r+b') as f:
+        f.truncate(os.path.getsize(newest) // 2)
     os.rename(harness.data, harness.data + '-away')
     try:
         status, out, _ = harness.finish(run_dir)
@@ -188,6 +185,7 @@ def test_a_data_set_that_vanished_is_named_and_the_run_goes_on_when_it_is_back(s
     assert_refused(status, out, harness.data)
     status, out, _ = harness.finish(run_dir)
     assert status == 0, out
+    assert f'checkpoint {newest} is damaged' in out
     assert final_bytes(run_dir) == final_bytes(reference)
 
 
