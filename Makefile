@@ -45,7 +45,7 @@ test-slow: ## the slow tests only
 soak: ## long runs on real input
 	@$(PYTEST) -m soak
 
-bench: ## measure and compare with the recorded figures
+bench: ## measure speed and memory on both engines; writes results/benchmarks.md
 	@$(RUN) benchmarks/run.py $(ARGS)
 
 lint: ## the linter

@@ -18,6 +18,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
+import training_steps  # noqa: E402
+
 ROUNDS = 5
 LATENT_SIZE = 512
 
@@ -108,62 +110,34 @@ def macs_of_generator(resolution):
     return total
 
 
-def build_step(resolution, minibatch):
-    """A function that runs one whole training step at full size and lod 0: D with R1, moving average, G with mixing."""
-    from dnnlib import tflib
-    from dnnlib.tflib import tf
-    from training import loss
-    from training.dataset import SyntheticDataset
-    kwargs = dict(num_channels=3, resolution=resolution)
-    G = tflib.Network('G', 'training.networks_stylegan.G_style', **kwargs)
-    D = tflib.Network('D', 'training.networks_stylegan.D_basic', **kwargs)
-    Gs = G.clone('Gs')
-    data = SyntheticDataset(resolution=resolution)
-    step = tf.placeholder(tf.int32, [])
-    reals = tf.constant(np.random.RandomState(0).uniform(-1, 1, [minibatch, 3, resolution, resolution])
-                        .astype(np.float32))
-    adam = dict(beta1=0.0, beta2=0.99, epsilon=1e-8)
-    G_opt, D_opt = tflib.Optimizer('TrainG', **adam), tflib.Optimizer('TrainD', **adam)
-    with tflib.rnd.seed_scope(tf.stack([1, step])):
-        G_loss = loss.G_logistic_nonsaturating(G, D, G_opt, data, minibatch)
-        D_loss = loss.D_logistic_simplegp(G, D, D_opt, data, minibatch, reals, tf.zeros([minibatch, 0]))
-    G_opt.register_gradients(tf.reduce_mean(G_loss), G.trainables)
-    D_opt.register_gradients(tf.reduce_mean(D_loss), D.trainables)
-    ops = [D_opt.apply_updates(), Gs.setup_as_moving_average_of(G, beta=0.999), G_opt.apply_updates()]
-    tflib.init_uninitialized_vars()
-    tflib.autosummary.finalize_autosummaries()
-    counter = iter(range(1 << 30))
-
-    def run():
-        number = next(counter)
-        for op in ops:
-            tflib.run(op, {step: number})
-    return run
-
-
 def training_rows(resolution, minibatch, rounds=ROUNDS):
     """Images per second of a training step; the ratio is to the same with straightforward networks."""
-    from dnnlib import tflib
-    from dnnlib.tflib import tf
-    runs = []
-    for is_straightforward in (False, True):
-        graph = tf.Graph()
-        with graph.as_default(), contextlib.ExitStack() as stack:
-            if is_straightforward:
-                stack.enter_context(straightforward_form())
-            session = tflib.create_session({'intra_op_parallelism_threads': os.cpu_count()})
-            with session.as_default():
-                runs.append((graph, session, build_step(resolution, minibatch)))
-
-    def in_turn(graph, session, run):
-        with graph.as_default(), session.as_default():
-            run()
-    seconds = medians([lambda item=item: in_turn(*item) for item in runs], rounds)
-    for _, session, _ in runs:
-        session.close()
-    return [dict(what=f'training step {resolution}², minibatch {minibatch}, full size', figure=minibatch / seconds[0],
-                 unit='images/s', ratio=seconds[0] / seconds[1], ratio_to='time of the straightforward form',
+    step, close = training_steps.build_step(resolution, minibatch)
+    with straightforward_form():
+        other, close_other = training_steps.build_step(resolution, minibatch)
+    ours, reference = medians([step, other], rounds)
+    close()
+    close_other()
+    return [dict(what=f'training step {resolution}², minibatch {minibatch}, full size', figure=minibatch / ours,
+                 unit='images/s', ratio=ours / reference, ratio_to='time of the straightforward form',
                  floor=f'{18 * macs_of_generator(resolution) * minibatch / 1e9:.0f} GFLOP, about 9 passes forward')]
+
+
+def first_step_rows(resolution, minibatch=1):
+    """Seconds from nothing to the end of the first training step, of which the second shows the unavoidable part."""
+    began = time.perf_counter()
+    step, close = training_steps.build_step(resolution, minibatch)
+    built = time.perf_counter() - began
+    step()
+    first = time.perf_counter() - began
+    step()
+    later = time.perf_counter() - began - first
+    close()
+    what = f'training graph of {resolution}², full size: '
+    return [dict(what=what + 'building', figure=built, unit='s', ratio=built / later,
+                 ratio_to='a later step of one image'),
+            dict(what=what + 'building and first step of one image', figure=first, unit='s', ratio=first / later,
+                 ratio_to='a later step of one image', floor='one step')]
 
 
 def rows(quick=False):
@@ -174,6 +148,7 @@ def rows(quick=False):
     result = []
     with tf.Graph().as_default(), tflib.create_session().as_default():
         result += generator_rows(64 if quick else 256)
+    result += first_step_rows(64 if quick else 256)
     for resolution, minibatch in [(16, 8)] if quick else [(32, 16), (64, 8)]:
         result += training_rows(resolution, minibatch)
     return result

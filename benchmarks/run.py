@@ -1,4 +1,4 @@
-"""Runs the benchmarks on every engine that is set up and writes one table: results/benchmarks.md and .json.
+"""Runs the benchmarks on every engine that is set up; writes results/benchmarks.md and .json, and scaling.png.
 
     make bench                                  # everything, both engines
     make bench ARGS="--only networks --quick"   # some, in a short form
@@ -95,8 +95,8 @@ def _cell(row):
 
 def main(argv=None):
     args = parse_args(argv)
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     if args.child:
-        sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
         return run_child(args.child, args.quick)
     results = {}
     for engine in args.engines.split(','):
@@ -109,6 +109,8 @@ def main(argv=None):
     with atomic_write(os.path.join(args.out, 'benchmarks.json'), 'w') as f:
         f.write(json.dumps(results, indent=1) + '\n')
     write_table(results, os.path.join(args.out, 'benchmarks.md'))
+    if 'scale' in args.only:
+        importlib.import_module('bench_scale').plot(results, os.path.join(args.out, 'scaling.png'))
     print(f"The table is in {os.path.join(args.out, 'benchmarks.md')}")
     return None
 

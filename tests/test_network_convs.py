@@ -14,11 +14,23 @@ def _conv_up(x, w):
     return network_convs.conv_up(x, tf.gather(taps, network_convs.PARITY_TAPS))
 
 
+def _engines_same(x, w):
+    return tf.nn.conv2d(x, w, strides=1, padding='SAME')
+
+
+def _engines_down(x, w):
+    return tf.nn.conv2d(x, w, strides=2, padding='SAME')
+
+
+def _engines_up(x, w):
+    return tf.nn.conv2d_transpose(x, w, [2, 4, 6, 3], strides=2, padding='SAME')
+
+
 CASES = {
-    'same': (network_convs.conv_same, lambda x, w: tf.nn.conv2d(x, w, strides=1, padding='SAME'), [2, 5, 6, 3], 3),
-    'pointwise': (network_convs.conv_same, lambda x, w: tf.nn.conv2d(x, w, strides=1, padding='SAME'), [2, 5, 6, 3], 1),
-    'down': (network_convs.conv_down, lambda x, w: tf.nn.conv2d(x, w, strides=2, padding='SAME'), [2, 4, 6, 3], 4),
-    'up': (_conv_up, lambda x, w: tf.nn.conv2d_transpose(x, w, [2, 4, 6, 3], strides=2, padding='SAME'), [2, 2, 3, 5], 4),
+    'same': (network_convs.conv_same, _engines_same, [2, 5, 6, 3], 3),
+    'pointwise': (network_convs.conv_same, _engines_same, [2, 5, 6, 3], 1),
+    'down': (network_convs.conv_down, _engines_down, [2, 4, 6, 3], 4),
+    'up': (_conv_up, _engines_up, [2, 2, 3, 5], 4),
 }
 
 

@@ -1,0 +1,63 @@
+"""Whole training steps of the real training graph, for the benchmarks that time them."""
+
+import contextlib
+
+ADAM = dict(beta1=0.0, beta2=0.99, epsilon=1e-8)
+
+
+def build_step(resolution, minibatch, num_towers=1, **network_args):
+    """A function that runs one step at lod 0: D with R1, moving average, G with style mixing.
+
+    Builds into a graph and session of its own; networks are of full size unless `network_args` says otherwise.
+    Returns (function, function that closes the session).
+    """
+    from dnnlib import tflib
+    from dnnlib.tflib import tf
+    from training import towers
+    from training.dataset import SyntheticDataset
+    tflib.select_device('cpu', num_towers)
+    graph = tf.Graph()
+    with graph.as_default():
+        session = tflib.create_session({'device_count.CPU': num_towers})
+        with session.as_default():
+            data = SyntheticDataset(resolution=resolution, num_images=256)
+            data.configure(minibatch)
+            G, D, Gs = towers.build_networks(
+                data, dict(network_args, func_name='training.networks_stylegan.G_style'),
+                dict(network_args, func_name='training.networks_stylegan.D_basic'))
+            built = towers.build_training_graph(
+                G, D, Gs, data, ADAM, ADAM, dict(func_name='training.loss.G_logistic_nonsaturating'),
+                dict(func_name='training.loss.D_logistic_simplegp', r1_gamma=10.0), seed=1, num_gpus=num_towers,
+                G_smoothing_kimg=10.0, mirror_augment=False, drange_net=[-1, 1], is_growing=True)
+            tflib.init_uninitialized_vars()
+            tflib.autosummary.finalize_autosummaries()
+            for network in built.G_towers[1:]:
+                network.copy_vars_from(G)
+            for network in built.D_towers[1:]:
+                network.copy_vars_from(D)
+    operations = [built.D_train_op, built.Gs_update_op, built.G_train_op]
+    feed = {built.step: 0, built.minibatch: minibatch, built.lod: 0.0, built.G_lrate: 0.001, built.D_lrate: 0.001}
+
+    def step():
+        with graph.as_default(), session.as_default():
+            for operation in operations:
+                session.run(operation, feed)
+            feed[built.step] += 1
+
+    def close():
+        data.close()
+        session.close()
+
+    return step, close
+
+
+@contextlib.contextmanager
+def steps(*settings):
+    """Several of `build_step`'s functions, from dicts of its arguments; sessions are closed afterwards."""
+    with contextlib.ExitStack() as stack:
+        functions = []
+        for setting in settings:
+            step, close = build_step(**setting)
+            stack.callback(close)
+            functions.append(step)
+        yield functions
