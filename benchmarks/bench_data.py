@@ -123,7 +123,7 @@ def images_row(folder, rounds):
     source = os.path.join(folder, 'png')
     os.mkdir(source)
     pictures = _pictures()
-    copies = 20
+    copies = 60
     for number in range(len(pictures) * copies):
         with open(os.path.join(source, f'{number:05d}.png'), 'wb') as f:
             f.write(pictures[number % len(pictures)])
