@@ -55,9 +55,9 @@ def resolution_rows(quick):
     resolutions = [8, 16] if quick else [8, 16, 32, 64, 128]
     times = _time_steps([dict(resolution=resolution, minibatch=4) for resolution in resolutions], 2 if quick else 5)
     macs = [_macs(resolution, NETWORK) for resolution in resolutions]
-    return [_row('resolution', resolution, f'training step, small networks, {resolution}², minibatch 4', seconds / 4,
+    return [_row('resolution', resolution, f'training step, small networks, at {resolution}²', seconds / 4,
                  's/image', seconds / times[0], f'{resolutions[0]}²',
-                 f'{count / macs[0]:.1f} times the multiplications')
+                 f'minibatch 4, {count / macs[0]:.1f} times the multiplications')
             for resolution, seconds, count in zip(resolutions, times, macs)]
 
 
@@ -65,8 +65,8 @@ def minibatch_rows(quick):
     """Seconds per image as the minibatch doubles."""
     sizes = [4, 8] if quick else [4, 8, 16, 32]
     times = _time_steps([dict(resolution=32, minibatch=size) for size in sizes], 2 if quick else 5)
-    return [_row('minibatch', size, f'training step, small networks, 32², minibatch {size}', seconds / size, 's/image',
-                 seconds / size / (times[0] / sizes[0]), 'per image with minibatch 4', '1')
+    return [_row('minibatch', size, f'training step, small networks, minibatch {size}', seconds / size, 's/image',
+                 seconds / size / (times[0] / sizes[0]), 'per image with minibatch 4', 'at 32²; 1')
             for size, seconds in zip(sizes, times)]
 
 
@@ -74,8 +74,9 @@ def tower_rows(quick):
     """The same minibatch on more towers, which share this machine's cores: what splitting costs."""
     counts = [1, 2] if quick else [1, 2, 4]
     times = _time_steps([dict(resolution=32, minibatch=16, num_towers=count) for count in counts], 2 if quick else 5)
-    return [_row('towers', count, f'training step, small networks, 32², minibatch 16 on {count} virtual device(s)',
-                 seconds / 16, 's/image', seconds / times[0], 'one device', '1, as all share the same cores')
+    return [_row('towers', count, f'training step, small networks, on {count} virtual device(s)',
+                 seconds / 16, 's/image', seconds / times[0], 'one device',
+                 'minibatch 16 at 32²; 1, as all share the same cores')
             for count, seconds in zip(counts, times)]
 
 
