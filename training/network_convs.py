@@ -5,7 +5,8 @@ convolution, up to three times slower than a forward convolution with as many mu
 It is a forward convolution itself, of the output's gradient with the rotated kernel; with stride 2 it is four of
 them, one for each parity of row and column.
 
-The source of this file is stored in network pickles and must run under the original library on TensorFlow >= 1.13.
+The source of this file is stored in network pickles and must be importable under the original library on TensorFlow
+>= 1.13, which builds NCHW networks and calls none of these; `conv_up` itself needs 1.14 for its explicit padding.
 """
 
 import numpy as np
