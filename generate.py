@@ -5,7 +5,7 @@ import os
 
 import config as folders
 from dnnlib.command_line import HelpFormatter, shown
-from dnnlib.util import run_main
+from dnnlib.util import make_folder, run_main
 
 EXAMPLES = '''examples:
   python generate.py --network results/00003-demo --seeds 0-99
@@ -42,8 +42,8 @@ def main(argv=None):
 
     from figures import arguments, composing, sheet
     args = parse_args(argv)
+    make_folder(args.outdir)
     gen, facts = arguments.open_generator(args)
-    os.makedirs(args.outdir, exist_ok=True)
     files, thumbnails = [], []
     for begin in range(0, len(args.seeds), AT_ONCE):
         seeds = args.seeds[begin:begin + AT_ONCE]

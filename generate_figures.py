@@ -5,7 +5,7 @@ import os
 
 import config as folders
 from dnnlib.command_line import HelpFormatter, shown
-from dnnlib.util import UserError, run_main
+from dnnlib.util import UserError, make_folder, run_main
 
 EXAMPLES = '''examples:
   python generate_figures.py --network ffhq-1024 --outdir figures-ffhq
@@ -64,8 +64,8 @@ def draw(name, gen, facts, args):
 def main(argv=None):
     from figures import arguments, sheet
     args = parse_args(argv)
+    make_folder(args.outdir)
     gen, facts = arguments.open_generator(args)
-    os.makedirs(args.outdir, exist_ok=True)
     blocks, record = [], dict(facts, figures={})
     zoom = max(128 // gen.resolution, 1)
     for name in args.figures:

@@ -5,7 +5,7 @@ import os
 
 import config as folders
 from dnnlib.command_line import HelpFormatter, shown
-from dnnlib.util import UserError, run_main
+from dnnlib.util import UserError, make_folder, run_main
 
 EXAMPLES = '''examples:
   python pretrained_example.py
@@ -26,6 +26,8 @@ def parse_args(argv=None):
     arguments.check_psi(args.psi)
     if not 0 <= args.seed < 2 ** 32:
         raise UserError(f'--seed is {args.seed}; it must be from 0 to {2 ** 32 - 1}')
+    if os.path.isdir(args.out):
+        raise UserError(f"--out is '{args.out}', a folder; name a file")
     if os.path.splitext(args.out)[1].lower() not in ('.png', '.jpg', '.jpeg', '.webp'):
         raise UserError(f"--out is '{args.out}'; its suffix must be .png, .jpg or .webp")
     return args
@@ -34,11 +36,11 @@ def parse_args(argv=None):
 def main(argv=None):
     from figures import arguments, composing, sheet
     args = parse_args(argv)
+    make_folder(os.path.dirname(os.path.abspath(args.out)))
     gen, _ = arguments.open_generator(args)
     gen.network.print_layers()
     labels = gen.labels(1, args.label, args.seed)
     image, = gen.images(gen.latents(args.seed), labels, psi=args.psi, noise_seed=args.seed)
-    os.makedirs(os.path.dirname(os.path.abspath(args.out)), exist_ok=True)
     sheet.save_picture(composing.to_picture(image), args.out)
     print(f'{args.out}: seed {args.seed}, psi {args.psi:g}')
 

@@ -43,18 +43,26 @@ class EasyDict(dict):
             raise AttributeError(name) from None
 
 
+_IMPOSSIBLE_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+def printable(text):
+    """`text` with control characters written out, since those of a terminal could hide or forge what is said."""
+    return ''.join(c if c.isprintable() or c == '\n' else ascii(c)[1:-1] for c in text)
+
+
 def run_main(main):
     """Runs `main()` as a command line and exits the process with its status.
 
-    UserError prints `error: SENTENCE` to stderr and exits 2, a full disk and a file without permission likewise, Ctrl-C
-    prints one line and exits 130, a reader that went away (`| head`) ends the program quietly. Other exceptions are
-    ours: their traceback shows.
+    UserError prints `error: SENTENCE` to stderr and exits 2; a full disk, a file without permission and a place where
+    no file can be made likewise. Ctrl-C prints one line and exits 130, a reader that went away (`| head`) ends the
+    program quietly. Other exceptions are ours: their traceback shows.
     """
     try:
         status = main()
         sys.stdout.flush()
     except UserError as err:
-        print(f'error: {err}', file=sys.stderr)
+        print(f'error: {printable(str(err))}', file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
@@ -69,6 +77,9 @@ def run_main(main):
             print(f'error: no space left on the disk{where}; free some space and repeat the command', file=sys.stderr)
         elif err.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and err.filename is not None:
             print(f"error: no access to '{err.filename}': {err.strerror}", file=sys.stderr)
+        elif err.errno in _IMPOSSIBLE_PLACE and err.filename is not None:
+            place = err.filename2 or err.filename
+            print(f"error: '{printable(str(place))}' cannot be used: {err.strerror}", file=sys.stderr)
         else:
             raise
         status = 2
@@ -149,6 +160,15 @@ def get_top_level_function_name(obj):
 
 
 # ---- Files
+
+def make_folder(path):
+    """Makes a folder and those above it unless they exist; returns the path. Raises UserError."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as err:
+        raise UserError(f"no folder can be made at '{path}': {err.strerror}") from err
+    return path
+
 
 def sha256_file(path):
     """The SHA-256 of a file's content as 64 lower-case hexadecimal digits."""

@@ -41,12 +41,20 @@ def open_network(args):
     path = artifacts.resolve(args.network, args.artifacts_dir)
     if path is None:
         from training import misc
-        path = misc.locate_network_pkl(args.network)
+        try:
+            path = misc.locate_network_pkl(args.network)
+        except UserError as err:
+            if os.path.isdir(args.network) or args.network.isdigit():
+                raise
+            raise UserError(f"--network is '{args.network}', which is neither a file here, nor an address, nor the "
+                            f'name of a released network (`python -m dnnlib.artifacts list`), nor a run: {err}') from err
     tflib.init_tf()
     tflib.select_device(args.device)
     content = convert.load(path, trust_stored_code=args.trust_stored_code, expect='any')
     network = content[2] if isinstance(content, tuple) else content
-    if network.input_shapes[0][1:] == network.output_shape[1:] or len(network.output_shape) != 4:
+    # Stored code that we executed may declare anything.
+    shapes = network.input_shapes[0], network.output_shape
+    if None in shapes or shapes[0][1:] == shapes[1][1:] or len(shapes[1]) != 4:
         raise UserError(f"{path}: network '{network.name}' does not give images; a generator is needed")
     facts = EasyDict(network=args.network, file=os.path.basename(path), sha256=sha256_file(path), name=network.name,
                      resolution=network.output_shape[2], engine=f'{tflib.ENGINE} (TensorFlow {tflib.tf.__version__})',

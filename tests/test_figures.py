@@ -286,7 +286,13 @@ def test_generate_figures_draws_all_that_a_network_can(opened_once, tmp_path, ca
     (generate_figures.main, ['--figures', 'style-mixing', '--network', 'plain'], 'figure style-mixing: .* no styles'),
     (pretrained_example.main, ['--seed', '-1'], 'from 0 to'),
     (pretrained_example.main, ['--out', 'x.txt'], r'\.png'),
-    (pretrained_example.main, ['--network', 'no-such-run'], "no run directory 'no-such-run'"),
+    (pretrained_example.main, ['--network', 'no-such-run'], "neither a file here, .* no run directory 'no-such-run'"),
+    (pretrained_example.main, ['--network', '99'], "no run directory '99'"),
+    (pretrained_example.main, ['--network', 'net.pkl'], "'net.pkl', which is neither a file here"),
+    (pretrained_example.main, ['--out', '/dev/null/x.png'], "no folder can be made at '/dev/null'"),
+    (pretrained_example.main, ['--out', '.'], 'a folder; name a file'),
+    (generate.main, ['--seeds', '1', '--outdir', '/dev/null'], "no folder can be made at '/dev/null'"),
+    (generate_figures.main, ['--outdir', '/dev/null'], "no folder can be made at '/dev/null'"),
 ])
 def test_mistakes_are_answered_with_a_sentence(opened_once, tmp_path, monkeypatch, main, args, words):
     pickles = opened_once

@@ -202,6 +202,9 @@ def run_script(body):
      'error: no space left on the disk while writing file; free some space and repeat the command\n'),
     (f"raise OSError({errno.EROFS}, 'Read-only file system', 'file')", 2,
      "error: no access to 'file': Read-only file system\n"),
+    (f"raise OSError({errno.EISDIR}, 'Is a directory', 'new', None, 'out.png')", 2,
+     "error: 'out.png' cannot be used: Is a directory\n"),
+    (r"raise UserError('asks for \x1b[31mos.system\r\nand')", 2, 'error: asks for \\x1b[31mos.system\\r\nand\n'),
     ('pass', 0, ''),
     ('return 3', 3, '')])
 def test_run_main_exit_status(body, status, message):
