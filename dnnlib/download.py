@@ -1,6 +1,7 @@
 """Downloads that survive cut connections, and recognise pages that servers send in place of files."""
 
 import contextlib
+import errno
 import html.parser
 import json
 import os
@@ -17,6 +18,7 @@ MAX_BYTES = 8 << 30
 CONNECT_TIMEOUT, READ_TIMEOUT = 15, 60  # seconds
 MAX_WAIT = 60  # seconds between two attempts
 _MAX_PAGE_BYTES = 1 << 20
+_NOBODY_THERE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 _MAX_ATTEMPTS = 1000  # even if each brings a little
 
 
@@ -39,7 +41,7 @@ class Result:
         self.file_name = file_name
 
 
-def download(url, path, size=None, num_attempts=10, verbose=True, max_bytes=MAX_BYTES):
+def download(url, path, size=None, num_attempts=10, verbose=True, max_bytes=MAX_BYTES, title=None):
     """Downloads an http(s) address into the file `path`, which must be verified and renamed by the caller.
 
     A `path` left by an earlier, interrupted call for the same address is continued if the server can do that and has
@@ -48,8 +50,10 @@ def download(url, path, size=None, num_attempts=10, verbose=True, max_bytes=MAX_
     Args:
         url: the address. The confirmation page of Google Drive is passed, its quota page recognised.
         size: expected size in bytes, if known.
-        num_attempts: attempts in a row that bring nothing before giving up; after each, the wait doubles.
+        num_attempts: attempts in a row that bring nothing before giving up; after each, the wait doubles. Where no
+            server answers in the first place, 4 are enough (7 seconds), and 2 where its name is not known.
         max_bytes: largest believable size.
+        title: what progress calls the file, by default as the address does.
 
     Returns:
         A Result.
@@ -59,7 +63,7 @@ def download(url, path, size=None, num_attempts=10, verbose=True, max_bytes=MAX_
     """
     import requests
     failures = 0
-    with requests.Session() as session, _Progress(url, verbose) as progress:
+    with requests.Session() as session, _Progress(url, verbose, title) as progress:
         for attempt in range(_MAX_ATTEMPTS):
             before = _size(path)
             try:
@@ -69,6 +73,9 @@ def download(url, path, size=None, num_attempts=10, verbose=True, max_bytes=MAX_
                 error = DownloadError('connection', f'{url}: {_one_line(cause)}', temporary=True)
                 if isinstance(cause, socket.gaierror):  # most often a machine without network
                     num_attempts = min(num_attempts, 2)
+                elif before == 0 and (isinstance(err, requests.ConnectTimeout)
+                                      or getattr(cause, 'errno', None) in _NOBODY_THERE):
+                    num_attempts = min(num_attempts, 4)
             except DownloadError as err:
                 error = err
             failures = 0 if _size(path) > before else failures + 1
@@ -363,8 +370,8 @@ def _one_line(err):
 class _Progress:
     """A bar on a terminal; in a log a line at the start, every ten seconds and at the end."""
 
-    def __init__(self, url, verbose):
-        self._name = urllib.parse.urlparse(url).path.rpartition('/')[2] or url
+    def __init__(self, url, verbose, title=None):
+        self._name = title or urllib.parse.urlparse(url).path.rpartition('/')[2] or url
         self._verbose = verbose
         self._bar = None
         self._total = None

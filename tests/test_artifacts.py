@@ -222,7 +222,7 @@ def test_no_connection_is_one_line_per_address(fetch, server, waits):
         server.url = f'http://127.0.0.1:{closed.getsockname()[1]}'
     with pytest.raises(UserError, match='Connection refused'):
         fetch('/a')
-    assert waits == [1, 2, 4, 8]
+    assert waits == [1, 2, 4]  # not as long as for a server that is busy
 
 
 def test_web_pages_are_not_taken_for_files(server, fetch, tmp_path):
@@ -370,7 +370,8 @@ def test_command_line_add_list_verify_fetch(server, tmp_path, capsys, monkeypatc
     run(*where, 'add', 'mine', '--file', mine, '--record', '--url', server.url + '/mine.pkl', '--purpose', 'a test',
         '--licence', 'CC0', '--artifacts-dir', folder)
     assert (folder / 'mine.pkl').read_bytes() == CONTENT
-    capsys.readouterr()
+    assert run(*where, 'verify', '--artifacts-dir', tmp_path / 'elsewhere') == 0
+    assert 'None of the 1 released files is in' in capsys.readouterr().out
     run(*where, 'list', '--json', '--artifacts-dir', folder)
     entry, = json.loads(capsys.readouterr().out)
     assert (entry['state'], entry['licence']) == ('verified', 'CC0')
@@ -393,9 +394,11 @@ def test_command_line_refusals(tmp_path):
     for args, words in [(['fetch', 'nothing'], 'not in the table'),
                         (['add', 'cats-256', '--file', wrong], 'a web page'),
                         (['add', 'cats-256'], 'give --file'), (['add', 'new', '--file', wrong], 'give --url'),
-                        (['add', 'cats-256', '--file', tmp_path / 'none'], 'no such file')]:
+                        (['add', 'cats-256', '--file', tmp_path / 'none'], 'no such file'),
+                        (['add', 'celebahq-classifier-00', '--file', table.TABLE, '--artifacts-dir', '/dev/null'],
+                         'no folder can be made')]:
         with pytest.raises(UserError, match=words):
-            run(*args, *(['--artifacts-dir', tmp_path / 'folder']))
+            run(*(args if '--artifacts-dir' in args else args + ['--artifacts-dir', tmp_path / 'folder']))
     assert not (tmp_path / 'folder' / 'karras2019stylegan-cats-256x256.pkl').exists()
 
 

@@ -71,12 +71,14 @@ def fetch_command(args, table):
 def verify_command(args, table):
     """Checks the named files, or all that are here. Exit status 1 if one is bad or a named one is absent."""
     chosen = _select(table, args.names) if args.names else list(table.values())
-    bad = False
+    bad, count = False, 0
     for artifact in chosen:
         state, detail = _state(artifact, args.artifacts_dir)
         if state != 'absent' or args.names:
             print(f'{artifact.name:<24} {state:<9} {detail}')
-            bad = bad or state in ('bad', 'absent')
+            bad, count = bad or state in ('bad', 'absent'), count + 1
+    if not count:
+        print(f'None of the {len(chosen)} released files is in {store.folder(args.artifacts_dir)}')
     return 1 if bad else 0
 
 

@@ -7,7 +7,7 @@ import sys
 
 from dnnlib import download
 from dnnlib.artifacts.table import Artifact, lookup, read_table
-from dnnlib.util import UserError, atomic_path, get_obj_by_name, is_url, open_url, sha256_file
+from dnnlib.util import UserError, atomic_path, get_obj_by_name, is_url, make_folder, open_url, sha256_file
 
 ENVIRONMENT = 'STYLEGAN_ARTIFACTS_DIR'
 
@@ -136,7 +136,8 @@ def fetch(name, artifacts_dir=None, verbose=True, num_attempts=5):
     for url in artifact.urls:
         try:
             with download.partial_file(target) as part:
-                download.download(url, part, size=artifact.size, num_attempts=num_attempts, verbose=verbose)
+                download.download(url, part, size=artifact.size, num_attempts=num_attempts, verbose=verbose,
+                                  title=artifact.file)
                 _accept(artifact, part, target)
             return target
         except UserError as err:
@@ -189,8 +190,7 @@ def place(name, path, artifacts_dir=None):
     artifact = _artifact(name)
     if not os.path.isfile(path):
         raise UserError(f'{path}: there is no such file')
-    target = os.path.join(folder(artifacts_dir), artifact.file)
-    os.makedirs(folder(artifacts_dir), exist_ok=True)
+    target = os.path.join(make_folder(folder(artifacts_dir)), artifact.file)
     if os.path.abspath(path) == os.path.abspath(target):
         check(artifact, path)
         return target
