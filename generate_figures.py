@@ -81,7 +81,8 @@ def main(argv=None):
         shown, still = path, None
         if figure.frames:
             shown, still = sheet.save_animation(figure.frames, os.path.join(args.outdir, name)), path
-        blocks.append(sheet.figure_block(shown, figure.title, figure.caption, zoom, still))
+        blocks.append(sheet.figure_block(shown, figure.title, figure.caption, zoom, still, figure.column_labels,
+                                         figure.row_labels))
         record['figures'][name] = dict(figure.facts, caption=figure.caption)
         print(f'{shown}: {figure.caption}')
     sheet.write_page(os.path.join(args.outdir, 'index.html'), f'Figures of {facts.name}', facts, ''.join(blocks))

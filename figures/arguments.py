@@ -47,7 +47,7 @@ def open_network(args):
             if os.path.isdir(args.network) or args.network.isdigit():
                 raise
             raise UserError(f"--network is '{args.network}', which is neither a file here, nor an address, nor the "
-                            f'name of a released network (`python -m dnnlib.artifacts list`), nor a run: {err}') from err
+                            f'name of a released network (`python -m dnnlib.artifacts list`); {err}') from err
     tflib.init_tf()
     tflib.select_device(args.device)
     content = convert.load(path, trust_stored_code=args.trust_stored_code, expect='any')

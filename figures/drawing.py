@@ -7,13 +7,14 @@ import numpy as np
 from dnnlib.util import UserError
 from figures import composing, layouts
 
-Figure = collections.namedtuple('Figure', 'name title caption picture frames facts')
+Figure = collections.namedtuple('Figure', 'name title caption picture frames column_labels row_labels facts')
 """name: of the file; title, caption: text; picture: a PIL picture; frames: list of PIL pictures of an animation, or
-None; facts: what would be needed to draw it again (JSON-able dict)."""
+None; column_labels, row_labels: what to write beside the picture, a list of (text, share of its width or height);
+facts: what would be needed to draw it again (JSON-able dict)."""
 
 
-def _figure(name, title, caption, picture, frames=None, **facts):
-    return Figure(name, title, caption, picture, frames, facts)
+def _figure(name, title, caption, picture, frames=None, column_labels=(), row_labels=(), **facts):
+    return Figure(name, title, caption, picture, frames, list(column_labels), list(row_labels), facts)
 
 
 def _need_styles(gen):
@@ -29,7 +30,15 @@ def _need_noise(gen):
 def _truncation_words(gen, psi, cutoff):
     if not gen.is_style_based or psi == 1:
         return 'no truncation'
-    return f'truncation ψ = {psi} at {layouts.pixels_of(range(min(cutoff, max(gen.num_layers, 1))))}'
+    return f'truncation ψ = {psi:g} at {layouts.pixels_of(range(min(cutoff, max(gen.num_layers, 1))))}'
+
+
+def _noise_words(gen, words):
+    return f', {words}' if gen.has_noise else ''
+
+
+def _seeds(seeds):
+    return [(f'seed {seed}', 1) for seed in seeds]
 
 
 def uncurated(gen, layout, psi=0.7, cutoff=8, label=None):
@@ -50,7 +59,7 @@ def uncurated(gen, layout, psi=0.7, cutoff=8, label=None):
         x += column.size[0]
     return _figure('uncurated', 'Uncurated images',
                    f'{count} images of consecutive latents of seed {layout.seed}, none left out; '
-                   f'{_truncation_words(gen, psi, cutoff)}, fresh noise.',
+                   f'{_truncation_words(gen, psi, cutoff)}{_noise_words(gen, "fresh noise")}.',
                    picture, seed=layout.seed, rows=layout.rows, levels=list(layout.levels), psi=psi, cutoff=cutoff)
 
 
@@ -76,14 +85,17 @@ def style_mixing(gen, layout=layouts.MIXING, label=None):
         begin = len(pure) + index * num_sources
         grid.append([pictures[num_sources + index]] + pictures[begin:begin + num_sources])
     kinds = [kind for _, kind in rows]
+    used = [kind for kind in ('coarse', 'middle', 'fine') if kind in kinds]
     words = '; '.join(f'{kind} ({layouts.pixels_of(ranges[kind])}) in {kinds.count(kind)} row'
                       + 's' * (kinds.count(kind) > 1)
-                      for kind in ('coarse', 'middle', 'fine') if kind in kinds)
+                      for kind in used)
     return _figure('style-mixing', 'Style mixing',
                    'Top row: sources; left column: destinations. Each other image is the destination of its row with '
                    f"the source's styles in some layers, from the top: {words}. No truncation, stored noise.",
-                   composing.grid(grid), sources=list(layout.sources), destinations=list(layout.destinations),
-                   copied={kind: [ranges[kind][0], ranges[kind][-1]] for kind in set(kinds)})
+                   composing.grid(grid), column_labels=[('destinations', 1)] + _seeds(layout.sources),
+                   row_labels=[('sources', 1)] + [(f'{kind} styles of the source', kinds.count(kind)) for kind in used],
+                   sources=list(layout.sources), destinations=list(layout.destinations),
+                   copied={kind: [ranges[kind][0], ranges[kind][-1]] for kind in used})
 
 
 def noise_detail(gen, seeds=layouts.NOISE_DETAIL_SEEDS, draws=layouts.NOISE_DETAIL_DRAWS, label=None):
@@ -112,7 +124,8 @@ def noise_detail(gen, seeds=layouts.NOISE_DETAIL_SEEDS, draws=layouts.NOISE_DETA
     return _figure('noise-detail', 'Effect of noise on details',
                    'Left: an image. Middle: an enlarged part of it with four other draws of the noise. Right: standard '
                    f'deviation of each pixel over {draws} draws, brightened by 4. No truncation.',
-                   composing.grid(rows), seeds=list(seeds), draws=draws, crop=box)
+                   composing.grid(rows), column_labels=[('image', 1), ('detail, other noise', 1), ('deviation', 1)],
+                   row_labels=_seeds(seeds), seeds=list(seeds), draws=draws, crop=box)
 
 
 def noise_components(gen, seeds=layouts.NOISE_COMPONENT_SEEDS, mirrored=layouts.NOISE_COMPONENT_MIRRORED, label=None):
@@ -133,6 +146,7 @@ def noise_components(gen, seeds=layouts.NOISE_COMPONENT_SEEDS, mirrored=layouts.
                    'Left and right half of each image: top, noise in all layers and in none; bottom, in the fine '
                    f'({layouts.pixels_of(ranges["fine"])}) and in the coarse ones ({layouts.pixels_of(coarse)}). '
                    'No truncation.', composing.grid(rows),
+                   column_labels=_seeds(seeds), row_labels=[('all | none', 1), ('fine | coarse', 1)],
                    seeds=list(seeds), mirrored=list(mirrored), fine_from_layer=len(coarse))
 
 
@@ -147,7 +161,9 @@ def truncation(gen, seeds=layouts.TRUNCATION_SEEDS, psis=layouts.TRUNCATION_PSIS
             for row in range(len(seeds))]
     return _figure('truncation', 'Truncation',
                    f'From left to right ψ = {", ".join(f"{psi:g}" for psi in psis)} in all layers; ψ = 0 is the mean '
-                   'of w. Stored noise.', composing.grid(rows), seeds=list(seeds), psis=list(psis))
+                   f'of w{_noise_words(gen, "with stored noise")}.', composing.grid(rows),
+                   column_labels=[(f'ψ = {psi:g}', 1) for psi in psis], row_labels=_seeds(seeds),
+                   seeds=list(seeds), psis=list(psis))
 
 
 def slerp(a, b, t):
@@ -183,5 +199,5 @@ def interpolation(gen, seed=layouts.INTERPOLATION_SEED, keys=layouts.INTERPOLATI
     strip = [pictures[index * frames // 8] for index in range(min(8, frames))]
     return _figure('interpolation', 'Interpolation',
                    f'{frames} frames along a closed path through {keys} latents of seed {seed}; '
-                   f'{_truncation_words(gen, psi, cutoff)}, stored noise.',
+                   f'{_truncation_words(gen, psi, cutoff)}{_noise_words(gen, "stored noise")}.',
                    composing.grid([strip]), frames=pictures, seed=seed, keys=keys, psi=psi, cutoff=cutoff)

@@ -13,7 +13,12 @@ _STYLE = '''body { font: 16px/1.5 sans-serif; margin: 2em auto; max-width: 75em;
 figure { margin: 0 0 3em } img { max-width: 100%; height: auto; display: block }
 figcaption { margin-top: .6em; max-width: 45em } table { border-collapse: collapse; margin: 0 0 2em }
 td { padding: .1em 1em .1em 0; vertical-align: top } .cells { display: flex; flex-wrap: wrap; gap: 6px }
-.cells figure { margin: 0 } .cells figcaption { margin: 0; font-size: 12px; text-align: center }'''
+.cells figure { margin: 0 } .cells figcaption { margin: 0; font-size: 12px; text-align: center }
+.labelled { display: grid; grid-template-columns: max-content minmax(0, max-content); justify-content: start;
+  font-size: 13px; line-height: 1.2 }
+.rows, .columns { display: flex; text-align: center } .rows { flex-direction: column; max-width: 7em }
+.rows span { display: flex; align-items: center; justify-content: center; padding-right: .6em }
+.columns { grid-column: 2; padding-top: .3em } .rows span, .columns span { flex-basis: 0; min-width: 0 }'''
 
 
 def save_picture(picture, path):
@@ -51,10 +56,16 @@ def write_page(path, title, facts, body):
                    '</body></html>\n')
 
 
-def figure_block(file, title, caption, zoom=1, still=None):
+def _labels(kind, labels):
+    spans = ''.join(f'<span style="flex-grow: {share}">{html.escape(text)}</span>' for text, share in labels)
+    return f'<div class="{kind}">{spans}</div>\n'
+
+
+def figure_block(file, title, caption, zoom=1, still=None, columns=(), rows=()):
     """HTML of one captioned figure, shown `zoom` times as large as its file.
 
-    `still` is a further file, which shows an animation's frames side by side.
+    `still` is a further file, which shows an animation's frames side by side; `columns` and `rows` are what is written
+    below and left of the picture, as (text, share of its width or height).
     """
     name = html.escape(os.path.basename(file))
 
@@ -64,8 +75,10 @@ def figure_block(file, title, caption, zoom=1, still=None):
         return f'<img src="{html.escape(os.path.basename(path))}" width="{width}" alt="{html.escape(alt)}">'
 
     more = image(still, '') + '\n' if still else ''
-    return (f'<figure id="{html.escape(os.path.splitext(name)[0])}">\n<h2>{html.escape(title)}</h2>\n'
-            f'<a href="{name}">{image(file, title)}</a>\n{more}'
+    shown = f'<a href="{name}">{image(file, title)}</a>\n'
+    if columns or rows:
+        shown = f'<div class="labelled">\n{_labels("rows", rows)}{shown}{_labels("columns", columns)}</div>\n'
+    return (f'<figure id="{html.escape(os.path.splitext(name)[0])}">\n<h2>{html.escape(title)}</h2>\n{shown}{more}'
             f'<figcaption>{html.escape(caption)}</figcaption>\n</figure>\n')
 
 

@@ -268,6 +268,8 @@ def test_generate_figures_draws_all_that_a_network_can(opened_once, tmp_path, ca
         generate_figures.main(['--network', pickles[network], '--outdir', str(outdir), '--draws', '5', '--frames', '8'])
         page = (outdir / 'index.html').read_text()
         assert page.count('<figcaption>') == count
+        assert ('>ψ = -0.5<' in page and '>seed 388<' in page) == (count == 6)
+        assert ('stored noise' in page) == (count == 6)
         record = json.loads((outdir / 'figures.json').read_text())
         assert len(record['figures']) == 6 and len(record['sha256']) == 64
         for name, facts in record['figures'].items():
