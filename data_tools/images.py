@@ -60,11 +60,12 @@ def list_images(folder):
             continue
         visited.add(real)
         folders[:] = [name for name in folders if not name.startswith('.')]
+        prefix = '' if where == folder else os.path.relpath(where, folder)
         for name in names:
             if name.startswith('.'):
                 continue
             if is_image_name(name):
-                found.append(os.path.relpath(os.path.join(where, name), folder))
+                found.append(os.path.join(prefix, name))
             else:
                 others += 1
     if not found:
@@ -140,9 +141,10 @@ def _orientation(image):
 
 
 def to_array(image):
-    """A Pillow image of mode L or RGB as uint8 [C, H, W]."""
-    array = np.asarray(image)
-    return array[np.newaxis] if array.ndim == 2 else array.transpose(2, 0, 1)
+    """A Pillow image of mode L or RGB as uint8 [C, H, W], read-only."""
+    # Pillow takes the channels apart in half the time that numpy needs to transpose them.
+    channels = [image.tobytes('raw', band) for band in image.mode]
+    return np.frombuffer(b''.join(channels), np.uint8).reshape((len(channels), image.height, image.width))
 
 
 def resize(image, size, crop):
