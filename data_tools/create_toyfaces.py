@@ -4,7 +4,7 @@ import numpy as np
 
 from data_tools import exporter, toyfaces
 from data_tools.options import add_workers, positive_int, power_of_two
-from data_tools.workers import available_cores, ordered_map
+from data_tools.workers import available_cores, ordered_fill
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
@@ -32,9 +32,10 @@ class Painter:
     def __init__(self, seed, resolution):
         self.seed, self.resolution = seed, resolution
 
-    def __call__(self, task):
+    def __call__(self, task, memory=None):
+        """Encodes into `memory` as `exporter.encode` does. Returns (digests, labels)."""
         images, labels = toyfaces.draw_batch(self.seed, range(*task), self.resolution)
-        return exporter.encode(images), labels
+        return exporter.encode(images, memory)[1], labels
 
 
 def create_toyfaces(dataset_dir, resolution=64, num=5000, seed=0, workers=None):
@@ -46,11 +47,12 @@ def create_toyfaces(dataset_dir, resolution=64, num=5000, seed=0, workers=None):
         workers = 1
     count = 128 if resolution <= 64 else 16
     tasks = [(start, min(start + count, num)) for start in range(0, num, count)]
-    labels = []
-    with exporter.Exporter(dataset_dir, [3, resolution, resolution], forecast=num) as out:
+    labels, shape = [], [3, resolution, resolution]
+    room = exporter.forecast_bytes(shape, np.uint8, count)
+    with exporter.Exporter(dataset_dir, shape, forecast=num) as out:
         with Progress('create_toyfaces', num) as progress:
-            for encoded, part in ordered_map(Painter(seed, resolution), tasks, workers):
-                out.add(encoded)
+            for (digests, part), memory in ordered_fill(Painter(seed, resolution), tasks, workers, room):
+                out.add((exporter.split(memory, shape, np.uint8, len(part)), digests))
                 labels.append(part)
                 progress.add(len(part))
         out.set_labels(np.concatenate(labels), toyfaces.NAMES, label_source='drawn')

@@ -25,20 +25,35 @@ def has_levels(shape, dtype):
         and shape[1] >= SMALLEST
 
 
-def encode(arrays):
+def encode(arrays, memory=None):
     """Encodes arrays [N, C, H, W] for all their levels: (records per level, digests), both ready for `Exporter.add`.
 
-    Top level functions in worker processes call this, so that the parent has nothing left to do but to write.
+    Worker processes call this, so that the parent has nothing left to do but to write. memory: uint8, at least
+    `forecast_bytes` long, for the records, which `split` then finds there; None for new memory.
     """
-    levels = levels_of_detail(arrays, SMALLEST) if has_levels(arrays.shape[1:], arrays.dtype) else [arrays]
-    records = [_encoder(level.shape[1:], level.dtype).encode(level).tobytes() for level in levels]
+    shape, dtype = arrays.shape[1:], arrays.dtype
+    if memory is None:
+        memory = np.empty(forecast_bytes(shape, dtype, len(arrays)), np.uint8)
+    levels = levels_of_detail(arrays, SMALLEST) if has_levels(shape, dtype) else [arrays]
+    records = split(memory, shape, dtype, len(arrays))
+    for encoder, level, block in zip(_encoders(tuple(shape), np.dtype(dtype)), levels, records):
+        encoder.encode(level, block.reshape(len(arrays), encoder.record_size))
     little = np.ascontiguousarray(arrays, arrays.dtype.newbyteorder('<'))
     return records, [hashlib.sha256(array).digest() for array in little]
 
 
+def split(memory, shape, dtype, count):
+    """The records that `encode` put into `memory` for `count` arrays: views of it, uint8 [bytes], one per level."""
+    ends = np.cumsum([0] + [count * encoder.record_size for encoder in _encoders(tuple(shape), np.dtype(dtype))])
+    return [memory[start:end] for start, end in zip(ends, ends[1:])]
+
+
 @functools.lru_cache(maxsize=32)
-def _encoder(shape, dtype):
-    return Encoder(shape, dtype)
+def _encoders(shape, dtype):
+    """An encoder for every level of arrays [C, H, W] (a tuple)."""
+    pictures = has_levels(shape, dtype)
+    return [Encoder([shape[0], 1 << log2, 1 << log2] if pictures else shape, dtype)
+            for log2 in level_log2s(shape, dtype)]
 
 
 def first(encoded, count, total):
@@ -69,7 +84,7 @@ class Exporter:
         self._fingerprint = Fingerprint(self.shape, self.dtype)
         self._manifest = {}
         self._labels = None
-        self._outputs = []  # (file name, open file, hash), highest resolution first
+        self._outputs = []  # highest resolution first
 
     def __enter__(self):
         parent = os.path.dirname(self.dataset_dir)
@@ -83,20 +98,18 @@ class Exporter:
             _restore_handler(self._old_handler)
             raise UserError(f"cannot write to '{parent}': {err.strerror}") from err
         for log2 in self._log2s:
-            name = f'{self.name}-r{log2:02}.tfrecords'
-            self._outputs.append((name, open(os.path.join(self._temp, name), 'wb'), hashlib.sha256()))
+            self._outputs.append(_Output(os.path.join(self._temp, f'{self.name}-r{log2:02}.tfrecords')))
         return self
 
     def add(self, encoded):
         """Adds what `encode` returned: the same records at every level."""
         records, digests = encoded
         assert len(records) == len(self._outputs)
-        for (_, file, digest), block in zip(self._outputs, records):
+        for output, block in zip(self._outputs, records):
             try:
-                file.write(block)
+                output.write(block)
             except OSError as err:
                 raise OSError(err.errno, err.strerror, self.dataset_dir) from err  # with a name for the sentence
-            digest.update(block)
         for digest in digests:
             self._fingerprint.add_digest(digest)
         self.num_images += len(digests)
@@ -120,9 +133,9 @@ class Exporter:
         self._close(exc_type, exc_value)
 
     def _close(self, exc_type, exc_value):
-        for _, file, _ in self._outputs:
+        for output in self._outputs:
             with contextlib.suppress(OSError):  # what a full disk did not take; on success all was flushed before
-                file.close()
+                output.file.close()
         try:
             self._atomic.__exit__(exc_type, exc_value, None)
         except BaseException as err:
@@ -134,11 +147,7 @@ class Exporter:
     def _finish(self):
         if self.num_images == 0:
             raise UserError('there is not a single image to write')
-        files = {}
-        for name, file, digest in self._outputs:
-            file.flush()
-            os.fsync(file.fileno())
-            files[name] = {'size': file.tell(), 'sha256': digest.hexdigest()}
+        files = {os.path.basename(output.file.name): output.finish() for output in self._outputs}
         if self._labels is not None:
             assert len(self._labels) == self.num_images, (self._labels.shape, self.num_images)
             name = f'{self.name}-rxx.labels'
@@ -166,6 +175,35 @@ class Exporter:
         write_manifest(self._temp, manifest)
 
 
+class _Output:
+    """A file of records that is being written."""
+
+    _STEP = 32 << 20  # bytes
+
+    def __init__(self, path):
+        self.file = open(path, 'wb')
+        self._hash = hashlib.sha256()
+        self._size = self._on_its_way = 0  # bytes
+
+    def write(self, block):
+        """Appends uint8 [bytes]."""
+        self.file.write(block)
+        self._hash.update(block)
+        self._size += len(block)
+        if self._size - self._on_its_way >= self._STEP and hasattr(os, 'posix_fadvise'):
+            # The disk begins now, beside the processors, instead of keeping us waiting at the end. The pages stay in
+            # memory, since only what the disk has already could be dropped.
+            os.posix_fadvise(self.file.fileno(), self._on_its_way, self._size - self._on_its_way,
+                             os.POSIX_FADV_DONTNEED)
+            self._on_its_way = self._size
+
+    def finish(self):
+        """Brings everything to the disk. Returns what the manifest says about the file."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return {'size': self._size, 'sha256': self._hash.hexdigest()}
+
+
 def level_log2s(shape, dtype):
     """Log2 of the resolutions of the levels of arrays [C, H, W], the full one first."""
     top = int(math.ceil(math.log2(max(shape[1:]))))
@@ -174,9 +212,7 @@ def level_log2s(shape, dtype):
 
 def forecast_bytes(shape, dtype, count):
     """The size in bytes of the TFRecords of `count` arrays with all their levels."""
-    sizes = [Encoder([shape[0], 1 << log2, 1 << log2] if has_levels(shape, dtype) else shape, dtype).record_size
-             for log2 in level_log2s(shape, dtype)]
-    return count * sum(sizes)
+    return count * sum(encoder.record_size for encoder in _encoders(tuple(shape), np.dtype(dtype)))
 
 
 def check_new(dataset_dir):

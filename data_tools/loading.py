@@ -6,7 +6,7 @@ import numpy as np
 
 from data_tools import exporter
 from data_tools.images import BadImage, to_array
-from data_tools.workers import available_cores, ordered_map
+from data_tools.workers import available_cores, ordered_fill
 
 SHUFFLE_SEED = 123
 _CHUNK_BYTES = 2 << 20
@@ -29,6 +29,7 @@ class Loader:
 
     def __init__(self, expected):
         self.expected = [int(size) for size in expected]
+        self._arrays = None
 
     def load(self, source):
         """One image as uint8 [C, H, W]."""
@@ -45,11 +46,15 @@ class Loader:
             raise BadImage(f'is {kinds[channels]} where {kinds[self.expected[0]]} is expected')
         return to_array(image)
 
-    def __call__(self, task):
-        """`task`: ([(number, source)], whether to encode). Returns (encoded or None, numbers used, [(source, reason)]).
+    def __call__(self, task, memory):
+        """`task`: ([(number, source)], whether to encode, into `memory`, as `exporter.encode` does).
+
+        Returns (digests, None if nothing was encoded, numbers used, [(source, reason)]).
         """
         items, wanted = task
-        arrays = np.empty([len(items)] + self.expected, np.uint8)
+        if self._arrays is None or len(self._arrays) < len(items):
+            self._arrays = np.empty([len(items)] + self.expected, np.uint8)  # kept, since new memory costs time
+        arrays = self._arrays
         used, bad = [], []
         for number, source in items:
             try:
@@ -58,8 +63,8 @@ class Loader:
                 bad.append((source, str(err)))
             else:
                 used.append(number)
-        encoded = exporter.encode(arrays[:len(used)]) if used and wanted else None
-        return encoded, used, bad
+        digests = exporter.encode(arrays[:len(used)], memory)[1] if used and wanted else None
+        return digests, used, bad
 
 
 def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=None):
@@ -83,7 +88,9 @@ def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=
                 return
             yield chunk, skip_bad or not bad
 
-    for encoded, numbers, refused in ordered_map(loader, tasks(), workers):
+    room = exporter.forecast_bytes(loader.expected, np.uint8, count)
+    for (digests, numbers, refused), memory in ordered_fill(loader, tasks(), workers, room):
+        encoded = exporter.split(memory, loader.expected, np.uint8, len(numbers)), digests
         bad.extend(refused)
         progress.add(len(numbers) + len(refused))
         if most is not None and len(used) + len(numbers) >= most:
@@ -91,7 +98,7 @@ def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=
             out.add(exporter.first(encoded, keep, len(numbers)))
             return used + numbers[:keep], bad
         used.extend(numbers)
-        if encoded is not None and (skip_bad or not bad):
+        if digests is not None and (skip_bad or not bad):
             out.add(encoded)
     return used, bad
 

@@ -1,13 +1,21 @@
 """Spreading work over processes while keeping its order and bounding its memory."""
 
 import collections
+import itertools
+import mmap
 import multiprocessing
 import os
 import pickle
 import signal
+import tempfile
 import traceback
+from multiprocessing import reduction
+
+import numpy as np
 
 from dnnlib.util import UserError
+
+_MOST_SHARED = 64 << 20  # bytes of memory shared with a worker, unless one result alone takes more
 
 
 def available_cores():
@@ -27,14 +35,34 @@ def ordered_map(function, tasks, workers, window=3):
     Raises UserError as the function raised it, RuntimeError with the worker's traceback for anything else, and
     UserError if a worker was killed.
     """
+    for result, _ in ordered_fill(_WithoutMemory(function), tasks, workers, 0, window):
+        yield result
+
+
+class _WithoutMemory:
+    def __init__(self, function):
+        self._function = function
+
+    def __call__(self, task, memory):
+        return self._function(task)
+
+
+def ordered_fill(function, tasks, workers, room, window=3):
+    """As `ordered_map`, for results with large arrays: yields (`function(task, memory)`, memory) for each task.
+
+    `memory` is uint8 [room], shared between the processes, for the function to fill, which is much cheaper than sending
+    its content. It is valid until the next result is asked for.
+    """
     if workers <= 1:
+        memory = np.empty(room, np.uint8)
         for task in tasks:
-            yield function(task)
+            yield function(task, memory), memory
         return
+    window = max(1, min(window, _MOST_SHARED // max(room, 1)))
     team = []
     try:
         for _ in range(workers):
-            team.append(_Worker(function))
+            team.append(_Worker(function, window, room))
         pending = collections.deque()
         for number, task in enumerate(tasks):
             worker = team[number % workers]
@@ -52,16 +80,25 @@ def ordered_map(function, tasks, workers, window=3):
 
 
 class _Worker:
-    """The parent's side of one process: tasks go in, answers come out in the same order."""
+    """The parent's side of one process: tasks go in, answers come out in the same order.
+
+    The answers to its tasks use `window` pieces of memory in turns: no more tasks may be sent before answers are used.
+    """
 
     _SMALL = 8192  # bytes; a few such tasks fit into a pipe that nobody reads
 
-    def __init__(self, function):
+    def __init__(self, function, window, room):
         context = multiprocessing.get_context('spawn')
         self.pipe, other = context.Pipe()
-        self._process = context.Process(target=_work, args=(function, other), daemon=True)
-        self._process.start()
-        other.close()
+        with _shared_file(max(window * room, 1)) as file:
+            self._memories = itertools.cycle(_map(file.fileno(), window, room))
+            self._process = context.Process(target=_work, args=(function, other, window, room), daemon=True)
+            self._process.start()
+            other.close()
+            try:
+                reduction.send_handle(self.pipe, file.fileno(), self._process.pid)
+            except ConnectionError:
+                raise self._died() from None
         self._answers = collections.deque()  # received before they were asked for
         self._outstanding = 0
 
@@ -78,9 +115,11 @@ class _Worker:
         self._outstanding += 1
 
     def receive(self):
+        """The next answer and its memory."""
         kind, value = self._answers.popleft() if self._answers else self._read()
+        memory = next(self._memories)
         if kind == 'result':
-            return value
+            return value, memory
         raise UserError(value) if kind == 'user error' else RuntimeError('in a worker process:\n' + value)
 
     def _read(self):
@@ -103,15 +142,45 @@ class _Worker:
             self._process.join()
 
 
-def _work(function, pipe):
+def _shared_file(size):
+    """An open file without a name, in memory where possible, for processes to map.
+
+    Its space is set aside, since to run out of it later would kill the process that writes. Raises OSError.
+    """
+    for folder in (None, '/dev/shm', tempfile.gettempdir()):  # the second is small in many containers
+        try:
+            # Python 3.6 and 3.7 have no memfd_create.
+            file = tempfile.TemporaryFile(dir=folder) if folder else os.fdopen(os.memfd_create('results'), 'r+b')
+            file.truncate(size)
+            if hasattr(os, 'posix_fallocate'):  # not on macOS
+                os.posix_fallocate(file.fileno(), 0, size)
+            return file
+        except (AttributeError, OSError) as err:
+            problem = err
+    raise OSError(problem.errno, problem.strerror, folder)
+
+
+def _map(fd, window, room):
+    """The memory that a worker shares with its parent, uint8 [window, room]."""
+    size = window * room
+    return np.frombuffer(mmap.mmap(fd, max(size, 1)), np.uint8)[:size].reshape(window, room)
+
+
+def _work(function, pipe, window, room):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
-    while True:
+    try:
+        fd = reduction.recv_handle(pipe)
+    except (EOFError, ConnectionError):
+        return
+    memories = _map(fd, window, room)
+    os.close(fd)
+    for memory in itertools.cycle(memories):
         try:
             task = pipe.recv()
         except (EOFError, ConnectionError):
             return
         try:
-            answer = ('result', function(task))
+            answer = ('result', function(task, memory))
         except UserError as err:
             answer = ('user error', str(err))
         except Exception:

@@ -16,7 +16,6 @@ import pytest
 
 from data_tools import exporter
 from data_tools.commands import main
-from data_tools.workers import ordered_map
 from dnnlib.util import UserError
 from training.dataset import TFRecordDataset
 from training.tfrecord import RecordFile
@@ -326,32 +325,3 @@ def test_an_error_while_writing_leaves_nothing(tmp_path):
         with exporter.Exporter(tmp_path / 'set', [3, 8, 8]):
             pass
     assert list(tmp_path.iterdir()) == []
-
-
-# ---- Worker processes
-
-def double(task):
-    if task == 'fail':
-        raise ValueError('odd')
-    if task == 'user':
-        raise UserError('what to do')
-    if task == 'die':
-        os._exit(9)
-    return task * 2
-
-
-def test_results_of_workers_keep_their_order():
-    assert list(ordered_map(double, range(20), 2)) == [2 * i for i in range(20)]
-
-
-def test_large_tasks_and_large_results_do_not_wait_for_each_other():
-    tasks = [bytes([i]) * 300000 for i in range(12)]
-    assert list(ordered_map(double, tasks, 2)) == [task * 2 for task in tasks]
-
-
-@pytest.mark.parametrize('task, error, text', [('fail', RuntimeError, 'ValueError: odd'),
-                                               ('user', UserError, 'what to do'),
-                                               ('die', UserError, 'ended unexpectedly')])
-def test_failures_of_workers_reach_the_parent(task, error, text):
-    with pytest.raises(error, match=text):
-        list(ordered_map(double, [1, 2, task, 3], 2))

@@ -93,12 +93,12 @@ class Encoder:
         self._foot = np.frombuffer(others, np.uint8)
         self.record_size = len(self._head) + self.data_size + len(self._foot) + _TAIL
 
-    def encode(self, arrays):
-        """Records for `arrays`, [N, *shape] of the dtype: uint8 [N, record_size], ready to be written to a file."""
+    def encode(self, arrays, out=None):
+        """Records for `arrays`, [N, *shape] of the dtype: uint8 [N, record_size], `out` if given."""
         arrays = np.ascontiguousarray(arrays, dtype=self.dtype)
         assert arrays.shape[1:] == self.shape, (arrays.shape, self.shape)
         count = len(arrays)
-        records = np.empty([count, self.record_size], np.uint8)
+        records = np.empty([count, self.record_size], np.uint8) if out is None else out
         data_start = len(self._head)
         data_end = data_start + self.data_size
         records[:, :data_start] = self._head
