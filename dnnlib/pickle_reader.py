@@ -29,8 +29,10 @@ class PickleRefused(UserError):
         self.reason = reason
 
 
-Limits = collections.namedtuple('Limits', 'opcodes depth')
-"""How many opcodes a file may have, and how deep its result may be nested."""
+Limits = collections.namedtuple('Limits', 'opcodes depth objects')
+"""How many opcodes a file may have, how deep its result may be nested, and how many containers, arrays and the like it
+may make, since an opcode of one byte can make a set of 200."""
+Limits.__new__.__defaults__ = (100000,)
 
 LIMITS = Limits(opcodes=5000000, depth=32)
 
@@ -59,6 +61,7 @@ class Reader:
         stream.seek(start)
         self._budget = 4 * self._left + (1 << 20)
         self._opcodes = 0
+        self._objects = 0
         self._stack = []
         self._marks = []
         self._memo = {}
@@ -117,6 +120,13 @@ class Reader:
         self._budget -= count
         if self._budget < 0:
             raise Malformed('copies its own content over and over, which no file of this kind needs')
+
+    def _count(self, made):
+        self._objects += 1
+        if self._objects > self.limits.objects:
+            raise PickleRefused('too-big', f'{self.name}: this pickle makes more than {self.limits.objects} lists, '
+                                           'dicts and other objects, which no file of this kind needs')
+        return made
 
     # Stack and memo
 
@@ -198,7 +208,7 @@ class Reader:
         self._top(set).update(check_key(item) for item in items)
 
     def _dict(self, items):
-        self._stack.append({})
+        self._stack.append(self._count({}))
         self._set_items(items)
 
     # Names, calls, states
@@ -227,14 +237,14 @@ class Reader:
         func = self._stack.pop()
         if not isinstance(func, pickle_globals.Callable) or func.call is None or not isinstance(args, tuple):
             raise Malformed(f'calls {getattr(func, "name", "something")}, which it may not')
-        self._stack.append(func.call(args, self._spend))
+        self._stack.append(self._count(func.call(args, self._spend)))
 
     def _new_object(self):
         args = self._stack.pop()
         cls = self._stack.pop()
         if not isinstance(cls, pickle_globals.Callable) or cls.new is None or not isinstance(args, tuple):
             raise Malformed(f'instantiates {getattr(cls, "name", "something")}, which it may not')
-        self._stack.append(cls.new(args))
+        self._stack.append(self._count(cls.new(args)))
 
     def _build(self):
         state = self._stack.pop()
@@ -311,7 +321,7 @@ def _tuple_of(count):
     def method(reader):
         if len(reader._stack) < count:
             raise IndexError
-        items = tuple(reader._stack[-count:])
+        items = reader._count(tuple(reader._stack[-count:]))
         reader._stack[-count:] = [items]
     return method
 
@@ -358,18 +368,18 @@ _OPCODES = {
     pickle.TUPLE1: _tuple_of(1),
     pickle.TUPLE2: _tuple_of(2),
     pickle.TUPLE3: _tuple_of(3),
-    pickle.TUPLE: _push(lambda r: tuple(r._pop_mark())),
-    pickle.EMPTY_LIST: _push(lambda r: []),
-    pickle.LIST: _push(lambda r: r._pop_mark()),
+    pickle.TUPLE: _push(lambda r: r._count(tuple(r._pop_mark()))),
+    pickle.EMPTY_LIST: _push(lambda r: r._count([])),
+    pickle.LIST: _push(lambda r: r._count(r._pop_mark())),
     pickle.APPEND: lambda r: _list_op(r, [r._stack.pop()]),
     pickle.APPENDS: lambda r: _list_op(r, r._pop_mark()),
-    pickle.EMPTY_DICT: _push(lambda r: {}),
+    pickle.EMPTY_DICT: _push(lambda r: r._count({})),
     pickle.DICT: lambda r: r._dict(r._pop_mark()),
     pickle.SETITEM: lambda r: r._set_items([r._stack.pop(), r._stack.pop()][::-1]),
     pickle.SETITEMS: lambda r: r._set_items(r._pop_mark()),
-    pickle.EMPTY_SET: _push(lambda r: set()),
+    pickle.EMPTY_SET: _push(lambda r: r._count(set())),
     pickle.ADDITEMS: lambda r: r._add_items(r._pop_mark()),
-    pickle.FROZENSET: _push(lambda r: frozenset(check_key(item) for item in r._pop_mark())),
+    pickle.FROZENSET: _push(lambda r: r._count(frozenset(check_key(item) for item in r._pop_mark()))),
     pickle.GET: lambda r: r._get(r._number(int)),
     pickle.BINGET: lambda r: r._get(r._unpack('<B', 1)),
     pickle.LONG_BINGET: lambda r: r._get(r._unpack('<I', 4)),

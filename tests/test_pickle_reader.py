@@ -194,7 +194,7 @@ def test_recursion_and_repetition_bombs_are_refused():
     laughs = b'\x80\x02]q\x00' + b''.join(b'](' + b'h%c' % k * 10 + b'eq%c' % (k + 1) for k in range(30)) + b'.'
     for data in (deep, tuples, cycle, laughs):
         assert refusal(data) == 'too-big'
-    deep_key = b'\x80\x02})' + b'\x85' * 200000 + b'Ns.'
+    deep_key = b'\x80\x02})' + b'\x85' * 50000 + b'Ns.'
     states = b'\x80\x02' + b'cdnnlib.util\nEasyDict\n)\x81' * 20000 + b'b' * 19999 + b'.'
     copies = b'\x80\x02X\xe8\x03\x00\x00' + b'a' * 1000 + b'q\x010c_codecs\nencode\nq\x02X\x06\x00\x00\x00latin1q\x03' \
         + b'0' + b'](' + b'h\x02h\x01h\x03\x86R' * 30000 + b'e.'
@@ -202,6 +202,45 @@ def test_recursion_and_repetition_bombs_are_refused():
     for data in (deep_key, copies, sets):
         assert refusal(data) == 'malformed'
     assert read(states) == {}
+
+
+@pytest.mark.parametrize('instructions', [b']', b'}', b'\x8f', b'(l', b'(d', b'N\x85', b'NN\x86', b'(Nt', b'(\x91',
+                                          b'h\x00)R', b'h\x00)\x81'], ids=repr)
+def test_the_number_of_objects_is_limited(instructions):
+    data = b'\x80\x04ccollections\nOrderedDict\nq\x00' + instructions * 100 + b'N.'
+
+    def limited(objects):
+        return Reader(io.BytesIO(data), 'x', limits=LIMITS._replace(objects=objects)).load()
+
+    assert limited(100) is None
+    with pytest.raises(PickleRefused, match='more than 99 lists'):
+        limited(99)
+
+
+def test_many_small_objects_are_refused_before_they_fill_the_memory():
+    for instructions in (b'\x8f', b'h\x00)R'):  # sets, OrderedDicts
+        data = b'\x80\x04ccollections\nOrderedDict\nq\x00' + instructions * 1000000 + b'N.'
+        assert refusal(data) == 'too-big'
+
+
+def test_names_that_imitate_allowed_ones_are_refused():
+    for name in [b'dnnlib.util\r\nEasyDict', b'dnnlib.util\nEasyDict\r', b'dnnlib.util\x00\nEasyDict', b' numpy\ndtype',
+                 b'dnnlib.util\nEasyDict.__init__.__globals__', b'dnnlib.util\ncall_func_by_name', b'dnnlib\nutil',
+                 b'numpy\ndtype.__reduce__', b'numpy\ncore.multiarray._reconstruct']:
+        assert refusal(b'\x80\x02c' + name + b'\n)R.') == 'foreign-name', name
+    assert refusal(b'\x80\x02c' + b'a' * 1000 + b'\nb\n.') == 'malformed'
+    for data in [b'\x80\x04K\x01K\x02\x93.', b'\x80\x04]]\x93.', b'\x80\x04C\x02os\x8c\x06system\x93.']:
+        assert refusal(data) == 'malformed'  # names that are not text
+
+
+def test_states_reach_data_only():
+    easy = b'\x80\x02cdnnlib.util\nEasyDict\n)\x81'
+    for data in [b'\x80\x02cnumpy\ndtype\n}U\x04callK\x01sb.',              # a state for an allowed name itself
+                 b'\x80\x02cnumpy\ndtype\nN}U\x04callK\x01s\x86b.',         # and its slots
+                 easy + b'N}U\x01aK\x01s\x86b.', b'\x80\x02)}b.', b'\x80\x02U\x01a}b.']:
+        assert refusal(data) == 'malformed', data
+    result = read(easy + b'}(U\x0c__setstate__K\x01U\x09__class__K\x02ub.')  # becomes items, never attributes
+    assert type(result) is EasyDict and result == {'__setstate__': 1, '__class__': 2}
 
 
 def test_unfinished_values_are_refused():
