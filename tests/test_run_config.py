@@ -122,7 +122,7 @@ def test_checking_needs_no_tensorflow():
     ('tf_config.rnd.np_random_seed=3', None),
     ('tf_config={gpu_options: {allow_growth: true}}', 'must be a single value'),
     ('num_gpus=0', 'must be from 1 to 1024'),
-    ('seed=-1', 'must be from 0 to'),
+    ('seed=-1', 'must be from 0 to 2147483647, not -1'),
     ('seed=1.0', 'must be a whole number'),
     ('device=tpu', 'must be one of auto, cpu, gpu, not tpu'),
     ('grid.layout=spiral', 'must be one of random')])

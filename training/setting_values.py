@@ -61,12 +61,16 @@ def check_value(origins, dotted, value, default):
         raise mistake(origins, dotted, f'must be {expected}, not {kind(value)} ({_shown(value)})')
     if key in RANGES and not _within(value, *RANGES[key]):
         low, high = RANGES[key]
-        raise mistake(origins, dotted, f'must be from {low:g} to {high:g}, not {_shown(value)}')
+        raise mistake(origins, dotted, f'must be from {_bound(low)} to {_bound(high)}, not {_shown(value)}')
 
 
 def _shown(value):
     text = config_files.format_value(value)
     return text if len(text) <= 60 else text[:57] + '...'
+
+
+def _bound(number):
+    return str(int(number)) if number == number // 1 and abs(number) < 1e12 else f'{number:g}'
 
 
 def _within(value, low, high):
@@ -95,5 +99,5 @@ def _check_table(origins, dotted, value, low, high):
         if isinstance(resolution, bool) or not isinstance(resolution, int):
             raise mistake(origins, dotted, f'must have resolutions as keys, not {_shown(resolution)}')
         if isinstance(entry, bool) or not _within(entry, low, high):
-            raise mistake(origins, dotted, f'must hold numbers from {low:g} to {high:g}, not {_shown(entry)} for '
-                          f'{resolution}')
+            raise mistake(origins, dotted, f'must hold numbers from {_bound(low)} to {_bound(high)}, not '
+                          f'{_shown(entry)} for {resolution}')
