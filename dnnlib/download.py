@@ -200,6 +200,15 @@ def partial_file(path):
                 forget(part)
 
 
+def refuse_page(part, url):
+    """Removes a partial file that is a web page, which some servers do not say, and raises DownloadError."""
+    with open(part, 'rb') as file:
+        head = file.read(512).lstrip(b'\xef\xbb\xbf \t\r\n').lower()
+    if head.startswith((b'<!doctype html', b'<html')):
+        forget(part)
+        raise DownloadError('html', f'{url}: the server sends a web page in place of the file')
+
+
 def finish(part, path):
     """Gives a finished and verified partial file its name."""
     fd = os.open(part, os.O_RDONLY)

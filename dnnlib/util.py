@@ -293,6 +293,7 @@ def open_url(url, cache_dir=None, num_attempts=10, verbose=True):
                 return open(os.path.join(cache_dir, name), 'rb')
     with download.partial_file(os.path.join(cache_dir, prefix)) as part:
         result = download.download(url, part, num_attempts=num_attempts, verbose=verbose)
+        download.refuse_page(part, url)  # it would be found in the cache for ever
         path = os.path.join(cache_dir, prefix + result.file_name)
         download.finish(part, path)
     return open(path, 'rb')

@@ -226,6 +226,10 @@ def server():
             self.requests.append(self.path)
             if self.path == '/missing':
                 self.send_error(404)
+            elif self.path == '/page':
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b'\n<!DOCTYPE html><html>Sorry</html>')
             elif self.path == '/flaky' and len(self.requests) == 1:
                 self.send_error(503)
             else:
@@ -254,6 +258,13 @@ def test_open_url_caches_by_md5(server, tmp_path):
     assert server.requests == ['/file']
     name = hashlib.md5(url.encode()).hexdigest() + '_.._evil_name.pkl'
     assert os.listdir(str(tmp_path)) == [name]
+
+
+def test_web_pages_do_not_enter_the_cache(server, tmp_path):
+    for _ in range(2):
+        with pytest.raises(util.UserError, match='web page in place of the file'):
+            util.open_url(server.url + '/page', cache_dir=str(tmp_path), verbose=False)
+        assert os.listdir(str(tmp_path)) == []
 
 
 def test_open_url_tries_again_but_not_when_it_is_pointless(server, monkeypatch):
