@@ -2,7 +2,10 @@
 
 import errno
 import os
+import pathlib
 import signal
+import subprocess
+import sys
 import tempfile
 
 import numpy as np
@@ -11,6 +14,14 @@ import pytest
 from data_tools import workers
 from data_tools.workers import ordered_fill, ordered_map
 from dnnlib.util import UserError
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(params=['fork', 'spawn'])
+def start(request, monkeypatch):
+    """Starts workers in both ways, whatever this process has imported."""
+    monkeypatch.setattr(workers, '_NOT_TO_FORK', ('sys',) if request.param == 'spawn' else ())
 
 
 def double(task):
@@ -28,6 +39,7 @@ def fill(task, memory):
     return task * 2
 
 
+@pytest.mark.usefixtures('start')
 def test_results_keep_their_order():
     assert list(ordered_map(double, range(20), 2)) == [2 * i for i in range(20)]
 
@@ -37,6 +49,7 @@ def test_large_tasks_and_large_results_do_not_wait_for_each_other():
     assert list(ordered_map(double, tasks, 2)) == [task * 2 for task in tasks]
 
 
+@pytest.mark.usefixtures('start')
 @pytest.mark.parametrize('task, error, text', [('fail', RuntimeError, 'ValueError: odd'),
                                                ('user', UserError, 'what to do'),
                                                ('die', UserError, r'ended unexpectedly \(status -9\)')])
@@ -45,6 +58,7 @@ def test_failures_reach_the_parent(task, error, text):
         list(ordered_map(double, [1, 2, task, 3], 2))
 
 
+@pytest.mark.usefixtures('start')
 @pytest.mark.parametrize('count, most_shared', [(1, 1 << 20), (2, 1 << 20), (3, 1 << 20), (2, 1)])
 def test_each_result_is_found_in_the_memory_that_comes_with_it(monkeypatch, count, most_shared):
     monkeypatch.setattr(workers, '_MOST_SHARED', most_shared)  # with the last one, a worker is never ahead
@@ -53,6 +67,17 @@ def test_each_result_is_found_in_the_memory_that_comes_with_it(monkeypatch, coun
         assert memory.shape == (70000,) and (memory == result // 2).all()
         seen.append(result)
     assert seen == list(range(0, 80, 2))
+
+
+@pytest.mark.parametrize('left_alone', [(), ('sys',)])
+def test_workers_end_with_a_parent_that_is_killed(left_alone):
+    script = ('import time\nfrom data_tools import workers\n'
+              f'workers._NOT_TO_FORK = {left_alone!r}\n'
+              'for _ in workers.ordered_map(abs, range(100), 2):\n    print("working", flush=True)\n    time.sleep(60)')
+    parent = subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, cwd=str(ROOT))
+    assert parent.stdout.readline() == b'working\n'
+    parent.kill()
+    parent.communicate(timeout=30)  # which also waits until the workers, who share the output, are gone
 
 
 def test_memory_can_be_shared_where_the_system_has_no_nameless_files_in_memory(monkeypatch):
