@@ -42,9 +42,12 @@ def list_images(folder):
     """The images in a folder and its subfolders: (relative paths sorted by name, number of other files).
 
     Hidden files are left out; links are followed, but no folder is entered twice. Of a folder that `prefilter` made,
-    the images are the crops that its ledger says were kept. Raises UserError if there is no such
-    folder or no image in it.
+    the images are the crops that its ledger says were kept. Raises UserError if there is no such folder or no image in
+    it, or if a folder cannot be read, since its images would be missed silently.
     """
+    def refuse(err):
+        raise UserError(f"folder '{err.filename}' cannot be read: {err.strerror}") from err
+
     if not os.path.isdir(folder):
         raise UserError(f"image folder '{folder}' does not exist" if not os.path.lexists(folder)
                         else f"'{folder}' is not a folder")
@@ -53,7 +56,7 @@ def list_images(folder):
         return kept, 0
     found, others = [], 0
     visited = set()
-    for where, folders, names in os.walk(folder, followlinks=True):
+    for where, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         real = os.path.realpath(where)
         if real in visited:
             folders.clear()

@@ -170,6 +170,14 @@ def make_folder(path):
     return path
 
 
+def check_listable(folder):
+    """Raises UserError if a folder cannot be listed: to `glob` and `os.walk` it looks like an empty one."""
+    try:
+        os.listdir(folder)
+    except OSError as err:
+        raise UserError(f"folder '{folder}' cannot be read: {err.strerror}") from err
+
+
 def sha256_file(path):
     """The SHA-256 of a file's content as 64 lower-case hexadecimal digits."""
     digest = hashlib.sha256()

@@ -1,14 +1,16 @@
 """Reading data sets: order, minibatches, position, labels, damaged directories."""
 
 import json
+import os
 import shutil
 import tracemalloc
 
 import numpy as np
 import pytest
 
+from data_tools.images import list_images
 from dnnlib.util import UserError
-from training import dataset_base
+from training import dataset_base, misc
 from training.dataset import SyntheticDataset, TFRecordDataset, load_dataset
 from training.levels import levels_of_detail
 from training.prefetch import Prefetcher
@@ -229,6 +231,17 @@ def test_missing_directories_and_files_are_named(tmp_path):
         TFRecordDataset(str(tmp_path / 'absent'))
     with pytest.raises(UserError, match=r'holds no \*\.tfrecords'):
         TFRecordDataset(str(tmp_path))
+
+
+def test_a_folder_that_cannot_be_read_is_not_called_empty(tmp_path, monkeypatch):
+    def refuse(path='.'):
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    monkeypatch.setattr(os, 'listdir', refuse)
+    monkeypatch.setattr(os, 'scandir', refuse)
+    for look in (TFRecordDataset, misc.locate_network_pkl, list_images):
+        with pytest.raises(UserError, match=f"folder '{tmp_path}' cannot be read: Permission denied"):
+            look(str(tmp_path))
 
 
 def test_a_missing_level_is_named(tmp_path, folder):

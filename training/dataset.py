@@ -74,6 +74,7 @@ def _open_levels(folder, resolution):
                         f'dataset.tfrecord_dir and --data-dir')
     paths = sorted(glob.glob(os.path.join(glob.escape(folder), '*.tfrecords')))
     if not paths:
+        util.check_listable(folder)
         raise UserError(f"'{folder}' holds no *.tfrecords files; make the data set with dataset_tool.py")
     files = {}
     for path in paths:

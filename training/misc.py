@@ -90,6 +90,7 @@ def locate_network_pkl(run_id_or_run_dir_or_network_pkl, snapshot_or_network_pkl
     run_dir = locate_run_dir(run_id_or_run_dir_or_network_pkl, result_dir)
     pkls = list_network_pkls(run_dir)
     if not pkls:
+        util.check_listable(run_dir)
         raise UserError(f'{run_dir} holds no network pickle (network-snapshot-*.pkl, network-final.pkl) yet')
     if snapshot_or_network_pkl in (None, 'latest'):
         return pkls[-1]
