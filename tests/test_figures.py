@@ -301,6 +301,8 @@ def test_mistakes_are_answered_with_a_sentence(opened_once, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     if '--network' not in args:
         args = args + ['--network', pickles['styles']]
+    if main is not pretrained_example.main and '--outdir' not in args:
+        args = args + ['--outdir', str(tmp_path / 'out')]
     with pytest.raises(UserError, match=words):
         main([pickles.get(arg, arg) for arg in args])
 
