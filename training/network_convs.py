@@ -12,6 +12,11 @@ The source of this file is stored in network pickles and must be importable unde
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from training.network_gradients import gradient_of
+
+# The writer of pickles puts the source of these modules in front of this one's.
+BUNDLED_MODULES = ('training.network_gradients',)
+
 # Rows and columns of a transposed convolution's output fall into four parities, each made by four of the 16 taps.
 _PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
@@ -20,7 +25,6 @@ PARITY_TAPS = np.array([(3 - a - 2 * row) * 4 + 3 - b - 2 * column
                         for a, b in _PARITIES for row in (0, 1) for column in (0, 1)])
 
 
-@tf.custom_gradient
 def conv_same(x, w):
     """Convolution with stride 1 and zero padding to equal size.
 
@@ -31,13 +35,17 @@ def conv_same(x, w):
     Returns:
         [N, H, W, out].
     """
-    def gradient(dy):
-        return conv_same(dy, _swap_channels(w[::-1, ::-1])), _kernel_gradient(x, w, dy, stride=1)
-
-    return tf.nn.conv2d(x, w, strides=[1, 1, 1, 1], padding='SAME'), gradient
+    with _conv_same():
+        return tf.nn.conv2d(x, w, strides=[1, 1, 1, 1], padding='SAME')
 
 
-@tf.custom_gradient
+@gradient_of('Conv2D')
+def _conv_same(op, dy):
+    x, w = op.inputs
+    rotated = w if w.shape.as_list()[0] == 1 else tf.reverse(w, [0, 1])
+    return conv_same(dy, _swap_channels(rotated)), _kernel_gradient(x, w, dy, stride=1)
+
+
 def conv_down(x, w):
     """Convolution with stride 2, one pixel of zero padding on each side.
 
@@ -48,14 +56,17 @@ def conv_down(x, w):
     Returns:
         [N, H, W, out].
     """
-    def gradient(dy):
-        taps = tf.gather(_merge_taps(_swap_channels(w)), PARITY_TAPS)
-        return conv_up(dy, taps), _kernel_gradient(x, w, dy, stride=2)
-
-    return tf.nn.conv2d(x, w, strides=[1, 2, 2, 1], padding='SAME'), gradient
+    with _conv_down():
+        return tf.nn.conv2d(x, w, strides=[1, 2, 2, 1], padding='SAME')
 
 
-@tf.custom_gradient
+@gradient_of('Conv2D')
+def _conv_down(op, dy):
+    x, w = op.inputs
+    taps = tf.gather(_merge_taps(_swap_channels(w)), PARITY_TAPS)
+    return conv_up(dy, taps), _kernel_gradient(x, w, dy, stride=2)
+
+
 def conv_up(x, taps):
     """Transposed convolution with stride 2, the adjoint of `conv_down`.
 
@@ -66,22 +77,26 @@ def conv_up(x, taps):
     Returns:
         [N, 2H, 2W, out].
     """
-    def gradient(dy):
-        fan_in, fan_out = taps.shape.as_list()[1:]
-        kernel = tf.reshape(tf.gather(taps, np.argsort(PARITY_TAPS)), [4, 4, fan_in, fan_out])
-        kernel = _swap_channels(kernel)
-        kernel_gradient = _swap_channels(_kernel_gradient(dy, kernel, x, stride=2))
-        return conv_down(dy, kernel), tf.gather(_merge_taps(kernel_gradient), PARITY_TAPS)
-
     _, height, width, _ = x.shape.as_list()
     fan_in, fan_out = taps.shape.as_list()[1:]
-    kernels = tf.reshape(taps, [4, 2, 2, fan_in, fan_out])
-    pixels = [tf.nn.conv2d(x, kernels[index], strides=[1, 1, 1, 1],
-                           padding=[[0, 0], [1 - a, a], [1 - b, b], [0, 0]])
-              for index, (a, b) in enumerate(_PARITIES)]
+    kernels = tf.unstack(tf.reshape(taps, [4, 2, 2, fan_in, fan_out]))
+    pixels = [tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding=[[0, 0], [1 - a, a], [1 - b, b], [0, 0]])
+              for kernel, (a, b) in zip(kernels, _PARITIES)]
     rows = [tf.reshape(tf.concat(pair, axis=3), [-1, height, 1, width * 2 * fan_out])
             for pair in (pixels[:2], pixels[2:])]
-    return tf.reshape(tf.concat(rows, axis=2), [-1, height * 2, width * 2, fan_out]), gradient
+    y = tf.reshape(tf.concat(rows, axis=2), [-1, height * 2, width * 2, fan_out])
+    with _conv_up():
+        return tf.identity_n([y, x, taps])[0]
+
+
+@gradient_of('IdentityN')
+def _conv_up(op, dy, *_):
+    _, x, taps = op.inputs
+    fan_in, fan_out = taps.shape.as_list()[1:]
+    kernel = tf.reshape(tf.gather(taps, np.argsort(PARITY_TAPS)), [4, 4, fan_in, fan_out])
+    kernel = _swap_channels(kernel)
+    kernel_gradient = _swap_channels(_kernel_gradient(dy, kernel, x, stride=2))
+    return None, conv_down(dy, kernel), tf.gather(_merge_taps(kernel_gradient), PARITY_TAPS)
 
 
 def _merge_taps(w):

@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from training.network_convs import PARITY_TAPS, conv_down, conv_same, conv_up
+from training.network_gradients import leaky_relu, moments, plus, symmetric_blur, times
 
 # The writer of pickles puts the source of these modules in front of this one's.
-BUNDLED_MODULES = ('training.network_convs',)
+BUNDLED_MODULES = ('training.network_gradients', 'training.network_convs')
 
 # Small number under square roots (StyleGAN and Progressive GAN alike).
 EPSILON = 1e-8
@@ -94,42 +95,26 @@ def get_weight(shape, gain, use_wscale, lrmul=1.0):
     he_std = gain / np.sqrt(np.prod(shape[:-1]))
     init_std, runtime_coef = (1.0 / lrmul, he_std * lrmul) if use_wscale else (he_std / lrmul, lrmul)
     weight = tf.get_variable('weight', shape=shape, initializer=tf.initializers.random_normal(0, init_std))
-    return weight * runtime_coef
+    return times(weight, runtime_coef)
 
 
 def apply_bias(x, fmt='NHWC', lrmul=1.0):
     """Adds a learned bias per channel ([N, C] or [N, ..., ...])."""
     axis = 1 if x.shape.ndims == 2 else channel_axis(fmt)
-    size = x.shape.as_list()[axis]
-    bias = tf.get_variable('bias', shape=[size], initializer=tf.initializers.zeros())
+    bias = tf.get_variable('bias', shape=[x.shape.as_list()[axis]], initializer=tf.initializers.zeros())
     if lrmul != 1.0:
-        bias = bias * lrmul
-    return x + per_channel(tf.cast(bias, x.dtype), x.shape.ndims, fmt)
-
-
-def per_channel(vector, ndims, fmt):
-    """[C] shaped so that it broadcasts over activations of `ndims` dimensions."""
-    return tf.reshape(vector, [1, -1, 1, 1]) if ndims == 4 and fmt == 'NCHW' else vector
-
-
-def leaky_relu(x, alpha=0.2):
-    """max(x, alpha x); the slope at 0 is 1."""
-    @tf.custom_gradient
-    def function(x):
-        y = tf.maximum(x, x * alpha)
-
-        def gradient(dy):
-            # As a product with the slope, derivatives of every order are single products with the same tensor.
-            return dy * (tf.cast(y >= 0, y.dtype) * (1 - alpha) + alpha)
-
-        return y, gradient
-
-    return function(x)
+        bias = times(bias, lrmul)
+    return tf.nn.bias_add(x, tf.cast(bias, x.dtype), data_format='NHWC' if x.shape.ndims == 2 else fmt)
 
 
 def activation(name):
     """(function, He gain) for 'lrelu' or 'relu'."""
     return {'lrelu': (leaky_relu, np.sqrt(2)), 'relu': (tf.nn.relu, np.sqrt(2))}[name]
+
+
+def blend(x, y, share):
+    """(1 - share) x + share y for tensors of equal shape."""
+    return plus(x, times(y - x, share))
 
 
 # ---- Linear layers
@@ -243,12 +228,13 @@ def blur2d(x, kernel, fmt):
         return x
     taps = np.asarray(kernel, dtype=np.float32)
     taps = taps[:, np.newaxis] * taps[np.newaxis, :]
-    taps /= taps.sum()
-    dtype = x.dtype
-    channels = num_channels(x, fmt)
-    weight = tf.constant(np.tile(taps[:, :, np.newaxis, np.newaxis], [1, 1, channels, 1]))
-    x = tf.nn.depthwise_conv2d(tf.cast(x, tf.float32), weight, strides=[1, 1, 1, 1], padding='SAME', data_format=fmt)
-    return tf.cast(x, dtype)
+    taps = (taps / taps.sum())[:, :, np.newaxis, np.newaxis]
+    blurred = tf.cast(x, tf.float32)
+    if len(kernel) % 2 and np.array_equal(taps, taps[::-1, ::-1]):
+        return tf.cast(symmetric_blur(blurred, taps, fmt), x.dtype)
+    weight = tf.constant(np.tile(taps, [1, 1, num_channels(x, fmt), 1]))
+    blurred = tf.nn.depthwise_conv2d(blurred, weight, strides=[1, 1, 1, 1], padding='SAME', data_format=fmt)
+    return tf.cast(blurred, x.dtype)
 
 
 # ---- Normalisation and modulation
@@ -261,8 +247,7 @@ def pixel_norm(x, fmt='NHWC', epsilon=EPSILON):
 
 def instance_norm(x, fmt):
     """Brings every channel of every sample to zero mean and unit variance over its pixels; computed in float32."""
-    scale, shift = _whitening(x, fmt)
-    return tf.cast(tf.cast(x, tf.float32) * scale + shift, x.dtype)
+    return _scaled_and_shifted(x, *_whitening(x, fmt))
 
 
 def style_mod(x, dlatent, use_wscale, fmt):
@@ -273,23 +258,25 @@ def style_mod(x, dlatent, use_wscale, fmt):
         dlatent: [N, dlatent_size].
     """
     scale, shift = _style(x, dlatent, use_wscale, fmt)
-    return x * scale + shift
+    return plus(times(x, scale), shift)
 
 
 def styled_instance_norm(x, dlatent, use_wscale, fmt):
     """`instance_norm`, then `style_mod` (AdaIN): together one scale and one shift, so that `x` is changed only once."""
     scale, shift = _whitening(x, fmt)
     style_scale, style_shift = [tf.cast(value, tf.float32) for value in _style(x, dlatent, use_wscale, fmt)]
-    return tf.cast(tf.cast(x, tf.float32) * (scale * style_scale) + (shift * style_scale + style_shift), x.dtype)
+    return _scaled_and_shifted(x, times(scale, style_scale), plus(times(shift, style_scale), style_shift))
+
+
+def _scaled_and_shifted(x, scale, shift):
+    return tf.cast(plus(times(tf.cast(x, tf.float32), scale), shift), x.dtype)
 
 
 def _whitening(x, fmt):
     """Scale and shift, float32, that bring each channel of each sample to zero mean and unit variance."""
-    x = tf.cast(x, tf.float32)
-    axes = spatial_axes(fmt)
-    mean = tf.reduce_mean(x, axis=axes, keepdims=True)
-    scale = tf.rsqrt(tf.reduce_mean(tf.squared_difference(x, mean), axis=axes, keepdims=True) + EPSILON)
-    return scale, -mean * scale
+    mean, variance = moments(tf.cast(x, tf.float32), spatial_axes(fmt))
+    scale = tf.rsqrt(plus(variance, EPSILON))
+    return scale, times(-mean, scale)
 
 
 def _style(x, dlatent, use_wscale, fmt):
@@ -297,8 +284,9 @@ def _style(x, dlatent, use_wscale, fmt):
     channels = num_channels(x, fmt)
     with tf.variable_scope('StyleMod'):
         style = apply_bias(dense(dlatent, channels * 2, gain=1, use_wscale=use_wscale))
-    shape = [-1, channels, 1, 1] if fmt == 'NCHW' else [-1, 1, 1, channels]
-    return tf.reshape(style[:, :channels], shape) + 1, tf.reshape(style[:, channels:], shape)
+    shape = [channels, 1, 1] if fmt == 'NCHW' else [1, 1, channels]
+    scale, shift = tf.unstack(tf.reshape(style, [-1, 2] + shape), axis=1)
+    return plus(scale, 1), shift
 
 
 def apply_noise(x, fmt, stored=None, seed=None):
@@ -313,9 +301,11 @@ def apply_noise(x, fmt, stored=None, seed=None):
         noise = random_normal([num, 1, size, size] if fmt == 'NCHW' else [num, size, size, 1], x.dtype, seed)
     else:
         noise = tf.cast(stored if fmt == 'NCHW' else tf.reshape(stored, [1, size, size, 1]), x.dtype)
+    channels = num_channels(x, fmt)
     with tf.variable_scope('Noise'):
-        strength = tf.get_variable('weight', shape=[num_channels(x, fmt)], initializer=tf.initializers.zeros())
-    return x + noise * per_channel(tf.cast(strength, x.dtype), 4, fmt)
+        strength = tf.get_variable('weight', shape=[channels], initializer=tf.initializers.zeros())
+    strength = tf.reshape(strength, [1, channels, 1, 1] if fmt == 'NCHW' else [1, 1, 1, channels])
+    return plus(x, times(noise, tf.cast(strength, x.dtype)))
 
 
 def minibatch_stddev(x, group_size, num_features, fmt):

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import dnnlib.tflib as tflib
+from training.network_growing import grown_features, grown_images, open_minibatch
 from training.network_layers import (
     activation,
     apply_bias,
@@ -25,7 +26,7 @@ from training.network_layers import (
 )
 
 # The writer of pickles puts the source of these modules in front of this one's.
-BUNDLED_MODULES = ('training.network_layers',)
+BUNDLED_MODULES = ('training.network_layers', 'training.network_growing')
 
 
 def G_paper(
@@ -87,24 +88,6 @@ def G_paper(
         with tf.variable_scope(f'ToRGB_lod{res_log2 - res}'):
             return apply_bias(conv2d(x, num_channels, 1, 1, use_wscale, fmt), fmt)
 
-    def render(res, x):
-        """The image at full size from the features of 2^res pixels, skipping what `lod` does not need."""
-        level = res_log2 - res
-
-        def finish():
-            return upscale2d(torgb(res, x), fmt, 2 ** level)
-
-        def deeper():
-            y = block(res + 1, x)
-
-            def fade():
-                mixed = tflib.lerp(torgb(res + 1, y), upscale2d(torgb(res, x), fmt), lod - (level - 1))
-                return upscale2d(mixed, fmt, 2 ** (level - 1))
-
-            return tf.cond(lod > level - 1, fade, lambda: render(res + 1, y))
-
-        return finish() if level == 0 else tf.cond(lod >= level, finish, deeper)
-
     x = first_block()
     if _structure(structure, is_template_graph) == 'linear':
         images = torgb(2, x)
@@ -112,7 +95,7 @@ def G_paper(
             x = block(res, x)
             images = tflib.lerp_clip(torgb(res, x), upscale2d(images, fmt), lod - (res_log2 - res))
     else:
-        images = render(2, x)
+        images = grown_images(open_minibatch(x, lod), lod, res_log2, block, torgb, fmt)
     images = tf.cast(from_layout(images, fmt), tf.float32)
     images.set_shape([None, num_channels, resolution, resolution])
     return tf.identity(images, name='images_out')
@@ -173,19 +156,6 @@ def D_paper(
             with tf.variable_scope('Dense1'):
                 return apply_bias(dense(x, 1, 1, use_wscale))
 
-    def features(res):
-        """What block(res) takes in, [N, nf(res-1), 2^res, 2^res], skipping what `lod` does not need."""
-        level = res_log2 - res
-
-        def from_image():
-            return fromrgb(res, downscale2d(images, fmt, 2 ** level))
-
-        def from_above():
-            x = block(res + 1, features(res + 1))
-            return tf.cond(lod > level - 1, lambda: tflib.lerp(x, from_image(), lod - (level - 1)), lambda: x)
-
-        return from_image() if level == 0 else tf.cond(lod >= level, from_image, from_above)
-
     if _structure(structure, is_template_graph) == 'linear':
         image = images
         x = fromrgb(res_log2, image)
@@ -193,7 +163,7 @@ def D_paper(
             image = downscale2d(image, fmt)
             x = tflib.lerp_clip(block(res, x), fromrgb(res - 1, image), lod - (res_log2 - res))
     else:
-        x = features(2)
+        x = grown_features(open_minibatch(images, lod), lod, res_log2, block, fromrgb, fmt)
     return tf.identity(tf.cast(last_block(x), tf.float32), name='scores_out')
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import dnnlib.tflib as tflib
+from training.network_growing import grown_features, grown_images, open_minibatch
 from training.network_layers import (
     activation,
     apply_bias,
@@ -33,7 +34,7 @@ from training.network_layers import (
 )
 
 # The writer of pickles puts the source of these modules in front of this one's.
-BUNDLED_MODULES = ('training.network_layers',)
+BUNDLED_MODULES = ('training.network_layers', 'training.network_growing')
 
 
 def G_style(
@@ -187,9 +188,13 @@ def G_synthesis(
         return min(int(fmap_base / (2.0 ** (stage * fmap_decay))), fmap_max)
 
     dlatents_in.set_shape([None, num_styles, dlatent_size])
-    dlatents = tf.cast(dlatents_in, dtype)
     lod_var = tf.get_variable('lod', initializer=np.float32(0), trainable=False)
     lod = tf.cast(lod_var if lod is None else lod, dtype)
+    dlatents = tf.cast(dlatents_in, dtype)
+    if structure == 'recursive':
+        dlatents = open_minibatch(dlatents, lod)
+    num = tf.shape(dlatents)[0]
+    dlatents = tf.unstack(dlatents, axis=1)
     noise_vars = []
     if use_noise:
         for index in range(num_layers):
@@ -205,10 +210,10 @@ def G_synthesis(
         if use_pixel_norm:
             x = pixel_norm(x, fmt)
         if use_instance_norm and use_styles:
-            return styled_instance_norm(x, dlatents[:, layer], use_wscale, fmt)
+            return styled_instance_norm(x, dlatents[layer], use_wscale, fmt)
         if use_instance_norm:
             return instance_norm(x, fmt)
-        return style_mod(x, dlatents[:, layer], use_wscale, fmt) if use_styles else x
+        return style_mod(x, dlatents[layer], use_wscale, fmt) if use_styles else x
 
     def first_block():
         """4x4, from the constant or from w."""
@@ -216,12 +221,12 @@ def G_synthesis(
             if const_input_layer:
                 with tf.variable_scope('Const'):
                     x = tf.get_variable('const', shape=[1, nf(1), 4, 4], initializer=tf.initializers.ones())
-                    x = tf.tile(to_layout(tf.cast(x, dtype), fmt), [tf.shape(dlatents)[0], 1, 1, 1])
+                    x = tf.tile(to_layout(tf.cast(x, dtype), fmt), [num, 1, 1, 1])
                     x = epilogue(x, 0)
             else:
                 with tf.variable_scope('Dense'):
                     # The gain keeps the variance that Progressive GAN's first layer has.
-                    x = dense(dlatents[:, 0], nf(1) * 16, gain / 4, use_wscale)
+                    x = dense(dlatents[0], nf(1) * 16, gain / 4, use_wscale)
                     x = epilogue(to_layout(tf.reshape(x, [-1, nf(1), 4, 4]), fmt), 0)
             with tf.variable_scope('Conv'):
                 return epilogue(conv2d(x, nf(1), 3, gain, use_wscale, fmt), 1)
@@ -239,24 +244,6 @@ def G_synthesis(
         with tf.variable_scope(f'ToRGB_lod{res_log2 - res}'):
             return apply_bias(conv2d(x, num_channels, 1, 1, use_wscale, fmt), fmt)
 
-    def render(res, x):
-        """The image at full size from the features of 2^res pixels, skipping what `lod` does not need."""
-        level = res_log2 - res
-
-        def finish():
-            return upscale2d(torgb(res, x), fmt, 2 ** level)
-
-        def deeper():
-            y = block(res + 1, x)
-
-            def fade():
-                mixed = tflib.lerp(torgb(res + 1, y), upscale2d(torgb(res, x), fmt), lod - (level - 1))
-                return upscale2d(mixed, fmt, 2 ** (level - 1))
-
-            return tf.cond(lod > level - 1, fade, lambda: render(res + 1, y))
-
-        return finish() if level == 0 else tf.cond(lod >= level, finish, deeper)
-
     x = first_block()
     if structure == 'fixed':
         for res in range(3, res_log2 + 1):
@@ -268,7 +255,7 @@ def G_synthesis(
             x = block(res, x)
             images = tflib.lerp_clip(torgb(res, x), upscale2d(images, fmt), lod - (res_log2 - res))
     elif structure == 'recursive':
-        images = render(2, x)
+        images = grown_images(x, lod, res_log2, block, torgb, fmt)
     else:
         raise ValueError(f"structure is '{structure}'; it must be fixed, linear, recursive or auto")
     images = tf.cast(from_layout(images, fmt), tf.float32)
@@ -343,19 +330,6 @@ def D_basic(
             with tf.variable_scope('Dense1'):
                 return apply_bias(dense(x, max(label_size, 1), 1, use_wscale))
 
-    def features(res):
-        """What block(res) takes in, [N, nf(res-1), 2^res, 2^res], skipping what `lod` does not need."""
-        level = res_log2 - res
-
-        def from_image():
-            return fromrgb(res, downscale2d(images, fmt, 2 ** level))
-
-        def from_above():
-            x = block(res + 1, features(res + 1))
-            return tf.cond(lod > level - 1, lambda: tflib.lerp(x, from_image(), lod - (level - 1)), lambda: x)
-
-        return from_image() if level == 0 else tf.cond(lod >= level, from_image, from_above)
-
     if structure == 'fixed':
         x = fromrgb(res_log2, images)
         for res in range(res_log2, 2, -1):
@@ -367,7 +341,7 @@ def D_basic(
             image = downscale2d(image, fmt)
             x = tflib.lerp_clip(block(res, x), fromrgb(res - 1, image), lod - (res_log2 - res))
     elif structure == 'recursive':
-        x = features(2)
+        x = grown_features(open_minibatch(images, lod), lod, res_log2, block, fromrgb, fmt)
     else:
         raise ValueError(f"structure is '{structure}'; it must be fixed, linear, recursive or auto")
     scores = last_block(x)

@@ -1,0 +1,129 @@
+"""Operations whose gradients, of every order, are written out here.
+
+TensorFlow's own are general: a product with a number or with one value per channel alone differentiates into ten
+operations, most of which find out at run time what is known when the graph is built. Training graphs of these networks
+differentiate twice and consist mostly of gradients; written out, they are a third of the size (docs/performance.md).
+
+The source of this file is stored in network pickles and must be importable under the original library on TensorFlow
+>= 1.13.
+"""
+
+import uuid
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+
+def gradient_of(*op_types):
+    """Decorates a gradient function, of an operation and the gradients of its outputs.
+
+    It becomes a function without arguments that opens a context: operations of the given types that are made within it
+    have this gradient. Registered under a name that other copies of this source, which pickles bring, do not take.
+    """
+    def decorate(function):
+        name = f'{function.__name__}_{uuid.uuid4().hex}'
+        tf.RegisterGradient(name)(function)
+        return lambda: tf.get_default_graph().gradient_override_map({op_type: name for op_type in op_types})
+
+    return decorate
+
+
+# ---- Sums and products
+
+def plus(x, y):
+    """x + y, of tensors of one rank whose dimensions are equal or statically 1 in one of them, or y a scalar."""
+    with _sum():
+        return x + y
+
+
+def times(x, y):
+    """x * y, of tensors as in `plus`."""
+    with _product():
+        return x * y
+
+
+@gradient_of('Add', 'AddV2')
+def _sum(op, dy):
+    x, y = op.inputs
+    return _summed_to(dy, x), None if _is_number(y) else _summed_to(dy, y)
+
+
+@gradient_of('Mul')
+def _product(op, dy):
+    x, y = op.inputs
+    return _summed_to(times(dy, y), x), None if _is_number(y) else _summed_to(times(dy, x), y)
+
+
+def _is_number(tensor):
+    return tensor.shape.ndims == 0 and tensor.op.type == 'Const'
+
+
+def _summed_to(value, like):
+    """`value` summed over the dimensions in which `like` is broadcast to it."""
+    if like.shape.ndims == 0:
+        return tf.reduce_sum(value)
+    axes = [axis for axis, (size, own) in enumerate(zip(value.shape.as_list(), like.shape.as_list()))
+            if own == 1 and size != 1]
+    return tf.reduce_sum(value, axis=axes, keepdims=True) if axes else value
+
+
+def moments(x, axes):
+    """(mean, variance) of x [N, ...] over `axes`, which are kept with size 1 and whose sizes are known."""
+    mean = tf.reduce_mean(x, axis=axes, keepdims=True)
+    variance = tf.reduce_mean(tf.squared_difference(x, mean), axis=axes, keepdims=True)
+    with _moments():
+        return tf.identity_n([mean, variance, x])[:2]
+
+
+@gradient_of('IdentityN')
+def _moments(op, d_mean, d_variance, _):
+    mean, _, x = op.inputs
+    size = np.prod(x.shape.as_list()[1:]) // np.prod(mean.shape.as_list()[1:])
+    slope = times(d_variance, 2 / size)
+    return None, None, plus(times(x, slope), times(d_mean, 1 / size) - times(mean, slope))
+
+
+# ---- Activation
+
+def leaky_relu(x, alpha=0.2):
+    """max(x, alpha x); the slope at 0 is 1."""
+    with _leaky_relu():
+        return tf.nn.leaky_relu(x, alpha)
+
+
+@gradient_of('LeakyRelu')
+def _leaky_relu(op, dy):
+    # 1 where the slope is 1; the operation for slopes, which asks for values above 0, then takes 0 to that side too.
+    is_steep = tf.cast(op.outputs[0] >= 0, dy.dtype)
+    return _sloped(dy, is_steep, op.get_attr('alpha'))
+
+
+def _sloped(dy, is_steep, alpha):
+    with _slopes():
+        return tf.raw_ops.LeakyReluGrad(gradients=dy, features=is_steep, alpha=alpha)
+
+
+@gradient_of('LeakyReluGrad')
+def _slopes(op, dy):
+    return _sloped(dy, op.inputs[1], op.get_attr('alpha')), None
+
+
+# ---- Blur
+
+def symmetric_blur(x, taps, fmt):
+    """Convolves every channel with `taps`, [k, k, 1, 1] with k odd and equal to its rotation; zero padding.
+
+    Such a blur is its own gradient.
+    """
+    weight = tf.constant(np.tile(taps, [1, 1, x.shape.as_list()[1 if fmt == 'NCHW' else 3], 1]), x.dtype)
+    return _blur(x, weight, fmt)
+
+
+def _blur(x, weight, fmt):
+    with _symmetric_blur():
+        return tf.nn.depthwise_conv2d_native(x, weight, strides=[1, 1, 1, 1], padding='SAME', data_format=fmt)
+
+
+@gradient_of('DepthwiseConv2dNative')
+def _symmetric_blur(op, dy):
+    return _blur(dy, op.inputs[1], op.get_attr('data_format').decode()), None
