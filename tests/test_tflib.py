@@ -42,6 +42,13 @@ def test_init_uninitialized_vars_keeps_values_that_are_there(fresh_graph):
     assert tflib.get_vars([known, new]) == [7, 2]
 
 
+def test_init_uninitialized_vars_keeps_values_that_others_gave(fresh_graph):
+    var = tf.get_variable('v', shape=[])
+    tf.get_default_session().run(tf.assign(var, 7.0))
+    tflib.init_uninitialized_vars()
+    assert tflib.run(var) == 7
+
+
 def test_large_initial_value_stays_out_of_the_graph(fresh_graph):
     value = np.random.RandomState(0).randn(1000, 300).astype(np.float32)
     var = tflib.create_var_with_large_initial_value(value, trainable=False)
@@ -86,6 +93,23 @@ def test_run_output_transform_and_its_older_form(fresh_graph):
     old = G.run(latents(), None, randomize_noise=False, out_mul=127.5, out_add=127.5, out_dtype=np.uint8)
     assert new.dtype == old.dtype == np.uint8
     assert np.abs(new.astype(int) - old).max() <= 1
+
+
+def test_clone_builds_no_template_until_it_is_listed(fresh_graph, capsys):
+    G = tflib.Network('G', 'training.networks_stylegan.G_style', num_channels=1, resolution=8, fmap_max=4,
+                      latent_size=4, dlatent_size=4, mapping_fmaps=4, mapping_layers=1)
+    copy = G.clone()
+    assert not [op for op in tf.get_default_graph().get_operations()
+                if op.type == 'Conv2D' and op.name.startswith(copy.scope)]
+    assert copy.output_shape == G.output_shape and list(copy.trainables) == list(G.trainables)
+    tables = []
+    for network in (G, copy):
+        network.print_layers('network')
+        tables.append(capsys.readouterr().out)
+    assert tables[0] == tables[1] and '8x8/Conv1' in tables[0]
+    assert {layer: output.name.split('/')[0] for layer, output, _ in copy.list_layers()}['images_out'] == copy.scope
+    copy.reset_vars()
+    assert not np.array_equal(copy.get_var('G_synthesis/4x4/Conv/weight'), G.get_var('G_synthesis/4x4/Conv/weight'))
 
 
 def test_clone_has_equal_values_and_variables_of_its_own(fresh_graph):

@@ -50,7 +50,9 @@ def autosummary(name, value, passthru=None):
 
 def finalize_autosummaries():
     """Initializes the accumulators that have no value yet; call once the graph is complete."""
-    tfutil.init_uninitialized_vars([var for variables in _graph_vars.values() for var in _of_graph(variables)])
+    # Nobody else knows these variables, so that the session need not be asked whether they have a value.
+    tfutil.init_vars(var for variables in _graph_vars.values() for var in _of_graph(variables)
+                     if not tfutil.has_known_value(var))
     _layout['finalized'] = True
 
 
@@ -80,7 +82,7 @@ def _flush():
     for name, more in zip(names, tfutil.get_vars(variables)):
         _add(sums, name, more)
     if variables:
-        tfutil.run([var.initializer for var in variables])
+        tfutil.init_vars(variables)
     for name, more in _host_sums.items():
         _add(sums, name, more)
     _host_sums.clear()

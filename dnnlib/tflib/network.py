@@ -4,17 +4,12 @@ A `Network` can be built into a graph any number of times (`get_output_for`), ru
 averaged, listed and pickled. Pickles have the published format, so they travel to and from the original.
 """
 
-import hashlib
 import importlib
 import inspect
-import sys
-import types
 from collections import OrderedDict
 
-import numpy as np
-
 from dnnlib import util
-from dnnlib.tflib import device, network_info, network_run, registry, tfutil
+from dnnlib.tflib import device, network_info, network_run, network_state, registry, tfutil
 from dnnlib.tflib.engine import tf
 
 PICKLE_VERSION = 3
@@ -53,7 +48,19 @@ class Network:
         self.reset_own_vars()
 
     def _setup(self, name, build_func, source, static_kwargs, components):
-        """Sets every field and builds the template graph."""
+        """Sets every field and builds the template graph, which makes the variables."""
+        self._begin(name, build_func, source, static_kwargs, components)
+        self._build_template()
+        self.output_names = [t.name.split('/')[-1].split(':')[0] for t in self.output_templates]
+        self.num_outputs = len(self.output_templates)
+        self.input_shapes = [tfutil.shape_to_list(t.shape) for t in self.input_templates]
+        self.output_shapes = [tfutil.shape_to_list(t.shape) for t in self.output_templates]
+        self.input_shape, self.output_shape = self.input_shapes[0], self.output_shapes[0]
+        prefix = self.scope + '/'
+        self._collect_vars(var for var in tf.global_variables() if var.name.startswith(prefix))
+
+    def _begin(self, name, build_func, source, static_kwargs, components):
+        """Sets the fields that need no graph, and takes a scope."""
         self.name = name or build_func.__name__
         self.static_kwargs = util.EasyDict(static_kwargs)
         self.components = util.EasyDict(components)
@@ -61,6 +68,7 @@ class Network:
         self._build_func_name = build_func.__name__
         self._build_module_src = source
         self._run_cache = {}
+        self._templates = None
 
         parameters = inspect.signature(build_func).parameters.values()
         self.input_names = [p.name for p in parameters
@@ -70,28 +78,42 @@ class Network:
             raise ValueError(f"build function '{self._build_func_name}' has no parameters without a default, "
                              'so the network would have no inputs')
 
+        self.num_inputs = len(self.input_names)
         with tf.name_scope(None):
             self.scope = tf.get_default_graph().unique_name(self.name.replace('/', '_'), mark_as_used=True)
+
+    def _build_template(self):
         with tfutil.absolute_variable_scope(self.scope, reuse=tf.AUTO_REUSE), \
                 tfutil.absolute_name_scope(self.scope), tf.control_dependencies(None):
-            self.input_templates = [tf.placeholder(tf.float32, name=input_name) for input_name in self.input_names]
-            outputs = self._call_build_func(self.input_templates, is_template_graph=True)
-        self.output_templates = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
-        self.output_names = [t.name.split('/')[-1].split(':')[0] for t in self.output_templates]
-        self.num_inputs = len(self.input_templates)
-        self.num_outputs = len(self.output_templates)
-        self.input_shapes = [tfutil.shape_to_list(t.shape) for t in self.input_templates]
-        self.output_shapes = [tfutil.shape_to_list(t.shape) for t in self.output_templates]
-        self.input_shape, self.output_shape = self.input_shapes[0], self.output_shapes[0]
+            inputs = [tf.placeholder(tf.float32, name=input_name) for input_name in self.input_names]
+            outputs = self._call_build_func(inputs, is_template_graph=True)
+        self._templates = inputs, list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
 
+    def _collect_vars(self, own):
         prefix = self.scope + '/'
-        own = [var for var in tf.global_variables() if var.name.startswith(prefix)]
         self.own_vars = OrderedDict((var.name[len(prefix):].split(':')[0], var) for var in own)
         self.vars = OrderedDict(self.own_vars)
         for component in self.components.values():
             self.vars.update((f'{component.name}/{key}', var) for key, var in component.vars.items())
         self.trainables = OrderedDict((key, var) for key, var in self.vars.items() if var.trainable)
         self.var_global_to_local = OrderedDict((var.name.split(':')[0], key) for key, var in self.vars.items())
+
+    @property
+    def input_templates(self):
+        """Inputs of the template graph; that of a clone is built when it is first asked for."""
+        return self._all_templates()[0]
+
+    @property
+    def output_templates(self):
+        """Outputs of the template graph."""
+        return self._all_templates()[1]
+
+    def _all_templates(self):
+        if self._templates is None:
+            for component in self.components.values():
+                component._all_templates()
+            self._build_template()
+        return self._templates
 
     def _call_build_func(self, inputs, **kwargs):
         build_kwargs = dict(self.static_kwargs, is_template_graph=False, components=self.components)
@@ -144,15 +166,15 @@ class Network:
 
     def reset_own_vars(self):
         """Gives the network's own variables new initial values."""
-        tfutil.run([var.initializer for var in self.own_vars.values()])
+        tfutil.init_vars(self.own_vars.values())
 
     def reset_vars(self):
         """Gives all variables, the components' included, new initial values."""
-        tfutil.run([var.initializer for var in self.vars.values()])
+        tfutil.init_vars(self.vars.values())
 
     def reset_trainables(self):
         """Gives all trainable variables new initial values."""
-        tfutil.run([var.initializer for var in self.trainables.values()])
+        tfutil.init_vars(self.trainables.values())
 
     def find_var(self, var_or_local_name):
         """The variable of the given local name; a variable is returned as it is."""
@@ -194,8 +216,28 @@ class Network:
         tfutil.set_vars({to_vars[name]: value for name, value in zip(names, values)})
 
     def clone(self, name=None, **new_static_kwargs):
-        """A new network of the same function, arguments and values; its components are built anew."""
-        return self._derive(self._build_func, self._build_module_src, name or self.name, new_static_kwargs)
+        """A new network of the same function, arguments and values, with components of its own."""
+        if new_static_kwargs:
+            return self._derive(self._build_func, self._build_module_src, name or self.name, new_static_kwargs)
+        net = self._twin(name or self.name)
+        net.copy_vars_from(self)
+        return net
+
+    def _twin(self, name):
+        """A network that differs in its name and variables only. What is known of this one need not be built again."""
+        net = object.__new__(Network)
+        net._begin(name, self._build_func, self._build_module_src, self.static_kwargs,
+                   {key: component._twin(component.name) for key, component in self.components.items()})
+        net.num_outputs, net.output_names = self.num_outputs, list(self.output_names)
+        net.input_shapes, net.output_shapes = [[list(shape) for shape in shapes]
+                                               for shapes in (self.input_shapes, self.output_shapes)]
+        net.input_shape, net.output_shape = net.input_shapes[0], net.output_shapes[0]
+        with tfutil.absolute_variable_scope(net.scope), tfutil.absolute_name_scope(net.scope), \
+                tf.control_dependencies(None):
+            net._collect_vars([tf.get_variable(local_name, initializer=tf.identity(var.initial_value),
+                                               trainable=var.trainable)
+                               for local_name, var in self.own_vars.items()])
+        return net
 
     def convert(self, new_func_name, new_name=None, **new_static_kwargs):
         """A network of another build function that starts from this one's arguments and values (by local name)."""
@@ -287,39 +329,8 @@ class Network:
                                  f"versions {' and '.join(map(str, READABLE_VERSIONS))} can be read")
         components = {key: value if isinstance(value, Network) else Network.from_state(value, trust_stored_code)
                       for key, value in state.get('components', {}).items()}
-        build_func, source = _stored_build_func(state, trust_stored_code)
+        build_func, source = network_state.stored_build_func(state, trust_stored_code)
         self._setup(state['name'], build_func, source, state['static_kwargs'], components)
-        self._set_stored(state['variables'])
-
-    def _set_stored(self, variables):
-        values = OrderedDict(variables)
-        missing = [name for name in self.own_vars if name not in values]
-        unknown = [name for name in values if name not in self.own_vars]
-        misfits = [f'{name} {list(np.shape(values[name]))} instead of {tfutil.shape_to_list(var.shape)}'
-                   for name, var in self.own_vars.items()
-                   if name in values and list(np.shape(values[name])) != tfutil.shape_to_list(var.shape)]
-        if missing or unknown or misfits:
-            kinds = (('not in the file', missing), ('not in the network', unknown), ('other shapes', misfits))
-            parts = [f'{what}: {_some(names)}' for what, names in kinds if names]
-            raise util.UserError(f"the variables stored for network '{self.name}' do not fit its build function "
-                                 f"'{self._build_func_name}' ({'; '.join(parts)})")
+        values = OrderedDict(state['variables'])
+        network_state.check_values(self, values)
         tfutil.set_vars({self.own_vars[name]: value for name, value in values.items()})
-
-
-def _some(names, limit=4):
-    more = f' and {len(names) - limit} more' if len(names) > limit else ''
-    return ', '.join(names[:limit]) + more
-
-
-def _stored_build_func(state, trust_stored_code):
-    """(build function, module source) for a stored state: ours where we have it, else the trusted stored code."""
-    name = state['build_func_name']
-    if name in registry.known_build_funcs() or not trust_stored_code:
-        build_func = registry.resolve_build_func(name)
-        return build_func, registry.module_source(importlib.import_module(build_func.__module__))
-    source = state['build_module_src']
-    module = types.ModuleType(f'trusted_stored_network_{hashlib.sha256(source.encode()).hexdigest()[:16]}')
-    module.__stored_source__ = source
-    sys.modules[module.__name__] = module  # sub-networks that the code makes are looked up by module name
-    exec(compile(source, f'<stored source of {name}>', 'exec'), module.__dict__)
-    return module.__dict__[name], source

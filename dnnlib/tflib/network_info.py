@@ -8,6 +8,7 @@ from dnnlib.tflib.engine import tf
 
 def list_ops(net):
     """Operations of the template graphs of `net` and its components, in construction order."""
+    _ = net.output_templates  # builds what is missing of the graph
     prefixes = tuple(scope + '/' for scope in _scopes(net))
     hidden = tuple(f'{prefix}{part}' for prefix in prefixes for part in ('_Run', '_MovingAvg'))
     return [op for op in tf.get_default_graph().get_operations()

@@ -111,7 +111,7 @@ class Optimizer:
                     total = tf.cast(_dense(parts[0]), tf.float32)
                     for part in parts[1:]:
                         total = total + tf.cast(_dense(part), tf.float32)
-                    mean_grads.append(total * factor)
+                    mean_grads.append(total if num_grads == 1 and not self.use_loss_scaling else total * factor)
                 # A NaN or Inf anywhere makes this sum non-finite; every gradient is needed for it, so that the
                 # conditionals below start when all of them exist and no network reads its variables any more.
                 is_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(grad)) for grad in mean_grads])
@@ -159,7 +159,7 @@ class Optimizer:
 
     def reset_optimizer_state(self):
         """Clears moments and step counts on every device; loss scaling and counters stay."""
-        tfutil.run([var.initializer for _, var in self._optimizer_vars()])
+        tfutil.init_vars(var for _, var in self._optimizer_vars())
 
     def state_vars(self):
         """Everything the optimizer remembers, for checkpoints.

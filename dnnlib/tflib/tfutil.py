@@ -1,10 +1,13 @@
 """Sessions, scopes, variables and small arithmetic on top of TensorFlow's graph mode."""
 
 import os
+import weakref
 
 import numpy as np
 
 from dnnlib.tflib.engine import tf
+
+_known = weakref.WeakKeyDictionary()  # session -> its variables that are known to have a value
 
 
 def run(*args, **kwargs):
@@ -116,6 +119,8 @@ def create_session(config_dict=None, force_as_default=False):
         force_as_default: make it the default session until the process ends.
     """
     proto = tf.ConfigProto()
+    # TensorFlow goes over a graph with its optimizer twice; the second time takes seconds and finds next to nothing.
+    proto.graph_options.rewrite_options.meta_optimizer_iterations = 1
     for key, value in (config_dict or {}).items():
         if not key.startswith(('rnd.', 'env.')):
             _set_config_path(proto, key, value)
@@ -128,12 +133,29 @@ def create_session(config_dict=None, force_as_default=False):
     return session
 
 
+def init_vars(variables):
+    """Runs the initializers of variables, in one session call."""
+    variables = list(variables)
+    run([var.initializer for var in variables])
+    _vars_with_values().update(variables)
+
+
 def init_uninitialized_vars(target_vars=None):
     """Runs the initializers of those variables (all global ones by default) that have no value yet."""
     assert_tf_initialized()
     target_vars = tf.global_variables() if target_vars is None else list(target_vars)
-    missing = run([tf.logical_not(tf.is_variable_initialized(var)) for var in target_vars])
-    run([var.initializer for var, is_missing in zip(target_vars, missing) if is_missing])
+    unknown = [var for var in target_vars if not has_known_value(var)]
+    has_value = run([tf.is_variable_initialized(var) for var in unknown])
+    init_vars(var for var, is_initialized in zip(unknown, has_value) if not is_initialized)
+
+
+def has_known_value(var):
+    """Whether this module gave the variable a value in the default session. Asking the session takes operations."""
+    return var in _vars_with_values()
+
+
+def _vars_with_values():
+    return _known.setdefault(tf.get_default_session(), weakref.WeakSet())
 
 
 def set_vars(var_to_value):
@@ -147,6 +169,7 @@ def set_vars(var_to_value):
     feed = {var.initializer.inputs[1]: np.asarray(value, dtype=var.dtype.base_dtype.as_numpy_dtype)
             for var, value in var_to_value.items()}
     run([var.initializer for var in var_to_value], feed)
+    _vars_with_values().update(var_to_value)
 
 
 def get_vars(variables):

@@ -1,0 +1,48 @@
+"""What a stored network says, held against what this project has: build functions and variables."""
+
+import hashlib
+import importlib
+import sys
+import types
+
+import numpy as np
+
+from dnnlib import util
+from dnnlib.tflib import registry, tfutil
+
+
+def stored_build_func(state, trust_stored_code):
+    """(build function, module source) for a stored state: ours where we have it, else the trusted stored code.
+
+    Raises:
+        UserError: the build function is not ours and the stored code is not trusted.
+    """
+    name = state['build_func_name']
+    if name in registry.known_build_funcs() or not trust_stored_code:
+        build_func = registry.resolve_build_func(name)
+        return build_func, registry.module_source(importlib.import_module(build_func.__module__))
+    source = state['build_module_src']
+    module = types.ModuleType(f'trusted_stored_network_{hashlib.sha256(source.encode()).hexdigest()[:16]}')
+    module.__stored_source__ = source
+    sys.modules[module.__name__] = module  # sub-networks that the code makes are looked up by module name
+    exec(compile(source, f'<stored source of {name}>', 'exec'), module.__dict__)
+    return module.__dict__[name], source
+
+
+def check_values(net, values):
+    """Raises UserError unless `values`, a dict from local name to array, fits the network's own variables."""
+    missing = [name for name in net.own_vars if name not in values]
+    unknown = [name for name in values if name not in net.own_vars]
+    misfits = [f'{name} {list(np.shape(values[name]))} instead of {tfutil.shape_to_list(var.shape)}'
+               for name, var in net.own_vars.items()
+               if name in values and list(np.shape(values[name])) != tfutil.shape_to_list(var.shape)]
+    if missing or unknown or misfits:
+        kinds = (('not in the file', missing), ('not in the network', unknown), ('other shapes', misfits))
+        parts = [f'{what}: {_some(names)}' for what, names in kinds if names]
+        raise util.UserError(f"the variables stored for network '{net.name}' do not fit its build function "
+                             f"'{net._build_func_name}' ({'; '.join(parts)})")
+
+
+def _some(names, limit=4):
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + more
