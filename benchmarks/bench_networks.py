@@ -123,23 +123,6 @@ def training_rows(resolution, minibatch, rounds=ROUNDS):
                  floor=f'{18 * macs_of_generator(resolution) * minibatch / 1e9:.0f} GFLOP, about 9 passes forward')]
 
 
-def first_step_rows(resolution, minibatch=1):
-    """Seconds from nothing to the end of the first training step, of which the second shows the unavoidable part."""
-    began = time.perf_counter()
-    step, close = training_steps.build_step(resolution, minibatch)
-    built = time.perf_counter() - began
-    step()
-    first = time.perf_counter() - began
-    step()
-    later = time.perf_counter() - began - first
-    close()
-    what = f'training graph of {resolution}², full size: '
-    return [dict(what=what + 'building', figure=built, unit='s', ratio=built / later,
-                 ratio_to='a later step of one image'),
-            dict(what=what + 'building and first step of one image', figure=first, unit='s', ratio=first / later,
-                 ratio_to='a later step of one image', floor='one step')]
-
-
 def rows(quick=False):
     """Measures on this machine's CPU. Returns dicts: what, figure, unit, ratio, ratio_to, floor."""
     from dnnlib import tflib
@@ -148,7 +131,6 @@ def rows(quick=False):
     result = []
     with tf.Graph().as_default(), tflib.create_session().as_default():
         result += generator_rows(64 if quick else 256)
-    result += first_step_rows(64 if quick else 256)
     for resolution, minibatch in [(16, 8)] if quick else [(32, 16), (64, 8)]:
         result += training_rows(resolution, minibatch)
     return result
