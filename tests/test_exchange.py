@@ -211,6 +211,14 @@ def test_damaged_npz_files_are_refused(tmp_path):
         convert.read(str(path))
 
 
+def test_archives_that_unpack_to_much_more_are_refused(tmp_path):
+    path = str(tmp_path / 'bomb.npz')
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('a.npy', b'\0' * (80 << 20))
+    with pytest.raises(UserError, match='unpacks to 83886080 bytes'):
+        plain_files.read_npz(path)
+
+
 @pytest.mark.parametrize('header', ["{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,), }",
                                     "{'descr': '|O', 'fortran_order': False, 'shape': (1,), }",
                                     "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }"])

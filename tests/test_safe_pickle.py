@@ -237,6 +237,9 @@ def test_a_snapshot_where_one_network_is_needed():
     dict(variables=[('a', 'text')]), dict(variables='abc'), dict(variables=None), dict(static_kwargs=[1]),
     dict(static_kwargs={1: 2}), dict(name='a\nb'), dict(name=3), dict(build_func_name='a.b'), dict(version='3'),
     dict(components={'a': 1}), dict(static_kwargs=dict(TINY, mapping_layers=10 ** 9)),
+    dict(static_kwargs=dict(TINY, num_channels=0)), dict(static_kwargs=dict(TINY, fmap_base=0.001)),
+    dict(static_kwargs=dict(TINY, resolution=2 ** 14)), dict(static_kwargs=dict(TINY, fmap_decay=-1e9)),
+    dict(static_kwargs=dict(TINY, blur_filter=[1] * 20000)),
     dict(static_kwargs=dict(TINY, resolution=2 ** 40)), dict(static_kwargs=dict(TINY, fmap_max=float('inf'))),
     dict(components={str(k): raw_network() for k in range(100)})], ids=repr)
 def test_malformed_networks_are_refused(changes):

@@ -21,6 +21,7 @@ FORMAT = 'stylegan-networks'
 FORMAT_VERSION = 1
 _MAX_BYTES = 8 << 30
 _MAX_HEADER_BYTES = 64 << 20
+_FREELY_UNPACKED = 64 << 20
 _MAX_DEPTH = 16
 
 
@@ -157,8 +158,9 @@ def read_npz(path):
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            if sum(member.file_size for member in members) > _MAX_BYTES:
-                raise UserError(f'{path}: holds more than {_MAX_BYTES >> 30} GiB')
+            size = sum(member.file_size for member in members)
+            if size > _MAX_BYTES or size > 32 * os.path.getsize(path) + _FREELY_UNPACKED:
+                raise UserError(f'{path}: unpacks to {size} bytes, far more than the networks of a file of its size do')
             for member in members:
                 if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     raise ValueError('unknown compression')

@@ -251,6 +251,30 @@ def _variables(items, name):
 
 # From records to networks
 
+def _check_sizes(state, name):
+    """Refuses arguments from which graphs of absurd size follow, before any variable's shape can be compared with the
+    file's content, and those without any channels, at which TensorFlow ends the process (SIGFPE)."""
+    def refuse(key, value, what):
+        raise PickleRefused('malformed', f"{name}: refused: network '{state.name}' asks for {key}={value}; {what}")
+
+    kwargs = state.static_kwargs
+    for key, limit in _LARGEST_KWARGS.items():
+        value = kwargs.get(key)
+        if isinstance(value, (int, float)) and not -limit <= value <= limit:
+            refuse(key, value, f'at most {limit} is believable')
+    for key in ('num_channels', 'fmap_max'):
+        if isinstance(kwargs.get(key), (int, float)) and kwargs[key] < 1:
+            refuse(key, kwargs[key], 'at least 1 is needed')
+    if np.size(kwargs.get('blur_filter')) > 64:
+        refuse('blur_filter', f'{np.size(kwargs["blur_filter"])} numbers', 'at most 64 are believable')
+    resolution = kwargs.get('resolution', 1024 if state.build_func_name in ('G_style', 'G_synthesis') else 32)
+    base, decay = kwargs.get('fmap_base', 8192), kwargs.get('fmap_decay', 1.0)
+    if all(isinstance(value, (int, float)) for value in (resolution, base, decay)) and resolution >= 4:
+        exponent = (np.log2(resolution) - 1) * decay
+        if not (-60 <= exponent <= 60 and base >= 2.0 ** max(exponent, 0)):
+            refuse('fmap_base', f'{base} and fmap_decay={decay}', f'no channels are left at resolution {resolution}')
+
+
 def _check_build_func(state, name, trust_stored_code):
     from dnnlib.tflib import registry
     known = registry.known_build_funcs()
@@ -262,12 +286,7 @@ def _check_build_func(state, name, trust_stored_code):
                                 'you say so (--trust-stored-code, for files from people whom you trust)')
         print(f"Network '{state.name}' will execute the code stored in {name}, as asked.", file=sys.stderr)
         return
-    # Sizes of graphs follow from these before any variable's shape can be compared with the file's content.
-    for key, limit in _LARGEST_KWARGS.items():
-        value = state.static_kwargs.get(key)
-        if isinstance(value, (int, float)) and not -limit <= value <= limit:
-            raise PickleRefused('malformed', f"{name}: refused: network '{state.name}' asks for {key}={value}; "
-                                             f'at most {limit} is believable')
+    _check_sizes(state, name)
 
 
 def _lazy_network(state, file_name, trust_stored_code):
