@@ -22,6 +22,7 @@ _CHILD = """
 import json, sys, time
 sys.path[:0] = [{tree!r}, {benchmarks!r}]
 import training_steps
+from training import dataset, loss, networks_stylegan, towers
 times = [time.perf_counter()]
 step, close = training_steps.build_step({resolution}, 1)
 for _ in range(2):

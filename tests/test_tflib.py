@@ -2,9 +2,12 @@
 
 import io
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from dnnlib import tflib
 from dnnlib.tflib import autosummary, pickle_writer, rnd, tf
@@ -290,3 +293,14 @@ def test_summaries_bring_margins_of_one_standard_deviation(fresh_graph):
     assert writer.values == {
         'Group/tensor': 2, 'Margins/lower/Group/tensor': 1, 'Margins/upper/Group/tensor': 3, 'Group/one': 5,
         'Group/two': 7, 'Margins/lower/Group/two': 5, 'Margins/upper/Group/two': 9}
+
+
+# ---- Engine
+
+
+def test_keras_is_not_imported_but_there_for_those_who_use_it():
+    script = ("import os, sys; os.environ['TF_USE_LEGACY_KERAS'] = '0'; import dnnlib.tflib; "
+              "assert 'keras' not in sys.modules and os.environ['TF_USE_LEGACY_KERAS'] == '0'; "
+              'import tensorflow as tf; print(tf.keras.layers.Dense.__name__)')
+    done = subprocess.run([sys.executable, '-c', script], cwd=str(ROOT), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert done.stdout.decode().strip() == 'Dense', done.stderr.decode()

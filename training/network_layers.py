@@ -64,7 +64,7 @@ def fold_seed(seed, number):
         return None
     # An odd factor spreads small numbers over 32 bits; as a signed constant, since seeds are int32.
     mixed = ((number + 1) * 0x85EBCA6B) & 0xFFFFFFFF
-    return tf.stack([seed[0], tf.bitwise.bitwise_xor(seed[1], tf.constant(mixed - ((mixed >> 31) << 32), tf.int32))])
+    return tf.bitwise.bitwise_xor(seed, tf.constant([0, mixed - ((mixed >> 31) << 32)], tf.int32))
 
 
 def random_normal(shape, dtype, seed=None):
@@ -289,15 +289,15 @@ def _style(x, dlatent, use_wscale, fmt):
     return plus(scale, 1), shift
 
 
-def apply_noise(x, fmt, stored=None, seed=None):
+def apply_noise(x, num, fmt, stored=None, seed=None):
     """Adds noise with a learned strength per channel, one image per sample for all channels.
 
     Args:
+        num: number of samples, a scalar tensor.
         stored: variable [1, 1, H, W] to be used for the whole minibatch; None draws fresh noise per sample.
     """
     size = static_resolution(x, fmt)
     if stored is None:
-        num = tf.shape(x)[0]
         noise = random_normal([num, 1, size, size] if fmt == 'NCHW' else [num, size, size, 1], x.dtype, seed)
     else:
         noise = tf.cast(stored if fmt == 'NCHW' else tf.reshape(stored, [1, size, size, 1]), x.dtype)

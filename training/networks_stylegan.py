@@ -205,7 +205,7 @@ def G_synthesis(
     def epilogue(x, layer):
         """What follows the convolution of layer number `layer`."""
         if use_noise:
-            x = apply_noise(x, fmt, None if randomize_noise else noise_vars[layer], fold_seed(seed, layer))
+            x = apply_noise(x, num, fmt, None if randomize_noise else noise_vars[layer], fold_seed(seed, layer))
         x = act(apply_bias(x, fmt))
         if use_pixel_norm:
             x = pixel_norm(x, fmt)

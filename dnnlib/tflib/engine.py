@@ -12,11 +12,20 @@ import warnings
 # Before the import: TensorFlow reads this once. 1 hides informational lines and keeps warnings and errors.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
 
-with warnings.catch_warnings():
-    # TensorFlow 1.15 defines numpy types in a way that newer numpy releases announce once per type.
-    warnings.simplefilter('ignore', FutureWarning)
-    warnings.simplefilter('ignore', DeprecationWarning)
-    import tensorflow.compat.v1 as tf
+# Importing TensorFlow 2 imports all of Keras, a third of the time it takes, unless an older Keras is asked for. Nothing
+# here uses Keras; for those who do, `tf.keras` is the installed one again afterwards, loaded when it is first used.
+_keras_choice = os.environ.get('TF_USE_LEGACY_KERAS')
+os.environ['TF_USE_LEGACY_KERAS'] = '1'
+try:
+    with warnings.catch_warnings():
+        # TensorFlow 1.15 defines numpy types in a way that newer numpy releases announce once per type.
+        warnings.simplefilter('ignore', FutureWarning)
+        warnings.simplefilter('ignore', DeprecationWarning)
+        import tensorflow.compat.v1 as tf
+finally:
+    del os.environ['TF_USE_LEGACY_KERAS']
+    if _keras_choice is not None:
+        os.environ['TF_USE_LEGACY_KERAS'] = _keras_choice
 
 # Control flow v2 makes nested conditionals several times slower to build; reference variables keep the
 # initializer layout that `tfutil.set_vars` uses. Also a no-op on 1.15 apart from the tensor shapes' type.

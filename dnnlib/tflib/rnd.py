@@ -34,8 +34,7 @@ def next_seed():
     scope['sites'] += 1
     site = (scope['sites'] * _SITE_STRIDE) & 0xFFFFFFFF
     site -= (site >> 31) << 32  # the same 32 bits as a signed number
-    seed = scope['seed']
-    return tf.stack([tf.bitwise.bitwise_xor(seed[0], tf.constant(site, tf.int32)), seed[1]])
+    return tf.bitwise.bitwise_xor(scope['seed'], tf.constant([site, 0], tf.int32))
 
 
 def random_normal(shape, dtype=tf.float32):
