@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 
+import hypothesis
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -13,6 +14,11 @@ GOLDEN_DIR = ROOT / 'tests' / 'golden'
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell starts background jobs like that, and the processes that tests interrupt would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Property-based tests try the same examples every time; `--hypothesis-profile=default` makes them look for new ones.
+hypothesis.settings.register_profile('repeatable', derandomize=True)
+hypothesis.settings.load_profile('repeatable')
 
 
 @pytest.fixture

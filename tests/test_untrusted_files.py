@@ -10,7 +10,7 @@ import shutil
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from data_tools import verify
@@ -126,6 +126,8 @@ manifests = objects('files', 'label_names', 'dynamic_range', 'is_image', 'argume
 
 
 @fuzz
+@example(b'{"files": {"\\u0000": {}}}', 'manifest.json')
+@example(b'{"files": {"\\ud800": {}}}', 'manifest.json')
 @given(st.binary(max_size=40) | (manifests | values).map(lambda content: json.dumps(content).encode()),
        st.sampled_from(['manifest.json', 'fingerprint.json']))
 def test_any_manifest_is_read_or_refused(data_set, capsys, content, name):

@@ -18,10 +18,18 @@ def _is_range(value):
         and -1e300 < value[0] < value[1] < 1e300
 
 
+def _is_file_name(name):
+    """Whether a text can be the name of a file in the data set's folder."""
+    try:
+        return name != '' and os.path.basename(name) == name and b'\0' not in os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+
+
 # What this program reads of a manifest, and what it must be; everything may be absent.
 _ENTRIES = {
-    'files': ('an object of one object per file', lambda value: isinstance(value, dict) and all(
-        isinstance(entry, dict) for entry in value.values())),
+    'files': ('an object of one object per file name', lambda value: isinstance(value, dict) and all(
+        _is_file_name(name) and isinstance(entry, dict) for name, entry in value.items())),
     'label_names': ('a list of texts', lambda value: value is None or isinstance(value, list) and all(
         isinstance(name, str) for name in value)),
     'dynamic_range': ('a list of two numbers', _is_range),

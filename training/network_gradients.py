@@ -2,7 +2,7 @@
 
 TensorFlow's own are general: a product with a number or with one value per channel alone differentiates into ten
 operations, most of which find out at run time what is known when the graph is built. Training graphs of these networks
-differentiate twice and consist mostly of gradients; written out, they are a third of the size (docs/performance.md).
+differentiate twice and consist mostly of gradients; writing these out saves a quarter of all (docs/performance.md).
 
 The source of this file is stored in network pickles and must be importable under the original library on TensorFlow
 >= 1.13.
