@@ -47,9 +47,11 @@ def atomic_path(path):
         yield temp
         _sync(temp)
         os.replace(temp, path)
-    except BaseException:
-        if os.path.lexists(temp):
+    except BaseException as err:
+        with contextlib.suppress(OSError):  # there may be nothing, or a file where the folder should be
             os.unlink(temp)
+        if isinstance(err, OSError) and err.filename == temp:
+            err.filename = path  # the user knows this name
         raise
     _sync(folder)
 

@@ -140,6 +140,17 @@ def test_command_line_round_trip_of_a_genuine_file(reference_dir, tmp_path, caps
         convert.main([source, str(tmp_path / 'x.onnx')])
 
 
+def test_command_line_makes_the_folder_and_refuses_impossible_places(tmp_path):
+    source = str(tmp_path / 'a.npz')
+    convert.write(records(), source)
+    convert.main([source, str(tmp_path / 'new' / 'folder' / 'b.pkl')])
+    assert convert.same(convert.read(str(tmp_path / 'new' / 'folder' / 'b.pkl')), records())
+    with pytest.raises(UserError, match='a folder; name one of its files'):
+        convert.main([str(tmp_path / 'new'), str(tmp_path / 'c.npz')])
+    with pytest.raises(UserError, match='no folder can be made'):
+        convert.main([source, source + '/c.npz'])
+
+
 def test_networks_load_from_every_format(exchanged, tmp_path):
     case, _, _, path = exchanged
     copy = str(tmp_path / 'network.npz')

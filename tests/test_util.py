@@ -104,6 +104,15 @@ def test_atomic_write_leaves_nothing_behind_on_error(tmp_path):
     assert os.listdir(str(tmp_path)) == ['state.txt']
 
 
+def test_atomic_write_names_the_users_file_where_none_can_be_made(tmp_path):
+    (tmp_path / 'file').write_text('')
+    for path in (tmp_path / 'absent' / 'a', tmp_path / 'file' / 'a'):
+        with pytest.raises(OSError) as caught:
+            with util.atomic_write(path):
+                pass
+        assert caught.value.filename == str(path)
+
+
 def test_atomic_path_keeps_the_suffix(tmp_path):
     with util.atomic_path(tmp_path / 'image.png') as temp:
         assert temp.endswith('.png')

@@ -11,7 +11,7 @@ import pickle
 import numpy as np
 
 from dnnlib.tflib import pickle_writer, plain_files, safe_pickle
-from dnnlib.util import UserError, atomic_write, run_main
+from dnnlib.util import UserError, atomic_write, make_folder, run_main
 
 
 class _StatePickler(pickle_writer._PortablePickler):
@@ -90,7 +90,10 @@ def main(argv=None):
     _suffix(args.target)
     if os.path.exists(args.target) and not args.force:
         raise UserError(f'{args.target}: exists already; give --force to replace it')
+    if os.path.isdir(args.source):
+        raise UserError(f'{args.source}: a folder; name one of its files, of a run for example network-final.pkl')
     content = read(args.source)
+    make_folder(os.path.dirname(os.path.abspath(args.target)))
     write(content, args.target)
     if not same(read(args.target), content):
         raise UserError(f'{args.target}: what was written reads back differently; keep {args.source} and report this')
