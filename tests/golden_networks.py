@@ -5,6 +5,17 @@ import json
 import numpy as np
 
 from dnnlib import tflib
+from dnnlib.tflib import tf
+
+
+def runs_channels_first():
+    """Whether the session's engine has NCHW convolutions on a CPU: those of oneDNN have, other builds lack them."""
+    x = tf.ones([1, 8, 8, 8])
+    try:
+        tflib.run(tf.nn.conv2d(x, tf.ones([3, 3, 8, 8]), strides=[1, 1, 1, 1], padding='SAME', data_format='NCHW'))
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+        return False
+    return True
 
 
 class GoldenCase:

@@ -1,5 +1,7 @@
 """Gradients that are written out equal TensorFlow's own, to the third order."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -64,9 +66,21 @@ def test_values_and_gradients_of_three_orders_equal_the_engines_own(case, fresh_
         np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
-def test_slope_at_zero_is_one(fresh_graph):
+def test_moments_of_a_million_pixels_keep_their_digits(fresh_graph):
+    x = np.random.RandomState(0).randn(1, 1024, 1024, 2).astype(np.float32)
+    mean, variance = tf.get_default_session().run(ours.moments(tf.constant(x), [1, 2]))
+    np.testing.assert_allclose(mean[0, 0, 0], x.mean(axis=(0, 1, 2), dtype=np.float64), atol=1e-6)
+    np.testing.assert_allclose(variance[0, 0, 0], x.var(axis=(0, 1, 2), dtype=np.float64), rtol=1e-5)
+
+
+@pytest.mark.parametrize('has_raw_ops', [True, False], ids=['', 'TensorFlow 1.13'])
+def test_slope_at_zero_is_one(has_raw_ops, fresh_graph, monkeypatch):
+    if not has_raw_ops:
+        monkeypatch.setattr(ours, 'tf', types.SimpleNamespace(cast=tf.cast, nn=tf.nn,
+                                                              get_default_graph=tf.get_default_graph))
     x = tf.constant([-1.0, -0.0, 0.0, 1.0])
-    assert np.allclose(tf.get_default_session().run(tf.gradients(ours.leaky_relu(x), x)[0]), [0.2, 1, 1, 1])
+    slope = tf.gradients(ours.leaky_relu(x), x, tf.constant([1.0, 2.0, 3.0, 4.0]))[0]
+    assert np.allclose(tf.get_default_session().run(slope), [0.2, 2, 3, 4])
 
 
 # ---- Growing

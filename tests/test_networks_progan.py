@@ -62,7 +62,7 @@ def test_labels_choose_images_but_not_scores(fresh_graph):
 
 
 def test_channels_first_code_path_builds_the_same_variables(fresh_graph):
-    """The NCHW path cannot run on a CPU here; that it builds, with gradients, can be checked."""
+    """The NCHW path runs on some CPUs only (tests/test_layouts.py); that it builds, with gradients, can be checked."""
     G = tflib.Network('G', 'training.networks_progan.G_paper', **TINY)
     D = tflib.Network('D', 'training.networks_progan.D_paper', **TINY)
     images = G.get_output_for(tf.ones([4, 8]), tf.zeros([4, 0]), data_format='NCHW')

@@ -196,7 +196,7 @@ def test_training_moves_mean_w_towards_batch_mean(fresh_graph):
 
 
 def test_channels_first_code_path_builds_the_same_variables(fresh_graph):
-    """The NCHW path cannot run on a CPU here; that it builds, with gradients, can be checked."""
+    """The NCHW path runs on some CPUs only (tests/test_layouts.py); that it builds, with gradients, can be checked."""
     G = tflib.Network('G', 'training.networks_stylegan.G_style', **TINY)
     D = tflib.Network('D', 'training.networks_stylegan.D_basic', num_channels=3, resolution=16, fmap_base=64,
                       fmap_max=8, fused_scale=True)

@@ -69,10 +69,17 @@ def _summed_to(value, like):
 
 def moments(x, axes):
     """(mean, variance) of x [N, ...] over `axes`, which are kept with size 1 and whose sizes are known."""
-    mean = tf.reduce_mean(x, axis=axes, keepdims=True)
-    variance = tf.reduce_mean(tf.squared_difference(x, mean), axis=axes, keepdims=True)
+    mean = _mean(x, axes)
+    variance = _mean(tf.squared_difference(x, mean), axes)
     with _moments():
         return tf.identity_n([mean, variance, x])[:2]
+
+
+def _mean(x, axes):
+    """One axis after another: a CPU adds the million pixels of a 1024x1024 image up in sequence, which loses digits."""
+    for axis in reversed(axes):
+        x = tf.reduce_mean(x, axis=axis, keepdims=True)
+    return x
 
 
 @gradient_of('IdentityN')
@@ -99,6 +106,8 @@ def _leaky_relu(op, dy):
 
 
 def _sloped(dy, is_steep, alpha):
+    if not hasattr(tf, 'raw_ops'):  # TensorFlow 1.13, under the original library
+        return times(dy, alpha + (1 - alpha) * is_steep)
     with _slopes():
         return tf.raw_ops.LeakyReluGrad(gradients=dy, features=is_steep, alpha=alpha)
 
