@@ -1,6 +1,6 @@
 """Makes, checks and shows data sets; `python dataset_tool.py --help` lists the commands."""
 
-from data_tools.commands import main
+from data.commands import main
 from dnnlib.util import run_main
 
 if __name__ == '__main__':

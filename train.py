@@ -11,7 +11,7 @@ from dnnlib.command_line import HelpFormatter, shown
 from dnnlib.submission import RunLock, read_submit_config, write_submit_config
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
 from dnnlib.util import UserError, call_func_by_name, format_time, run_main
-from training import doctor, preflight, probe, run_config, watch
+from experiment import doctor, preflight, probe, run_config, watch
 
 EXAMPLES = '''examples:
   train.py --list-configs

@@ -45,8 +45,8 @@ def reading_row(folder, resolution, minibatch, count, rounds):
     """Minibatches per second through the prefetch thread, beside a plain gather from an array in memory."""
     import numpy as np
 
-    from data_tools import exporter
-    from training.dataset import TFRecordDataset
+    from data.converters import exporter
+    from data.records.dataset import TFRecordDataset
     path = os.path.join(folder, f'read-{resolution}')
     images = np.random.RandomState(0).randint(256, size=[256, 3, resolution, resolution]).astype(np.uint8)
     with exporter.Exporter(path, images.shape[1:]) as out:
@@ -98,7 +98,7 @@ def memory_row(folder, gigabytes):
     """Private memory that a process gains by reading a whole data set of 256x256 images."""
     import numpy as np
 
-    from data_tools import exporter
+    from data.converters import exporter
     path = os.path.join(folder, 'large')
     encoded = exporter.encode(np.random.RandomState(0).randint(256, size=[64, 3, 256, 256]).astype(np.uint8))
     blocks = max(int(gigabytes * 1e9) // sum(len(block) for block in encoded[0]), 1)
@@ -118,8 +118,8 @@ def images_row(folder, rounds):
     """create_from_images on 256x256 PNGs beside decoding them, and nothing else, on one core."""
     import PIL.Image
 
-    from data_tools.commands import main
-    from data_tools.workers import available_cores
+    from data.commands import main
+    from data.workers import available_cores
     source = os.path.join(folder, 'png')
     os.mkdir(source)
     pictures = _pictures()
@@ -155,7 +155,7 @@ def _pictures():
     import numpy as np
     import PIL.Image
 
-    from data_tools import toyfaces
+    from data.converters import toyfaces
     folder = os.path.join(os.environ.get('REFERENCE_DIR', ''), 'data', 'faces', 'generated-256')
     if os.path.isdir(folder):
         images = [PIL.Image.open(os.path.join(folder, name)).convert('RGB') for name in sorted(os.listdir(folder))]
@@ -173,9 +173,9 @@ def _pictures():
 
 def faces_row(folder, rounds):
     """Faces drawn and encoded in one process, and what the command makes of all cores."""
-    from data_tools.commands import main
-    from data_tools.create_toyfaces import Painter
-    from data_tools.workers import available_cores
+    from data.commands import main
+    from data.converters.create_toyfaces import Painter
+    from data.workers import available_cores
     painter = Painter(0, 64)
     target = os.path.join(folder, 'faces')
     cores = available_cores()

@@ -28,8 +28,8 @@ LATENT_SIZE = 512
 def straightforward_form():
     """Networks built inside use one operation per formula: upscale, then convolve; normalise, then scale and shift."""
     from dnnlib.tflib import tf
-    from training import network_layers as layers
     from training import networks_stylegan as networks
+    from training.layers import network_layers as layers
 
     def upscale2d_conv2d(x, fmaps, kernel, gain, use_wscale, fused_scale, fmt):
         x = layers.upscale2d(x, fmt)

@@ -27,8 +27,8 @@ FLOOR = 'per image: 0.25 G multiply-adds in the networks, a JPEG of 40, a PNG of
 def rows(folder=None, rounds=ROUNDS):
     """Measures. Returns a list of dicts: what, figure, unit, ratio, ratio_to, floor; figure and ratio are None where
     the package does not run."""
-    from data_tools.images import list_images
-    from data_tools.workers import available_cores
+    from data.images import list_images
+    from data.workers import available_cores
     folder = folder or os.path.join(os.environ.get('REFERENCE_DIR', ''), 'data', 'photos', 'portraits-small')
     photos = [os.path.join(folder, name) for name in list_images(folder)[0]]
     cores = available_cores()
@@ -59,10 +59,11 @@ def rows(folder=None, rounds=ROUNDS):
 
 def our_rate(photos, workers):
     """Images per second of the whole pre-filter, from files to crops and ledger, once its processes are at work."""
-    from data_tools.prefilter import ledger, locks
-    from data_tools.prefilter.pool import Pool
-    from data_tools.prefilter.scan import Entry
-    from data_tools.prefilter.settings import Settings
+    from data import ledger
+    from data.prefilter import locks
+    from data.prefilter.pool import Pool
+    from data.prefilter.scan import Entry
+    from data.prefilter.settings import Settings
     count = (WARM_UP + OUR_PHOTOS) * workers
     folder = os.path.dirname(photos[0])
     entries = [Entry(os.path.basename(photos[i % len(photos)]), output=f'{i}.png') for i in range(count)]
@@ -147,9 +148,9 @@ def package_jobs(paths):
 
 
 def our_jobs(paths):
-    from data_tools.prefilter.scan import Entry
-    from data_tools.prefilter.settings import Settings
-    from data_tools.prefilter.worker import Examiner
+    from data.prefilter.scan import Entry
+    from data.prefilter.settings import Settings
+    from data.prefilter.worker import Examiner
     examiner = Examiner(Settings(os.path.dirname(paths[0]), ''))
     return {'whole': lambda path: examiner.examine(Entry(os.path.basename(path), output=''))}
 

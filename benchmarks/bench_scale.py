@@ -84,8 +84,8 @@ def image_rows(quick):
     """Seconds per image read, as the data set grows: opening it and two thousand minibatches of 32."""
     import numpy as np
 
-    from data_tools import exporter
-    from training.dataset import TFRecordDataset
+    from data.converters import exporter
+    from data.records.dataset import TFRecordDataset
     sizes = [1000, 4000] if quick else [1000, 10000, 100000]
     encoded = exporter.encode(np.random.RandomState(0).randint(256, size=[500, 3, 32, 32]).astype(np.uint8))
     folder = tempfile.mkdtemp(prefix='bench-scale-')
@@ -115,13 +115,13 @@ def _reader(dataset_class, path):
 
 
 def _macs(resolution, network):
-    from training import forecast
+    from experiment import forecast
     return forecast.relative_cost(_sizes(resolution, network), resolution)
 
 
 def _sizes(resolution, network):
     from dnnlib.util import EasyDict
-    from training import forecast
+    from experiment import forecast
     return forecast.network_sizes(EasyDict(network, func_name=forecast.STYLE_G),
                                   EasyDict(network, func_name=forecast.STYLE_D),
                                   EasyDict(shape=[3, resolution, resolution], label_size=0))
@@ -129,7 +129,7 @@ def _sizes(resolution, network):
 
 def training_work(resolution, num_gpus):
     """(floating-point operations, bytes of activations) of training on 25 million images by the paper's schedule."""
-    from training import forecast, plan, run_config
+    from experiment import forecast, plan, run_config
     config, _ = run_config.load('stylegan-f', os.path.join(ROOT, 'configs'), ['dataset.tfrecord_dir=any'],
                                 dict(num_gpus=num_gpus))
     sizes = _sizes(resolution, {})

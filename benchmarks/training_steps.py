@@ -11,10 +11,10 @@ def build_step(resolution, minibatch, num_towers=1, **network_args):
     Builds into a graph and session of its own; networks are of full size unless `network_args` says otherwise.
     Returns (function, function that closes the session).
     """
+    from data.records.dataset import SyntheticDataset
     from dnnlib import tflib
     from dnnlib.tflib import tf
     from training import towers
-    from training.dataset import SyntheticDataset
     tflib.select_device('cpu', num_towers)
     graph = tf.Graph()
     with graph.as_default():

@@ -11,12 +11,13 @@ import time
 
 import numpy as np
 
+from data.records import dataset
 from dnnlib import tflib
 from dnnlib.progress import Progress
 from dnnlib.tflib import tf
 from dnnlib.util import UserError, atomic_write
 from metrics.networks.files import slug
-from training import dataset, misc
+from training import misc
 
 HELD_OUT_SHARE = 0.1
 

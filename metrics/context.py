@@ -10,12 +10,12 @@ import sys
 
 import numpy as np
 
+from data.records import dataset, manifest
 from dnnlib import tflib
 from dnnlib.progress import Progress
 from dnnlib.tflib import tf
 from dnnlib.util import StopRequested, UserError, sha256_file
 from metrics import networks
-from training import dataset, manifest
 
 # Streams of random numbers, so that no two purposes share any.
 LATENTS, MIRROR, NOISE, PATH, MIXING, SUBSETS, HALVES = range(7)

@@ -2,13 +2,13 @@
 
 import os
 
+from data.records import dataset
 from dnnlib import artifacts, tflib
 from dnnlib.util import UserError, sha256_file
 from metrics import best_snapshot, networks, records
 from metrics.context import is_toyfaces
 from metrics.metric_base import make_metric, open_context
 from metrics.networks import files, standin
-from training import dataset
 
 
 class Job:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 
 import numpy as np
 
+from data.records import dataset
 from dnnlib import tflib
 from dnnlib.progress import Progress
 from dnnlib.tflib import tf
@@ -20,7 +21,7 @@ from metrics import classifier_training
 from metrics.context import is_toyfaces
 from metrics.networks import standin
 from metrics.networks.files import slug
-from training import dataset, misc
+from training import misc
 
 MAX_BYTES = 2 << 20
 CLASSIFIER = dict(func_name='training.networks_stylegan.D_basic', fmap_base=64, fmap_max=16, num_channels=3,

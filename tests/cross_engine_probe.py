@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from golden_networks import fill  # noqa: E402, needs the path above
 
-from data_tools.create_toyfaces import create_toyfaces  # noqa: E402
+from data.converters.create_toyfaces import create_toyfaces  # noqa: E402
 from dnnlib import tflib  # noqa: E402
 from dnnlib.tflib import tf  # noqa: E402
 from metrics.metric_base import MetricGroup, preset  # noqa: E402

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 from PIL import features
 
-from data_tools.prefilter.settings import Settings
+from data.prefilter.settings import Settings
 
 needs_reference_decoder = pytest.mark.skipif(
     not features.version('libjpeg_turbo'),

@@ -7,13 +7,13 @@ import shlex
 
 import pytest
 
-from data_tools.commands import EXAMPLES as DATASET_EXAMPLES
+from data.commands import EXAMPLES as DATASET_EXAMPLES
 from dnnlib.util import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODULES = {'train.py': 'train', 'run_metrics.py': 'run_metrics', 'generate.py': 'generate',
            'generate_figures.py': 'generate_figures', 'pretrained_example.py': 'pretrained_example',
-           'dataset_tool.py': 'data_tools.commands', 'dnnlib.artifacts': 'dnnlib.artifacts.__main__',
+           'dataset_tool.py': 'data.commands', 'dnnlib.artifacts': 'dnnlib.artifacts.__main__',
            'training.report': 'training.report'}
 PAGES = (['train.py', 'train.py doctor', 'run_metrics.py', 'run_metrics.py table1', 'run_metrics.py explain',
           'generate.py', 'generate_figures.py', 'pretrained_example.py', 'training.report', 'dnnlib.artifacts']

@@ -8,13 +8,14 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from data_tools.images import list_images
+from data.images import list_images
+from data.records import base as dataset_base
+from data.records.dataset import SyntheticDataset, TFRecordDataset, load_dataset
+from data.records.levels import levels_of_detail
+from data.records.prefetch import Prefetcher
+from data.records.tfrecord import Encoder
 from dnnlib.util import UserError
-from training import dataset_base, misc
-from training.dataset import SyntheticDataset, TFRecordDataset, load_dataset
-from training.levels import levels_of_detail
-from training.prefetch import Prefetcher
-from training.tfrecord import Encoder
+from training import misc
 
 
 def write_level(folder, arrays, name=None):

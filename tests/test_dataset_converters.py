@@ -11,9 +11,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from data_tools.commands import main
+from data.commands import main
+from data.records.dataset import TFRecordDataset
 from dnnlib.util import UserError
-from training.dataset import TFRecordDataset
 
 RNG = np.random.RandomState(7)
 
@@ -182,7 +182,7 @@ def make_lmdb(folder, entries):
 
 
 def test_lsun_takes_central_squares_in_key_order(tmp_path, monkeypatch):
-    monkeypatch.setattr('data_tools.loading._CHUNK_BYTES', 3 * 3 * 16 * 16)
+    monkeypatch.setattr('data.converters.loading._CHUNK_BYTES', 3 * 3 * 16 * 16)
     sources = [picture(30 + 3 * i, 50 - 2 * i, i) for i in range(8)]
     entries = [(f'key{i}'.encode(), encoded(source)) for i, source in enumerate(sources)]
     entries[2] = (b'key2', b'no image')
@@ -198,7 +198,7 @@ def test_lsun_takes_central_squares_in_key_order(tmp_path, monkeypatch):
         np.testing.assert_array_equal(image.transpose(1, 2, 0), np.asarray(square.resize((16, 16), PIL.Image.LANCZOS)))
     manifest = json.loads((tmp_path / 'out' / 'manifest.json').read_text())
     assert [entry['file'] for entry in manifest['skipped']] == ['key2'] and manifest['damaged'] == 1
-    monkeypatch.setattr('data_tools.loading._SERIAL', 0)
+    monkeypatch.setattr('data.converters.loading._SERIAL', 0)
     main(['create_lsun', str(tmp_path / 'few'), str(tmp_path / 'lmdb'), '--resolution', '16', '--max_images', '4',
           '--workers', '2'])
     np.testing.assert_array_equal(everything(tmp_path / 'few')[0], images[:4])

@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from data_tools.commands import make_parser
+from data.commands import make_parser
 
 TEXT = (pathlib.Path(__file__).resolve().parent.parent / 'docs' / 'datasets.md').read_text(encoding='utf-8')
 COMMANDS = [line.partition('#')[0] for line in TEXT.splitlines()

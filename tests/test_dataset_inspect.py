@@ -7,11 +7,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from data_tools import exporter
-from data_tools.commands import main
+from data.commands import main
+from data.converters import exporter
+from data.records.dataset import TFRecordDataset
+from data.records.tfrecord import Encoder
 from dnnlib.util import UserError
-from training.dataset import TFRecordDataset
-from training.tfrecord import Encoder
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from data_tools.commands import main
-from data_tools.labels import Labels, add_selection, select
+from data.commands import main
+from data.converters.labels import Labels, add_selection, select
+from data.records.dataset import TFRecordDataset
 from dnnlib.util import UserError
-from training.dataset import TFRecordDataset
 
 PATHS = ['000001.png', '000002.png', '000010.png']
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_tools.exporter import format_bytes
+from data.converters.exporter import format_bytes
+from data.records.dataset import TFRecordDataset
+from data.records.tfrecord import Encoder
 from dnnlib import progress
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
-from training.dataset import TFRecordDataset
-from training.tfrecord import Encoder
 
 
 def test_a_log_gets_plain_lines_with_rate_and_time_left(monkeypatch):

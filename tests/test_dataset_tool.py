@@ -14,11 +14,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from data_tools import exporter
-from data_tools.commands import main
+from data.commands import main
+from data.converters import exporter
+from data.records.dataset import TFRecordDataset
+from data.records.tfrecord import RecordFile
 from dnnlib.util import UserError
-from training.dataset import TFRecordDataset
-from training.tfrecord import RecordFile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -54,8 +54,8 @@ def run(*args, **kwargs):
 
 @pytest.mark.parametrize('workers', ['1', '2'])
 def test_records_equal_the_reference(tmp_path, golden_dir, monkeypatch, workers):
-    monkeypatch.setattr('data_tools.loading._SERIAL', 0)
-    monkeypatch.setattr('data_tools.loading._CHUNK_BYTES', 5 * 3 * 32 * 32)
+    monkeypatch.setattr('data.converters.loading._SERIAL', 0)
+    monkeypatch.setattr('data.converters.loading._CHUNK_BYTES', 5 * 3 * 32 * 32)
     main(['create_from_images', str(tmp_path / 'images'), str(golden_dir / 'images'), '--workers', workers])
     assert sorted(os.listdir(str(tmp_path / 'images'))) == [f'images-r{log2:02}.tfrecords' for log2 in range(2, 6)] + [
         'manifest.json']
@@ -185,7 +185,7 @@ def bad_files(folder):
 
 
 def test_every_bad_file_is_named_with_its_reason(tmp_path, monkeypatch):
-    monkeypatch.setattr('data_tools.create_from_images._expected_shape', lambda *args: [3, 16, 16])
+    monkeypatch.setattr('data.converters.create_from_images._expected_shape', lambda *args: [3, 16, 16])
     reasons = bad_files(tmp_path / 'in')
     sentence = refuse(tmp_path / 'in', tmp_path / 'out')
     lines = sentence.splitlines()
@@ -196,7 +196,7 @@ def test_every_bad_file_is_named_with_its_reason(tmp_path, monkeypatch):
 
 
 def test_skip_bad_lists_them_in_the_manifest_instead(tmp_path, monkeypatch):
-    monkeypatch.setattr('data_tools.create_from_images._expected_shape', lambda *args: [3, 16, 16])
+    monkeypatch.setattr('data.converters.create_from_images._expected_shape', lambda *args: [3, 16, 16])
     reasons = bad_files(tmp_path / 'in')
     assert len(create(tmp_path / 'in', tmp_path / 'out', '--skip-bad')) == 1
     skipped = json.loads((tmp_path / 'out' / 'manifest.json').read_text())['skipped']

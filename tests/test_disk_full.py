@@ -88,7 +88,7 @@ def test_a_data_set_that_does_not_fit_is_refused_before_it_is_begun(disk, pictur
 
 @pytest.mark.parametrize('workers', [1, 2])
 def test_a_disk_that_fills_up_leaves_nothing_of_a_data_set(disk, pictures, workers):
-    args = unforeseen('data_tools.exporter.check_free_space', 'data_tools.commands.main', 'create_from_images',
+    args = unforeseen('data.converters.exporter.check_free_space', 'data.commands.main', 'create_from_images',
                       disk.folder / 'set', pictures, '--workers', workers)
     assert_refused(disk.run(200000, *args), 'no space left on the disk', str(disk.folder / 'set'))
 
@@ -103,7 +103,7 @@ def test_a_run_that_does_not_fit_is_refused_before_its_directory_appears(disk, t
 
 def test_a_disk_that_fills_up_at_the_start_leaves_nothing_of_a_run(disk, tmp_path):
     (tmp_path / 'tiny.yaml').write_text(TINY)
-    args = unforeseen('training.preflight.check_disk', 'train.main', '--config', tmp_path / 'tiny.yaml', '--result-dir',
-                      disk.folder / 'results')
+    args = unforeseen('experiment.preflight.check_disk', 'train.main', '--config', tmp_path / 'tiny.yaml',
+                      '--result-dir', disk.folder / 'results')
     assert_refused(disk.run(400000 if disk.wrapper else 40000, *args), 'no space left on the disk', 'results',
                    nothing_but=[str(disk.folder / 'results')])

@@ -10,7 +10,7 @@ import pytest
 
 import train
 from dnnlib.util import UserError
-from training import device_check, doctor
+from experiment import device_check, doctor
 
 GOOD = dict(engine='tf2', tensorflow='2.15', numpy='1.26', devices=[dict(kind='cpu', name='/cpu:0', deviation=1e-6)])
 GPU = {'index': '0', 'name': 'Some GPU', 'compute_cap': '7.5', 'driver_version': '410', 'memory.total': '11 GiB',
@@ -132,7 +132,7 @@ def test_too_little_disk_and_memory_for_a_configuration_are_problems(machine, mo
 
 
 def test_files_that_changed_since_they_were_written_are_found(machine, tmp_path, capsys):
-    from training.manifest import write_manifest
+    from data.records.manifest import write_manifest
     folder = tmp_path / 'set'
     folder.mkdir()
     (folder / 'a.tfrecords').write_bytes(b'content')
@@ -172,6 +172,6 @@ def test_exact_convolution_has_the_slopes_of_finite_differences():
 
 @pytest.mark.both
 def test_this_machines_processor_computes_what_it_should():
-    result = subprocess.run([sys.executable, '-m', 'training.device_check', 'cpu'], stdout=subprocess.PIPE)
+    result = subprocess.run([sys.executable, '-m', 'experiment.device_check', 'cpu'], stdout=subprocess.PIPE)
     found = json.loads(result.stdout.decode().splitlines()[-1])
     assert found['devices'][0]['deviation'] < device_check.ROUGH

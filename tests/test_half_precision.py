@@ -12,7 +12,8 @@ from loop_helpers import train
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.tflib.safe_pickle import read_networks
-from training import checkpoint, loss, run_config
+from experiment import run_config
+from training import checkpoint, loss
 
 pytestmark = pytest.mark.both
 

@@ -8,10 +8,11 @@ from conftest import ROOT
 # What the files of each folder may import of this project. Above all of them stand the scripts.
 ALLOWED = {
     'dnnlib': {'dnnlib', 'config'},
-    'training': {'training', 'dnnlib', 'config'},
-    'metrics': {'metrics', 'training', 'dnnlib', 'config'},
-    'data_tools': {'data_tools', 'training', 'dnnlib', 'config'},
-    'figures': {'figures', 'training', 'dnnlib', 'config'},
+    'data': {'data', 'dnnlib', 'config'},
+    'training': {'training', 'data', 'dnnlib', 'config'},
+    'metrics': {'metrics', 'training', 'data', 'dnnlib', 'config'},
+    'figures': {'figures', 'training', 'data', 'dnnlib', 'config'},
+    'experiment': {'experiment', 'metrics', 'training', 'data', 'dnnlib', 'config'},
 }
 SCRIPTS = {path.stem for path in ROOT.glob('*.py')} - {'config'}
 

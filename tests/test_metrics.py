@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from data_tools.create_toyfaces import create_toyfaces
+from data.converters.create_toyfaces import create_toyfaces
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.util import EasyDict, UserError

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 import run_metrics
-from data_tools.create_toyfaces import create_toyfaces
+from data.converters.create_toyfaces import create_toyfaces
+from data.records import dataset
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.util import EasyDict, UserError
 from metrics import classifier_training, explain, metric_base, networks, records, table1, table_report, train_standins
 from metrics.networks import files, released, standin
-from training import dataset, misc
+from training import misc
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TINY = dict(num_channels=3, resolution=32, label_size=0, fmap_base=64, fmap_max=8, latent_size=12, dlatent_size=12,

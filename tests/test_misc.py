@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.records.dataset import SyntheticDataset
 from dnnlib.util import UserError
 from training import misc, snapshot
-from training.dataset import SyntheticDataset
 
 
 @pytest.fixture

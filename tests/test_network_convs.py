@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dnnlib.tflib import tf
-from training import network_convs
+from training.layers import network_convs
 
 pytestmark = pytest.mark.both
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dnnlib.tflib import tf
-from training import network_gradients as ours
-from training.network_growing import grown_features, grown_images, open_minibatch
+from training.layers import network_gradients as ours
+from training.layers.network_growing import grown_features, grown_images, open_minibatch
 
 pytestmark = pytest.mark.both
 

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from data_tools.prefilter import boxes as bx
-from data_tools.prefilter import ordering
-from data_tools.prefilter.crop import choose, crop_rectangle, cut
+from data.prefilter import boxes as bx
+from data.prefilter import ordering
+from data.prefilter.crop import choose, crop_rectangle, cut
 
 # What numpy.argsort gives on NumPy 1.18 for float64, where its quicksort is not stable.
 OLD_ORDERS = [

@@ -10,9 +10,8 @@ import sys
 import pytest
 from prefilter_helpers import needs_reference_decoder
 
-from data_tools import commands
-from data_tools.prefilter import ledger
-from data_tools.prefilter.command import settings_of
+from data import commands, ledger
+from data.prefilter.command import settings_of
 from dnnlib.util import UserError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

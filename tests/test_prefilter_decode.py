@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from data_tools.prefilter.decode import Unusable, decode, read_file
+from data.prefilter.decode import Unusable, decode, read_file
 
 GREY = np.arange(0, 256, 4, np.uint8).reshape(8, 8)
 COLOUR = np.random.RandomState(0).randint(0, 256, [8, 6, 3]).astype(np.uint8)

@@ -7,10 +7,10 @@ import PIL.Image
 import pytest
 from prefilter_helpers import needs_reference_decoder
 
-from data_tools.prefilter import detector as detector_module
-from data_tools.prefilter import weights
-from data_tools.prefilter.crop import choose, crop_rectangle, cut
-from data_tools.prefilter.detector import Detector
+from data.prefilter import detector as detector_module
+from data.prefilter import weights
+from data.prefilter.crop import choose, crop_rectangle, cut
+from data.prefilter.detector import Detector
 from dnnlib.util import UserError
 
 TOLERANCE = 0.01  # pixels

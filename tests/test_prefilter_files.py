@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from data_tools.prefilter import ledger
-from data_tools.prefilter.lists import ImageList
-from data_tools.prefilter.scan import output_names, walk
+from data import ledger
+from data.lists import ImageList
+from data.prefilter.scan import output_names, walk
 from dnnlib.util import UserError
 
 

@@ -11,8 +11,8 @@ import PIL.Image
 import pytest
 from prefilter_helpers import ALWAYS, ONCE, SLOW, content, make_tree, save_photo, settings
 
-from data_tools.prefilter import ledger
-from data_tools.prefilter.run import merge, prefilter
+from data import ledger
+from data.prefilter.run import merge, prefilter
 from dnnlib.util import UserError
 
 
@@ -86,7 +86,7 @@ def test_a_killed_worker_loses_nothing_and_a_deadly_image_is_given_up(tmp_path, 
 def run_script(source, out, resume=False, workers=2):
     code = ('import sys; sys.path[:0] = [%r, %r]\n'
             'from dnnlib.util import run_main\n'
-            'from data_tools.prefilter.run import prefilter\n'
+            'from data.prefilter.run import prefilter\n'
             'from prefilter_helpers import settings\n'
             'if __name__ == "__main__":\n'
             '    run_main(lambda: print(prefilter(settings(%r, %r), %d, resume=%r)["kept"]))\n')
@@ -156,7 +156,7 @@ def test_resuming_with_other_settings_is_refused(tmp_path):
 
 
 def test_two_runs_on_one_folder_are_refused(tmp_path, monkeypatch):
-    from data_tools.prefilter import locks
+    from data.prefilter import locks
     make_tree(tmp_path / 'in', 1)
     (tmp_path / 'out' / '.prefilter').mkdir(parents=True)
     other = locks.acquire(str(tmp_path / 'out' / '.prefilter' / 'lock'))

@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prefilter_helpers import DETECTOR, make_tree, save_photo
 
-from data_tools import archives, commands, published
-from data_tools.prefilter import settings as prefilter_settings
+from data import commands
+from data.converters import archives, published
+from data.prefilter import settings as prefilter_settings
+from data.records.dataset import load_dataset
 from dnnlib.util import UserError
-from training.dataset import load_dataset
 
 
 @pytest.fixture

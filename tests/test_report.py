@@ -10,7 +10,7 @@ import pytest
 import config as folders
 from dnnlib import submission
 from dnnlib.util import EasyDict, UserError
-from training import forecast, plan, report, report_plots, run_config, watch
+from experiment import forecast, plan, report, report_plots, run_config, watch
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 import config as folders
 from dnnlib import config_files, signatures
 from dnnlib.util import UserError
-from training import forecast, plan, preflight, probe, run_config
-from training.run_config import load
+from experiment import forecast, plan, preflight, probe, run_config
+from experiment.run_config import load
 
 pytestmark = pytest.mark.both
 
@@ -72,7 +72,7 @@ def test_paper_variants_differ_by_what_the_paper_says():
 
 def test_checking_needs_no_tensorflow():
     code = ('import sys, config; from training import run_config as r; '
-            'r.load("demo", config.config_dir); import training.preflight; sys.exit("tensorflow" in sys.modules)')
+            'r.load("demo", config.config_dir); import experiment.preflight; sys.exit("tensorflow" in sys.modules)')
     assert subprocess.call([sys.executable, '-c', code], cwd=os.path.dirname(folders.config_dir)) == 0
 
 

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from data.records.dataset import SyntheticDataset
 from dnnlib.util import UserError
-from training.dataset import SyntheticDataset
 from training.schedule import changes_phase, training_schedule
 
 with open(os.path.join(os.path.dirname(__file__), 'golden', 'schedules.json')) as f:

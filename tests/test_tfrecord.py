@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data.records import tfrecord
+from data.records.tfrecord import Encoder, RecordFile, frame
 from dnnlib.util import UserError
-from training import tfrecord
-from training.tfrecord import Encoder, RecordFile, frame
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 

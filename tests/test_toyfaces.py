@@ -5,11 +5,11 @@ import hashlib
 import numpy as np
 import pytest
 
-from data_tools import toyfaces
-from data_tools.canvas import Canvas, Frame
-from data_tools.commands import main
+from data.commands import main
+from data.converters import toyfaces
+from data.converters.canvas import Canvas, Frame
+from data.records.dataset import TFRecordDataset
 from dnnlib.util import UserError
-from training.dataset import TFRecordDataset
 
 CELEBA_ATTRIBUTES = '''5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose
     Black_Hair Blond_Hair Blurry Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup

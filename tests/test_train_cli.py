@@ -8,7 +8,7 @@ import time
 import pytest
 
 import train
-from data_tools.commands import main as dataset_tool
+from data.commands import main as dataset_tool
 from dnnlib import submission
 from dnnlib.util import UserError
 

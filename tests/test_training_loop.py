@@ -17,11 +17,11 @@ import pytest
 from loop_helpers import Context, long_metric, train
 from PIL import Image
 
+from data.records.dataset import load_dataset
 from dnnlib import submission
 from dnnlib.tflib.safe_pickle import read_networks
 from dnnlib.util import StopRequested, UserError
 from training import checkpoint, training_loop
-from training.dataset import load_dataset
 
 # Builds fast: a single resolution, no conditionals, no graph optimizer. All checkpoints are kept.
 QUICK = dict(image_snapshot_ticks=0, checkpoint_keep=99, total_kimg=0.096, dataset_args=dict(resolution=4),

@@ -13,18 +13,18 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from data_tools import verify
-from data_tools.labels import Labels
-from data_tools.prefilter import ledger
-from data_tools.prefilter.lists import ImageList
+from data import ledger, verify
+from data.converters.labels import Labels
+from data.lists import ImageList
+from data.records.dataset import load_dataset
+from data.records.tfrecord import Encoder
 from dnnlib import submission, util
 from dnnlib.submission.records import add_environment_record
 from dnnlib.tflib import plain_files
 from dnnlib.util import UserError
+from experiment import doctor
 from metrics import best_snapshot, records
-from training import doctor, run_state
-from training.dataset import load_dataset
-from training.tfrecord import Encoder
+from training import run_state
 
 fuzz = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 leaves = st.none() | st.booleans() | st.integers(-2**70, 2**70) | st.floats() | st.text(max_size=8)

@@ -11,8 +11,8 @@ import tempfile
 import numpy as np
 import pytest
 
-from data_tools import workers
-from data_tools.workers import ordered_fill, ordered_map
+from data import workers
+from data.workers import ordered_fill, ordered_map
 from dnnlib.util import UserError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -71,7 +71,7 @@ def test_each_result_is_found_in_the_memory_that_comes_with_it(monkeypatch, coun
 
 @pytest.mark.parametrize('left_alone', [(), ('sys',)])
 def test_workers_end_with_a_parent_that_is_killed(left_alone):
-    script = ('import time\nfrom data_tools import workers\n'
+    script = ('import time\nfrom data import workers\n'
               f'workers._NOT_TO_FORK = {left_alone!r}\n'
               'for _ in workers.ordered_map(abs, range(100), 2):\n    print("working", flush=True)\n    time.sleep(60)')
     parent = subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, cwd=str(ROOT))

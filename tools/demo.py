@@ -12,7 +12,7 @@ sys.path.insert(0, ROOT)
 import config as folders  # noqa: E402
 from dnnlib.submission import read_submit_config  # noqa: E402
 from dnnlib.util import UserError, format_time, run_main  # noqa: E402
-from training import run_config  # noqa: E402
+from experiment import run_config  # noqa: E402
 
 CONFIG = 'demo'
 NUM_FACES = 10000

@@ -11,7 +11,7 @@ sys.path.insert(0, ROOT)
 
 from dnnlib import config_files, signatures  # noqa: E402
 from dnnlib.util import atomic_write  # noqa: E402
-from training import run_config, setting_values  # noqa: E402
+from experiment import run_config, setting_values  # noqa: E402
 
 TARGET = os.path.join(ROOT, 'docs', 'configs.md')
 CONFIG_DIR = os.path.join(ROOT, 'configs')

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import dnnlib.tflib as tflib
-from training.network_growing import grown_features, grown_images, open_minibatch
-from training.network_layers import (
+from training.layers.network_growing import grown_features, grown_images, open_minibatch
+from training.layers.network_layers import (
     activation,
     apply_bias,
     conv2d,
@@ -26,7 +26,7 @@ from training.network_layers import (
 )
 
 # The writer of pickles puts the source of these modules in front of this one's.
-BUNDLED_MODULES = ('training.network_layers', 'training.network_growing')
+BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_growing')
 
 
 def G_paper(

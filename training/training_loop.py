@@ -5,11 +5,11 @@ import json
 import os
 import time
 
+from data.records.dataset import load_dataset
 from dnnlib import tflib, util
 from dnnlib.tflib import tf
 from dnnlib.util import EasyDict, StopRequested, UserError
 from training import checkpoint, misc, run_state, snapshot, towers
-from training.dataset import load_dataset
 from training.run_log import RunLog
 from training.schedule import changes_phase, training_schedule
 

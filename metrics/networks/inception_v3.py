@@ -6,9 +6,9 @@ publications of "Inception-v3" in the pool of its last block (maximum instead of
 
 import tensorflow.compat.v1 as tf
 
-from training.network_layers import channel_axis, num_channels, spatial_axes, to_layout
+from training.layers.network_layers import channel_axis, num_channels, spatial_axes, to_layout
 
-BUNDLED_MODULES = ('training.network_layers',)
+BUNDLED_MODULES = ('training.layers.network_layers',)
 
 INPUT_SIZE = 299
 NUM_FEATURES = 2048

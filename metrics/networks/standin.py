@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from dnnlib.util import UserError
-from training.network_layers import to_layout
+from training.layers.network_layers import to_layout
 
-BUNDLED_MODULES = ('training.network_layers',)
+BUNDLED_MODULES = ('training.layers.network_layers',)
 
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'standins')
 WEIGHTS = os.path.join(FOLDER, 'standins.npz')

@@ -7,9 +7,9 @@ Features as a Perceptual Metric").
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from training.network_layers import channel_axis, num_channels, spatial_axes, to_layout
+from training.layers.network_layers import channel_axis, num_channels, spatial_axes, to_layout
 
-BUNDLED_MODULES = ('training.network_layers',)
+BUNDLED_MODULES = ('training.layers.network_layers',)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)   # of RGB values in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -1,0 +1,76 @@
+"""The commands of dataset_tool.py. Each module named here has `add_arguments(subparsers)`, which adds its commands and
+sets `run`, a function of the parsed arguments, as their default."""
+
+import argparse
+import importlib
+
+from dnnlib.command_line import HelpFormatter
+
+MODULES = [
+    'data.converters.create_from_images',
+    'data.converters.create_toyfaces',
+    'data.converters.create_celeba',
+    'data.converters.create_lsun',
+    'data.converters.create_from_hdf5',
+    'data.converters.create_small',
+    'data.verify',
+    'data.show',
+    'data.prefilter.command',
+    'data.converters.prepare',
+]
+
+# What can be copied into a terminal, by command; those of the first also stand in the help of dataset_tool.py itself.
+EXAMPLES = {
+    'create_toyfaces': ['datasets/toyfaces-64 --resolution 64 --num 5000'],
+    'create_from_images': ['datasets/faces-256 photos --resize 256',
+                           'datasets/birds birds --resize 128 --crop pad --labels folders'],
+    'create_celeba': ['datasets/celeba-128 CelebA', 'datasets/celeba-128 CelebA --labels CelebA/list_attr_celeba.txt'],
+    'create_lsun': ['datasets/lsun-cat-256 cat_lmdb --max-images 100000'],
+    'create_lsun_wide': ['datasets/lsun-car-512x384 car_lmdb --width 512 --height 384'],
+    'create_from_hdf5': ['datasets/celebahq-256 celebahq.h5 --shuffle 0'],
+    'create_mnist': ['datasets/mnist mnist'],
+    'create_cifar10': ['datasets/cifar10 cifar-10-batches-py'],
+    'create_cifar100': ['datasets/cifar100 cifar-100-python'],
+    'create_svhn': ['datasets/svhn svhn'],
+    'create_mnistrgb': ['datasets/mnistrgb mnist --num-images 100000'],
+    'verify': ['datasets/toyfaces-64'],
+    'info': ['datasets/toyfaces-64', 'datasets/toyfaces-64 --json'],
+    'display': ['datasets/toyfaces-64 --num 100 --output sheet.png'],
+    'extract': ['datasets/toyfaces-64 pictures'],
+    'compare': ['datasets/toyfaces-64 datasets/toyfaces-64'],
+    'prefilter': ['photos faces --workers 8', 'img_celeba faces --paper',
+                  '/shared/photos /shared/faces --shard 3/16      # on one of 16 machines',
+                  '--merge /shared/faces                          # once all 16 are done'],
+    'prepare': ['celeba datasets/celeba-256 img_align_celeba.zip',
+                'casia datasets/casia-256 CASIA-WebFace --workers 16',
+                'lfw datasets/lfw-128 lfw.tgz --size 128 --labels folders',
+                'folder datasets/mine photos --choose only'],
+}
+_BRIEFLY = ('create_toyfaces', 'create_from_images', 'verify', 'display')
+
+
+def make_parser():
+    """The argument parser with all commands."""
+    parser = argparse.ArgumentParser(
+        prog='dataset_tool.py', description='Makes, checks and shows data sets of multi-resolution TFRecords.',
+        epilog=_examples(_BRIEFLY, 1), formatter_class=HelpFormatter)
+    subparsers = parser.add_subparsers(metavar='COMMAND', dest='command')
+    subparsers.required = True
+    for name in MODULES:
+        importlib.import_module(name).add_arguments(subparsers)
+    for command, subparser in subparsers.choices.items():
+        subparser.epilog, subparser.formatter_class = _examples([command], None), HelpFormatter
+    return parser
+
+
+def _examples(commands, count):
+    """A list of examples: `count` of each command, None for all."""
+    lines = [f'  python dataset_tool.py {command} {arguments}'
+             for command in commands for arguments in EXAMPLES[command][:count]]
+    return '\n'.join(['examples:'] + lines)
+
+
+def main(argv=None):
+    """Runs one command. Raises UserError for the user's mistakes."""
+    args = make_parser().parse_args(argv)
+    return args.run(args)

@@ -1,0 +1,1 @@
+"""What turns pictures and published archives into data sets."""

@@ -1,0 +1,77 @@
+"""`create_from_hdf5`: a data set from the arrays of an HDF5 file."""
+
+import os
+
+import numpy as np
+
+from data.converters import exporter
+from data.converters.loading import shuffled_order, write_arrays
+from data.options import boolean
+from data.records.dataset import read_label_array
+from dnnlib.progress import Progress
+from dnnlib.util import UserError
+
+
+def add_arguments(subparsers):
+    """Adds the command to the parser of dataset_tool.py."""
+    parser = subparsers.add_parser('create_from_hdf5', help='data set from an HDF5 file',
+                                   description="Takes the largest of the file's arrays data*, uint8 [N, C, R, R], "
+                                               'and the labels in FILE-labels.npy if there are any.')
+    parser.add_argument('dataset_dir', metavar='DATASET_DIR', help='directory to make')
+    parser.add_argument('hdf5_file', metavar='HDF5_FILE')
+    parser.add_argument('shuffle_first', metavar='SHUFFLE', nargs='?', type=boolean, help='the same as --shuffle')
+    parser.add_argument('--shuffle', type=boolean, default=True, metavar='0|1', help='shuffle the order (default 1)')
+    parser.set_defaults(run=lambda args: create_from_hdf5(
+        args.dataset_dir, args.hdf5_file, args.shuffle if args.shuffle_first is None else args.shuffle_first))
+
+
+def create_from_hdf5(dataset_dir, hdf5_file, shuffle=True):
+    """Makes a data set from the largest `data*` array of an HDF5 file."""
+    try:
+        import h5py
+    except ImportError:
+        raise UserError("reading HDF5 files needs the package 'h5py'; install it into this environment") from None
+    try:
+        file = h5py.File(hdf5_file, 'r')
+    except OSError as err:
+        raise UserError(f"cannot open '{hdf5_file}' as an HDF5 file: {err}") from err
+    with file:
+        arrays = [value for key, value in file.items()
+                  if key.startswith('data') and isinstance(value, h5py.Dataset) and value.ndim == 4]
+        if not arrays:
+            raise UserError(f"'{hdf5_file}' has no array data* of four dimensions")
+        images = max(arrays, key=lambda array: array.shape[3])
+        shape = images.shape[1:]
+        if images.dtype != np.uint8 or not exporter.has_levels(shape, images.dtype) or shape[0] not in (1, 3):
+            raise UserError(f"'{hdf5_file}': {images.name} is {list(images.shape)} {images.dtype}; uint8 pictures "
+                            f'[N, 1 or 3, R, R] with R a power of two are expected')
+        count = len(images)
+        labels, label_path = _read_labels(hdf5_file, count)
+        order = shuffled_order(count) if shuffle else np.arange(count)
+        with exporter.Exporter(dataset_dir, shape, forecast=count) as out:
+            with Progress('create_from_hdf5', count) as progress:
+                try:
+                    for written in write_arrays(out, images, order):
+                        progress.add(written)
+                except OSError as err:
+                    if err.errno:
+                        raise
+                    raise UserError(f"'{hdf5_file}' is damaged: {err}") from err
+            if labels is not None:
+                out.set_labels(labels[order], None, label_source=label_path)
+            out.describe(command='create_from_hdf5', skipped=[], resampling=None,
+                         arguments={'hdf5_file': os.path.abspath(hdf5_file), 'array': images.name,
+                                    'shuffle': bool(shuffle)})
+    print(f'{count} images of {shape[1]}x{shape[2]} in {dataset_dir}', flush=True)
+
+
+def _read_labels(hdf5_file, count):
+    """The labels beside the file, float32 [N, L], and their path, or (None, None)."""
+    path = os.path.splitext(hdf5_file)[0] + '-labels.npy'
+    if not os.path.isfile(path):
+        return None, None
+    labels = read_label_array(path)
+    if labels.ndim != 2 or len(labels) != count or labels.dtype.kind not in 'fiub':
+        raise UserError(f"'{path}' holds {list(labels.shape)} {labels.dtype}; numbers [{count}, components] are "
+                        f'expected')
+    return labels.astype(np.float32), path

@@ -1,0 +1,265 @@
+"""Writing a data set: TFRecords for every level of detail, labels and the manifest, all or nothing."""
+
+import contextlib
+import functools
+import hashlib
+import math
+import os
+import shutil
+import signal
+
+import numpy as np
+
+from data.records.levels import levels_of_detail
+from data.records.manifest import Fingerprint, write_manifest
+from data.records.tfrecord import Encoder
+from dnnlib import util
+from dnnlib.util import UserError
+
+SMALLEST = 4  # resolution of the lowest level
+
+
+def has_levels(shape, dtype):
+    """Whether arrays of this shape [C, H, W] and dtype are pictures with levels of detail."""
+    return np.dtype(dtype) == np.uint8 and shape[1] == shape[2] and shape[1] & (shape[1] - 1) == 0 \
+        and shape[1] >= SMALLEST
+
+
+def encode(arrays, memory=None):
+    """Encodes arrays [N, C, H, W] for all their levels: (records per level, digests), both ready for `Exporter.add`.
+
+    Worker processes call this, so that the parent has nothing left to do but to write. memory: uint8, at least
+    `forecast_bytes` long, for the records, which `split` then finds there; None for new memory.
+    """
+    shape, dtype = arrays.shape[1:], arrays.dtype
+    if memory is None:
+        memory = np.empty(forecast_bytes(shape, dtype, len(arrays)), np.uint8)
+    levels = levels_of_detail(arrays, SMALLEST) if has_levels(shape, dtype) else [arrays]
+    records = split(memory, shape, dtype, len(arrays))
+    for encoder, level, block in zip(_encoders(tuple(shape), np.dtype(dtype)), levels, records):
+        encoder.encode(level, block.reshape(len(arrays), encoder.record_size))
+    little = np.ascontiguousarray(arrays, arrays.dtype.newbyteorder('<'))
+    return records, [hashlib.sha256(array).digest() for array in little]
+
+
+def split(memory, shape, dtype, count):
+    """The records that `encode` put into `memory` for `count` arrays: views of it, uint8 [bytes], one per level."""
+    ends = np.cumsum([0] + [count * encoder.record_size for encoder in _encoders(tuple(shape), np.dtype(dtype))])
+    return [memory[start:end] for start, end in zip(ends, ends[1:])]
+
+
+@functools.lru_cache(maxsize=32)
+def _encoders(shape, dtype):
+    """An encoder for every level of arrays [C, H, W] (a tuple)."""
+    pictures = has_levels(shape, dtype)
+    return [Encoder([shape[0], 1 << log2, 1 << log2] if pictures else shape, dtype)
+            for log2 in level_log2s(shape, dtype)]
+
+
+def first(encoded, count, total):
+    """The first `count` of the `total` images in what `encode` returned."""
+    records, digests = encoded
+    return [block[:len(block) // total * count] for block in records], digests[:count]
+
+
+class Exporter:
+    """Writes a data set into `dataset_dir`, which appears, complete, when the context ends without an error.
+
+    dataset_dir: must not exist, or be an empty directory; its name becomes the files' name.
+    shape:       [C, H, W] of every array; `dtype` its type. uint8 squares get all levels down to 4x4, others only one.
+    forecast:    number of arrays expected, for the check of free space; None to leave that out.
+
+    Raises UserError if the directory is there already or the disk has no room.
+    """
+
+    def __init__(self, dataset_dir, shape, dtype='uint8', forecast=None):
+        self.dataset_dir = os.path.abspath(os.fspath(dataset_dir))
+        self.name = os.path.basename(self.dataset_dir)
+        self.shape, self.dtype = [int(size) for size in shape], np.dtype(dtype)
+        self.num_images = 0
+        check_new(dataset_dir)
+        self._log2s = level_log2s(self.shape, self.dtype)
+        if forecast is not None:
+            check_free_space(dataset_dir, forecast_bytes(self.shape, self.dtype, forecast))
+        self._fingerprint = Fingerprint(self.shape, self.dtype)
+        self._manifest = {}
+        self._labels = None
+        self._outputs = []  # highest resolution first
+
+    def __enter__(self):
+        parent = os.path.dirname(self.dataset_dir)
+        make_parent(parent)
+        # A kill that can be caught must leave nothing behind either.
+        self._old_handler = _raise_on_sigterm()
+        self._atomic = util.atomic_folder(self.dataset_dir)
+        try:
+            self._temp = self._atomic.__enter__()
+        except OSError as err:
+            _restore_handler(self._old_handler)
+            raise UserError(f"cannot write to '{parent}': {err.strerror}") from err
+        for log2 in self._log2s:
+            self._outputs.append(_Output(os.path.join(self._temp, f'{self.name}-r{log2:02}.tfrecords')))
+        return self
+
+    def add(self, encoded):
+        """Adds what `encode` returned: the same records at every level."""
+        records, digests = encoded
+        assert len(records) == len(self._outputs)
+        for output, block in zip(self._outputs, records):
+            try:
+                output.write(block)
+            except OSError as err:
+                raise OSError(err.errno, err.strerror, self.dataset_dir) from err  # with a name for the sentence
+        for digest in digests:
+            self._fingerprint.add_digest(digest)
+        self.num_images += len(digests)
+
+    def set_labels(self, labels, names=None, **details):
+        """Labels [N, components], float32 in record order; `names` of the components, if they have any."""
+        self._labels = np.ascontiguousarray(labels, np.float32)
+        self._manifest.update(details, label_names=None if names is None else [str(name) for name in names])
+
+    def describe(self, **entries):
+        """Puts entries into the manifest."""
+        self._manifest.update(entries)
+
+    def __exit__(self, exc_type, exc_value, traceback):
+        try:
+            if exc_type is None:
+                self._finish()
+        except BaseException as err:
+            self._close(type(err), err)
+            raise
+        self._close(exc_type, exc_value)
+
+    def _close(self, exc_type, exc_value):
+        for output in self._outputs:
+            with contextlib.suppress(OSError):  # what a full disk did not take; on success all was flushed before
+                output.file.close()
+        try:
+            self._atomic.__exit__(exc_type, exc_value, None)
+        except BaseException as err:
+            if err is not exc_value:
+                raise
+        finally:
+            _restore_handler(self._old_handler)
+
+    def _finish(self):
+        if self.num_images == 0:
+            raise UserError('there is not a single image to write')
+        files = {os.path.basename(output.file.name): output.finish() for output in self._outputs}
+        if self._labels is not None:
+            assert len(self._labels) == self.num_images, (self._labels.shape, self.num_images)
+            name = f'{self.name}-rxx.labels'
+            path = os.path.join(self._temp, name)
+            with open(path, 'wb') as f:
+                np.save(f, self._labels)
+                f.flush()
+                os.fsync(f.fileno())
+            files[name] = {'size': os.path.getsize(path), 'sha256': util.sha256_file(path)}
+        is_image = has_levels(self.shape, self.dtype) and self.shape[0] in (1, 3)
+        manifest = {
+            'manifest_version': 1,
+            'name': self.name,
+            'num_images': self.num_images,
+            'shape': self.shape,
+            'dtype': self.dtype.name,
+            'dynamic_range': [0, 255] if self.dtype == np.uint8 else [-1, 1],
+            'is_image': is_image,
+            'levels': self._log2s,
+            'label_size': 0 if self._labels is None else int(self._labels.shape[1]),
+            'fingerprint': self._fingerprint.finish(self._labels),
+            'files': files,
+        }
+        manifest.update(self._manifest)
+        write_manifest(self._temp, manifest)
+
+
+class _Output:
+    """A file of records that is being written."""
+
+    _STEP = 32 << 20  # bytes
+
+    def __init__(self, path):
+        self.file = open(path, 'wb')
+        self._hash = hashlib.sha256()
+        self._size = self._on_its_way = 0  # bytes
+
+    def write(self, block):
+        """Appends uint8 [bytes]."""
+        self.file.write(block)
+        self._hash.update(block)
+        self._size += len(block)
+        if self._size - self._on_its_way >= self._STEP and hasattr(os, 'posix_fadvise'):
+            # The disk begins now, beside the processors, instead of keeping us waiting at the end. The pages stay in
+            # memory, since only what the disk has already could be dropped.
+            os.posix_fadvise(self.file.fileno(), self._on_its_way, self._size - self._on_its_way,
+                             os.POSIX_FADV_DONTNEED)
+            self._on_its_way = self._size
+
+    def finish(self):
+        """Brings everything to the disk. Returns what the manifest says about the file."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return {'size': self._size, 'sha256': self._hash.hexdigest()}
+
+
+def level_log2s(shape, dtype):
+    """Log2 of the resolutions of the levels of arrays [C, H, W], the full one first."""
+    top = int(math.ceil(math.log2(max(shape[1:]))))
+    return list(range(top, 1, -1)) if has_levels(shape, dtype) else [top]
+
+
+def forecast_bytes(shape, dtype, count):
+    """The size in bytes of the TFRecords of `count` arrays with all their levels."""
+    return count * sum(encoder.record_size for encoder in _encoders(tuple(shape), np.dtype(dtype)))
+
+
+def check_new(dataset_dir):
+    """Raises UserError if `dataset_dir` exists and is not an empty directory."""
+    if os.path.lexists(dataset_dir) and not (os.path.isdir(dataset_dir) and not os.listdir(dataset_dir)):
+        raise UserError(f"'{dataset_dir}' exists already; choose another name or delete it first")
+
+
+def make_parent(parent):
+    """Makes the directory in which the data set will lie. Raises UserError if that cannot be."""
+    try:
+        os.makedirs(parent, exist_ok=True)
+    except OSError as err:
+        raise UserError(f"cannot make the directory '{parent}': {err.strerror}") from err
+
+
+def check_free_space(path, needed):
+    """Raises UserError if the file system that `path` will lie on has fewer than `needed` bytes free."""
+    folder = os.path.dirname(os.path.abspath(path))
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(f"the data set will take {format_bytes(needed)} but '{folder}' has only {format_bytes(free)} "
+                        f'free; free some space or choose another disk')
+
+
+def format_bytes(size):
+    """A size for people: '512 B', '3.4 MB', '12.0 GB'."""
+    if size < 1000:
+        return f'{size} B'
+    for unit in ('kB', 'MB', 'GB', 'TB'):
+        size /= 1000
+        if size < 999.95 or unit == 'TB':
+            return f'{size:.1f} {unit}'
+
+
+def _raise_on_sigterm():
+    def stop(signum, stack):
+        raise KeyboardInterrupt
+
+    try:
+        return signal.signal(signal.SIGTERM, stop)
+    except ValueError:
+        return None  # not in the main thread: signals are somebody else's business
+
+
+def _restore_handler(handler):
+    if handler is not None:
+        signal.signal(signal.SIGTERM, handler)

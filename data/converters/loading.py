@@ -1,0 +1,113 @@
+"""From sources to records: reading and encoding in worker processes, in the order of the data set."""
+
+import itertools
+
+import numpy as np
+
+from data.converters import exporter
+from data.images import BadImage, to_array
+from data.workers import available_cores, ordered_fill
+
+SHUFFLE_SEED = 123
+_CHUNK_BYTES = 2 << 20
+_SERIAL = 64  # so few images are done before worker processes have started
+
+
+def shuffled_order(count):
+    """The order in which the converters write `count` source images, int64 [count]."""
+    order = np.arange(count)
+    np.random.RandomState(SHUFFLE_SEED).shuffle(order)
+    return order
+
+
+class Loader:
+    """Reads single images and encodes them by the chunk; runs in the worker processes.
+
+    expected: [C, H, W] of every image. A subclass defines `load(source)`, which returns uint8 [C, H, W] or raises
+    BadImage.
+    """
+
+    def __init__(self, expected):
+        self.expected = [int(size) for size in expected]
+        self._arrays = None
+
+    def load(self, source):
+        """One image as uint8 [C, H, W]."""
+        raise NotImplementedError
+
+    def check(self, image):
+        """A Pillow image as an array, if it is what is expected; else raises BadImage."""
+        channels = len(image.getbands())
+        height, width = self.expected[1:]
+        if image.size != (width, height):
+            raise BadImage(f'is {image.size[0]}x{image.size[1]} where {width}x{height} is expected')
+        if channels != self.expected[0]:
+            kinds = {1: 'grey', 3: 'RGB'}
+            raise BadImage(f'is {kinds[channels]} where {kinds[self.expected[0]]} is expected')
+        return to_array(image)
+
+    def __call__(self, task, memory):
+        """`task`: ([(number, source)], whether to encode, into `memory`, as `exporter.encode` does).
+
+        Returns (digests, None if nothing was encoded, numbers used, [(source, reason)]).
+        """
+        items, wanted = task
+        if self._arrays is None or len(self._arrays) < len(items):
+            self._arrays = np.empty([len(items)] + self.expected, np.uint8)  # kept, since new memory costs time
+        arrays = self._arrays
+        used, bad = [], []
+        for number, source in items:
+            try:
+                arrays[len(used)] = self.load(source)
+            except BadImage as err:
+                bad.append((source, str(err)))
+            else:
+                used.append(number)
+        digests = exporter.encode(arrays[:len(used)], memory)[1] if used and wanted else None
+        return digests, used, bad
+
+
+def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=None):
+    """Loads all items and writes them to an `Exporter`. Returns (numbers written, [(source, reason)] left out).
+
+    items:    iterable of (number, source); `total`: how many there are.
+    skip_bad: go on after an unusable source; else nothing more is written, but all are still checked.
+    most:     stop after so many images written.
+    """
+    used, bad = [], []
+    workers = available_cores() if workers is None else workers
+    if total <= _SERIAL:
+        workers = 1
+    count = max(1, min(256, _CHUNK_BYTES // int(np.prod(loader.expected))))
+    items = iter(items)
+
+    def tasks():
+        while True:
+            chunk = list(itertools.islice(items, count))
+            if not chunk:
+                return
+            yield chunk, skip_bad or not bad
+
+    room = exporter.forecast_bytes(loader.expected, np.uint8, count)
+    for (digests, numbers, refused), memory in ordered_fill(loader, tasks(), workers, room):
+        encoded = exporter.split(memory, loader.expected, np.uint8, len(numbers)), digests
+        bad.extend(refused)
+        progress.add(len(numbers) + len(refused))
+        if most is not None and len(used) + len(numbers) >= most:
+            keep = most - len(used)
+            out.add(exporter.first(encoded, keep, len(numbers)))
+            return used + numbers[:keep], bad
+        used.extend(numbers)
+        if digests is not None and (skip_bad or not bad):
+            out.add(encoded)
+    return used, bad
+
+
+def write_arrays(out, images, order):
+    """Writes `images`, uint8 [N, C, H, W] (anything that can be indexed), in the given order of their numbers."""
+    size = int(np.prod(images.shape[1:]))
+    count = max(1, min(256, _CHUNK_BYTES // size))
+    for start in range(0, len(order), count):
+        part = order[start:start + count]
+        out.add(exporter.encode(np.stack([images[int(i)] for i in part])))
+        yield len(part)

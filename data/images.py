@@ -1,0 +1,175 @@
+"""Finding, reading and checking image files."""
+
+import importlib
+import os
+import warnings
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+
+from data.ledger import kept_outputs
+from dnnlib.util import UserError
+
+# Formats read by Pillow's own decoders; others (such as EPS) would start foreign programs.
+FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'MPO', 'PNG', 'PPM', 'TGA', 'TIFF', 'WEBP')
+_PLUGINS = ('Bmp', 'Gif', 'Jpeg', 'Jpeg2K', 'Mpo', 'Png', 'Ppm', 'Tga', 'Tiff', 'WebP')
+MAX_PIXELS = 100 * 1000 * 1000
+_ORIENTATION = 0x0112  # EXIF tag
+
+_known = {}  # extensions of these formats, once Pillow's decoders are loaded
+
+
+class BadImage(Exception):
+    """Why an image cannot be used, as the end of a sentence that starts with its name."""
+
+
+def _load_decoders():
+    if not _known:
+        for name in _PLUGINS:  # much quicker than all that Pillow has
+            importlib.import_module(f'PIL.{name}ImagePlugin')
+        _known['extensions'] = {ext for ext, kind in PIL.Image.EXTENSION.items() if kind in FORMATS}
+        _known['formats'] = [kind for kind in FORMATS if kind in PIL.Image.OPEN]
+
+
+def is_image_name(name):
+    """Whether a file's name says that it is an image in one of `FORMATS`."""
+    _load_decoders()
+    return os.path.splitext(name)[1].lower() in _known['extensions']
+
+
+def list_images(folder):
+    """The images in a folder and its subfolders: (relative paths sorted by name, number of other files).
+
+    Hidden files are left out; links are followed, but no folder is entered twice. Of a folder that `prefilter` made,
+    the images are the crops that its ledger says were kept. Raises UserError if there is no such folder or no image in
+    it, or if a folder cannot be read, since its images would be missed silently.
+    """
+    def refuse(err):
+        raise UserError(f"folder '{err.filename}' cannot be read: {err.strerror}") from err
+
+    if not os.path.isdir(folder):
+        raise UserError(f"image folder '{folder}' does not exist" if not os.path.lexists(folder)
+                        else f"'{folder}' is not a folder")
+    kept = kept_outputs(folder)
+    if kept:
+        return kept, 0
+    found, others = [], 0
+    visited = set()
+    for where, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(where)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        prefix = '' if where == folder else os.path.relpath(where, folder)
+        for name in names:
+            if name.startswith('.'):
+                continue
+            if is_image_name(name):
+                found.append(os.path.join(prefix, name))
+            else:
+                others += 1
+    if not found:
+        raise UserError(f"'{folder}' holds no images (by their names' endings, such as .png or .jpg)"
+                        + (f'; there are {others} other files' if others else ''))
+    return sorted(found), others
+
+
+def open_image(path):
+    """Opens an image (a path or a binary file) without decoding it.
+
+    Raises BadImage if it is unreadable, animated or too large.
+    """
+    _load_decoders()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # about damaged metadata, and Pillow's own limit on pixels
+            image = PIL.Image.open(path, formats=_known['formats'])
+            animated = getattr(image, 'is_animated', False) and image.format != 'MPO'
+    except Exception as err:
+        if isinstance(path, str) and os.path.isfile(path) and os.path.getsize(path) == 0:
+            raise BadImage('is empty (0 bytes)') from None
+        if isinstance(err, OSError) and err.errno:
+            raise BadImage(f'cannot be opened: {err.strerror}') from None
+        raise BadImage('is not an image that can be read' if isinstance(err, PIL.UnidentifiedImageError)
+                       else f'is damaged ({_short(err)})') from None
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise BadImage(f'has {width}x{height} pixels, over the limit of {MAX_PIXELS // 10 ** 6} million')
+    if animated:
+        raise BadImage('is animated or has several pages')
+    return image
+
+
+def check_mode(image, convert=None):
+    """Raises BadImage unless the opened image has 8-bit grey or RGB pixels, or can be converted to what is asked for.
+
+    `convert` is None (grey stays grey, RGB stays RGB), 'rgb' or 'grey'.
+    """
+    if image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in image.info:
+        raise BadImage('has an alpha channel')
+    raw_modes = [str(part) for tile in image.tile for part in (tile[3] if isinstance(tile[3], tuple) else tile[3:])]
+    if image.mode.startswith('I') or image.mode == 'F' or any(';16' in mode for mode in raw_modes):
+        raise BadImage('has 16 or more bits per channel')
+    if image.mode not in ('L', 'RGB') and not (convert and image.mode in ('1', 'P', 'CMYK', 'YCbCr')):
+        kind = {'P': 'a palette', '1': 'only black and white', 'CMYK': 'CMYK colours'}.get(
+            image.mode, f'pixels of the kind {image.mode}')
+        raise BadImage(f'has {kind}')
+
+
+def read_pixels(image):
+    """Decodes an opened image, turned upright as its EXIF entry says. Raises BadImage if it is damaged."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            image.load()
+            if _orientation(image) != 1:
+                image = PIL.ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise BadImage(f'with {image.size[0]}x{image.size[1]} pixels does not fit into memory') from None
+    except Exception as err:
+        raise BadImage(f'is cut off or damaged ({_short(err)})') from None
+    return image
+
+
+def _orientation(image):
+    if not (image.info.get('exif') or image.format in ('TIFF', 'PNG', 'WEBP', 'MPO')):
+        return 1
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        return 1  # damaged metadata beside sound pixels
+
+
+def to_array(image):
+    """A Pillow image of mode L or RGB as uint8 [C, H, W], read-only."""
+    # Pillow takes the channels apart in half the time that numpy needs to transpose them.
+    channels = [image.tobytes('raw', band) for band in image.mode]
+    return np.frombuffer(b''.join(channels), np.uint8).reshape((len(channels), image.height, image.width))
+
+
+def resize(image, size, crop):
+    """Brings an image to size x size with Lanczos resampling.
+
+    `crop` is 'center' (largest central square), 'pad' (black bands beside the shorter side) or 'none' (stretched).
+    """
+    width, height = image.size
+    if crop == 'center':
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        return image.crop((left, top, left + side, top + side)).resize((size, size), PIL.Image.LANCZOS)
+    if crop == 'none':
+        return image.resize((size, size), PIL.Image.LANCZOS)
+    assert crop == 'pad'
+    side = max(width, height)
+    inner = max(round(width * size / side), 1), max(round(height * size / side), 1)
+    padded = PIL.Image.new(image.mode, (size, size))
+    padded.paste(image.resize(inner, PIL.Image.LANCZOS), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    return padded
+
+
+def _short(err):
+    text = ' '.join(str(err).split()) or type(err).__name__
+    return text if len(text) <= 80 else text[:77] + '...'

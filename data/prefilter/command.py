@@ -1,0 +1,115 @@
+"""`prefilter`: crops of the faces in a folder of photographs, and a ledger of what was kept and what was not."""
+
+import argparse
+import os
+
+from data.options import add_workers, positive_int
+from dnnlib.util import UserError
+
+_PAPER = {'margin': 50.0, 'size': 256, 'min_face': 20, 'choose': 'center', 'upright': False}
+_DEFAULTS = dict(_PAPER, upright=True)
+
+_DESCRIPTION = """Finds the face in every photograph of a folder and its subfolders (MTCNN) and writes a crop of it
+under the same subfolders of OUT, with ledger.csv (a row per file: decision, reason, boxes, crop), summary.json and
+contact sheets. An interrupted run is continued by the same command with --resume."""
+
+
+def add_arguments(subparsers):
+    """Adds the command to the parser of dataset_tool.py."""
+    parser = subparsers.add_parser('prefilter', help='crops of the faces in a folder of photographs',
+                                   description=_DESCRIPTION)
+    parser.add_argument('folder', metavar='IN', nargs='?', help='folder of photographs')
+    parser.add_argument('out', metavar='OUT', nargs='?', help='folder for the crops')
+    add_settings(parser)
+    add_workers(parser)
+    parser.add_argument('--shard', type=_shard, metavar='I/N', help='only part I of N, from 1/N to N/N (0/N is N/N)')
+    parser.add_argument('--resume', action='store_true', help='go on with the ledger that OUT has')
+    parser.add_argument('--merge', action='store_true', help='join the ledgers of all shards in OUT')
+    parser.set_defaults(run=run)
+
+
+def add_settings(parser):
+    """Adds the options that decide about images."""
+    parser.add_argument('--margin', type=_margin, metavar='PIXELS',
+                        help='widen the box by so many pixels of the photograph, half on each side (default 50)')
+    parser.add_argument('--size', type=_size, metavar='N', help='side of the crops in pixels (default 256)')
+    parser.add_argument('--min-face', type=_min_face, metavar='PIXELS',
+                        help='side of the smallest face to look for (default 20)')
+    parser.add_argument('--choose', choices=['center', 'largest', 'only'],
+                        help='of several faces take the one which is large and near the centre, take the largest, or '
+                             'reject the photograph (default center)')
+    parser.add_argument('--no-exif', dest='upright', action='store_const', const=False,
+                        help='do not turn photographs as their EXIF entry says')
+    parser.add_argument('--paper', action='store_true',
+                        help='as in "Re-Training StyleGAN": margin 50, size 256, centre, no EXIF')
+    parser.add_argument('--max-pixels', type=positive_int, metavar='N', default=None,
+                        help='refuse larger photographs (default 64 million)')
+    parser.add_argument('--include-list', metavar='FILE', help='use only the images that this file lists')
+    parser.add_argument('--exclude-list', metavar='FILE', help='leave out the images that this file lists')
+
+
+def run(args):
+    from data.prefilter import summary
+    from data.prefilter.run import merge, prefilter
+    from data.workers import available_cores
+    if args.merge:
+        out = args.out or args.folder
+        if out is None:
+            raise UserError('--merge needs the folder OUT')
+        result = merge(out)
+    else:
+        if args.out is None:
+            raise UserError('two folders are expected: IN with the photographs and OUT for the crops')
+        out = args.out
+        result = prefilter(settings_of(args, args.folder, args.out), args.workers or available_cores(), args.shard,
+                           args.resume)
+    print(summary.to_text(result))
+    print(f"ledger: {os.path.join(out, result['ledger']['file'])}")
+    for sheet in result['contact_sheets']:
+        print(f'sheet:  {os.path.join(out, sheet)}', flush=True)
+
+
+def settings_of(args, folder, out):
+    """`Settings` from parsed options. Raises UserError for options that contradict --paper."""
+    from data.lists import ImageList
+    from data.prefilter.settings import MAX_PIXELS, Settings
+    values = dict(_PAPER if args.paper else _DEFAULTS)
+    for name in values:
+        given = getattr(args, name)
+        if given is not None:
+            if args.paper and given != _PAPER[name]:
+                raise UserError(f"--paper sets {name.replace('_', '-')} to {_PAPER[name]}; leave out --paper or "
+                                f"--{name.replace('_', '-')}")
+            values[name] = given
+    return Settings(folder, out, paper=args.paper, max_pixels=args.max_pixels or MAX_PIXELS,
+                    include=ImageList(args.include_list) if args.include_list else None,
+                    exclude=ImageList(args.exclude_list) if args.exclude_list else None, **values)
+
+
+def _shard(text):
+    parts = text.split('/')
+    if len(parts) != 2 or not all(part.isdigit() for part in parts) or not 0 <= int(parts[0]) <= int(parts[1]) != 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not I/N with I from 1 to N")
+    return int(parts[0]), int(parts[1])
+
+
+def _number(text, kind, low, high):
+    try:
+        value = kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f'{text} is not from {low} to {high}')
+    return value
+
+
+def _margin(text):
+    return _number(text, float, 0, 10000)
+
+
+def _size(text):
+    return _number(text, int, 4, 8192)
+
+
+def _min_face(text):
+    return _number(text, int, 5, 10000)

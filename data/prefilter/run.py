@@ -1,0 +1,214 @@
+"""One run over one shard, from the folder to the summary; and the joining of shards."""
+
+import contextlib
+import glob
+import hashlib
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+
+import numpy as np
+
+from data import ledger
+from data.prefilter import locks, sheets, summary
+from data.prefilter.pool import Pool
+from data.prefilter.scan import walk
+from data.prefilter.settings import DETECTOR
+from data.prefilter.weights import find_weights_file
+from dnnlib.progress import Progress
+from dnnlib.util import UserError
+
+
+def prefilter(settings, workers, shard=None, resume=False):
+    """Finds, crops and records the faces of all photographs in `settings.folder`.
+
+    Args:
+        settings: `Settings`.
+        workers: number of processes.
+        shard: (i, n) with 1 <= i <= n, or None for everything.
+        resume: go on with a ledger that is there already.
+
+    Returns:
+        the summary, a dict.
+
+    Raises:
+        UserError: the folders cannot be used, the ledger is there already or was made with other settings, another run
+            works on it, or nothing can be written.
+    """
+    if settings.detector == DETECTOR:
+        find_weights_file()  # said at once, and not by every worker
+    _check_folders(settings)
+    suffix = '' if shard is None else f'-{shard[0]}-of-{shard[1]}'
+    # Names by shard number modulo n, so that two spellings of one shard meet.
+    work_folder = os.path.join(settings.out, '.prefilter' + ('' if shard is None else
+                                                             f'-{shard[0] % shard[1]}-of-{shard[1]}'))
+    _make_folder(work_folder)
+    lock_path, temp_folder = os.path.join(work_folder, 'lock'), os.path.join(work_folder, 'unfinished')
+    lock = locks.acquire(lock_path)
+    try:
+        shutil.rmtree(temp_folder, ignore_errors=True)
+        _make_folder(temp_folder)
+        ledger_path = os.path.join(settings.out, f'ledger{suffix}.csv')
+        summary_path = os.path.join(settings.out, f'summary{suffix}.json')
+        done = _start_ledger(ledger_path, settings, resume)
+        if os.path.exists(summary_path):
+            os.unlink(summary_path)  # it says that the ledger is complete
+        start = time.time()
+        pool = Pool(settings, ledger_path, temp_folder, lock_path, workers)
+        with _sigterm_as_interrupt():
+            counted = _run(pool, settings, shard, done)
+        run = {'images': counted, 'seconds': round(time.time() - start, 3), 'workers': workers,
+               'images_per_second': round(counted / max(time.time() - start, 1e-6), 2), 'versions': pool.versions}
+        ledger.merge([ledger_path], ledger_path)
+        result = _conclude(settings.folder, settings.out, suffix, run)
+        shutil.rmtree(work_folder, ignore_errors=True)
+    except KeyboardInterrupt:
+        print('what is done is safe; the same command with --resume goes on', file=sys.stderr)
+        raise
+    finally:
+        locks.release(lock)
+    return result
+
+
+def merge(out):
+    """Joins the ledgers of all shards in the folder `out` into `ledger.csv` and summarizes it.
+
+    Raises UserError if there are none, one is missing or unfinished, or their settings differ.
+    """
+    shards = {}
+    for path in glob.glob(os.path.join(glob.escape(out), 'ledger-*-of-*.csv')):
+        match = re.match(r'ledger-([0-9]+)-of-([0-9]+)\.csv\Z', os.path.basename(path))
+        if match:
+            shards.setdefault(int(match.group(2)), {})[int(match.group(1)) % max(int(match.group(2)), 1)] = path
+    if not shards:
+        raise UserError(f"'{out}' holds no ledgers of shards (ledger-I-of-N.csv)" if os.path.isdir(out)
+                        else f"'{out}' does not exist")
+    if len(shards) > 1:
+        raise UserError(f"'{out}' holds ledgers of {' and of '.join(str(n) for n in sorted(shards))} shards; "
+                        'remove those that do not belong together')
+    count, found = shards.popitem()
+    missing = [f'{i or count}/{count}' for i in range(count) if i not in found]
+    if missing:
+        raise UserError(f"'{out}' lacks the ledgers of the shards {', '.join(missing)}; run them first")
+    folders = set()
+    for path in found.values():
+        part = summary.read(path.replace('ledger-', 'summary-')[:-len('.csv')] + '.json')
+        if part is None:
+            raise UserError(f"'{path}' is of a shard that is not finished; end it with --resume")
+        folders.add(part['folder'])
+    settings = {item.settings for path in found.values() for item in ledger.read(path)}
+    if len(settings) > 1:
+        raise UserError(f"the shards in '{out}' were made with different settings: {'; '.join(sorted(settings))}")
+    ledger.merge([found[i] for i in sorted(found)], os.path.join(out, 'ledger.csv'))
+    return _conclude(folders.pop() if len(folders) == 1 else None, out, '', None)
+
+
+def _check_folders(settings):
+    if not os.path.isdir(settings.folder):
+        raise UserError(f"'{settings.folder}' is not a folder" if os.path.lexists(settings.folder)
+                        else f"'{settings.folder}' does not exist")
+    source, out = (os.path.join(os.path.realpath(path), '') for path in (settings.folder, settings.out))
+    if source.startswith(out):
+        raise UserError(f"the crops cannot go to '{settings.out}', which is or holds the folder of photographs; "
+                        'choose a new folder')
+    _make_folder(settings.out)
+
+
+def _make_folder(path):
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as err:
+        raise UserError(f"cannot make the folder '{path}': {err.strerror}") from None
+    if not os.access(path, os.W_OK):
+        raise UserError(f"cannot write to the folder '{path}': permission denied")
+
+
+def _start_ledger(path, settings, resume):
+    """Makes the ledger, or brings one that is there into order. Returns the paths done so far, as a `_PathSet`."""
+    if not os.path.exists(path):
+        ledger.create(path)
+        return _PathSet([])
+    if not resume:
+        raise UserError(f"'{path}' is there already; go on with it by --resume, or choose another folder for the crops")
+    done = []
+
+    def complete_rows():
+        for item in ledger.read(path):
+            if item.settings != str(settings):
+                raise UserError(f"'{path}' was begun with other settings ({item.settings}), now they are {settings}; "
+                                'use those, or choose another folder for the crops')
+            if ledger.is_complete(item, settings.out):
+                done.append(_PathSet.key(item.path))
+                yield item
+
+    ledger.write(path, complete_rows())
+    return _PathSet(done)
+
+
+class _PathSet:
+    """A set of ledger paths in 16 bytes each. `keys`: what `key` makes of them."""
+
+    def __init__(self, keys):
+        self._keys = np.sort(np.array(keys, 'S16'))
+
+    def __len__(self):
+        return len(self._keys)
+
+    def __contains__(self, path):
+        key = np.array(self.key(path), 'S16')
+        place = np.searchsorted(self._keys, key)
+        return place < len(self._keys) and self._keys[place] == key
+
+    @staticmethod
+    def key(path):
+        return hashlib.sha256(path.encode('utf-8')).digest()[:16]
+
+
+@contextlib.contextmanager
+def _sigterm_as_interrupt():
+    """Ends a run as politely on `kill` as on Ctrl-C."""
+    def interrupt(signum, frame):
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread, where signals are somebody else's business
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(pool, settings, shard, done):
+    """Returns the number of images done."""
+    counts = {'now': 0}
+
+    def entries():
+        for entry in walk(settings.folder, settings.out, (0, 1) if shard is None else (shard[0] % shard[1], shard[1])):
+            if not len(done) or ledger.path_text(entry.path) not in done:
+                yield entry
+
+    with Progress('prefilter', None) as progress:
+        def report(decision):
+            counts['now'] += 1
+            progress.add(1)
+
+        pool.run(entries(), report)
+    return counts['now']
+
+
+def _conclude(folder, out, suffix, run):
+    """Writes the summary and the contact sheets of a complete ledger."""
+    path = os.path.join(out, f'ledger{suffix}.csv')
+    result = summary.summarize(ledger.read(path))
+    if not result['files']:
+        raise UserError(f"'{folder}' holds no files")
+    result.update(folder=folder and os.path.abspath(folder), ledger=summary.describe_ledger(path), run=run)
+    result['contact_sheets'] = sheets.draw(path, folder, out, suffix)
+    summary.write(os.path.join(out, f'summary{suffix}.json'), result)
+    return result

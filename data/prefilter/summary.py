@@ -1,0 +1,74 @@
+"""What the ledger says in total."""
+
+import collections
+import json
+import os
+
+from data import ledger
+from dnnlib.util import atomic_write, sha256_file
+
+NO_IMAGE = ('not_an_image', 'not_a_file', 'broken_link', 'repeated_link')
+"""Reasons of rows that stand for no photograph."""
+
+
+def summarize(rows):
+    """Counts and rates of decisions, reasons and faces, from the rows of a ledger.
+
+    Rates relate to all rows, `kept_of_images` to those which stand for images.
+    """
+    reasons, decisions, faces, settings = (collections.Counter() for _ in range(4))
+    for item in rows:
+        decisions[item.decision] += 1
+        reasons[item.reason] += 1
+        settings[item.settings] += 1
+        if item.num_faces:
+            faces[int(item.num_faces)] += 1
+    files = sum(decisions.values())
+    images = files - sum(reasons[reason] for reason in NO_IMAGE)
+    return {
+        'files': files,
+        'images': images,
+        'kept': decisions[ledger.KEPT],
+        'rejected': decisions[ledger.REJECTED],
+        'kept_of_images': _rate(decisions[ledger.KEPT], images),
+        'reasons': {reason: {'count': count, 'rate': _rate(count, files)}
+                    for reason, count in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))},
+        'images_by_number_of_faces': {str(count): faces[count] for count in sorted(faces)},
+        'settings': sorted(settings),
+    }
+
+
+def _rate(count, total):
+    return round(count / total, 6) if total else 0.0
+
+
+def describe_ledger(path):
+    return {'file': os.path.basename(path), 'sha256': sha256_file(path)}
+
+
+def write(path, content):
+    with atomic_write(path, 'w') as f:
+        json.dump(content, f, indent=2)
+        f.write('\n')
+
+
+def read(path):
+    """The summary at `path`, or None if there is none."""
+    try:
+        with open(path, encoding='utf-8') as f:
+            return json.load(f)
+    except (OSError, ValueError):
+        return None
+
+
+def to_text(content):
+    """A few lines for people."""
+    lines = [f"{content['files']} files, {content['images']} images: {content['kept']} kept "
+             f"({content['kept_of_images']:.2%} of the images), {content['rejected']} rejected"]
+    for reason, entry in content['reasons'].items():
+        lines.append(f"  {reason:16} {entry['count']:9} {entry['rate']:9.2%}")
+    run = content.get('run')
+    if run and run['images']:
+        lines.append(f"this run: {run['images']} files in {run['seconds']:.1f} s, "
+                     f"{run['images_per_second']:.1f} per second, {run['workers']} processes")
+    return '\n'.join(lines)

@@ -1,0 +1,1 @@
+"""Data sets on the disk: records, levels of detail, manifests, and how they are read."""

@@ -1,0 +1,210 @@
+"""Data sets for training and metrics: multi-resolution TFRecords, and random pictures for tests of speed."""
+
+import glob
+import os
+import re
+
+import numpy as np
+
+from data.records.base import Dataset
+from data.records.levels import levels_of_detail
+from data.records.manifest import dataset_fingerprint, read_manifest
+from data.records.tfrecord import RecordFile
+from dnnlib import util
+from dnnlib.util import UserError
+
+
+class TFRecordDataset(Dataset):
+    """The data set in a directory of TFRecord files, one per level of detail.
+
+    tfrecord_dir:   the directory, holding NAME-rNN.tfrecords (NN = log2 of the resolution) and perhaps NAME-rxx.labels.
+    resolution:     use the set at this resolution, None for the highest there is.
+    label_file:     labels as a .npy array [N, components], None for the directory's own.
+    max_label_size: 0 for no labels, n for the first n components, 'full' for all.
+    repeat:         begin again after the last image.
+    shuffle_mb:     0 for the files' order; any other value for a new permutation per epoch.
+    prefetch_mb:    0 to read without a thread.
+    buffer_mb, num_threads: accepted and not needed.
+    seed:           chooses the permutations.
+
+    Raises UserError if files are missing, damaged or do not fit together.
+    """
+
+    def __init__(self, tfrecord_dir, resolution=None, label_file=None, max_label_size=0, repeat=True,
+                 shuffle_mb=4096, prefetch_mb=2048, buffer_mb=256, num_threads=2, seed=0):
+        self.tfrecord_dir = os.fspath(tfrecord_dir)
+        manifest = read_manifest(self.tfrecord_dir)
+        files = _open_levels(self.tfrecord_dir, resolution)
+        full = files[max(files)]
+        is_image = manifest.get('is_image', full.dtype == np.uint8 and full.shape[0] in (1, 3))
+        self._files = {max(files) - log2: record_file for log2, record_file in files.items()}
+        if is_image or full.dtype == np.uint8:
+            _check_pyramid(self.tfrecord_dir, files)
+        all_labels, self.label_file = _load_labels(self.tfrecord_dir, label_file, max_label_size, len(full))
+        self._all_labels = all_labels
+        labels = all_labels
+        if labels is not None and max_label_size != 'full':
+            labels = labels[:, :max_label_size] if max_label_size > 0 else None
+        names = manifest.get('label_names')
+        super().__init__(
+            shape=full.shape, dtype=full.dtype, num_images=len(full), levels=self._files, is_image=is_image,
+            dynamic_range=manifest.get('dynamic_range', [0, 255] if full.dtype == np.uint8 else [-1, 1]),
+            labels=labels, label_names=names[:labels.shape[1]] if names and labels is not None else None,
+            repeat=repeat, shuffle=shuffle_mb > 0, prefetch=prefetch_mb > 0, seed=seed)
+
+    @property
+    def fingerprint(self):
+        """Hash of all samples at this resolution and all labels, see `data.records.manifest`. The first call may take
+        long for a data set that was made by another tool."""
+        return dataset_fingerprint(self.tfrecord_dir, self._files[0], self._all_labels, interrupt=self.interrupt)
+
+    def _read(self, indices, level):
+        return self._files[level].read_batch(indices)
+
+    def close(self):
+        super().close()
+        for record_file in self._files.values():
+            record_file.close()
+
+
+def _open_levels(folder, resolution):
+    """Maps log2 resolution to the open `RecordFile`, for levels up to the asked resolution."""
+    if not os.path.isdir(folder):
+        raise UserError(f"data set directory '{folder}' does not exist; make it with dataset_tool.py or mend "
+                        f'dataset.tfrecord_dir and --data-dir')
+    paths = sorted(glob.glob(os.path.join(glob.escape(folder), '*.tfrecords')))
+    if not paths:
+        util.check_listable(folder)
+        raise UserError(f"'{folder}' holds no *.tfrecords files; make the data set with dataset_tool.py")
+    files = {}
+    for path in paths:
+        named = re.search(r'-r(\d\d)\.tfrecords$', path)
+        if resolution is not None and named and 1 << int(named.group(1)) > resolution:
+            continue  # not needed, so it may be missing or damaged
+        record_file = RecordFile(path)
+        if len(record_file.shape) != 3:
+            raise UserError(f'{path} holds arrays of shape {list(record_file.shape)}; [channels, height, width] is '
+                            f'expected (a point of two numbers is [2, 1, 1])')
+        log2 = int(np.ceil(np.log2(max(record_file.shape[1:]))))
+        if log2 in files:
+            raise UserError(f'{path} and {files[log2].path} have the same resolution; keep one data set per directory')
+        if resolution is None or 1 << log2 <= resolution:
+            files[log2] = record_file
+    if not files or (resolution is not None and 1 << max(files) != resolution):
+        raise UserError(f"'{folder}' has no {resolution}x{resolution} level"
+                        + (f' (its highest is {1 << max(files)})' if files else ''))
+    return files
+
+
+def _check_pyramid(folder, files):
+    """Pictures are square, with sides a power of two, and every level from 4x4 on belongs to the highest one."""
+    top = max(files)
+    full = files[top]
+    channels, height, width = full.shape
+    if height != width or height != 1 << top:
+        raise UserError(f'{full.path} holds pictures of {width}x{height}; a square with a side that is a power of two '
+                        f'is expected')
+    for log2 in range(2, top):
+        if log2 not in files:
+            raise UserError(f"'{folder}' lacks the {1 << log2}x{1 << log2} level (…-r{log2:02}.tfrecords); "
+                            f'make the data set again')
+        level = files[log2]
+        if level.shape != (channels, 1 << log2, 1 << log2) or level.dtype != full.dtype:
+            raise UserError(f'{level.path} holds arrays of {list(level.shape)} {level.dtype.name}, which do not fit '
+                            f'{list(full.shape)} {full.dtype.name} in {os.path.basename(full.path)}')
+        if len(level) != len(full):
+            raise UserError(f'{level.path} has {len(level)} records but {os.path.basename(full.path)} has '
+                            f'{len(full)}; the set is incomplete, make it again')
+
+
+def _load_labels(folder, label_file, max_label_size, num_images):
+    """The labels as a memory-mapped array [num_images, components] and their file, or (None, None)."""
+    if max_label_size != 'full' and (isinstance(max_label_size, (str, bool)) or max_label_size != int(max_label_size)
+                                     or max_label_size < 0):
+        raise UserError(f"max_label_size is {max_label_size!r}; a number of components or 'full' is expected")
+    if label_file is None:
+        found = sorted(glob.glob(os.path.join(glob.escape(folder), '*.labels')))
+        path = found[0] if found else None
+    else:
+        inside = os.path.join(folder, label_file)
+        path = inside if os.path.isfile(inside) else label_file
+    if path is None:
+        if max_label_size != 0:
+            raise UserError(f"'{folder}' has no *.labels file; make the data set with labels, name one with "
+                            f'label_file, or set max_label_size to 0')
+        return None, None
+    labels = read_label_array(path, mmap_mode='r')
+    if labels.ndim != 2 or labels.dtype.kind not in 'fiub':
+        raise UserError(f'{path} does not hold a numeric array [images, components]')
+    if len(labels) != num_images:
+        raise UserError(f'{path} has labels for {len(labels)} images but the data set has {num_images}')
+    if max_label_size != 'full' and max_label_size > labels.shape[1]:
+        raise UserError(f'max_label_size is {max_label_size} but {path} has {labels.shape[1]} components')
+    return labels, path
+
+
+def read_label_array(path, mmap_mode=None):
+    """The array in a .npy file. Raises UserError if there is none, or one of objects."""
+    try:
+        labels = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except MemoryError:
+        raise UserError(f'the labels in {path} do not fit into memory') from None
+    except Exception as err:  # NumPy parses the header as Python source: damage raises all that a tokenizer can
+        raise UserError(f'cannot read the labels in {path}: {err}') from err
+    if not isinstance(labels, np.ndarray):
+        raise UserError(f'{path} does not hold a single array')
+    return labels
+
+
+class SyntheticDataset(Dataset):
+    """Random noise, generated on the fly, for measuring speed without a data set. Sample i depends on (seed, i).
+
+    With labels, each is a random class as a one-hot vector. `shape` [C, H, W] overrides resolution and num_channels.
+    """
+
+    def __init__(self, resolution=1024, num_channels=3, dtype='uint8', dynamic_range=None, label_size=0,
+                 label_dtype='float32', num_images=10000, shape=None, repeat=True, shuffle_mb=4096, prefetch_mb=2048,
+                 buffer_mb=256, num_threads=2, seed=0):
+        dtype = np.dtype(dtype)
+        shape = list(shape) if shape is not None else [num_channels, resolution, resolution]
+        is_image = dtype == np.uint8 and shape[0] in (1, 3)
+        if is_image and (shape[1] != shape[2] or shape[1] & (shape[1] - 1)):
+            raise UserError(f'pictures of {shape[2]}x{shape[1]} are asked for; their sides must be one power of two')
+        labels = None
+        if label_size > 0:
+            classes = np.random.RandomState([seed % 2 ** 32, 1]).randint(label_size, size=num_images)
+            labels = np.eye(label_size, dtype=label_dtype)[classes]
+        levels = range(int(np.log2(shape[1])) - 1) if is_image else [0]
+        if dynamic_range is None:
+            dynamic_range = [0, 255] if dtype == np.uint8 else [-1, 1]
+        super().__init__(shape, dtype, dynamic_range, num_images, levels, is_image, labels=labels, repeat=repeat,
+                         shuffle=shuffle_mb > 0, prefetch=prefetch_mb > 0, seed=seed)
+
+    @property
+    def fingerprint(self):
+        """Says what is generated."""
+        return f'synthetic-{self.shape}-{self.dtype}-{self.num_images}-{self.label_size}-{self.seed}'
+
+    def _read(self, indices, level):
+        out = [self._sample(int(index)) for index in indices]
+        samples = np.stack(out)
+        if level:
+            samples = list(levels_of_detail(samples))[level]
+        return samples
+
+    def _sample(self, index):
+        rng = np.random.RandomState([self.seed % 2 ** 32, 2, index])
+        if self.dtype == 'uint8':
+            return rng.randint(256, size=self.shape, dtype=np.uint8)
+        return rng.uniform(self.dynamic_range[0], self.dynamic_range[1], size=self.shape).astype(self.dtype)
+
+
+def load_dataset(class_name='training.dataset.TFRecordDataset', data_dir=None, verbose=False, **kwargs):
+    """Makes the data set of class `class_name`; its `tfrecord_dir` is relative to `data_dir` if that is given."""
+    if 'tfrecord_dir' in kwargs and data_dir is not None:
+        kwargs['tfrecord_dir'] = os.path.join(data_dir, kwargs['tfrecord_dir'])
+    dataset = util.get_obj_by_name(class_name)(**kwargs)
+    if verbose:
+        print(f'Data set: {dataset.num_images} samples of {dataset.shape} {dataset.dtype} in {dataset.dynamic_range}, '
+              f'{dataset.label_size} label components', flush=True)
+    return dataset

@@ -1,0 +1,163 @@
+"""`verify` and `info`: whether a data set is sound, and what it holds."""
+
+import glob
+import json
+import os
+
+import numpy as np
+
+from data.converters import exporter
+from data.records.dataset import TFRecordDataset
+from data.records.levels import levels_of_detail
+from data.records.manifest import read_manifest
+from dnnlib.progress import Progress
+from dnnlib.util import UserError, sha256_file
+
+_BATCH_BYTES = 4 << 20
+_SCREENFUL = 20
+
+
+def add_arguments(subparsers):
+    """Adds both commands to the parser of dataset_tool.py."""
+    parser = subparsers.add_parser(
+        'verify', help='check every record, level, label and checksum of a data set',
+        description='Reads the whole data set: structure, counts, checksums, levels that are the averages of the '
+                    'highest one, labels. Exits with 2 and lists what is wrong, if anything is.')
+    parser.add_argument('dataset_dir', metavar='DATASET_DIR')
+    parser.set_defaults(run=lambda args: verify(args.dataset_dir))
+    parser = subparsers.add_parser('info', help='say what a data set holds',
+                                   description='Shape, count, size on disk, labels and fingerprint of a data set.')
+    parser.add_argument('dataset_dir', metavar='DATASET_DIR')
+    parser.add_argument('--json', action='store_true', help='print JSON')
+    parser.set_defaults(run=lambda args: info(args.dataset_dir, args.json))
+
+
+def verify(dataset_dir):
+    """Reads everything. Raises UserError listing what is wrong."""
+    dataset = TFRecordDataset(dataset_dir, max_label_size='full' if has_labels(dataset_dir) else 0, prefetch_mb=0)
+    manifest = read_manifest(dataset_dir)
+    problems = []
+    if manifest:
+        problems += _check_manifest(dataset_dir, manifest, dataset)
+    problems += _check_records(dataset)
+    if problems:
+        shown = '\n  '.join(problems[:_SCREENFUL])
+        more = f'\n  … and {len(problems) - _SCREENFUL} more' if len(problems) > _SCREENFUL else ''
+        raise UserError(f"'{dataset_dir}' is not sound; make it again:\n  {shown}{more}")
+    checked = 'checksums, ' if manifest else ''
+    print(f"'{dataset_dir}' is sound: {checked}{len(dataset)} records at {len(dataset.levels)} levels, "
+          f'{dataset.label_size} label components' + ('' if manifest else '; it has no manifest.json to compare with'),
+          flush=True)
+
+
+def has_labels(dataset_dir):
+    """Whether there is a label file in the directory."""
+    return bool(glob.glob(os.path.join(glob.escape(dataset_dir), '*.labels')))
+
+
+def _check_manifest(dataset_dir, manifest, dataset):
+    problems = []
+    for key, value in (('num_images', len(dataset)), ('shape', dataset.shape), ('dtype', dataset.dtype)):
+        if manifest.get(key) != value:
+            problems.append(f'manifest.json says {key} {manifest.get(key)}, the files say {value}')
+    files = manifest.get('files')
+    if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
+        return problems + ["manifest.json has no proper list 'files'"]
+    for name, entry in sorted(files.items()):
+        path = os.path.join(dataset_dir, os.path.basename(name))
+        if not os.path.isfile(path):
+            problems.append(f'{name} is missing')
+        elif os.path.getsize(path) != entry.get('size'):
+            problems.append(f"{name} has {os.path.getsize(path)} bytes instead of {entry.get('size')}")
+        elif sha256_file(path) != entry.get('sha256'):
+            problems.append(f'{name} does not have the SHA-256 that manifest.json gives')
+    return problems
+
+
+def _check_records(dataset):
+    """Every record is readable, and every level is the average of the highest."""
+    problems = []
+    sample_bytes = int(np.prod(dataset.shape)) * np.dtype(dataset.dtype).itemsize
+    batch = max(1, min(1024, _BATCH_BYTES // sample_bytes))
+    with Progress('verify', len(dataset)) as progress:
+        for start in range(0, len(dataset), batch):
+            indices = range(start, min(start + batch, len(dataset)))
+            try:
+                problems += _check_batch(dataset, indices)
+            except UserError as err:
+                problems.append(str(err))
+            if len(problems) > 10 * _SCREENFUL:
+                break  # there is no end to it
+            progress.add(len(indices))
+    return problems
+
+
+def _check_batch(dataset, indices):
+    problems = []
+    full, labels = dataset.get_samples_np(indices)
+    if not np.isfinite(labels).all():
+        problems.append(f'labels of images {indices[0]}…{indices[-1]} are not all finite')
+    if full.dtype != np.uint8:
+        bad = np.flatnonzero(~np.isfinite(full.reshape(len(full), -1).astype(np.float64)).all(axis=1))
+        return problems + [f'record {indices[i]} holds values that are not finite' for i in bad]
+    if not exporter.has_levels(full.shape[1:], full.dtype):
+        return problems
+    for lod, expected in enumerate(levels_of_detail(full)):
+        if lod == 0 or lod not in dataset.levels:
+            continue
+        got, _ = dataset.get_samples_np(indices, lod)
+        error = np.abs(got.astype(np.int16) - expected).reshape(len(got), -1).max(axis=1)
+        for i in np.flatnonzero(error > 1):  # other tools may round the last bit differently
+            problems.append(f'record {indices[i]} at {got.shape[-1]}x{got.shape[-1]} is not the average of the '
+                            f'full-resolution one (differs by up to {error[i]})')
+    return problems
+
+
+def info(dataset_dir, as_json=False):
+    """Prints what a data set holds."""
+    dataset = TFRecordDataset(dataset_dir, max_label_size='full' if has_labels(dataset_dir) else 0, prefetch_mb=0)
+    manifest = read_manifest(dataset_dir)
+    paths = [os.path.join(dataset_dir, name) for name in sorted(os.listdir(dataset_dir))]
+    facts = {
+        'directory': dataset_dir,
+        'images': len(dataset),
+        'shape': dataset.shape,
+        'dtype': dataset.dtype,
+        'dynamic_range': dataset.dynamic_range,
+        'resolutions': [dataset.resolution >> level for level in dataset.levels],
+        'bytes': sum(os.path.getsize(path) for path in paths if os.path.isfile(path)),
+        'made_by': manifest.get('command', 'another tool'),
+        'arguments': manifest.get('arguments', {}),
+        'skipped': len(manifest.get('skipped', [])),
+        'labels': _label_summary(dataset),
+        'fingerprint': dataset.fingerprint,
+    }
+    if as_json:
+        print(json.dumps(facts, indent=1))
+        return
+    arguments = ', '.join(f'{key} {value}' for key, value in facts['arguments'].items() if value is not None)
+    print(f"{dataset_dir}: {facts['images']} samples of {facts['shape']} {facts['dtype']} "
+          f"in {facts['dynamic_range']}\n"
+          f"  resolutions  {', '.join(str(size) for size in facts['resolutions'])}\n"
+          f"  on disk      {exporter.format_bytes(facts['bytes'])}\n"
+          f"  made by      {facts['made_by']}" + (f' ({arguments})' if arguments else '') + '\n'
+          f"  left out     {facts['skipped']} files\n"
+          f"  fingerprint  {facts['fingerprint']}\n"
+          f"  labels       {len(facts['labels']) or 'none'}")
+    for entry in facts['labels'][:_SCREENFUL]:
+        print(f"    {entry['name']:<24} mean {entry['mean']:.3f}, {entry['nonzero']} not zero")
+    if len(facts['labels']) > _SCREENFUL:
+        print(f"    … and {len(facts['labels']) - _SCREENFUL} more")
+
+
+def _label_summary(dataset):
+    if not dataset.label_size:
+        return []
+    total, nonzero = np.zeros(dataset.label_size), np.zeros(dataset.label_size, np.int64)
+    for start in range(0, len(dataset), 65536):
+        labels = dataset.get_labels_np(np.arange(start, min(start + 65536, len(dataset))))
+        total += labels.sum(axis=0, dtype=np.float64)
+        nonzero += (labels != 0).sum(axis=0)
+    names = dataset.label_names or [f'component {i}' for i in range(dataset.label_size)]
+    return [{'name': name, 'mean': mean / len(dataset), 'nonzero': int(count)}
+            for name, mean, count in zip(names, total.tolist(), nonzero)]

@@ -1,0 +1,1 @@
+"""What surrounds a run: its configuration, plan, forecast, checks, and report."""

@@ -1,0 +1,130 @@
+"""What devices there are, and whether their arithmetic can be trusted.
+
+A GPU that an old CUDA does not know may return noise without an error, so that a run trains on nothing. `probe`
+therefore compares convolutions and their gradients with exact ones, computed by numpy in double precision.
+Run as a module it prints the result as JSON: python -m experiment.device_check auto|cpu|gpu
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+NOISE = 0.05    # deviation from the exact result, in standard deviations, beyond which nothing can be trained
+ROUGH = 1e-4    # float32 stays below it
+
+
+def nvidia_gpus():
+    """One dict per GPU that the driver knows: index, name, compute_cap, driver_version, memory.total, memory.used."""
+    fields = ['index', 'name', 'compute_cap', 'driver_version', 'memory.total', 'memory.used']
+    rows = _nvidia_smi('--query-gpu=' + ','.join(fields))
+    if rows is None:  # a driver too old to know compute_cap
+        fields.remove('compute_cap')
+        rows = _nvidia_smi('--query-gpu=' + ','.join(fields)) or []
+    return [dict(zip(fields, row)) for row in rows]
+
+
+def processes_on_gpus():
+    """Other processes that compute on a GPU now, as `PID (memory)`."""
+    rows = _nvidia_smi('--query-compute-apps=pid,used_memory') or []
+    return [f'{row[0]} ({row[1]})' for row in rows if len(row) == 2 and row[0] != str(os.getpid())]
+
+
+def company():
+    """Sentences on what else computes on this machine's GPUs now: processes, or memory whose owner is hidden."""
+    processes = processes_on_gpus()
+    if processes:
+        return [f'process {process} computes on a GPU of this machine already' for process in processes]
+    return [f"GPU {gpu['index']} has {gpu['memory.used']} of its memory in use, by a process that cannot be seen from "
+            'here, such as one in another container' for gpu in nvidia_gpus() if _mebibytes(gpu['memory.used']) > 1024]
+
+
+def _mebibytes(text):
+    number = text.split(' ')[0]
+    return int(number) if number.isdigit() and text.endswith(' MiB') else 0
+
+
+def _nvidia_smi(query):
+    try:
+        result = subprocess.run(['nvidia-smi', query, '--format=csv,noheader'], stdout=subprocess.PIPE,
+                                stderr=subprocess.DEVNULL, timeout=30)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if result.returncode:
+        return None
+    lines = result.stdout.decode('utf-8', 'replace').strip().splitlines()
+    return [[part.strip() for part in line.split(',')] for line in lines]
+
+
+def usable_processors():
+    """Number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+
+
+def probe(kind='auto'):
+    """Computes on the CPU and on every GPU.
+
+    Args:
+        kind: 'cpu', 'gpu' or 'auto'; 'cpu' leaves GPUs alone.
+
+    Returns dict(engine, tensorflow, numpy, devices: one dict(kind, name, deviation or error) each). `deviation` is the
+    largest difference from the exact results, in standard deviations of these.
+    """
+    from dnnlib import tflib
+    gpus = [] if kind == 'cpu' else tflib.list_gpus()
+    devices = [dict(kind='cpu', name='/cpu:0')] + [dict(kind='gpu', name=f'/gpu:{i}') for i in range(len(gpus))]
+    for device in devices:
+        try:
+            device['deviation'] = deviation(device['name'], 'NHWC' if device['kind'] == 'cpu' else 'NCHW')
+        except tflib.tf.errors.OpError as err:
+            device['error'] = str(err).splitlines()[0][:300]
+    return dict(engine=tflib.ENGINE, tensorflow=tflib.tf.__version__, numpy=np.__version__, devices=devices)
+
+
+def deviation(device_name, data_format):
+    """How far a device is from exact results, in their standard deviations: 3x3 convolutions with 32 channels at 16x16,
+    the slopes of their sum of squares with respect to input and weights, and a matrix product."""
+    from dnnlib import tflib
+    tf = tflib.tf
+    rng = np.random.RandomState(0)
+    x, w = rng.randn(4, 32, 16, 16), rng.randn(3, 3, 32, 32) / 17
+    matrix = rng.randn(64, 64)
+    with tf.Graph().as_default(), tflib.create_session({'gpu_options.allow_growth': True}) as session:
+        with tf.device(device_name):
+            images, weights = tf.placeholder(tf.float32, x.shape), tf.placeholder(tf.float32, w.shape)
+            inner = images if data_format == 'NCHW' else tf.transpose(images, [0, 2, 3, 1])
+            y = tf.nn.conv2d(inner, weights, strides=[1, 1, 1, 1], padding='SAME', data_format=data_format)
+            y = y if data_format == 'NCHW' else tf.transpose(y, [0, 3, 1, 2])
+            slopes = tf.gradients(0.5 * tf.reduce_sum(tf.square(y)), [images, weights])
+            square = tf.placeholder(tf.float32, matrix.shape)
+            product = tf.matmul(square, square)
+        results = session.run([y] + slopes + [product], {images: x, weights: w, square: matrix})
+    expected = list(exact_convolution(x, w)) + [matrix.dot(matrix)]
+    errors = [np.abs(a - b).max() / b.std() for a, b in zip(results, expected)]
+    return float(np.max(errors))  # NaN stays NaN
+
+
+def exact_convolution(x, w):
+    """A 3x3 convolution with zero padding in double precision, and the slopes of half its sum of squares.
+
+    Args:
+        x: [N, C, H, W].
+        w: [3, 3, C, K].
+
+    Returns (y [N, K, H, W], slope at x, slope at w).
+    """
+    height, width = x.shape[2:]
+    padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)], mode='constant')
+    shifts = [(i, j) for i in range(3) for j in range(3)]
+    y = sum(np.einsum('nchw,ck->nkhw', padded[:, :, i:i + height, j:j + width], w[i, j]) for i, j in shifts)
+    slope_x, slope_w = np.zeros_like(padded), np.zeros_like(w)
+    for i, j in shifts:
+        slope_x[:, :, i:i + height, j:j + width] += np.einsum('nkhw,ck->nchw', y, w[i, j])
+        slope_w[i, j] = np.einsum('nchw,nkhw->ck', padded[:, :, i:i + height, j:j + width], y)
+    return y, slope_x[:, :, 1:-1, 1:-1], slope_w
+
+
+if __name__ == '__main__':
+    print(json.dumps(probe(sys.argv[1] if len(sys.argv) > 1 else 'auto')))

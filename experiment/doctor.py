@@ -1,0 +1,314 @@
+"""`train.py doctor`: whether this machine can train, and what to do where it cannot."""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections import namedtuple
+
+import config as folders
+from data.records.manifest import read_manifest
+from dnnlib import util
+from dnnlib.command_line import HelpFormatter
+from dnnlib.util import UserError, sha256_file
+from experiment import device_check, preflight, run_config
+
+# Exit status by the first area with a problem; 0 where there is none.
+AREAS = {'engine': 10, 'devices': 11, 'disk': 12, 'memory': 13, 'data': 14, 'artifacts': 15}
+OK, WARNING, PROBLEM = 'ok', 'warning', 'PROBLEM'
+EXAMPLES = '''examples:
+  train.py doctor
+  train.py doctor --config celeba-256 --set dataset.tfrecord_dir=mine
+'''
+PROBE_SECONDS = 600     # an engine that is too old for a GPU compiles for it for minutes
+LEAST_FREE_BYTES = 2e9
+LEAST_MEMORY_BYTES = 2e9
+
+Finding = namedtuple('Finding', ['area', 'state', 'text', 'advice'])
+
+
+def make_parser():
+    """The command line's options."""
+    parser = argparse.ArgumentParser(
+        prog='train.py doctor', description='Checks engine, devices, disk, memory, data set and released files, and '
+        'says what to do about what is not fine. Exit status: 0 nothing is wrong; otherwise the first area with a '
+        'problem: ' + ', '.join(f'{code} {area}' for area, code in AREAS.items()) + '; 2 for a mistake in the command.',
+        epilog=EXAMPLES, formatter_class=HelpFormatter)
+    parser.add_argument('--config', metavar='NAME|FILE', help='check for this configuration: its data, its needs of '
+                        'disk and memory, its metrics')
+    parser.add_argument('--set', metavar='KEY=VALUE', action='append', default=[], dest='overrides',
+                        help='change a setting of the configuration; may be repeated')
+    parser.add_argument('--data-dir', metavar='DIR', help='folder of the data sets')
+    parser.add_argument('--result-dir', metavar='DIR', help='folder of the run directories')
+    parser.add_argument('--device', choices=['auto', 'cpu', 'gpu'], default='auto',
+                        help='what to check (default: auto)')
+    parser.add_argument('--quick', action='store_true', help='do not read the whole data set')
+    return parser
+
+
+def main(argv=None):
+    """Prints the findings and returns the exit status. Raises UserError for a mistake in the command."""
+    args = make_parser().parse_args(argv)
+    result_dir = os.path.abspath(args.result_dir or folders.result_dir)
+    data_dir = os.path.abspath(args.data_dir or folders.data_dir)
+    config = None
+    if args.config is not None:
+        config, _ = run_config.load(args.config, folders.config_dir, args.overrides, dict(device=args.device))
+    findings = []
+    for check in (lambda: check_engine_and_devices(args.device, config), lambda: check_disk(result_dir),
+                  check_memory, lambda: check_config(config, data_dir, result_dir, args.quick)):
+        for finding in check():
+            findings.append(finding)
+            print_finding(finding)
+    problems = [finding for finding in findings if finding.state == PROBLEM]
+    warnings = [finding for finding in findings if finding.state == WARNING]
+    print(f'{len(problems)} problem(s), {len(warnings)} warning(s)')
+    return min((AREAS[finding.area] for finding in problems), default=0)
+
+
+def print_finding(finding):
+    """One line, and one more with what to do."""
+    print(f'{finding.state:<8} {finding.area:<10} {finding.text}')
+    if finding.advice:
+        print(f'{"":<19} -> {finding.advice}', flush=True)
+
+
+# ---- Engine and devices
+
+
+def check_engine_and_devices(device, config):
+    """Findings on Python, TensorFlow, and every device that it can use."""
+    yield Finding('engine', OK, f'Python {platform.python_version()} on {platform.platform()}', None)
+    gpus = device_check.nvidia_gpus()
+    for gpu in gpus:
+        yield Finding('devices', OK, f"GPU {gpu.get('index')}: {gpu.get('name')}, compute capability "
+                      f"{gpu.get('compute_cap') or 'unknown'}, driver {gpu.get('driver_version')}, "
+                      f"{gpu.get('memory.used')} of {gpu.get('memory.total')} in use", None)
+    for text in device_check.company():
+        yield Finding('devices', WARNING, text,
+                      'two trainings on one GPU slow each other down and may run out of memory; wait, or hide that GPU '
+                      'with CUDA_VISIBLE_DEVICES')
+    found = run_probe(device)
+    if 'error' in found:
+        yield Finding('engine', PROBLEM, f"TensorFlow does not work: {found['error']}",
+                      'set the environment up again: make setup, or python3 tools/bootstrap.py --force')
+        return
+    yield Finding('engine', OK, f"TensorFlow {found['tensorflow']} ({found['engine']}), numpy {found['numpy']}", None)
+    usable = [entry for entry in found['devices'] if entry['kind'] == 'gpu']
+    if device != 'cpu' and len(usable) < len(gpus):
+        yield Finding('devices', PROBLEM, f'the driver knows {len(gpus)} GPU(s), TensorFlow can use {len(usable)}',
+                      'this TensorFlow is the build for CPUs, or too new for the driver: make setup SETUP_ARGS=--gpu, '
+                      'or a newer driver; --device cpu does without')
+    if device == 'gpu' and not usable:
+        yield Finding('devices', PROBLEM, 'TensorFlow finds no GPU',
+                      'check the driver with nvidia-smi; --device cpu does without')
+    if config is not None and config.device != 'cpu' and usable and len(usable) < config.num_gpus:
+        yield Finding('devices', PROBLEM, f'the configuration asks for {config.num_gpus} GPUs, {len(usable)} are there',
+                      f'pass --num-gpus {len(usable)}')
+    for entry in found['devices']:
+        yield device_finding(entry, found['engine'], gpus)
+
+
+def device_finding(entry, engine, gpus):
+    """What a device's arithmetic is worth: see `device_check.probe`."""
+    name, deviation = entry['name'], entry.get('deviation')
+    if deviation is None:
+        return Finding('devices', PROBLEM, f"{name}: computing failed: {entry['error']}", _gpu_advice(engine))
+    text = f'{name}: convolutions and their gradients are within {deviation:.1e} of exact ones'
+    if not deviation < device_check.NOISE:
+        return Finding('devices', PROBLEM, f'{text}, which is noise', _gpu_advice(engine))
+    if deviation > device_check.ROUGH:
+        return Finding('devices', WARNING, text, 'less than float32 promises (TF32 multiplies with 10 bits): training '
+                       'works, scores may differ slightly; NVIDIA_TF32_OVERRIDE=0 restores float32')
+    old = [gpu for gpu in gpus if entry['kind'] == 'gpu' and engine == 'tf1' and _capability(gpu) >= 8.0]
+    if old:
+        return Finding('devices', WARNING, f'{text}, but the GPU is newer than the CUDA 10.0 of this engine',
+                       'its first step compiles for minutes; ENGINE=tf2 knows the GPU')
+    return Finding('devices', OK, text, None)
+
+
+def _capability(gpu):
+    try:
+        return float(gpu.get('compute_cap') or 0)
+    except ValueError:
+        return 0.0
+
+
+def _gpu_advice(engine):
+    if engine == 'tf1':
+        return ('TensorFlow 1.15 was built for CUDA 10.0, which knows GPUs up to compute capability 7.5; use the other '
+                'engine: make setup ENGINE=tf2')
+    return 'update the driver; if it stays, the device may be defective'
+
+
+def run_probe(device):
+    """What `device_check` prints in a process of its own, since a GPU that fails may take its process with it."""
+    command = [sys.executable, '-m', 'experiment.device_check', device]
+    try:
+        result = subprocess.run(command, cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=PROBE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return {'error': f'no answer within {PROBE_SECONDS} seconds'}
+    lines = result.stdout.decode('utf-8', 'replace').strip().splitlines()
+    try:
+        return json.loads(lines[-1])
+    except (IndexError, ValueError):
+        errors = result.stderr.decode('utf-8', 'replace').strip().splitlines()
+        return {'error': f'exit status {result.returncode}: {errors[-1] if errors else "no message"}'}
+
+
+# ---- Disk and memory
+
+
+def check_disk(result_dir):
+    """Whether results can be written, and how much space there is."""
+    folder = result_dir
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    free = preflight.free_bytes(result_dir)
+    if not os.access(folder, os.W_OK):
+        yield Finding('disk', PROBLEM, f"'{folder}' cannot be written",
+                      'choose another place with --result-dir, or give yourself the right to write')
+    elif free < LEAST_FREE_BYTES:
+        yield Finding('disk', WARNING, f"{preflight.gigabytes(free)} are free in '{folder}'",
+                      'a run at 256x256 needs some hundred GB with all its snapshots; free some space')
+    else:
+        yield Finding('disk', OK, f"{preflight.gigabytes(free)} are free in '{folder}'", None)
+
+
+def check_memory():
+    """How much memory this machine has and has left."""
+    total, available = memory()
+    if total is None:
+        yield Finding('memory', OK, 'cannot be told on this system', None)
+    elif (available or total) < LEAST_MEMORY_BYTES:
+        yield Finding('memory', WARNING, f'{preflight.gigabytes(available)} of {preflight.gigabytes(total)} available',
+                      'the smallest runs take 2 GB; end other programs')
+    else:
+        yield Finding('memory', OK, f'{preflight.gigabytes(available or total)} of {preflight.gigabytes(total)} '
+                      f'available, {device_check.usable_processors()} processor(s) usable', None)
+
+
+def memory():
+    """(total, available) bytes of memory; None where unknown."""
+    total, available = preflight.memory_of_machine(), None
+    try:
+        with open('/proc/meminfo', encoding='ascii') as f:
+            for line in f:
+                if line.startswith('MemAvailable:'):
+                    available = int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return total, available
+
+
+# ---- A configuration's needs
+
+
+def check_config(config, data_dir, result_dir, quick):
+    """Findings on the data set, the forecasts of disk and memory, and the files that metrics need."""
+    if config is None:
+        yield Finding('data', OK, 'not checked; name a configuration with --config', None)
+        return
+    try:
+        data = preflight.open_data(config, data_dir)
+        phases, sizes = preflight.check_plan(config, data)
+    except UserError as err:
+        yield Finding('data', PROBLEM, str(err), None)
+        return
+    for finding in check_data_files(config, data_dir, data, quick):
+        yield finding
+    need = preflight.needs(config, phases, sizes)
+    if need is not None:
+        for finding in check_needs(config, need, result_dir):
+            yield finding
+    for finding in check_artifacts(config, data_dir):
+        yield finding
+
+
+def check_data_files(config, data_dir, data, quick):
+    """Whether the files of a TFRecord data set still have the checksums of its manifest."""
+    text = f'{data.num_images} samples of {data.shape}'
+    folder = config.dataset.get('tfrecord_dir')
+    if folder is None:
+        yield Finding('data', OK, text, None)
+        return
+    folder = os.path.join(data_dir, folder)
+    files = read_manifest(folder).get('files')
+    if not isinstance(files, dict):
+        yield Finding('data', OK, f"{text} in '{folder}', without a manifest to compare with", None)
+        return
+    damaged = []
+    for name, entry in sorted(files.items()):
+        path = os.path.join(folder, os.path.basename(name))
+        if not os.path.isfile(path) or os.path.getsize(path) != entry.get('size') \
+                or not quick and sha256_file(path) != entry.get('sha256'):
+            damaged.append(name)
+    if damaged:
+        yield Finding('data', PROBLEM, f"in '{folder}' these files are not as they were written: {', '.join(damaged)}",
+                      'make the data set again, or fetch it again')
+    else:
+        compared = 'sizes' if quick else 'checksums'
+        yield Finding('data', OK, f"{text} in '{folder}', {compared} as they were written", None)
+
+
+def check_needs(config, need, result_dir):
+    """Forecasts of disk and memory against what there is."""
+    free, forecast = preflight.free_bytes(result_dir), need.disk
+    text = (f'the run needs about {preflight.gigabytes(forecast.total)} ({preflight.gigabytes(forecast.checkpoint)} a '
+            f'checkpoint), {preflight.gigabytes(free)} are free')
+    try:
+        preflight.check_disk(need, result_dir)
+    except UserError as err:
+        yield Finding('disk', PROBLEM, str(err), None)
+    else:
+        state = OK if free >= forecast.total else WARNING
+        yield Finding('disk', state, text, None if state == OK else 'raise train.network_snapshot_ticks, or delete '
+                      'snapshots as they come')
+    total, available = memory()
+    if config.device != 'gpu' and total is not None:
+        text = f'the run needs about {preflight.gigabytes(need.memory)}'
+        if need.memory > total:
+            yield Finding('memory', PROBLEM, f'{text}, this machine has {preflight.gigabytes(total)}',
+                          'lower sched.minibatch_dict or G.fmap_base and D.fmap_base')
+        elif need.memory > (available or total):
+            yield Finding('memory', WARNING, f'{text}, {preflight.gigabytes(available)} are available',
+                          'end other programs first')
+        else:
+            yield Finding('memory', OK, text, None)
+
+
+def check_artifacts(config, data_dir):
+    """Whether the released networks that the configuration's metrics need are on this machine, and sound."""
+    if not config.metrics:
+        return
+    from dnnlib import artifacts
+    if util.get_obj_by_name('metrics.context.is_toyfaces')(dict(config.dataset, data_dir=data_dir)):
+        yield Finding('artifacts', OK, 'drawn faces are measured with networks that come with this program', None)
+        return
+    files = util.get_obj_by_name('metrics.networks.files')
+    for alternatives in required_files(config.metrics, files):
+        yield artifact_finding(artifacts, alternatives)
+
+
+def required_files(metrics, files):
+    """Released files that metrics load: lists of names of which one suffices, each list once."""
+    choices = {'inception': [[files.INCEPTION, files.INCEPTION_FROZEN]], 'perceptual': [[files.PERCEPTUAL]],
+               'classifier': [[files.classifier_file(index)] for index in range(len(files.ATTRIBUTES))]}
+    make_metric = util.get_obj_by_name('metrics.metric_base.make_metric')
+    used = {network for spec in metrics for network in make_metric(spec).uses_networks}
+    return [alternatives for network in sorted(used) for alternatives in choices.get(network, [])]
+
+
+def artifact_finding(artifacts, names):
+    """Whether one of several files is there and sound."""
+    try:
+        path = next((path for path in map(artifacts.find, names) if path is not None), None)
+    except UserError as err:
+        return Finding('artifacts', PROBLEM, str(err), f'fetch it again: python -m dnnlib.artifacts fetch {names[0]}')
+    if path is None:
+        return Finding('artifacts', PROBLEM, f"{' or '.join(names)}, which the run's metrics need, is not here",
+                       f'python -m dnnlib.artifacts fetch {names[0]}; or train without: --set metrics=[]')
+    return Finding('artifacts', OK, path, None)

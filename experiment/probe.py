@@ -1,0 +1,78 @@
+"""Measures how long a run will take by training for a few iterations at its lowest and its highest resolution."""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from dnnlib import config_files
+from dnnlib.util import EasyDict, UserError
+from experiment import forecast, report
+
+ITERATIONS = 8      # at each resolution; the first two, which warm up, do not count
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def measure(config, data_dir, phases, sizes):
+    """Runs the probes and forecasts the time of the whole run.
+
+    Returns EasyDict(seconds: training from start to end without snapshots and metrics; per_kimg: seconds per kimg by
+    resolution; measured: the resolutions that were). Raises UserError if a probe fails, for example for lack of memory.
+    """
+    ends = [phases[0], phases[-1]] if phases[0].resolution != phases[-1].resolution else [phases[-1]]
+    seconds = {phase.resolution: _probe(config, data_dir, phase) for phase in ends}
+    by_phase = [_seconds_per_kimg(phase, ends, seconds, sizes) for phase in phases]
+    return EasyDict(
+        seconds=sum(s * (p.end_kimg - p.start_kimg) for s, p in zip(by_phase, phases)),
+        per_kimg={p.resolution: s for s, p in zip(by_phase, phases)}, measured=sorted(seconds))
+
+
+def probe_config(config, phase):
+    """The configuration of a probe: the run's own, held at one resolution for a few iterations."""
+    probe = config_files.to_easy(config)
+    probe.sched.update(lod_initial_resolution=phase.resolution, lod_training_kimg=1e6, lod_transition_kimg=0,
+                       tick_kimg_base=0.0001, tick_kimg_dict={})
+    probe.train.update(total_kimg=ITERATIONS * phase.minibatch / 1000, minibatch_repeats=1, D_repeats=1,
+                       image_snapshot_ticks=0, network_snapshot_ticks=0, checkpoint_kimg=1e6, checkpoint_minutes=1e6)
+    probe.grid = EasyDict(size='1x1')
+    probe.metrics = []
+    return probe
+
+
+def _probe(config, data_dir, phase):
+    """Measured seconds per kimg in a phase, in a process of its own, since a process has one graph."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, 'probe.yaml')
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(config_files.dump_config(probe_config(config, phase)))
+        result = subprocess.run(
+            [sys.executable, os.path.join(ROOT, 'train.py'), '--config', path, '--data-dir', data_dir, '--result-dir',
+             folder], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        if result.returncode:
+            lines = result.stderr.decode('utf-8', 'replace').strip().splitlines()
+            raise UserError(f'the probe at {phase.resolution}x{phase.resolution} failed: '
+                            f'{lines[-1] if lines else "no message"}')
+        runs = [name for name in os.listdir(folder) if name != 'probe.yaml']
+        ticks = report.read_json_lines(os.path.join(folder, runs[0], 'stats.jsonl'))
+    return float(np.median([tick['sec_per_kimg'] for tick in ticks[2:]]))
+
+
+def _seconds_per_kimg(phase, ends, seconds, sizes):
+    """Seconds per kimg in any phase: a fixed time per iteration plus one proportional to what is computed.
+
+    The two numbers follow from the two measured phases; with one of them negative, cost alone is scaled.
+    """
+    if phase.resolution in seconds:
+        return seconds[phase.resolution]
+    low, high = ends
+    cost = [forecast.relative_cost(sizes, p.resolution) for p in (low, high, phase)]
+    # seconds per kimg = fixed * 1000 / minibatch + slope * cost
+    matrix = [[1000.0 / low.minibatch, cost[0]], [1000.0 / high.minibatch, cost[1]]]
+    fixed, slope = np.linalg.lstsq(np.array(matrix) / np.array(cost[:2])[:, np.newaxis],
+                                   np.array([seconds[low.resolution], seconds[high.resolution]]) / cost[:2],
+                                   rcond=None)[0]
+    if fixed < 0 or slope < 0:
+        return seconds[high.resolution] * cost[2] / cost[1]
+    return fixed * 1000.0 / phase.minibatch + slope * cost[2]

@@ -1,0 +1,189 @@
+"""`report.html` of a run directory: one file that shows how a training run goes, without network or other files.
+
+Made from what the run directory holds; nothing in it is executed. `python -m training.report RUN_DIR` makes it anew.
+"""
+
+import argparse
+import base64
+import io
+import json
+import os
+import re
+
+import numpy as np
+import PIL.Image
+
+from dnnlib.command_line import HelpFormatter
+from dnnlib.submission import read_submit_config
+from dnnlib.util import EasyDict, UserError, atomic_write, run_main
+from experiment import forecast, plan, report_page, report_plots, run_config
+
+MAX_PICTURES = 40           # along the slider; evenly chosen, the first and the last among them
+PICTURE_WIDTH = 1280        # pixels
+PICTURE_HEIGHT = 720
+CACHE = '.report'           # folder in the run directory with the pictures in their reduced form
+
+
+def write_report(run_dir):
+    """Writes `run_dir`/report.html. Returns its path. Raises UserError if this is not a run directory."""
+    path = os.path.join(run_dir, 'report.html')
+    page = report_page.render(gather(run_dir))
+    with atomic_write(path, 'w') as f:
+        f.write(page)
+    return path
+
+
+def gather(run_dir):
+    """Collects what the report shows, as an EasyDict; see report_page.render."""
+    record = read_submit_config(run_dir)
+    config = EasyDict({key: EasyDict(value) if isinstance(value, dict) else value
+                       for key, value in record['config'].items()})
+    stats = read_json_lines(os.path.join(run_dir, 'stats.jsonl'))
+    data = _read_json(os.path.join(run_dir, 'dataset.json'))
+    phases, sizes = _plan(config, data)
+    starts = (_read_json(os.path.join(run_dir, 'environment.json')) or {}).get('starts', [])
+    kimg = stats[-1]['kimg'] if stats else 0.0
+    seconds = seconds_by_resolution(stats)
+    cell = data['shape'] if data else None
+    return EasyDict(
+        run_dir=run_dir, name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config, data=data,
+        provenance=record.get('provenance', {}), stats=stats, phases=phases, starts=starts, kimg=kimg,
+        status=_status(run_dir), plan=plan.describe(phases) if phases else [],
+        remaining=forecast.remaining_seconds(phases, sizes, kimg, seconds) if stats and sizes else None,
+        charts=report_plots.charts(stats, phases), snapshots=list_snapshots(run_dir),
+        pictures=[(name, reduced_picture(run_dir, file, cell)) for name, file in choose(list_pictures(run_dir))],
+        reals=reduced_picture(run_dir, 'reals.png', cell))
+
+
+def read_json_lines(path):
+    """The objects of a file with one JSON object per line; lines that are not (a torn last one) are left out."""
+    result = []
+    if os.path.exists(path):
+        with open(path, encoding='utf-8', errors='replace') as f:
+            for line in f:
+                try:
+                    value = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(value, dict) and isinstance(value.get('kimg'), (int, float)):
+                    result.append(value)
+    return result
+
+
+def _read_json(path):
+    try:
+        with open(path, encoding='utf-8') as f:
+            return json.load(f)
+    except (OSError, ValueError):
+        return None
+
+
+def _plan(config, data):
+    """(phases, sizes), as far as they are known: ([], None) where not."""
+    if data is None or not run_config.is_adversarial(config):
+        return [], None
+    data = EasyDict(data)
+    resolution_log2 = int(np.ceil(np.log2(max(data.shape[1:]))))
+    try:
+        return plan.make_phases(config, resolution_log2), forecast.network_sizes(config.G, config.D, data)
+    except UserError:
+        return [], None
+
+
+def _status(run_dir):
+    """'running', or what the last line of run.txt says: 'finished …', 'stopped …', 'failed …'."""
+    try:
+        with open(os.path.join(run_dir, 'run.txt'), encoding='utf-8') as f:
+            last = f.read().strip().splitlines()[-1]
+    except (OSError, IndexError):
+        return 'running'
+    return 'running' if last.startswith('started') else last
+
+
+def seconds_by_resolution(stats):
+    """Seconds per kimg at each resolution: the median of the ticks there, which one slow tick does not move."""
+    by_resolution = {}
+    for tick in stats:
+        if tick.get('sec_per_kimg') and tick.get('resolution'):
+            by_resolution.setdefault(tick['resolution'], []).append(tick['sec_per_kimg'])
+    return {resolution: float(np.median(values[1:] or values)) for resolution, values in by_resolution.items()}
+
+
+def list_pictures(run_dir):
+    """[(kimg as text, file name)] of the run's sample pictures, in order."""
+    found = [(re.match(r'fakes(\d+)\.png$', name), name) for name in os.listdir(run_dir)]
+    numbered = sorted((int(match.group(1)), name) for match, name in found if match)
+    return [(str(kimg), name) for kimg, name in numbered]
+
+
+def list_snapshots(run_dir):
+    """[(file name, kimg or None for the final one, bytes)] of the stored networks, in order."""
+    result = []
+    for name in os.listdir(run_dir):
+        match = re.match(r'network-(?:snapshot-(\d+)|final)\.pkl$', name)
+        if match:
+            kimg = int(match.group(1)) if match.group(1) else None
+            result.append((name, kimg, os.path.getsize(os.path.join(run_dir, name))))
+    return sorted(result, key=lambda item: (item[1] is None, item[1] or 0))
+
+
+def choose(items, most=MAX_PICTURES):
+    """At most `most` of the items, evenly spread, with the first and the last."""
+    if len(items) <= most:
+        return items
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))]
+
+
+def reduced_picture(run_dir, name, cell_shape=None):
+    """A picture of samples as a JPEG data URL: as many whole cells as can be told apart in the page; None if absent.
+
+    `cell_shape`: [C, H, W] of a sample, so that cells are not cut. The reduced form is kept in a folder of the run.
+    """
+    source = os.path.join(run_dir, name)
+    cached = os.path.join(run_dir, CACHE, name[:-len('.png')] + '.jpg')
+    if not os.path.exists(source):
+        return None
+    if not os.path.exists(cached) or os.path.getmtime(cached) < os.path.getmtime(source):
+        try:
+            with PIL.Image.open(source) as picture:
+                reduced = reduce_picture(picture.convert('RGB'), cell_shape)
+        except (OSError, SyntaxError):  # half a file, from a process that was killed
+            return None
+        buffer = io.BytesIO()
+        reduced.save(buffer, format='JPEG', quality=82)
+        os.makedirs(os.path.dirname(cached), exist_ok=True)
+        with atomic_write(cached) as f:
+            f.write(buffer.getvalue())
+    with open(cached, 'rb') as f:
+        return 'data:image/jpeg;base64,' + base64.b64encode(f.read()).decode('ascii')
+
+
+def reduce_picture(picture, cell_shape=None):
+    """Cuts a grid of samples to its upper left cells and scales it to at most PICTURE_WIDTH x PICTURE_HEIGHT."""
+    width, height = picture.size
+    if cell_shape is not None and width % cell_shape[2] == 0 and height % cell_shape[1] == 0:
+        cell = cell_shape[2]
+        shown = 80 if cell <= 64 else 128 if cell <= 256 else 256     # pixels that a sample gets in the page
+        columns = min(width // cell, PICTURE_WIDTH // shown)
+        rows = min(height // cell_shape[1], max(PICTURE_HEIGHT // shown, 1))
+        picture = picture.crop((0, 0, columns * cell, rows * cell_shape[1]))
+        width, height = picture.size
+        scale = min(shown / cell, PICTURE_WIDTH / width)
+    else:
+        scale = min(PICTURE_WIDTH / width, PICTURE_HEIGHT / height, 1.0)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    return picture.resize(size, PIL.Image.BICUBIC if scale > 1 else PIL.Image.LANCZOS)
+
+
+def main(argv=None):
+    """Makes the report of the run directory given on the command line."""
+    parser = argparse.ArgumentParser(
+        prog='python -m training.report', formatter_class=HelpFormatter,
+        description='Makes the page report.html in a run directory again; a run makes it itself at every snapshot.',
+        epilog='examples:\n  python -m training.report results/00003-demo')
+    parser.add_argument('run_dir', metavar='RUN_DIR', help='directory of a run, finished or not')
+    print(write_report(parser.parse_args(argv).run_dir))
+
+
+if __name__ == '__main__':
+    run_main(main)

@@ -1,0 +1,70 @@
+"""What happens beside a running training loop: estimates of the time left, and a fresh report at every snapshot."""
+
+import os
+
+from dnnlib.util import format_time
+from experiment import forecast, report
+
+
+class Watch:
+    """A listener for RunContext.update: call it after every tick.
+
+    Args:
+        run_dir: the run directory, where the loop writes stats.jsonl and network snapshots.
+        phases: from plan.make_phases.
+        sizes: from forecast.network_sizes, or None: then the time left is only told for the current resolution.
+        snapshot_ticks: ticks between two network snapshots, 0 for none.
+    """
+
+    def __init__(self, run_dir, phases, sizes, snapshot_ticks):
+        self.run_dir = run_dir
+        self.phases = phases
+        self.sizes = sizes
+        self.snapshot_ticks = snapshot_ticks
+        self._reported = None
+        self._ticks = None
+
+    def __call__(self):
+        stats = report.read_json_lines(os.path.join(self.run_dir, 'stats.jsonl'))
+        if self.phases and self._ticks is not None and len(stats) > self._ticks:
+            line = time_left(stats, self.phases, self.sizes, self.snapshot_ticks)
+            if line:
+                print(line, flush=True)
+        self._ticks = len(stats)
+        snapshots = report.list_snapshots(self.run_dir)
+        if snapshots != self._reported:
+            self._reported = snapshots
+            write_report(self.run_dir)
+
+
+def write_report(run_dir):
+    """Writes the report; a failure is told but never ends a run."""
+    try:
+        report.write_report(run_dir)
+    except Exception as err:  # whatever it is, the training is worth more
+        print(f'warning: report.html could not be written: {type(err).__name__}: {err}', flush=True)
+
+
+def time_left(stats, phases, sizes, snapshot_ticks):
+    """A line with the estimated times to the end, the next resolution and the next snapshot; None if unknown."""
+    last = stats[-1]
+    kimg, end = last['kimg'], phases[-1].end_kimg
+    if kimg >= end or not last.get('sec_per_kimg'):
+        return None
+    seconds = report.seconds_by_resolution(stats)
+
+    def left(until):
+        if sizes is None:
+            return last['sec_per_kimg'] * (until - kimg)
+        return forecast.remaining_seconds(phases, sizes, kimg, seconds, until)
+
+    parts = [f'{format_time(left(end))} to the end']
+    following = [p for p in phases if p.start_kimg > kimg and p.resolution > last['resolution']]
+    if following:
+        parts.append(f'{format_time(left(following[0].start_kimg))} to {following[0].resolution}x'
+                     f'{following[0].resolution}')
+    if snapshot_ticks:
+        tick_kimg = next(p.tick_kimg for p in phases if p.end_kimg > kimg)
+        until = kimg + (snapshot_ticks - last['tick'] % snapshot_ticks) * tick_kimg
+        parts.append(f'{format_time(left(min(until, end)))} to the next network snapshot')
+    return 'left: about ' + ', '.join(parts)

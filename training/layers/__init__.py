@@ -1,0 +1,1 @@
+"""What network files share; its source goes into pickles with theirs."""

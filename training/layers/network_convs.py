@@ -1,0 +1,111 @@
+"""Convolutions whose gradients of every order are forward convolutions too, for the NHWC layout.
+
+A CPU computes TensorFlow's own gradient of a convolution with respect to its input, which is also its transposed
+convolution, up to three times slower than a forward convolution with as many multiplications (docs/performance.md).
+It is a forward convolution itself, of the output's gradient with the rotated kernel; with stride 2 it is four of
+them, one for each parity of row and column.
+
+The source of this file is stored in network pickles and must be importable under the original library on TensorFlow
+>= 1.13, which builds NCHW networks and calls none of these; `conv_up` itself needs 1.14 for its explicit padding.
+"""
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from training.layers.network_gradients import gradient_of
+
+# The writer of pickles puts the source of these modules in front of this one's.
+BUNDLED_MODULES = ('training.layers.network_gradients',)
+
+# Rows and columns of a transposed convolution's output fall into four parities, each made by four of the 16 taps.
+_PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
+
+# Numbers (4 * row + column) of the taps of a 4x4 kernel, grouped by parity, for the first input pixel first.
+PARITY_TAPS = np.array([(3 - a - 2 * row) * 4 + 3 - b - 2 * column
+                        for a, b in _PARITIES for row in (0, 1) for column in (0, 1)])
+
+
+def conv_same(x, w):
+    """Convolution with stride 1 and zero padding to equal size.
+
+    Args:
+        x: [N, H, W, in].
+        w: [k, k, in, out], k odd.
+
+    Returns:
+        [N, H, W, out].
+    """
+    with _conv_same():
+        return tf.nn.conv2d(x, w, strides=[1, 1, 1, 1], padding='SAME')
+
+
+@gradient_of('Conv2D')
+def _conv_same(op, dy):
+    x, w = op.inputs
+    rotated = w if w.shape.as_list()[0] == 1 else tf.reverse(w, [0, 1])
+    return conv_same(dy, _swap_channels(rotated)), _kernel_gradient(x, w, dy, stride=1)
+
+
+def conv_down(x, w):
+    """Convolution with stride 2, one pixel of zero padding on each side.
+
+    Args:
+        x: [N, 2H, 2W, in].
+        w: [4, 4, in, out].
+
+    Returns:
+        [N, H, W, out].
+    """
+    with _conv_down():
+        return tf.nn.conv2d(x, w, strides=[1, 2, 2, 1], padding='SAME')
+
+
+@gradient_of('Conv2D')
+def _conv_down(op, dy):
+    x, w = op.inputs
+    taps = tf.gather(_merge_taps(_swap_channels(w)), PARITY_TAPS)
+    return conv_up(dy, taps), _kernel_gradient(x, w, dy, stride=2)
+
+
+def conv_up(x, taps):
+    """Transposed convolution with stride 2, the adjoint of `conv_down`.
+
+    Args:
+        x: [N, H, W, in].
+        taps: [16, in, out], the 4x4 kernel's taps in the order of PARITY_TAPS.
+
+    Returns:
+        [N, 2H, 2W, out].
+    """
+    _, height, width, _ = x.shape.as_list()
+    fan_in, fan_out = taps.shape.as_list()[1:]
+    kernels = tf.unstack(tf.reshape(taps, [4, 2, 2, fan_in, fan_out]))
+    pixels = [tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding=[[0, 0], [1 - a, a], [1 - b, b], [0, 0]])
+              for kernel, (a, b) in zip(kernels, _PARITIES)]
+    rows = [tf.reshape(tf.concat(pair, axis=3), [-1, height, 1, width * 2 * fan_out])
+            for pair in (pixels[:2], pixels[2:])]
+    y = tf.reshape(tf.concat(rows, axis=2), [-1, height * 2, width * 2, fan_out])
+    with _conv_up():
+        return tf.identity_n([y, x, taps])[0]
+
+
+@gradient_of('IdentityN')
+def _conv_up(op, dy, *_):
+    _, x, taps = op.inputs
+    fan_in, fan_out = taps.shape.as_list()[1:]
+    kernel = tf.reshape(tf.gather(taps, np.argsort(PARITY_TAPS)), [4, 4, fan_in, fan_out])
+    kernel = _swap_channels(kernel)
+    kernel_gradient = _swap_channels(_kernel_gradient(dy, kernel, x, stride=2))
+    return None, conv_down(dy, kernel), tf.gather(_merge_taps(kernel_gradient), PARITY_TAPS)
+
+
+def _merge_taps(w):
+    return tf.reshape(w, [-1] + w.shape.as_list()[2:])
+
+
+def _swap_channels(w):
+    return tf.transpose(w, [0, 1, 3, 2])
+
+
+def _kernel_gradient(x, w, dy, stride):
+    return tf.nn.conv2d_backprop_filter(x, w.shape.as_list(), dy, strides=[1, stride, stride, 1], padding='SAME')
