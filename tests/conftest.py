@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import signal
 
 import hypothesis
@@ -19,6 +20,11 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Property-based tests try the same examples every time; `--hypothesis-profile=default` makes them look for new ones.
 hypothesis.settings.register_profile('repeatable', derandomize=True)
 hypothesis.settings.load_profile('repeatable')
+
+
+def stable_id(value):
+    """A test's name for a value: the same in every process, so that several can share the tests among them."""
+    return re.sub(r' at 0x[0-9a-f]+', '', repr(value))[:80]
 
 
 @pytest.fixture

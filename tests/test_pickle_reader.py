@@ -9,6 +9,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from conftest import stable_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -144,7 +145,7 @@ def _eval_in_array_state():
     [np.zeros(2), {'x': (Calls(os.system, 'true'),)}], _eval_in_array_state(),
     Calls(np.ndarray, (1 << 40,)), Calls(bytearray, 1 << 40), Calls(bytes, 1 << 40), Calls(list, 'abc'),
     Calls(int, '9' * 100000), os.system, np.dtype('O'), np.array([touch], dtype=object), np.dtype([('a', 'f4')]),
-], ids=repr)
+], ids=stable_id)
 def test_whatever_is_not_data_is_refused_before_any_effect(value, protocol):
     assert refusal(pickle.dumps(value, protocol)) in ('foreign-name', 'malformed')
 
@@ -205,7 +206,7 @@ def test_recursion_and_repetition_bombs_are_refused():
 
 
 @pytest.mark.parametrize('instructions', [b']', b'}', b'\x8f', b'(l', b'(d', b'N\x85', b'NN\x86', b'(Nt', b'(\x91',
-                                          b'h\x00)R', b'h\x00)\x81'], ids=repr)
+                                          b'h\x00)R', b'h\x00)\x81'], ids=stable_id)
 def test_the_number_of_objects_is_limited(instructions):
     data = b'\x80\x04ccollections\nOrderedDict\nq\x00' + instructions * 100 + b'N.'
 

@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from conftest import stable_id
 from golden_networks import GoldenCase, deviation
 
 from dnnlib import EasyDict, UserError, tflib
@@ -241,7 +242,7 @@ def test_a_snapshot_where_one_network_is_needed():
     dict(static_kwargs=dict(TINY, resolution=2 ** 14)), dict(static_kwargs=dict(TINY, fmap_decay=-1e9)),
     dict(static_kwargs=dict(TINY, blur_filter=[1] * 20000)),
     dict(static_kwargs=dict(TINY, resolution=2 ** 40)), dict(static_kwargs=dict(TINY, fmap_max=float('inf'))),
-    dict(components={str(k): raw_network() for k in range(100)})], ids=repr)
+    dict(components={str(k): raw_network() for k in range(100)})], ids=stable_id)
 def test_malformed_networks_are_refused(changes):
     assert refusal(snapshot(**changes))[0] == 'malformed'
 
