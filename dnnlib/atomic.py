@@ -1,18 +1,17 @@
 """Files and folders that appear complete or not at all, and what killed programs left of them."""
 
 import contextlib
+import errno
 import os
 import re
 import shutil
 import time
 
-try:
-    import fcntl
-except ImportError:  # no such locks on this system: leftover folders stay
-    fcntl = None
+from dnnlib.locks import HELD, try_lock
 
 _TEMPORARY = re.compile(r'\.tmp-\d+-[0-9a-f]{8}-')
 _OLD_FILE = 24 * 60 * 60    # seconds without a change after which a temporary file has no writer any more
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _visited = set()            # folders in which this process has looked for leftovers already
 
 
@@ -22,12 +21,30 @@ def _temporary_name(path):
     return os.path.join(folder, f'.tmp-{os.getpid()}-{os.urandom(4).hex()}-{name[-100:]}')
 
 
-def _sync(path):
-    fd = os.open(path, os.O_RDONLY)
+def sync(file):
+    """Brings an open file's content to the disk, or that of a file or folder given by its path.
+
+    Some network file systems cannot do that, least of all for folders; they keep what they are given in their own way.
+    Raises OSError for a full or failing disk.
+    """
+    if not isinstance(file, str):
+        return _sync(file)
     try:
-        os.fsync(fd)
+        fd = os.open(file, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written but not listed, or a system that opens no folders
+        return None
+    try:
+        return _sync(fd)
     finally:
         os.close(fd)
+
+
+def _sync(file):
+    try:
+        os.fsync(file)
+    except OSError as err:
+        if err.errno not in _NO_SYNC:
+            raise
 
 
 @contextlib.contextmanager
@@ -45,7 +62,7 @@ def atomic_path(path):
     temp = _temporary_name(path)
     try:
         yield temp
-        _sync(temp)
+        sync(temp)
         os.replace(temp, path)
     except BaseException as err:
         with contextlib.suppress(OSError):  # there may be nothing, or a file where the folder should be
@@ -53,7 +70,7 @@ def atomic_path(path):
         if isinstance(err, OSError) and err.filename == temp:
             err.filename = path  # the user knows this name
         raise
-    _sync(folder)
+    sync(folder)
 
 
 @contextlib.contextmanager
@@ -86,7 +103,7 @@ def atomic_folder(path):
         raise
     finally:
         os.close(lock)
-    _sync(os.path.dirname(path))
+    sync(os.path.dirname(path))
 
 
 def _make_locked_folder(path):
@@ -102,8 +119,7 @@ def _make_locked_folder(path):
         except FileNotFoundError:
             continue  # another program took it for a leftover before it was locked
         with contextlib.suppress(OSError):  # where folders cannot be locked, nobody takes them for leftovers either
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            try_lock(lock, wait=True)
         if os.path.isdir(temp) and os.path.samestat(os.stat(temp), os.fstat(lock)):
             return temp, lock
         os.close(lock)
@@ -127,11 +143,9 @@ def remove_leftovers(folder):
 
 
 def _remove_unlocked(folder):
-    if fcntl is None:
-        return
     fd = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
+        if try_lock(fd) == HELD:
+            shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(fd)

@@ -2,16 +2,19 @@
 
 import contextlib
 import errno
+import hashlib
 import html.parser
-import json
+import io
 import os
 import re
 import socket
 import sys
+import tempfile
 import time
 import urllib.parse
 
-from dnnlib.util import UserError
+from dnnlib.errors import UserError
+from dnnlib.files import HELD, recall_json, sync, try_lock, write_json
 
 CHUNK_BYTES = 1 << 14  # what a cut connection may cost, since the library drops an unfinished chunk
 MAX_BYTES = 8 << 30
@@ -39,6 +42,45 @@ class Result:
         self.path = path
         self.size = size
         self.file_name = file_name
+
+
+def is_url(obj):
+    """True for a string that is an http(s) address with a host."""
+    if not isinstance(obj, str):
+        return False
+    try:
+        parts = urllib.parse.urlparse(obj)
+    except ValueError:
+        return False
+    return parts.scheme in ('http', 'https') and bool(parts.netloc)
+
+
+def open_url(url, cache_dir=None, num_attempts=10, verbose=True):
+    """Opens an http(s) address as a binary file object.
+
+    With `cache_dir` the content is kept there as `<md5 of the url>_<file name>` and later calls need no network.
+    Raises UserError if the address is not one or cannot be fetched in `num_attempts` attempts (see `download`).
+    """
+    if not is_url(url):
+        raise UserError(f"'{url}' is not an http or https address")
+    assert num_attempts >= 1
+    prefix = hashlib.md5(url.encode('utf-8')).hexdigest() + '_'
+    if cache_dir is None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'download')
+            download(url, path, num_attempts=num_attempts, verbose=verbose)
+            with open(path, 'rb') as f:
+                return io.BytesIO(f.read())
+    if os.path.isdir(cache_dir):
+        for name in sorted(os.listdir(cache_dir)):
+            if name.startswith(prefix) and '.part' not in name:
+                return open(os.path.join(cache_dir, name), 'rb')
+    with partial_file(os.path.join(cache_dir, prefix)) as part:
+        result = download(url, part, num_attempts=num_attempts, verbose=verbose)
+        refuse_page(part, url)  # it would be found in the cache for ever
+        path = os.path.join(cache_dir, prefix + result.file_name)
+        finish(part, path)
+    return open(path, 'rb')
 
 
 def download(url, path, size=None, num_attempts=10, verbose=True, max_bytes=MAX_BYTES, title=None):
@@ -190,7 +232,7 @@ def partial_file(path):
     part = path + '.part'
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with open(part, 'ab') as file:
-        is_shared = _try_lock(file) and _is_open_file(part, file)
+        is_shared = try_lock(file) == HELD and _is_open_file(part, file)
         if not is_shared:
             part = f'{part}-{os.getpid()}-{os.urandom(4).hex()}'
         try:
@@ -211,25 +253,9 @@ def refuse_page(part, url):
 
 def finish(part, path):
     """Gives a finished and verified partial file its name."""
-    fd = os.open(part, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    sync(part)
     os.replace(part, path)
     forget(part)
-
-
-def _try_lock(file):
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except OSError:
-        return False
 
 
 def _is_open_file(path, file):
@@ -311,12 +337,8 @@ def _memory_path(path):
 
 def _read_memory(path, url):
     """What was noted about the partial file, if it belongs to this address and may be continued; else None."""
-    try:
-        with open(_memory_path(path), encoding='utf-8') as file:
-            known = json.load(file)
-    except (OSError, ValueError):
-        return None
-    fits = isinstance(known, dict) and known.get('url') == url and isinstance(known.get('validator'), str) \
+    known = recall_json(_memory_path(path)) or {}
+    fits = known.get('url') == url and isinstance(known.get('validator'), str) \
         and isinstance(known.get('file_name'), str)
     return known if fits and known['validator'] else None
 
@@ -327,8 +349,7 @@ def _write_memory(path, url, response, file_name):
         validator = response.headers.get('Last-Modified', '')
     if _is_encoded(response):
         validator = ''
-    with open(_memory_path(path), 'w', encoding='utf-8') as file:
-        json.dump({'url': url, 'validator': validator, 'file_name': file_name}, file)
+    write_json(_memory_path(path), {'url': url, 'validator': validator, 'file_name': file_name})
 
 
 def forget(path):

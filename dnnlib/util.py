@@ -1,27 +1,22 @@
 """Small helpers used everywhere: dictionaries with attributes, by-name lookup, atomic files, logging, downloads."""
 
 import errno
-import hashlib
 import importlib
-import io
 import os
 import sys
-import tempfile
 import types
-import urllib.parse
 
-from dnnlib.atomic import atomic_folder, atomic_path, atomic_write  # noqa: F401  (part of this module)
-
-
-class UserError(Exception):
-    """A mistake that the user can mend: a sentence saying what was found where, what was expected and what to do.
-
-    Command lines print the sentence without a traceback and exit with status 2 (see `run_main`).
-    """
-
-
-class StopRequested(Exception):
-    """Long work was broken off between two pieces of it, since the run was asked to stop. Not an error."""
+# Part of this module, which is the library's public face.
+from dnnlib.download import is_url, open_url  # noqa: F401
+from dnnlib.errors import StopRequested, UserError  # noqa: F401
+from dnnlib.files import (  # noqa: F401
+    atomic_folder,
+    atomic_path,
+    atomic_write,
+    check_listable,
+    make_folder,
+    sha256_file,
+)
 
 
 class EasyDict(dict):
@@ -159,34 +154,6 @@ def get_top_level_function_name(obj):
     return module + '.' + obj.__name__
 
 
-# ---- Files
-
-def make_folder(path):
-    """Makes a folder and those above it unless they exist; returns the path. Raises UserError."""
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as err:
-        raise UserError(f"no folder can be made at '{path}': {err.strerror}") from err
-    return path
-
-
-def check_listable(folder):
-    """Raises UserError if a folder cannot be listed: to `glob` and `os.walk` it looks like an empty one."""
-    try:
-        os.listdir(folder)
-    except OSError as err:
-        raise UserError(f"folder '{folder}' cannot be read: {err.strerror}") from err
-
-
-def sha256_file(path):
-    """The SHA-256 of a file's content as 64 lower-case hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as f:
-        for block in iter(lambda: f.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 # ---- Logging
 
 class _Tee:
@@ -263,45 +230,3 @@ class Logger:
                 self.write_to_file('\n')
             self._file.close()
             self._file = None
-
-
-# ---- Downloads
-
-def is_url(obj):
-    """True for a string that is an http(s) address with a host."""
-    if not isinstance(obj, str):
-        return False
-    try:
-        parts = urllib.parse.urlparse(obj)
-    except ValueError:
-        return False
-    return parts.scheme in ('http', 'https') and bool(parts.netloc)
-
-
-def open_url(url, cache_dir=None, num_attempts=10, verbose=True):
-    """Opens an http(s) address as a binary file object.
-
-    With `cache_dir` the content is kept there as `<md5 of the url>_<file name>` and later calls need no network.
-    Raises UserError if the address is not one or cannot be fetched in `num_attempts` attempts (see `download`).
-    """
-    if not is_url(url):
-        raise UserError(f"'{url}' is not an http or https address")
-    assert num_attempts >= 1
-    from dnnlib import download
-    prefix = hashlib.md5(url.encode('utf-8')).hexdigest() + '_'
-    if cache_dir is None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, 'download')
-            download.download(url, path, num_attempts=num_attempts, verbose=verbose)
-            with open(path, 'rb') as f:
-                return io.BytesIO(f.read())
-    if os.path.isdir(cache_dir):
-        for name in sorted(os.listdir(cache_dir)):
-            if name.startswith(prefix) and '.part' not in name:
-                return open(os.path.join(cache_dir, name), 'rb')
-    with download.partial_file(os.path.join(cache_dir, prefix)) as part:
-        result = download.download(url, part, num_attempts=num_attempts, verbose=verbose)
-        download.refuse_page(part, url)  # it would be found in the cache for ever
-        path = os.path.join(cache_dir, prefix + result.file_name)
-        download.finish(part, path)
-    return open(path, 'rb')

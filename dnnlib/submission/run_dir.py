@@ -1,12 +1,12 @@
 """Making and locking run directories: numbered folders that no two starts share."""
 
-import errno
-import fcntl
 import os
 import re
 import shutil
+import sys
 
-from dnnlib.util import UserError
+from dnnlib.errors import UserError
+from dnnlib.locks import BUSY, UNSUPPORTED, try_lock
 
 SOURCE_SUFFIXES = ('.py', '.yaml', '.yml', '.txt', '.toml', '.cfg')
 SOURCE_MAX_BYTES = 1 << 20
@@ -73,16 +73,15 @@ class RunLock:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as err:
             raise UserError(f"cannot write in the run directory '{run_dir}': {err.strerror}") from err
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as err:
+        state = try_lock(self._fd)
+        if state == BUSY:
             holder = os.read(self._fd, 100).decode('ascii', 'replace').strip()
             os.close(self._fd)
-            if err.errno not in (errno.EAGAIN, errno.EACCES):
-                raise UserError(f"cannot lock the run directory '{run_dir}': {err.strerror}; its file system must "
-                                'support file locks') from err
             raise UserError(f"another process{f' ({holder})' if holder else ''} is training in '{run_dir}'; wait for "
-                            'it, or stop it, before you continue this run') from err
+                            'it, or stop it, before you continue this run')
+        if state == UNSUPPORTED:
+            print(f"warning: the file system of '{run_dir}' has no file locks: two processes that train there would "
+                  'not notice each other; see to it yourself that this is the only one', file=sys.stderr)
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f'process {os.getpid()}'.encode('ascii'), 0)
 

@@ -1,0 +1,203 @@
+"""The doors to small files: JSON, lines of it, files opened with care, folders; also what `atomic` and `locks` have.
+
+What a file says is damage until it is found to be sound: whatever is wrong with one becomes a sentence (FileError, a
+UserError), never another exception.
+"""
+
+import errno
+import hashlib
+import json
+import math
+import os
+import stat
+
+from dnnlib.atomic import atomic_folder, atomic_path, atomic_write, sync  # noqa: F401  (part of this module)
+from dnnlib.errors import FileError, UserError
+from dnnlib.locks import BUSY, HELD, UNSUPPORTED, try_lock  # noqa: F401  (part of this module)
+
+REQUIRED = object()         # in place of what an absent file means: an error
+MAX_JSON_BYTES = 64 << 20
+MAX_LINE_BYTES = 1 << 20
+MAX_DEPTH = 64              # of nesting; whoever copies or prints a value walks it by recursion
+MAX_INTEGER = 1 << 64       # what numpy and the clocks of file systems count with
+
+_KINDS = {dict: 'an object', list: 'a list'}
+
+
+# ---- Reading
+
+def open_regular(path):
+    """Opens a regular file for reading bytes. Raises OSError; devices, pipes and sockets are not waited for."""
+    fd = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, 'it is not a regular file', path)
+        return open(fd, 'rb')
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def read_bytes(path, max_bytes, what='', advice=''):
+    """The content of a regular file of at most `max_bytes`.
+
+    `what` names the file's purpose ('the record of the run') and `advice` what to do ('make it again') in sentences.
+    Raises FileError. Devices, pipes and sockets are not waited for.
+    """
+    what, advice = what and what + ' ', advice and '; ' + advice
+    try:
+        with open_regular(path) as file:
+            data = file.read(max_bytes + 1)
+    except FileNotFoundError as err:
+        raise FileError('absent', f'cannot read {what}{path}: {err.strerror}{advice}') from None
+    except OSError as err:
+        raise FileError('unreadable', f'cannot read {what}{path}: {err.strerror}{advice}') from err
+    except ValueError:  # a NUL in the name
+        raise FileError('absent', f'cannot read {what}{path!r}: not a possible file name{advice}') from None
+    if len(data) > max_bytes:
+        raise FileError('damaged', f'{what}{path} has more than {max_bytes} bytes, which no such file has{advice}')
+    return data
+
+
+def read_json(path, what='', advice='', kind=dict, absent=REQUIRED, max_bytes=MAX_JSON_BYTES, finite=True):
+    """The value that a JSON file holds.
+
+    Args:
+        path: the file.
+        what, advice: see `read_bytes`.
+        kind: type that the value must have, dict or list; None for any.
+        absent: what is returned where there is no file; by default that is an error.
+        max_bytes: largest believable size.
+        finite: see `parse_json`.
+
+    Raises FileError.
+    """
+    try:
+        data = read_bytes(path, max_bytes, what, advice)
+    except FileError as err:
+        if err.reason == 'absent' and absent is not REQUIRED:
+            return absent
+        raise
+    try:
+        value = parse_json(data, finite)
+    except ValueError as err:
+        raise FileError('damaged', f"{what and what + ' '}{path} is damaged: {err}{advice and '; ' + advice}") from None
+    if kind is not None and not isinstance(value, kind):
+        raise FileError('damaged', f"{what and what + ' '}{path} does not hold {_KINDS[kind]} in JSON"
+                                   f"{advice and '; ' + advice}")
+    return value
+
+
+def recall_json(path, kind=dict, max_bytes=MAX_JSON_BYTES):
+    """The value of a JSON file that only remembers what can be found out again: None for an absent or damaged one."""
+    try:
+        return read_json(path, kind=kind, max_bytes=max_bytes)
+    except FileError:
+        return None
+
+
+def read_json_lines(path, absent=REQUIRED):
+    """The objects of a file with one JSON object per line, as a list.
+
+    Lines that are none are left out: the last one may have been torn by a crash. `absent` is returned where there is no
+    file; by default that is an error. Raises FileError.
+    """
+    try:
+        data = read_bytes(path, 16 * MAX_JSON_BYTES)
+    except FileError as err:
+        if err.reason == 'absent' and absent is not REQUIRED:
+            return absent
+        raise
+    values = []
+    for line in data.split(b'\n'):
+        try:
+            value = parse_json(line) if len(line) <= MAX_LINE_BYTES else None
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            values.append(value)
+    return values
+
+
+def parse_json(text, finite=True):
+    """The value of a JSON text: str, or bytes in UTF-8 with or without a byte order mark.
+
+    Raises ValueError, whose text completes a sentence ('… is damaged: …'), for all that is no JSON, nesting beyond
+    MAX_DEPTH, integers beyond MAX_INTEGER, and, if `finite`, numbers that are none or have no end.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode('utf-8-sig')
+        value = json.loads(text, parse_int=_integer, parse_float=_finite_float if finite else float,
+                           parse_constant=_refuse_constant if finite else float)
+    except UnicodeDecodeError as err:
+        raise ValueError(f'byte {err.start} is no text in UTF-8') from None
+    except RecursionError:
+        raise ValueError('its values are nested too deeply') from None
+    check_depth(value)
+    return value
+
+
+def _integer(text):
+    # A text of many digits takes long to convert, and Python's newer releases refuse it with words of their own.
+    if len(text) > 21 or abs(int(text)) > MAX_INTEGER:
+        raise ValueError(f'the whole number {text[:20]}… is beyond belief')
+    return int(text)
+
+
+def _finite_float(text):
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f'the number {text[:20]} is beyond belief')
+    return value
+
+
+def _refuse_constant(text):
+    raise ValueError(f'{text} is not a number')
+
+
+def check_depth(value, depth=MAX_DEPTH):
+    """Raises ValueError if dicts and lists are nested more than `depth` times."""
+    level = [value]
+    while level:
+        level = [child for item in level if isinstance(item, (dict, list))
+                 for child in (item.values() if isinstance(item, dict) else item)]
+        depth -= 1
+        if depth < 0 and level:
+            raise ValueError('its values are nested too deeply')
+
+
+# ---- Writing
+
+def write_json(path, value, indent=1, **options):
+    """Writes a value as JSON and a line feed, atomically (see `atomic_path`); `options` are those of json.dumps."""
+    with atomic_write(path, 'w') as f:
+        f.write(json.dumps(value, indent=indent, **options) + '\n')
+
+
+# ---- Folders and content
+
+def make_folder(path):
+    """Makes a folder and those above it unless they exist; returns the path. Raises UserError."""
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as err:
+        raise UserError(f"no folder can be made at '{path}': {err.strerror}") from err
+    return path
+
+
+def check_listable(folder):
+    """Raises UserError if a folder cannot be listed: to `glob` and `os.walk` it looks like an empty one."""
+    try:
+        os.listdir(folder)
+    except OSError as err:
+        raise UserError(f"folder '{folder}' cannot be read: {err.strerror}") from err
+
+
+def sha256_file(path):
+    """The SHA-256 of a file's content as 64 lower-case hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as f:
+        for block in iter(lambda: f.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,88 @@
+"""What this machine has: processor cores, memory, free disk space, NVIDIA's GPUs. Does not import TensorFlow."""
+
+import os
+import re
+import shutil
+import subprocess
+
+PROGRAM = 'nvidia-smi'
+
+
+def usable_cores():
+    """Number of processor cores that this process may use, at least 1."""
+    if hasattr(os, 'sched_getaffinity'):
+        return max(len(os.sched_getaffinity(0)), 1)
+    return os.cpu_count() or 1
+
+
+def processor_name():
+    """The processor's name as Linux tells it, or None."""
+    return _first_match('/proc/cpuinfo', r'^model name\s*:\s*(.*)')
+
+
+def total_memory():
+    """Bytes of memory in this machine, or None where that cannot be told."""
+    try:
+        return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def available_memory():
+    """Bytes of memory that programs could still get without swapping, or None where that cannot be told."""
+    kibibytes = _first_match('/proc/meminfo', r'^MemAvailable:\s*(\d+)')
+    return int(kibibytes) * 1024 if kibibytes else None
+
+
+def _first_match(path, pattern):
+    try:
+        with open(path, encoding='utf-8', errors='replace') as f:
+            match = re.search(pattern, f.read(), re.MULTILINE)
+    except OSError:
+        return None
+    return match.group(1) if match else None
+
+
+def existing_folder(path):
+    """The folder nearest to `path`, or above it, that exists: on its disk whatever is made at `path` will lie."""
+    path = os.path.abspath(path)
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def free_disk(path):
+    """Bytes of free disk space where `path` is or will be made."""
+    return shutil.disk_usage(existing_folder(path)).free
+
+
+# ---- GPUs, as NVIDIA's driver knows them
+
+def nvidia_smi(*query, timeout=30):
+    """What the driver's program answers to a query such as '--query-gpu=index,name', as a list of rows of texts.
+
+    None where the program is absent, fails, or takes over `timeout` seconds.
+    """
+    text = output_of([PROGRAM, *query, '--format=csv,noheader'], timeout=timeout)
+    return None if text is None else [[part.strip() for part in line.split(',')] for line in text.splitlines()]
+
+
+def nvidia_gpus(fields, timeout=30):
+    """One dict from field to text for each GPU that the driver knows; [] without one, or where it knows no `fields`."""
+    rows = nvidia_smi('--query-gpu=' + ','.join(fields), timeout=timeout) or []
+    return [dict(zip(fields, row)) for row in rows]
+
+
+def mebibytes(text):
+    """The number in a text such as '1024 MiB', the form of the driver's sizes; 0 for any other."""
+    match = re.match(r'(\d{1,12}) MiB\Z', text)
+    return int(match.group(1)) if match else 0
+
+
+def output_of(command, cwd=None, timeout=10, most=10000):
+    """The first `most` characters that a command prints, or None if it fails or takes over `timeout` seconds."""
+    try:
+        result = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=timeout)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.decode('utf-8', 'replace')[:most].strip() if result.returncode == 0 else None
