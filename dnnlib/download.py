@@ -4,10 +4,12 @@ import contextlib
 import errno
 import hashlib
 import html.parser
+import http.client
 import io
 import os
 import re
 import socket
+import ssl
 import sys
 import tempfile
 import time
@@ -20,19 +22,30 @@ CHUNK_BYTES = 1 << 14  # what a cut connection may cost, since the library drops
 MAX_BYTES = 8 << 30
 CONNECT_TIMEOUT, READ_TIMEOUT = 15, 60  # seconds
 MAX_WAIT = 60  # seconds between two attempts
-_MAX_PAGE_BYTES = 1 << 20
+_MAX_PAGE_BYTES = 1 << 18
+_MAX_RESTARTS = 3
+_BUSY = (408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529)  # what may be over in a while
 _NOBODY_THERE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 _MAX_ATTEMPTS = 1000  # even if each brings a little
 
 
 class DownloadError(UserError):
-    """An address that did not give the file. `reason` is one word for programs; `temporary`: another try may help."""
+    """An address that did not give the file. Passwords in the sentence are hidden.
 
-    def __init__(self, reason, sentence, temporary=False, wait=None):
-        super().__init__(sentence)
+    Args:
+        reason: one word for programs.
+        sentence: for people.
+        temporary: whether another attempt may help.
+        wait: seconds that the server asks for before it.
+        patience: attempts after which there is little hope, where nothing has come yet; None: as many as were allowed.
+    """
+
+    def __init__(self, reason, sentence, temporary=False, wait=None, patience=None):
+        super().__init__(without_passwords(sentence))
         self.reason = reason
         self.temporary = temporary
         self.wait = wait
+        self.patience = patience
 
 
 class Result:
@@ -46,13 +59,26 @@ class Result:
 
 def is_url(obj):
     """True for a string that is an http(s) address with a host."""
-    if not isinstance(obj, str):
+    if not isinstance(obj, str) or re.search(r'[\s\x00-\x20\x7f\ud800-\udfff]', obj):
         return False
     try:
         parts = urllib.parse.urlparse(obj)
-    except ValueError:
+        return parts.scheme in ('http', 'https') and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # also from `port`
         return False
-    return parts.scheme in ('http', 'https') and bool(parts.netloc)
+
+
+def check_address(url):
+    """Raises DownloadError unless `url` is an http(s) address with a host."""
+    if not is_url(url):
+        raise DownloadError('address', f"'{url}' is not an http or https address")
+
+
+def without_passwords(text):
+    """`text` with the passwords of the addresses in it hidden: user names, and parameters that are called like one."""
+    text = re.sub(r'(?i)\b(https?://)[^/?#\s]*@', r'\1***@', text)
+    return re.sub(r'(?i)([?&;][^=&;#\s]*(?:token|secret|passw|pwd|signature|credential|auth|api_?key|access_?key)'
+                  r'[^=&;#\s]*=)[^&;#\s]+', r'\1***', text)
 
 
 def open_url(url, cache_dir=None, num_attempts=10, verbose=True):
@@ -61,8 +87,7 @@ def open_url(url, cache_dir=None, num_attempts=10, verbose=True):
     With `cache_dir` the content is kept there as `<md5 of the url>_<file name>` and later calls need no network.
     Raises UserError if the address is not one or cannot be fetched in `num_attempts` attempts (see `download`).
     """
-    if not is_url(url):
-        raise UserError(f"'{url}' is not an http or https address")
+    check_address(url)
     assert num_attempts >= 1
     prefix = hashlib.md5(url.encode('utf-8')).hexdigest() + '_'
     if cache_dir is None:
@@ -102,30 +127,86 @@ def download(url, path, size=None, num_attempts=10, verbose=True, max_bytes=MAX_
 
     Raises:
         DownloadError: with a sentence; `path` keeps what may be continued.
+        OSError: if `path` cannot be written.
     """
-    import requests
-    failures = 0
-    with requests.Session() as session, _Progress(url, verbose, title) as progress:
+    check_address(url)
+    failures = restarts = 0
+    with _session() as session, _Progress(url, verbose, title) as progress:
         for attempt in range(_MAX_ATTEMPTS):
             before = _size(path)
             try:
                 return _attempt(session, url, path, size, max_bytes, progress)
-            except requests.RequestException as err:
-                cause = _cause(err)
-                error = DownloadError('connection', f'{url}: {_one_line(cause)}', temporary=True)
-                if isinstance(cause, socket.gaierror):  # most often a machine without network
-                    num_attempts = min(num_attempts, 2)
-                elif before == 0 and (isinstance(err, requests.ConnectTimeout)
-                                      or getattr(cause, 'errno', None) in _NOBODY_THERE):
-                    num_attempts = min(num_attempts, 4)
             except DownloadError as err:
                 error = err
-            failures = 0 if _size(path) > before else failures + 1
-            if not error.temporary or failures >= num_attempts or attempt == _MAX_ATTEMPTS - 1:
+            patience = num_attempts if before or error.patience is None else min(error.patience, num_attempts)
+            if error.reason == 'changed':
+                restarts += 1
+            else:
+                failures = 0 if _size(path) > before else failures + 1
+            if not error.temporary or failures >= patience or restarts > _MAX_RESTARTS \
+                    or attempt == _MAX_ATTEMPTS - 1:
                 raise error
             wait = min(2 ** max(failures - 1, 0), MAX_WAIT) if error.wait is None else min(error.wait, MAX_WAIT)
             progress.note(f'{error}; next attempt in {wait} s')
             time.sleep(wait)
+
+
+def _session():
+    """A requests.Session that never leaves an encrypted connection for an open one."""
+    import requests
+
+    class Session(requests.Session):
+        def get_redirect_target(self, resp):
+            target = super().get_redirect_target(resp)
+            if target is not None and not _keeps_secrecy(resp.url, urllib.parse.urljoin(resp.url, target)):
+                raise DownloadError('insecure', f'{resp.url}: the server leads from https to {target[:200]}, which is '
+                                                'not encrypted; that is not followed')
+            return target
+
+    return Session()
+
+
+def _keeps_secrecy(old, new):
+    return not (old.lower().startswith('https:') and new.lower().startswith('http:'))
+
+
+@contextlib.contextmanager
+def _talking(url):
+    """Turns whatever goes wrong between a server and the libraries into a DownloadError. Files are not touched here."""
+    try:
+        yield
+    except DownloadError:
+        raise
+    except Exception as err:  # odd addresses, headers and pages raise all that these libraries know
+        raise _connection_error(url, err) from err
+
+
+def _connection_error(url, err):
+    import requests
+    causes = _causes(err)
+    cause = causes[-1]
+    text = str(cause) or type(cause).__name__
+    refused = ValueError, requests.TooManyRedirects, requests.exceptions.ContentDecodingError
+    cuts = http.client.RemoteDisconnected, http.client.IncompleteRead
+    temporary, patience = True, None
+    if isinstance(err, requests.exceptions.SSLError) or isinstance(cause, (ssl.SSLError, ssl.CertificateError)):
+        cut = isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError))
+        temporary = cut or 'BAD_RECORD_MAC' in text
+        text = 'no secure connection: ' + text
+    elif isinstance(err, refused) or not isinstance(err, OSError):
+        temporary = False  # the address, or what the server says, makes no sense, and will not the next time
+    elif isinstance(cause, socket.gaierror) or any(
+            isinstance(one, http.client.HTTPException) and not isinstance(one, cuts) for one in causes):
+        patience = 2  # most often a machine without network, or a server that does not speak HTTP
+    elif isinstance(err, requests.ConnectTimeout) or getattr(cause, 'errno', None) in _NOBODY_THERE:
+        patience = 4
+    return DownloadError('connection', f'{url}: {_one_line(text)}', temporary=temporary, patience=patience)
+
+
+def _chunks(response, url):
+    with _talking(url):
+        for chunk in response.iter_content(CHUNK_BYTES):
+            yield chunk
 
 
 def _attempt(session, url, path, size, max_bytes, progress):
@@ -136,51 +217,70 @@ def _attempt(session, url, path, size, max_bytes, progress):
     headers = {'Accept-Encoding': 'identity'}
     if start:
         headers['Range'] = f'bytes={start}-'
-        if known['validator']:
-            headers['If-Range'] = known['validator']
+        headers['If-Range'] = _validator(known)
     with _open(session, url, headers) as response:
-        if response.status_code == 416:  # the file is not as long as what we have
+        problem = _misfit(response, known, start)
+        if problem:
             forget(path)
-            raise DownloadError('changed', f'{url}: the file there has changed; starting again', temporary=True)
-        total = _total(response, start)
-        if response.status_code != 206 or total is False:
-            start, total = 0, _total(response, 0)
-            if response.status_code == 206:
-                raise DownloadError('server', f'{url}: the server sent another part of the file than was asked for')
+            raise DownloadError('changed', f'{url}: {problem}', temporary=start > 0, wait=0)
+        start = start if response.status_code == 206 else 0
+        total = _total(response)
         file_name = _file_name(response, url)
         limit = max_bytes if size is None else size
         if total is not None and total > max_bytes or size is not None and total not in (None, size):
             forget(path)
             raise DownloadError('size', f'{url}: the server announces {total} bytes; expected '
                                         f'{size if size is not None else f"at most {max_bytes}"}')
-        _write_memory(path, url, response, file_name)
         progress.start(total if total is not None else size, start)
         with open(path, 'r+b' if start else 'wb') as file:
             file.truncate(start)
             file.seek(start)
+            if not start:  # noted when nothing of another file is left that it could vouch for
+                _write_memory(path, url, response, file_name)
             received = start
-            for chunk in response.iter_content(CHUNK_BYTES):
+            for chunk in _chunks(response, url):
                 received += len(chunk)
                 if received > limit:
                     break
                 file.write(chunk)
                 progress.update(received)
-    if received > limit:
+    if received > limit or total is not None and received > total:
         forget(path)
-        raise DownloadError('size', f'{url}: the server sends more than the {limit} bytes that are expected')
+        raise DownloadError('size', f'{url}: the server sends more than the {limit if total is None else total} bytes '
+                                    'that are expected')
     wanted = total if total is not None else size
     if wanted is not None and received < wanted:
         raise DownloadError('cut', f'{url}: the connection was cut after {received} of {wanted} bytes', temporary=True)
     if received == 0:
-        raise DownloadError('empty', f'{url}: the server sent an empty file', temporary=True)
+        raise DownloadError('empty', f'{url}: the server sent an empty file', temporary=True, patience=2)
     return Result(path, received, file_name)
+
+
+def _misfit(response, known, start):
+    """Why an answer cannot be joined to the `start` bytes that are here already; '' if it can, or need not be.
+
+    Servers are not believed to have looked at If-Range: what was noted about the file must be true of the answer too.
+    """
+    if response.status_code == 416:
+        return 'the file there has changed'
+    if response.status_code != 206:
+        return ''
+    match = _content_range(response)
+    if match is None or int(match.group(1)) != start:
+        return 'the server sent another part of the file than was asked for'
+    if not start:
+        return ''
+    found = _facts(response)
+    key = 'etag' if _is_strong(known['etag']) else 'modified'
+    differs = any(known[name] and found[name] and known[name] != found[name] for name in ('etag', 'modified', 'total'))
+    return 'the file there has changed' if differs or found[key] != known[key] else ''
 
 
 def _open(session, url, headers):
     """The response that carries the file: 200 or 206 (or 416), confirmation pages passed. Raises DownloadError."""
     for _ in range(3):
-        response = session.get(url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
-        with contextlib.ExitStack() as stack:
+        with _talking(url), contextlib.ExitStack() as stack:
+            response = session.get(url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
             stack.callback(response.close)
             _check_status(response, url)
             if response.status_code == 416 or not _is_html(response):
@@ -195,7 +295,7 @@ def _check_status(response, url):
     status = response.status_code
     if status in (200, 206, 416):
         return
-    if status == 429 or status == 408 or status >= 500:
+    if status in _BUSY:
         wait = response.headers.get('Retry-After', '')
         raise DownloadError('busy', f'{url}: the server is busy or out of order (HTTP status {status})', temporary=True,
                             wait=int(wait) if re.match(r'[0-9]{1,6}\Z', wait) else None)
@@ -301,18 +401,20 @@ def _confirmed_address(page, response):
     if _is_quota_page(page):
         raise _quota(response.url)
     parser = _FormParser()
-    parser.feed(page)
+    with contextlib.suppress(Exception):  # older versions of the parser raise several on pages that are none
+        parser.feed(page)
     candidates = [(action, urllib.parse.urlencode(fields)) for action, fields in parser.forms if 'confirm' in fields]
     candidates += [(link, '') for link in parser.links if re.search(r'[?&]confirm=', link)]
     for cookie, token in response.cookies.items():
         if cookie.startswith('download_warning'):
             candidates.append((response.url, urllib.parse.urlencode({'confirm': token})))
     for address, query in candidates:
-        address = urllib.parse.urljoin(response.url, address)
-        if query:
-            address += ('&' if urllib.parse.urlparse(address).query else '?') + query
-        if _may_follow(response.url, address):
-            return address
+        with contextlib.suppress(ValueError):  # an impossible address
+            address = urllib.parse.urljoin(response.url, address)
+            if query:
+                address += ('&' if urllib.parse.urlparse(address).query else '?') + query
+            if _may_follow(response.url, address):
+                return address
     raise DownloadError('html', f'{response.url}: the server sends a web page in place of the file')
 
 
@@ -320,7 +422,7 @@ def _may_follow(page_url, address):
     """A page may send us on within its own host, or within Google's."""
     old, new = urllib.parse.urlparse(page_url), urllib.parse.urlparse(address)
     google = ('.google.com', '.googleusercontent.com')
-    return new.scheme in ('http', 'https') and (
+    return new.scheme in ('http', 'https') and _keeps_secrecy(page_url, address) and (
         new.netloc == old.netloc
         or new.scheme == 'https' and (old.hostname or '').endswith(google) and (new.hostname or '').endswith(google))
 
@@ -335,21 +437,45 @@ def _memory_path(path):
     return path + '.json'
 
 
+def _address_hash(url):
+    """What stands for an address in a file, since some hold passwords."""
+    return hashlib.sha256(url.encode('utf-8', 'surrogatepass')).hexdigest()
+
+
 def _read_memory(path, url):
     """What was noted about the partial file, if it belongs to this address and may be continued; else None."""
     known = recall_json(_memory_path(path)) or {}
-    fits = known.get('url') == url and isinstance(known.get('validator'), str) \
-        and isinstance(known.get('file_name'), str)
-    return known if fits and known['validator'] else None
+    types = {'address': str, 'etag': str, 'modified': str, 'total': int, 'file_name': str}
+    fits = all(type(known.get(key)) is kind for key, kind in types.items()) \
+        and known['address'] == _address_hash(url)
+    return known if fits and re.match(r'[\x21-\x7e][\x20-\x7e]*\Z', _validator(known)) else None
 
 
 def _write_memory(path, url, response, file_name):
-    validator = response.headers.get('ETag', '')
-    if validator.startswith('W/') or not validator:  # a weak tag cannot vouch for bytes
-        validator = response.headers.get('Last-Modified', '')
+    write_json(_memory_path(path), dict(_facts(response), address=_address_hash(url), file_name=file_name))
+
+
+def _facts(response):
+    """What an answer says about the whole file; '' or 0 where it says nothing."""
     if _is_encoded(response):
-        validator = ''
-    write_json(_memory_path(path), {'url': url, 'validator': validator, 'file_name': file_name})
+        return {'etag': '', 'modified': '', 'total': 0}
+    return {'etag': _plain_header(response, 'ETag'), 'modified': _plain_header(response, 'Last-Modified'),
+            'total': _total(response) or 0}
+
+
+def _plain_header(response, name):
+    """A header that can be sent back as it is; '' for others."""
+    value = response.headers.get(name, '')
+    return value if re.match(r'[\x21-\x7e][\x20-\x7e]{0,199}\Z', value) else ''
+
+
+def _is_strong(etag):
+    return bool(etag) and not etag.startswith('W/')  # a weak tag cannot vouch for bytes
+
+
+def _validator(known):
+    """What asks a server to send a part only of the file that was begun; '' if nothing can."""
+    return known['etag'] if _is_strong(known['etag']) else known['modified']
 
 
 def forget(path):
@@ -361,14 +487,15 @@ def forget(path):
 
 # ---- Headers
 
-def _total(response, start):
-    """The whole file's size: a number, None if not told, False if a partial answer begins elsewhere than `start`."""
+def _content_range(response):
+    return re.match(r'bytes ([0-9]{1,15})-[0-9]{1,15}/([0-9]{1,15}|\*)\Z', response.headers.get('Content-Range', ''))
+
+
+def _total(response):
+    """The whole file's size, None if not told."""
     if response.status_code == 206:
-        match = re.match(r'bytes ([0-9]{1,15})-[0-9]{1,15}/([0-9]{1,15}|\*)\Z',
-                         response.headers.get('Content-Range', ''))
-        if not match or int(match.group(1)) != start:
-            return False
-        return None if match.group(2) == '*' else int(match.group(2))
+        match = _content_range(response)
+        return None if match is None or match.group(2) == '*' else int(match.group(2))
     length = response.headers.get('Content-Length', '')
     if _is_encoded(response):  # its length is not the file's
         return None
@@ -382,26 +509,31 @@ def _is_encoded(response):
 def _file_name(response, url):
     """A harmless file name from Content-Disposition or the address."""
     match = re.search(r'filename="([^"]*)"', response.headers.get('Content-Disposition', ''))
-    name = match.group(1) if match else urllib.parse.unquote(urllib.parse.urlparse(url).path.rpartition('/')[2])
+    name = match.group(1) if match else urllib.parse.unquote(_last_part(url))
     return re.sub(r'[^A-Za-z0-9._-]', '_', name)[-100:] or 'download'
 
 
-def _cause(err):
-    """What lies at the bottom of a connection error, without the library's wrapping."""
-    while err.__context__ is not None:
-        err = err.__context__
-    return err
+def _last_part(url):
+    return re.match(r'[^?#]*', url).group(0).rpartition('/')[2]
 
 
-def _one_line(err):
-    return re.sub(r'\s+', ' ', str(err) or type(err).__name__)[:200]
+def _causes(err):
+    """An error and those from which it came, in the library's wrapping; the last is what really happened."""
+    causes = [err]
+    while causes[-1].__context__ is not None:
+        causes.append(causes[-1].__context__)
+    return causes
+
+
+def _one_line(text):
+    return re.sub(r'\s+', ' ', text)[:200]
 
 
 class _Progress:
     """A bar on a terminal; in a log a line at the start, every ten seconds and at the end."""
 
     def __init__(self, url, verbose, title=None):
-        self._name = title or urllib.parse.urlparse(url).path.rpartition('/')[2] or url
+        self._name = title or _last_part(url) or without_passwords(url)
         self._verbose = verbose
         self._bar = None
         self._total = None

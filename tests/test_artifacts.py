@@ -154,6 +154,71 @@ def test_without_a_tag_nothing_is_continued(server, fetch):
     assert server.log == [('/a', None)] * 3
 
 
+OTHER = pickle.dumps(list(range(29999, -1, -1)), 2)  # another file of the same length
+
+
+@pytest.mark.parametrize('facts', [dict(ETag='"2"'), dict(), dict(ETag='"1"', total=len(CONTENT) + 1),
+                                   dict(ETag='"1"', Last_Modified='Thu, 02 Jan 2020 00:00:00 GMT')],
+                         ids=['another tag', 'no tag', 'another length', 'another date'])
+def test_a_part_of_another_file_is_not_joined_to_what_is_here(server, fetch, tmp_path, facts):
+    """Servers, or those between, that answer 206 without having looked at If-Range."""
+    content, total = OTHER, facts.pop('total', len(OTHER))
+    assert len(OTHER) == len(CONTENT)
+
+    def answer(handler):
+        asked = handler.headers.get('Range')
+        if asked:
+            start = int(re.findall(r'\d+', asked)[0])
+            return handler.reply(content[start:], 206, Content_Range=f'bytes {start}-{total - 1}/{total}', **facts)
+        if len(server.log) == 1:
+            return handler.reply(CONTENT[:40000], length=len(CONTENT), ETag='"1"',
+                                 Last_Modified='Wed, 01 Jan 2020 00:00:00 GMT')
+        return handler.reply(content, ETag='"2"')
+    server.answers['/a'] = answer
+    assert fetch('/a') == OTHER
+    assert [bool(asked) for _, asked in server.log] == [False, True, False]
+    assert leftovers(tmp_path) == ['x.pkl']
+
+
+def test_a_file_that_keeps_changing_is_given_up(server, fetch):
+    server.answers['/a'] = lambda h: h.serve(cut=40000) if not h.headers.get('Range') else h.reply(
+        CONTENT[40000:], 206, ETag='"2"', Content_Range=f'bytes 40000-{len(CONTENT) - 1}/{len(CONTENT)}')
+    server.answers['/b'] = lambda h: h.serve()
+    assert fetch('/a', '/b') == CONTENT
+    assert len(server.log) == 9
+
+
+def test_parts_are_joined_by_date_where_there_is_no_strong_tag(server, fetch):
+    headers = dict(ETag='W/"1"', Last_Modified='Wed, 01 Jan 2020 00:00:00 GMT')
+
+    def answer(handler):
+        asked = handler.headers.get('Range')
+        start = int(re.findall(r'\d+', asked)[0]) if asked else 0
+        assert not asked or handler.headers['If-Range'] == headers['Last_Modified']
+        part = CONTENT[start:]
+        headers.update(Content_Range=f'bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}')
+        handler.reply(part[:40000], 206 if asked else 200, length=len(part), **headers)
+    server.answers['/a'] = answer
+    assert fetch('/a') == CONTENT
+    assert len(server.log) > 2
+
+
+def test_what_is_noted_beside_a_part_is_believed_only_if_it_is_sound(server, tmp_path, waits):
+    path = str(tmp_path / 'file')
+    server.answers['/a'] = lambda h: h.serve(cut=40000) if len(server.log) == 1 else h.reply(b'', 404)
+    with pytest.raises(UserError):
+        download.download(server.url + '/a', path, verbose=False)
+    noted = json.loads((tmp_path / 'file.json').read_text())
+    server.answers['/a'] = lambda h: h.serve(OTHER)
+    for damage in [b'', b'[' * 10000, b'\xff', json.dumps(dict(noted, etag='\u20ac')).encode(),
+                   json.dumps(dict(noted, etag=['"1"'])).encode(), json.dumps(dict(noted, etag='a\nb')).encode(),
+                   json.dumps(dict(noted, address='x')).encode()]:
+        (tmp_path / 'file').write_bytes(CONTENT[:40000])
+        (tmp_path / 'file.json').write_bytes(damage)
+        download.download(server.url + '/a', path, verbose=False)
+        assert server.log[-1][1] is None and (tmp_path / 'file').read_bytes() == OTHER
+
+
 def test_a_wrong_part_is_not_appended(server, fetch):
     def answer(handler):
         if handler.headers.get('Range'):
@@ -201,6 +266,121 @@ def test_busy_servers_get_time_and_their_own_wish(server, fetch, waits):
     server.answers['/a'] = lambda h: replies[len(server.log) - 1](h)
     assert fetch('/a') == CONTENT
     assert waits == [7, 2, 4, 8]
+
+
+@pytest.mark.parametrize('address', [
+    'http://127.0.0.1:99999/x', 'http://[::1/x', 'http://' + 'a' * 70 + '.invalid/x', 'http://a..b/x', 'http://xn--a/x',
+    'http:///x', 'http://\u2488.invalid/x', 'http://host\n/x', 'http://\ud800/x', 'http://user:secret@/x'])
+def test_odd_addresses_are_one_sentence_and_the_next_one_is_tried(server, fetch, waits, address):
+    server.answers['/good'] = lambda h: h.serve()
+    with pytest.raises(UserError) as caught:
+        download.download(address, 'nowhere', verbose=False)
+    assert 'secret' not in str(caught.value) and not os.path.exists('nowhere')
+    assert sum(waits) <= 1  # the name of a host may become known
+    server.answers['/bad'] = lambda h: h.reply(b'', 302, Location=address.encode('utf-8', 'replace').decode('latin1'))
+    if '\n' not in address:
+        assert fetch('/bad', '/good') == CONTENT
+
+
+ODD_PAGES = ['<![foo', '<!foo [<!ELEMENT', '<' * 100000, '<form action="http://[::1"><input name="confirm" value="x">',
+             '<a href="http://[?confirm=1">', '<a href="//?confirm=1">', '<!--' * 10000, '\0', '&#99999999999;',
+             '<form action="ftp://host/"><input name="confirm">', '<form><input name="confirm">' * 5]
+
+
+@pytest.mark.parametrize('page', ODD_PAGES, ids=range(len(ODD_PAGES)))
+def test_odd_pages_are_one_sentence_and_the_next_address_is_tried(server, fetch, waits, page):
+    server.answers['/page'] = lambda h: h.reply(page.encode(), Content_Type='text/html')
+    server.answers['/good'] = lambda h: h.serve()
+    assert fetch('/page', '/good') == CONTENT
+    assert waits == []
+
+
+def raw_server(answer):
+    """The address of a server that answers every connection with these bytes, whatever is asked."""
+    listener = socket.socket()
+    listener.bind(('127.0.0.1', 0))
+    listener.listen(5)
+
+    def serve():
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(10000)
+                connection.sendall(answer)
+    threading.Thread(target=serve, daemon=True).start()
+    return f'127.0.0.1:{listener.getsockname()[1]}', listener
+
+
+@pytest.mark.parametrize('answer, most', [
+    (b'SSH-2.0-OpenSSH\r\n', 1), (b'HTTP/1.1 abc\r\n\r\n', 1),
+    (b'HTTP/1.1 200 OK\r\n' + b'a: b\r\n' * 200 + b'\r\n', 1),
+    (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n', 7),
+    (b'HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nnot gzip', 0),
+    (b'HTTP/1.1 302 Found\r\nLocation: ftp://host/\r\n\r\n', 0), (b'HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n', 0),
+    (b'HTTP/1.1 501 No\r\n\r\n', 0), (b'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', 1)])
+def test_answers_that_will_not_change_are_not_asked_for_again_and_again(tmp_path, waits, answer, most):
+    host, listener = raw_server(answer)
+    with listener, pytest.raises(download.DownloadError):
+        download.download(f'http://{host}/', str(tmp_path / 'x'), num_attempts=4, verbose=False)
+    assert sum(waits) <= most
+
+
+def test_a_server_without_encryption_is_not_asked_for_it_again(tmp_path, waits):
+    host, listener = raw_server(b'HTTP/1.1 400 Bad Request\r\n\r\n')
+    with listener, pytest.raises(download.DownloadError, match='no secure connection'):
+        download.download(f'https://{host}/', str(tmp_path / 'x'), verbose=False)
+    assert waits == []
+
+
+class Encrypted:
+    """Answers https requests in a connection's place: no server with a certificate is at hand."""
+
+    def __init__(self, status=200, body=b'', **headers):
+        self.status, self.body, self.headers = status, body, headers
+
+    def send(self, request, **options):
+        import requests
+        response = requests.Response()
+        response.status_code, response.url, response.request = self.status, request.url, request
+        response.headers.update(self.headers)
+        response.raw = io.BytesIO(self.body)
+        return response
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize('how', ['redirect', 'page'])
+def test_an_encrypted_connection_never_becomes_an_open_one(server, fetch, monkeypatch, how):
+    import requests
+    server.answers['/open'] = server.answers['/good'] = lambda h: h.serve()
+    if how == 'redirect':
+        answer = Encrypted(302, Location=server.url + '/open')
+    else:
+        page = f'<a href="{server.url}/open?confirm=t">'.encode()
+        answer = Encrypted(body=page, **{'Content-Type': 'text/html'})
+    inner = requests.Session.get_adapter
+    monkeypatch.setattr(requests.Session, 'get_adapter', lambda session, url: answer if url.startswith('https')
+                        else inner(session, url))
+    with pytest.raises(download.DownloadError) as caught:
+        util.open_url('https://127.0.0.1/file', verbose=False)
+    assert caught.value.reason == ('insecure' if how == 'redirect' else 'html')
+    assert server.log == []
+
+
+def test_passwords_in_addresses_are_shown_nowhere(server, tmp_path, waits, capsys):
+    host = server.url[len('http://'):]
+    url = f'http://user:hunter2@{host}/a?id=1&access_token=hunter2'
+    server.answers['/a'] = lambda h: h.serve(cut=40000) if len(server.log) == 1 else h.reply(b'', 404)
+    with pytest.raises(download.DownloadError) as caught:
+        download.download(url, str(tmp_path / 'x'))
+    shown = f'http://***@{host}/a?id=1&access_token=***'
+    assert str(caught.value).startswith(shown)
+    texts = capsys.readouterr().err + (tmp_path / 'x.json').read_text()
+    assert shown in texts and 'hunter2' not in texts + str(caught.value)
 
 
 def test_hopeless_answers_are_not_repeated(server, fetch, tmp_path):
