@@ -5,6 +5,7 @@ import os
 import sys
 
 import config as folders
+from dnnlib import registry
 from dnnlib.command_line import HelpFormatter
 from dnnlib.util import UserError, run_main
 
@@ -41,6 +42,7 @@ def _common(parser):
                        help='GPUs, or virtual devices on a CPU, that share the sampling (default: 1)')
     group.add_argument('--data-dir', default=folders.data_dir, metavar='DIR', help='folder of the data sets')
     group.add_argument('--artifacts-dir', metavar='DIR', help='folder of released files')
+    registry.add_option(group)
     group.add_argument('--trust-stored-code', action='store_true', help='execute code stored in a network pickle where '
                        'this project does not know its build function')
 
@@ -222,6 +224,7 @@ def start(args):
     """Selects devices; returns the options that all metrics take."""
     from dnnlib import tflib
     from dnnlib.artifacts import store
+    registry.allow_modules(args)
     if args.num_gpus < 1:
         raise UserError(f'--num-gpus is {args.num_gpus}; at least 1 is expected')
     if args.artifacts_dir is not None:

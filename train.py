@@ -6,7 +6,7 @@ import os
 import sys
 
 import config as folders
-from dnnlib import config_files
+from dnnlib import config_files, registry
 from dnnlib.command_line import HelpFormatter, shown
 from dnnlib.submission import RunLock, read_submit_config, write_submit_config
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
@@ -48,6 +48,7 @@ def make_parser():
                        "Inf: stop, or go back to the last checkpoint once (default: the configuration's, mostly stop)")
     group.add_argument('--deterministic', action='store_true', help='choose GPU operations that give equal bits every '
                        'time, at some cost in speed; a CPU always does')
+    registry.add_option(group)
     group = parser.add_argument_group('where')
     group.add_argument('--data-dir', metavar='DIR',
                        help=f'folder of the data sets (default: {shown(folders.data_dir)})')
@@ -72,6 +73,7 @@ def parse_args(argv=None):
     """Parses the command line and refuses options that contradict each other."""
     parser = make_parser()
     args = parser.parse_args(argv)
+    registry.allow_modules(args)
     args.overrides = (args.overrides + ([f'train.on_nan={args.on_nan}'] if args.on_nan else [])
                       + (['train.deterministic=true'] if args.deterministic else []))
     if args.probe and not args.dry_run:

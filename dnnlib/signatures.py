@@ -9,6 +9,8 @@ import importlib.machinery
 import re
 from collections import OrderedDict
 
+from dnnlib.errors import UserError
+
 REQUIRED = object()     # in place of a default: there is none
 COMPUTED = object()     # in place of a default: an expression that only running the code can tell
 
@@ -48,35 +50,47 @@ def find_module_file(name):
 
 
 def _parse(module_name):
-    """(syntax tree, source lines) of a module, or None."""
+    """(syntax tree, source lines) of a module, or None if there is no source. UserError if it is no Python."""
     if module_name not in _modules:
         file_name = find_module_file(module_name)
         if file_name is None:
             return None
-        with open(file_name, encoding='utf-8') as f:
-            source = f.read()
-        _modules[module_name] = ast.parse(source, file_name), source.splitlines()
+        try:
+            with open(file_name, encoding='utf-8') as f:
+                source = f.read()
+            _modules[module_name] = ast.parse(source, file_name), source.splitlines()
+        except (OSError, SyntaxError, ValueError, RecursionError) as err:
+            raise UserError(f'cannot read the module {module_name}: {err}') from err
     return _modules[module_name]
 
 
-def top_level_names(module_name, values_only=False):
+def top_level_names(module_name, only=None):
     """Names that a module defines by assignment, def, class or import at its top level; None if it is not found.
 
-    `values_only`: public names of assignments only.
+    `only`: 'values' or 'functions' for public names of assignments, or of functions, only.
     """
     parsed = _parse(module_name)
     if parsed is None:
         return None
     names = []
     for node in parsed[0].body:
-        if isinstance(node, ast.Assign):
-            names += [target.id for target in node.targets if isinstance(target, ast.Name)
-                      and not (values_only and target.id.startswith('_'))]
-        elif not values_only and isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        if isinstance(node, ast.FunctionDef) and only != 'values' or isinstance(node, ast.ClassDef) and not only:
             names.append(node.name)
-        elif not values_only and isinstance(node, (ast.ImportFrom, ast.Import)):
+        elif isinstance(node, ast.Assign) and only != 'functions':
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+        elif isinstance(node, (ast.ImportFrom, ast.Import)) and not only:
             names += [alias.asname or alias.name for alias in node.names]
-    return names
+    return [name for name in names if not (only and name.startswith('_'))]
+
+
+def constant(module_name, name):
+    """The literal value that a module assigns to a name at its top level, or None."""
+    parsed = _parse(module_name)
+    for node in parsed[0].body if parsed else ():
+        if isinstance(node, ast.Assign) and [getattr(target, 'id', None) for target in node.targets] == [name]:
+            value = _default(node.value)
+            return None if value is COMPUTED else value
+    return None
 
 
 def _definition(name):

@@ -10,7 +10,7 @@ from collections import namedtuple
 
 import config as folders
 from data.records.manifest import read_manifest
-from dnnlib import util
+from dnnlib import registry, util
 from dnnlib.command_line import HelpFormatter
 from dnnlib.util import UserError, sha256_file
 from experiment import device_check, preflight, run_config
@@ -40,6 +40,7 @@ def make_parser():
                         'disk and memory, its metrics')
     parser.add_argument('--set', metavar='KEY=VALUE', action='append', default=[], dest='overrides',
                         help='change a setting of the configuration; may be repeated')
+    registry.add_option(parser)
     parser.add_argument('--data-dir', metavar='DIR', help='folder of the data sets')
     parser.add_argument('--result-dir', metavar='DIR', help='folder of the run directories')
     parser.add_argument('--device', choices=['auto', 'cpu', 'gpu'], default='auto',
@@ -51,6 +52,7 @@ def make_parser():
 def main(argv=None):
     """Prints the findings and returns the exit status. Raises UserError for a mistake in the command."""
     args = make_parser().parse_args(argv)
+    registry.allow_modules(args)
     result_dir = os.path.abspath(args.result_dir or folders.result_dir)
     data_dir = os.path.abspath(args.data_dir or folders.data_dir)
     config = None

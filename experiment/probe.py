@@ -7,7 +7,7 @@ import tempfile
 
 import numpy as np
 
-from dnnlib import config_files
+from dnnlib import config_files, registry
 from dnnlib.util import EasyDict, UserError
 from experiment import forecast, report
 
@@ -47,9 +47,10 @@ def _probe(config, data_dir, phase):
         path = os.path.join(folder, 'probe.yaml')
         with open(path, 'w', encoding='utf-8') as f:
             f.write(config_files.dump_config(probe_config(config, phase)))
+        allowed = [part for name in registry.allowed_modules() for part in ('--allow-module', name)]
         result = subprocess.run(
             [sys.executable, os.path.join(ROOT, 'train.py'), '--config', path, '--data-dir', data_dir, '--result-dir',
-             folder], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+             folder] + allowed, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         if result.returncode:
             lines = result.stderr.decode('utf-8', 'replace').strip().splitlines()
             raise UserError(f'the probe at {phase.resolution}x{phase.resolution} failed: '

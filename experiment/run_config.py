@@ -6,7 +6,7 @@ Keys and types are those of the functions that receive them, read from their sou
 import os
 from collections import OrderedDict
 
-from dnnlib import config_files, signatures
+from dnnlib import config_files, registry, signatures
 from dnnlib.config_files import kind, nearest
 from dnnlib.util import EasyDict, UserError
 from experiment.setting_values import check_value, mistake
@@ -146,11 +146,8 @@ def parameters(name, section, values, origins=None):
     if function is None:
         raise UserError(f'{selector_key} is missing; it names the function to call, such as '
                         'training.networks_stylegan.G_style')
-    if not isinstance(function, str):
-        raise mistake(origins, selector_key, f'must be the name of a function, not {kind(function)}')
-    signature = signatures.read_signature(function)
-    if signature is None:
-        raise mistake(origins, selector_key, _unknown_function(function))
+    signature = _signature_of(name, function, selector_key, origins) if section.selector \
+        else signatures.read_signature(function)
     result = OrderedDict()
     if section.selector:
         result[section.selector] = (section.function or function, None)
@@ -181,13 +178,15 @@ def parameters(name, section, values, origins=None):
     return result
 
 
-def _unknown_function(function):
-    module, _, local = function.rpartition('.')
-    names = signatures.top_level_names(module) if module else None
-    if names is None:
-        return f"there is no module '{module or function}' for '{function}'; give the full name, such as " \
-               'training.networks_stylegan.G_style'
-    return f"the module {module} has no '{local}'{nearest(local, names)}"
+def _signature_of(kind_of_name, function, dotted, origins):
+    """The signature of a function that the configuration names. Raises UserError unless it may be named there."""
+    problem = registry.refusal(kind_of_name, function)
+    if problem:
+        raise mistake(origins, dotted, problem)
+    signature = signatures.read_signature(function)
+    if signature is None:
+        raise mistake(origins, dotted, f"'{function}' is not a function or a class with source")
+    return signature
 
 
 def _check_section(name, section, values, origins):
@@ -216,14 +215,14 @@ def _check_metrics(metrics, origins):
         raise mistake(origins, 'metrics', f'must be a list such as [fid50k] or [], not {kind(metrics)}')
     for metric in metrics:
         if isinstance(metric, str):
-            names = signatures.top_level_names(METRICS, values_only=True) or []
+            names = signatures.top_level_names(METRICS, only='values') or []
             if metric not in names:
                 raise mistake(origins, 'metrics', f"there is no metric '{metric}'{nearest(metric, names)} "
                               f"(known: {', '.join(names)})")
-        elif not isinstance(metric, dict) or not isinstance(metric.get('func_name'), str):
+        elif not isinstance(metric, dict) or 'func_name' not in metric:
             raise mistake(origins, 'metrics', 'each one must be a name such as fid50k, or settings with func_name')
-        elif signatures.read_signature(metric['func_name']) is None:
-            raise mistake(origins, 'metrics', _unknown_function(metric['func_name']))
+        else:
+            _signature_of('metric', metric['func_name'], 'metrics', origins)
 
 
 def _apply_gpu_presets(config, origins):

@@ -19,6 +19,9 @@ from dnnlib.util import UserError, atomic_write
 from metrics.networks.files import slug
 from training import misc
 
+# Names that files may give, see dnnlib/registry.py.
+DECLARES = {'train': ('train_classifier',)}
+
 HELD_OUT_SHARE = 0.1
 
 

@@ -9,6 +9,9 @@ from metrics import features
 from metrics.arithmetic import few_samples_note, frechet_distance, standard_error_from_halves
 from metrics.metric_base import MetricBase
 
+# Names that files may give, see dnnlib/registry.py.
+DECLARES = {'metric': ('FID',)}
+
 
 class FID(MetricBase):
     """Frechet Inception distance.

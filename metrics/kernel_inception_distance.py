@@ -6,6 +6,9 @@ from metrics.context import SUBSETS, chunk_rng
 from metrics.feature_sets import FeatureSetMetric
 from metrics.neighbours import kernel_distance_subsets
 
+# Names that files may give, see dnnlib/registry.py.
+DECLARES = {'metric': ('KID',)}
+
 
 class KID(FeatureSetMetric):
     """Kernel Inception distance: mean over random subsets, unbiased.

@@ -16,6 +16,9 @@ from metrics.context import HALVES, NOISE, MetricFailure, chunk_rng, chunk_seed
 from metrics.features import to_rgb
 from metrics.metric_base import MetricBase
 
+# Names that files may give, see dnnlib/registry.py.
+DECLARES = {'metric': ('LS',)}
+
 NUM_HALVINGS = 20
 
 

@@ -18,6 +18,9 @@ from metrics import networks, records
 from metrics.arithmetic import standard_error_from_halves
 from metrics.context import Context, MetricFailure
 
+# Names that files may give, see dnnlib/registry.py.
+DECLARES = {'metric': ('DummyMetric',)}
+
 _FID = 'metrics.frechet_inception_distance.FID'
 _PPL = 'metrics.perceptual_path_length.PPL'
 
@@ -338,6 +341,7 @@ def locate_network(text):
 
 def run_data(run_dir):
     """(data set arguments, mirror_augment) of a run, from its record; (None, False) where there is none."""
+    from dnnlib import registry
     from dnnlib.submission import read_submit_config
     try:
         record = read_submit_config(run_dir)
@@ -346,5 +350,7 @@ def run_data(run_dir):
         return None, False
     run_config = record['config']
     args = {key: value for key, value in run_config.get('dataset', {}).items() if value is not None}
+    if 'class_name' in args:
+        registry.check('dataset', args['class_name'], f'dataset.class_name in the record of {run_dir}')
     args['data_dir'] = record.get('data_dir')
     return args, bool(run_config.get('train', {}).get('mirror_augment', False))

@@ -12,6 +12,9 @@ from metrics.metric_base import MetricBase
 from metrics.neighbours import NearestNeighbours
 from training import misc
 
+# Names that files may give, see dnnlib/registry.py.
+DECLARES = {'metric': ('NearestImages',)}
+
 
 class NearestImages(MetricBase):
     """Mean distance, in feature space, from generated images to the nearest real one; and a picture of them.

@@ -10,6 +10,9 @@ from metrics.context import HALVES, NOISE, PATH, MetricFailure, chunk_rng, chunk
 from metrics.features import to_rgb
 from metrics.metric_base import MetricBase
 
+# Names that files may give, see dnnlib/registry.py.
+DECLARES = {'metric': ('PPL',)}
+
 NUM_HALVINGS = 20
 MAX_SIZE = 256      # Images are box-downscaled to at most this before the distance is taken.
 MIN_SIZE = 16       # VGG16 halves images four times.

@@ -5,6 +5,9 @@ import numpy as np
 from metrics.feature_sets import FeatureSetMetric
 from metrics.neighbours import precision_recall
 
+# Names that files may give, see dnnlib/registry.py.
+DECLARES = {'metric': ('PR',)}
+
 
 class PR(FeatureSetMetric):
     """Precision (share of fakes that look like reals) and recall (share of reals that fakes cover).

@@ -71,7 +71,7 @@ def test_paper_variants_differ_by_what_the_paper_says():
 
 
 def test_checking_needs_no_tensorflow():
-    code = ('import sys, config; from training import run_config as r; '
+    code = ('import sys, config; from experiment import run_config as r; '
             'r.load("demo", config.config_dir); import experiment.preflight; sys.exit("tensorflow" in sys.modules)')
     assert subprocess.call([sys.executable, '-c', code], cwd=os.path.dirname(folders.config_dir)) == 0
 
@@ -96,9 +96,16 @@ def test_checking_needs_no_tensorflow():
     ('G.truncation_cutoff=null', None),
     ('G.structure=round', 'must be one of auto, fixed, linear, recursive, null, not round'),
     ('G.fused_scale=1', 'must be one of true, false, auto'),
-    ('G.func_name=training.networks_stylegan.G_styl', "has no 'G_styl'; did you mean 'G_style'"),
-    ('G.func_name=nowhere.G', "no module 'nowhere'"),
-    ('G.func_name=5', 'must be the name of a function, not a whole number'),
+    ('G.func_name=training.networks_stylegan.G_styl', "has no 'G_styl' for G; did you mean 'G_style'"),
+    ('G.func_name=nowhere.G', "'nowhere.G' is not among the names for G .*; if nowhere is a module of your own"),
+    ('G.func_name=5', 'must be the name of a function or class, not 5'),
+    ('G.func_name=training.networks_stylegan.D_basic', "has no 'D_basic' for G"),
+    ('G_loss.func_name=training.networks_stylegan.G_style', "'.*G_style' is not among the names for G_loss"),
+    ('D_loss.func_name=training.loss.G_wgan', "the module training.loss has no 'G_wgan' for D_loss"),
+    ('dataset.class_name=os.system', "'os.system' is not among the names for dataset"),
+    ('train.func_name=os.system', "'os.system' is not among the names for train"),
+    ('metrics=[{name: x, func_name: os.system}]', "'os.system' is not among the names for metric"),
+    ('metrics=[{name: x, func_name: [os.system]}]', 'must be the name of a function'),
     ('D_loss.func_name=training.loss.D_wgan', None),
     ('D_loss.wgan_lambda=5', r"no setting 'D_loss.wgan_lambda' \(given in --set; known here: func_name, r1_gamma"),
     ('G_opt.beta3=0', "did you mean 'beta2'"),

@@ -12,6 +12,11 @@ from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.tflib.autosummary import autosummary
 
+# Names that files may give, see dnnlib/registry.py.
+DECLARES = {
+    'G_loss': ('G_logistic_nonsaturating', 'G_logistic_saturating', 'G_wgan'),
+    'D_loss': ('D_logistic_simplegp', 'D_logistic', 'D_wgan_gp', 'D_wgan', 'D_hinge_gp', 'D_hinge')}
+
 # ---- Generator
 
 def G_wgan(G, D, opt, training_set, minibatch_size):

@@ -33,6 +33,9 @@ from training.layers.network_layers import (
     upscale2d_conv2d,
 )
 
+# Names that files may give, see dnnlib/registry.py.
+DECLARES = {'G': ('G_style',), 'D': ('D_basic',), 'network': ('G_mapping', 'G_synthesis')}
+
 # The writer of pickles puts the source of these modules in front of this one's.
 BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_growing')
 

@@ -13,6 +13,9 @@ from training import checkpoint, misc, run_state, snapshot, towers
 from training.run_log import RunLog
 from training.schedule import changes_phase, training_schedule
 
+# Names that files may give, see dnnlib/registry.py.
+DECLARES = {'train': ('training_loop',)}
+
 ROLLBACK_STEPS = 1 << 26    # How far a rollback moves the step counter, and with it every random number.
 
 

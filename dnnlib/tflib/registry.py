@@ -1,33 +1,32 @@
-"""Build functions that may be named by a file, and the module of this project that holds each.
+"""Build functions that may be named by a file, and the module that holds each.
 
-A stored network names its build function. The name is looked up here; code stored in a file is never executed
-unless the caller says so (`Network.from_state(..., trust_stored_code=True)`).
+A stored network names its build function. The name is looked up in what this project's modules declare (see
+`dnnlib.registry`); code stored in a file is never executed unless the caller says so
+(`Network.from_state(..., trust_stored_code=True)`).
 """
 
 import ast
 import importlib
 import inspect
 
+from dnnlib import registry
 from dnnlib.util import UserError
 
-_modules = {
-    'G_style': 'training.networks_stylegan',
-    'G_mapping': 'training.networks_stylegan',
-    'G_synthesis': 'training.networks_stylegan',
-    'D_basic': 'training.networks_stylegan',
-    'G_paper': 'training.networks_progan',
-    'D_paper': 'training.networks_progan',
-}
+_registered = {}
 
 
 def register_build_func(func_name, module_name):
-    """Lets files name `func_name`, which is a top-level function of our own module `module_name`."""
-    _modules[func_name] = module_name
+    """Lets files name `func_name`, which is a top-level function of the module `module_name`."""
+    _registered[func_name] = module_name
+
+
+def _known():
+    return dict(registry.build_functions(), **_registered)
 
 
 def known_build_funcs():
     """Names of the build functions that files may use, sorted."""
-    return sorted(_modules)
+    return sorted(_known())
 
 
 def resolve_build_func(func_name):
@@ -36,11 +35,12 @@ def resolve_build_func(func_name):
     Raises:
         UserError: no module of ours is known to hold such a function.
     """
-    if func_name not in _modules:
+    known = _known()
+    if func_name not in known:
         raise UserError(f"the network's build function is '{func_name}', which this project does not have (it knows "
-                        f"{', '.join(known_build_funcs())}); if you trust the file, load it with its stored code "
+                        f"{', '.join(sorted(known))}); if you trust the file, load it with its stored code "
                         '(--trust-stored-code)')
-    return getattr(importlib.import_module(_modules[func_name]), func_name)
+    return getattr(importlib.import_module(known[func_name]), func_name)
 
 
 def module_source(module):
