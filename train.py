@@ -88,11 +88,13 @@ def parse_args(argv=None):
 
 
 def list_configs():
-    """Prints names and descriptions of the named configurations."""
-    configs = config_files.list_configs(folders.config_dir)
-    width = max(len(name) for name, _ in configs)
-    for name, description in configs:
-        print(f'{name:<{width}}  {description}')
+    """Prints names and descriptions of the named configurations, by group."""
+    groups = config_files.group_configs(folders.config_dir)
+    width = max(len(name) for _, members in groups for name, _ in members)
+    for group, members in sorted(groups):
+        print(f'\n{group}' if group else '')
+        for name, description in members:
+            print(f'  {name:<{width}}  {description}')
 
 
 def load_config(args, record):

@@ -159,31 +159,57 @@ def nearest(name, names):
 
 
 def list_configs(config_dir):
-    """Returns [(name, description)] of the files in `config_dir`; the description is a file's first comment line."""
-    result = []
+    """Returns [(name, description)] of the configurations in `config_dir`, sorted by name; see `group_configs`."""
+    return sorted((name, description) for _, members in group_configs(config_dir) for name, description in members)
+
+
+def group_configs(config_dir):
+    """The configurations in `config_dir` as [(group, [(name, description)])], in order of files.
+
+    A file is one configuration, described by its first comment line, or a family: a mapping `variants` from names to
+    configurations, each with a `title`, and what they have in `common`, which goes between what a variant extends and
+    its own. The group is a file's `group`, '' where it has none.
+    """
+    groups = {}
     for file_name in sorted(os.listdir(config_dir)):
-        if file_name.endswith('.yaml'):
-            with open(os.path.join(config_dir, file_name), encoding='utf-8', errors='replace') as f:
-                first = f.readline()
-            result.append((file_name[:-len('.yaml')], first[1:].strip() if first.startswith('#') else ''))
-    return result
+        if not file_name.endswith('.yaml'):
+            continue
+        path = os.path.join(config_dir, file_name)
+        with open(path, encoding='utf-8', errors='replace') as f:
+            first = f.readline()
+        try:
+            value, _ = _read_file(path)
+        except UserError:
+            value = {}  # said when it is asked for
+        members = [(file_name[:-len('.yaml')], first[1:].strip() if first.startswith('#') else '')]
+        if isinstance(value.get('variants'), dict):
+            members = [(name, str(variant.get('title', '')) if isinstance(variant, dict) else '')
+                       for name, variant in value['variants'].items()]
+        groups.setdefault(str(value.get('group', '')), []).extend(members)
+    return list(groups.items())
 
 
 def find_config(name, config_dir, base_dir='.'):
-    """The path of a configuration: a name without `/` and `.yaml` is looked up in `config_dir`, else a file's path.
+    """(path, variant) of a configuration: a name without `/` and `.yaml` is looked up in `config_dir`.
 
-    Relative paths start at `base_dir`. Raises UserError.
+    That is the file NAME.yaml, or the variant NAME of a family; else `name` is a file's path, relative to `base_dir`,
+    or FAMILY.yaml:VARIANT. `variant` is None for a file that is one configuration. Raises UserError.
     """
     if not isinstance(name, str) or not name or '\0' in name:
         raise UserError(f'{format_value(name)} is not the name of a configuration')
     if '/' in name or name.endswith(('.yaml', '.yml')):
-        path = os.path.join(base_dir, name)
+        file_name, _, variant = name.partition('.yaml:')
+        path = os.path.join(base_dir, file_name + '.yaml' if variant else name)
         if os.path.isfile(path):
-            return path
+            return path, variant or None
         raise UserError(f"there is no configuration file '{path}'")
     path = os.path.join(config_dir, name + '.yaml')
     if os.path.isfile(path):
-        return path
+        return path, None
+    for file_name in sorted(os.listdir(config_dir)):
+        path = os.path.join(config_dir, file_name)
+        if file_name.endswith('.yaml') and _may_hold(path, name) and name in _variants(path):
+            return path, name
     names = [known for known, _ in list_configs(config_dir)]
     raise UserError(f"there is no configuration '{name}'{nearest(name, names)} (known: {', '.join(names)}; for a file "
                     'of your own give its path, such as ./mine.yaml)')
@@ -207,6 +233,42 @@ def _read_file(path):
     return value, lines
 
 
+def _may_hold(path, name):
+    """Whether a file has the name in it at all: parsing every file takes much longer."""
+    with open(path, 'rb') as f:
+        return name.encode('utf-8') in f.read(MAX_BYTES)
+
+
+def _variants(path):
+    variants = _read_file(path)[0].get('variants')
+    return variants if isinstance(variants, dict) else {}
+
+
+def _read_config(path, variant):
+    """The layers of a file, [(mapping, lines)], less what only describes it: one, or a family's common part and one
+    variant's own. Raises UserError."""
+    value, lines = _read_file(path)
+    value.pop('group', None)
+    if 'variants' not in value and variant is None:
+        return [(value, lines)]
+    family, common = value.pop('variants', None), value.pop('common', {})
+    if not isinstance(family, dict) or not isinstance(common, dict) or value:
+        raise UserError(f'{path}: a family of configurations has a group, a mapping of common sections and a mapping '
+                        'of variants, nothing else')
+    if variant not in family:
+        raise UserError(f"{path}: {'say which variant' if variant is None else f'there is no variant {variant!r}'} "
+                        f"(known: {', '.join(str(name) for name in family)}), such as {path}:{next(iter(family), '')}")
+    if not isinstance(family[variant], dict):
+        raise UserError(f"{path}, line {lines[f'variants.{variant}']}: a variant must be a mapping of sections, not "
+                        f'{kind(family[variant])}')
+    family[variant].pop('title', None)
+    return [(common, _lines_below(lines, 'common.')), (family[variant], _lines_below(lines, f'variants.{variant}.'))]
+
+
+def _lines_below(lines, prefix):
+    return {key[len(prefix):]: line for key, line in lines.items() if key.startswith(prefix)}
+
+
 def load_chain(name, config_dir):
     """Reads a configuration and what it extends. Returns [(path, mapping, lines)], the most basic one first.
 
@@ -215,17 +277,19 @@ def load_chain(name, config_dir):
     chain, seen = [], []
     base_dir = '.'
     while name is not None:
-        path = os.path.relpath(find_config(name, config_dir, base_dir))
-        real = os.path.realpath(path)
-        if real in seen:
+        path, variant = find_config(name, config_dir, base_dir)
+        path = os.path.relpath(path)
+        identity = os.path.realpath(path), variant
+        if identity in seen:
             files = ' -> '.join([entry[0] for entry in chain] + [path])
             raise UserError(f'configurations extend each other in a circle: {files}')
-        seen.append(real)
-        value, lines = _read_file(path)
+        seen.append(identity)
+        layers = _read_config(path, variant)
+        value, lines = layers[-1]
         name, base_dir = value.pop('extends', None), os.path.dirname(path)
         if name is not None and not isinstance(name, str):
             raise UserError(f'{path}, line {lines["extends"]}: extends must be the name of a configuration or a file')
-        chain.append((path, value, lines))
+        chain += [(path, value, lines) for value, lines in reversed(layers)]
     return chain[::-1]
 
 

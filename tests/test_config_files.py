@@ -141,6 +141,42 @@ def test_extends_follows_paths_and_names(folder, tmp_path):
     assert folder(base='u: 1', a='extends: deep/mine.yaml')[0] == {'u': 1, 'w': 1, 'v': 1}
 
 
+FAMILY = '''# What they share
+group: Papers
+common: {train: {x: 1, y: 1}, d: {func_name: f, k: 1}}
+variants:
+  one: {title: "The first", extends: base}
+  two:
+    title: The second
+    extends: one
+    train: {y: 2}
+'''
+
+
+def test_a_family_holds_several_configurations(folder, tmp_path):
+    config, origins = folder(base='train: {y: 0, z: 0}\nd: {func_name: g, j: 1}', family=FAMILY, a='extends: two')
+    assert config == {'train': {'x': 1, 'y': 2, 'z': 0}, 'd': {'func_name': 'f', 'k': 1}}
+    assert origins['train.y'] == 'family.yaml:9' and origins['train.x'] == 'family.yaml:3'
+    assert config_files.group_configs(str(tmp_path)) == [
+        ('', [('a', ''), ('base', '')]), ('Papers', [('one', 'The first'), ('two', 'The second')])]
+    assert folder(family=FAMILY, base='', a='extends: ./family.yaml:two')[0].train == {'x': 1, 'y': 2}
+
+
+@pytest.mark.parametrize('a, family, message', [
+    ('extends: family', FAMILY, r'family.yaml: say which variant \(known: one, two\), such as \S*family.yaml:one'),
+    ('extends: ./family.yaml:three', FAMILY, "there is no variant 'three'"),
+    ('extends: x', 'variants: {x: {extends: x}}', 'in a circle'),
+    ('extends: x', 'variants: {x: 5}', 'line 1: a variant must be a mapping'),
+    ('extends: x', 'variants: {x: {}}\ntrain: {}', 'nothing else'),
+    ('extends: x', 'variants: {x: {}}\ncommon: 5', 'nothing else'),
+    ('extends: ./family.yaml', 'variants: 5', 'nothing else'),
+    ('extends: ./family.yaml', 'variants: {}', 'say which variant'),
+])
+def test_mistakes_in_a_family_are_named(folder, a, family, message):
+    with pytest.raises(UserError, match=message):
+        folder(a=a, family=family, base='')
+
+
 def test_circles_and_missing_files_are_refused(folder):
     with pytest.raises(UserError, match=r'in a circle: a.yaml -> a.yaml'):
         folder(a='extends: a')

@@ -263,6 +263,33 @@ def test_parameter_counts_equal_the_networks(fresh_graph, name, labels):
     assert sizes.D_params == trainable_params(**dict(config.D, **data))
 
 
+@pytest.mark.parametrize('names, params', [
+    (['ffhq-a', 'celebahq-a', 'ffhq-b', 'celebahq-b', 'ffhq-traditional-0'], 23079115),
+    (['ffhq-c', 'celebahq-c'], 30400651), (['ffhq-d', 'celebahq-d'], 26214539),
+    (['ffhq-e', 'celebahq-e', 'ffhq-f', 'celebahq-f', 'ffhq-style-8'], 26219627),
+    (['ffhq-mixing-0', 'ffhq-mixing-50', 'ffhq-mixing-90', 'ffhq-mixing-100'], 26219627),
+    (['ffhq-traditional-8'], 25180363), (['ffhq-style-0'], 24118379), (['ffhq-style-1'], 24381035),
+    (['ffhq-style-2'], 24643691)])
+def test_networks_of_the_paper_have_their_full_size(names, params):
+    for name in names:
+        config = load_named(name)
+        sizes = forecast.network_sizes(config.G, config.D, facts(1024))
+        assert (name, sizes.G_params, sizes.D_params) == (name, params, 23087249)
+
+
+@pytest.mark.slow
+def test_every_network_of_the_paper_can_be_built_at_32x32(fresh_graph):
+    built = {}
+    for name in NAMES:
+        if name.startswith(('ffhq', 'celebahq', 'lsun')):
+            config = load_named(name, 'G.fmap_base=64', 'G.fmap_max=8', 'D.fmap_base=64', 'D.fmap_max=8')
+            for section in (config.G, config.D):
+                if section not in built.values():
+                    built[f'{name} {section.func_name}'] = section
+                    trainable_params(num_channels=3, resolution=32, label_size=0, **section)
+    assert len(built) == 14  # G of A to F, two shares of mixing, four depths of mapping; two discriminators
+
+
 def test_forecasts_grow_with_what_they_depend_on():
     def forecast_of(*overrides):
         config = load_named('stylegan-f', 'device=gpu', *overrides)
