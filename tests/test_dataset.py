@@ -14,6 +14,8 @@ from data.records.dataset import SyntheticDataset, TFRecordDataset, load_dataset
 from data.records.levels import levels_of_detail
 from data.records.prefetch import Prefetcher
 from data.records.tfrecord import Encoder
+from dnnlib import tflib
+from dnnlib.tflib import tf
 from dnnlib.util import UserError
 from training import misc
 
@@ -79,8 +81,21 @@ def test_the_last_minibatch_without_repeat_is_shorter_and_then_nothing_comes(fol
     dataset = TFRecordDataset(folder, repeat=False, shuffle_mb=0)
     assert [len(dataset.get_minibatch_np(4)[0]) for _ in range(3)] == [4, 4, 2]
     for _ in range(2):
-        with pytest.raises(StopIteration):
+        with pytest.raises(tf.errors.OutOfRangeError):
             dataset.get_minibatch_np(4)
+
+
+@pytest.mark.parametrize('prefetch_mb', [0, 2048])
+def test_tensors_of_a_data_set_that_ends_end_in_an_error_of_tensorflow(folder, fresh_graph, prefetch_mb):
+    dataset = TFRecordDataset(folder, repeat=False, shuffle_mb=0, prefetch_mb=prefetch_mb)
+    dataset.configure(6)
+    minibatch = dataset.get_minibatch_tf()
+    sizes = []
+    with pytest.raises(tf.errors.OutOfRangeError):
+        while True:
+            sizes.append(len(tflib.run(minibatch)[0]))
+    assert sizes == [6, 4]
+    dataset.raise_pending_error()  # the end is no failure
 
 
 @pytest.mark.parametrize('prefetch_mb', [0, 2048])

@@ -59,6 +59,12 @@ def test_large_initial_value_stays_out_of_the_graph(fresh_graph):
     assert tf.get_default_graph().as_graph_def().ByteSize() < 10000
 
 
+def test_a_graph_without_variables_has_nothing_to_initialize(fresh_graph):
+    tflib.init_uninitialized_vars()
+    tflib.set_vars({})
+    assert tf.get_default_graph().get_operations() == []
+
+
 def test_image_conversions_map_the_whole_range(fresh_graph):
     pixels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
     floats = tflib.convert_images_from_uint8(tf.constant(pixels))
@@ -203,6 +209,22 @@ def test_adam_step_equals_formula(fresh_graph):
     np.testing.assert_allclose(tflib.run(var), [-0.1, 0.1, 0], rtol=1e-4)
 
 
+@pytest.mark.parametrize('tf_optimizer, use_loss_scaling', [
+    ('tf.train.AdamOptimizer', False), ('tf.train.MomentumOptimizer', True)])
+def test_an_optimizer_needs_no_initialization_by_its_user(fresh_graph, tf_optimizer, use_loss_scaling):
+    var = tf.Variable(np.float32(3))
+    tflib.init_uninitialized_vars([var])
+    kwargs = dict(momentum=0.5) if 'Momentum' in tf_optimizer else {}
+    opt = tflib.Optimizer('Test', tf_optimizer, learning_rate=0.1, use_loss_scaling=use_loss_scaling,
+                          loss_scaling_init=2.0, **kwargs)
+    opt.register_gradients(tf.square(var), [var])
+    update = opt.apply_updates()
+    tflib.run(update)
+    assert tflib.run(var) == pytest.approx(2.4 if kwargs else 2.9, abs=1e-5)  # 3 less 0.1 times the gradient, or Adam
+    assert autosummary.flush_autosummaries()['Test/learning_rate'] == pytest.approx(0.1)
+    assert not use_loss_scaling or tflib.run(opt.get_loss_scaling_var()) == pytest.approx(2.0005)
+
+
 def test_update_with_nan_changes_nothing_and_is_counted(fresh_graph):
     opt, update, var, grad = make_optimizer()
     tflib.run(update, {grad: [1, 1, 1]})
@@ -274,6 +296,17 @@ def test_autosummary_reports_means_of_finite_values_once(fresh_graph):
     means = autosummary.flush_autosummaries()
     assert means == {'Group/tensor': 3.0, 'Group/number': 6.0}
     assert autosummary.flush_autosummaries() == {}
+
+
+def test_a_summary_needs_no_initialization_by_its_user(fresh_graph):
+    early, late, unused = [autosummary.autosummary(name, tf.constant(value))
+                           for name, value in (('Early', 2.0), ('Late', 3.0), ('Unused', 4.0))]
+    assert tflib.run(early) == 2
+    autosummary.finalize_autosummaries()  # keeps what was gathered before
+    assert tflib.run([early, late]) == [2, 3]
+    assert autosummary.flush_autosummaries() == {'Early': 2, 'Late': 3}
+    assert tflib.run(unused) == 4
+    assert autosummary.flush_autosummaries() == {'Unused': 4}
 
 
 def test_summaries_bring_margins_of_one_standard_deviation(fresh_graph):

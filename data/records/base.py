@@ -102,18 +102,22 @@ class Dataset:
     def get_minibatch_np(self, minibatch_size, lod=0):
         """The next minibatch: (samples [N, C, h, w], labels [N, label_size]).
 
-        With `repeat=False` the last one may be shorter, and StopIteration follows it.
+        With `repeat=False` the last one may be shorter, and tf.errors.OutOfRangeError follows it.
         """
-        with self._lock:
-            self.configure(minibatch_size, lod)
-            return self._next()
+        try:
+            with self._lock:
+                self.configure(minibatch_size, lod)
+                return self._next()
+        except StopIteration:
+            raise self._end_of_data() from None
 
     def get_minibatch_tf(self):
         """The next minibatch as tensors (samples [N, C, h, w], labels [N, label_size]), as last configured.
 
         Every evaluation consumes one minibatch: build it once per graph and split it among the devices, since the
-        order in which several would be evaluated is undefined. A failure of the reader reaches the caller of
-        `session.run` as TensorFlow's error; `raise_pending_error()` then raises the original one.
+        order in which several would be evaluated is undefined. With `repeat=False` tf.errors.OutOfRangeError follows
+        the last one. Any other failure of the reader reaches the caller of `session.run` as TensorFlow's error;
+        `raise_pending_error()` then raises the original one.
         """
         from dnnlib.tflib import tf
         with tf.device('/cpu:0'):
@@ -132,7 +136,10 @@ class Dataset:
             if self._prefetch and self._minibatch_size is not None:
                 if self._stream is None:
                     self._start_stream()
-                self._stream.peek()
+                try:
+                    self._stream.peek()
+                except StopIteration:
+                    raise self._end_of_data() from None
 
     def raise_pending_error(self):
         """Raises the exception that made a tensor of `get_minibatch_tf` fail, if there was one."""
@@ -140,10 +147,16 @@ class Dataset:
             error, self._error = self._error, None
             raise error
 
+    def _end_of_data(self):
+        from dnnlib.tflib import tf
+        return tf.errors.OutOfRangeError(None, None, f'all {self.num_images} samples of the data set have been read')
+
     def _next_for_tf(self):
         try:
             with self._lock:
                 return self._next()
+        except StopIteration:  # which TensorFlow turns into OutOfRangeError
+            raise
         except Exception as err:
             self._error = err
             raise

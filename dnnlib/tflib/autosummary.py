@@ -14,7 +14,6 @@ from dnnlib.tflib.engine import tf
 
 _graph_vars = OrderedDict()  # name -> variables float64 [3]: number of values, their sum, the sum of their squares
 _host_sums = OrderedDict()  # name -> the same three numbers
-_layout = {'finalized': False}
 
 
 def autosummary(name, value, passthru=None):
@@ -44,16 +43,16 @@ def autosummary(name, value, passthru=None):
             var = tf.Variable(tf.zeros([3], tf.float64), trainable=False,
                               collections=[tf.GraphKeys.LOCAL_VARIABLES], name='sums')
         _graph_vars.setdefault(name, []).append(var)
-        with tf.control_dependencies([tf.assign_add(var, sums)]):
+        with tf.device('/cpu:0'):  # the first value may come before anybody initialized the sums
+            update = tf.cond(tf.is_variable_initialized(var), lambda: tf.assign_add(var, sums),
+                             lambda: tf.assign(var, sums))
+        with tf.control_dependencies([update]):
             return tf.identity(value if passthru is None else passthru)
 
 
 def finalize_autosummaries():
-    """Initializes the accumulators that have no value yet; call once the graph is complete."""
-    # Nobody else knows these variables, so that the session need not be asked whether they have a value.
-    tfutil.init_vars(var for variables in _graph_vars.values() for var in _of_graph(variables)
-                     if not tfutil.has_known_value(var))
-    _layout['finalized'] = True
+    """Initializes the accumulators that have no value yet. Summaries work without; what follows is a little faster."""
+    tfutil.init_uninitialized_vars(var for variables in _graph_vars.values() for var in _of_graph(variables))
 
 
 def _of_graph(variables):
@@ -79,6 +78,8 @@ def _flush():
         for var in _of_graph(group):
             names.append(name)
             variables.append(var)
+    if variables:
+        tfutil.init_uninitialized_vars(variables)
     for name, more in zip(names, tfutil.get_vars(variables)):
         _add(sums, name, more)
     if variables:

@@ -118,7 +118,10 @@ class Optimizer:
             ops = [tf.cond(is_finite, lambda device=device, tower=tower: self._apply(device, tower, mean_grads),
                            tf.no_op) for device, tower in towers]
             with tf.control_dependencies(ops):
-                return tf.group(self._count(is_finite), name='TrainingOp')
+                training_op = tf.group(self._count(is_finite), name='TrainingOp')
+        if tf.get_default_session() is not None:  # callers of the original need initialize nothing of an optimizer's
+            tfutil.init_vars(self.state_vars().values())
+        return training_op
 
     def _apply(self, device, tower, grads):
         with tf.device(device):

@@ -136,7 +136,8 @@ def create_session(config_dict=None, force_as_default=False):
 def init_vars(variables):
     """Runs the initializers of variables, in one session call."""
     variables = list(variables)
-    run([var.initializer for var in variables])
+    if variables:  # a session without any graph refuses even to do nothing
+        run([var.initializer for var in variables])
     _vars_with_values().update(variables)
 
 
@@ -145,7 +146,7 @@ def init_uninitialized_vars(target_vars=None):
     assert_tf_initialized()
     target_vars = tf.global_variables() if target_vars is None else list(target_vars)
     unknown = [var for var in target_vars if not has_known_value(var)]
-    has_value = run([tf.is_variable_initialized(var) for var in unknown])
+    has_value = run([tf.is_variable_initialized(var) for var in unknown]) if unknown else []
     init_vars(var for var, is_initialized in zip(unknown, has_value) if not is_initialized)
 
 
@@ -168,7 +169,8 @@ def set_vars(var_to_value):
     # A variable's initializer assigns its second input, which can be fed like any tensor.
     feed = {var.initializer.inputs[1]: np.asarray(value, dtype=var.dtype.base_dtype.as_numpy_dtype)
             for var, value in var_to_value.items()}
-    run([var.initializer for var in var_to_value], feed)
+    if feed:
+        run([var.initializer for var in var_to_value], feed)
     _vars_with_values().update(var_to_value)
 
 
