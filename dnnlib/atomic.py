@@ -15,7 +15,7 @@ _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _visited = set()            # folders in which this process has looked for leftovers already
 
 
-def _temporary_name(path):
+def temporary_name(path):
     """A new name beside `path`, with the same suffix, since some writers choose the format by it."""
     folder, name = os.path.split(os.path.abspath(path))
     return os.path.join(folder, f'.tmp-{os.getpid()}-{os.urandom(4).hex()}-{name[-100:]}')
@@ -59,7 +59,7 @@ def atomic_path(path):
     if folder not in _visited:
         _visited.add(folder)
         remove_leftovers(folder)
-    temp = _temporary_name(path)
+    temp = temporary_name(path)
     try:
         yield temp
         sync(temp)
@@ -109,7 +109,7 @@ def atomic_folder(path):
 def _make_locked_folder(path):
     """A new temporary folder and the descriptor that holds its lock, which ends with the process."""
     while True:
-        temp = _temporary_name(path)
+        temp = temporary_name(path)
         try:
             os.mkdir(temp)
         except OSError as err:

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import hashlib
-import html.parser
 import http.client
 import io
 import os
@@ -15,6 +14,16 @@ import tempfile
 import time
 import urllib.parse
 
+from dnnlib import content, download_pages
+from dnnlib.addresses import (  # noqa: F401  (addresses are part of this module)
+    DownloadError,
+    check_address,
+    is_url,
+    keeps_secrecy,
+    last_part,
+    without_passwords,
+)
+from dnnlib.atomic import temporary_name
 from dnnlib.errors import UserError
 from dnnlib.files import HELD, recall_json, sync, try_lock, write_json
 
@@ -22,90 +31,90 @@ CHUNK_BYTES = 1 << 14  # what a cut connection may cost, since the library drops
 MAX_BYTES = 8 << 30
 CONNECT_TIMEOUT, READ_TIMEOUT = 15, 60  # seconds
 MAX_WAIT = 60  # seconds between two attempts
-_MAX_PAGE_BYTES = 1 << 18
 _MAX_RESTARTS = 3
 _BUSY = (408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529)  # what may be over in a while
 _NOBODY_THERE = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH)
 _MAX_ATTEMPTS = 1000  # even if each brings a little
 
 
-class DownloadError(UserError):
-    """An address that did not give the file. Passwords in the sentence are hidden.
+class Result:
+    """A finished download.
 
-    Args:
-        reason: one word for programs.
-        sentence: for people.
-        temporary: whether another attempt may help.
-        wait: seconds that the server asks for before it.
-        patience: attempts after which there is little hope, where nothing has come yet; None: as many as were allowed.
+    path: the file; size: in bytes; file_name: what the server or the address suggests; is_whole: whether the size was
+    known before, so that nothing can be missing.
     """
 
-    def __init__(self, reason, sentence, temporary=False, wait=None, patience=None):
-        super().__init__(without_passwords(sentence))
-        self.reason = reason
-        self.temporary = temporary
-        self.wait = wait
-        self.patience = patience
-
-
-class Result:
-    """A finished download: `path`, `size` in bytes, and the `file_name` that the server or the address suggests."""
-
-    def __init__(self, path, size, file_name):
+    def __init__(self, path, size, file_name, is_whole):
         self.path = path
         self.size = size
         self.file_name = file_name
+        self.is_whole = is_whole
 
 
-def is_url(obj):
-    """True for a string that is an http(s) address with a host."""
-    if not isinstance(obj, str) or re.search(r'[\s\x00-\x20\x7f\ud800-\udfff]', obj):
-        return False
-    try:
-        parts = urllib.parse.urlparse(obj)
-        return parts.scheme in ('http', 'https') and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # also from `port`
-        return False
-
-
-def check_address(url):
-    """Raises DownloadError unless `url` is an http(s) address with a host."""
-    if not is_url(url):
-        raise DownloadError('address', f"'{url}' is not an http or https address")
-
-
-def without_passwords(text):
-    """`text` with the passwords of the addresses in it hidden: user names, and parameters that are called like one."""
-    text = re.sub(r'(?i)\b(https?://)[^/?#\s]*@', r'\1***@', text)
-    return re.sub(r'(?i)([?&;][^=&;#\s]*(?:token|secret|passw|pwd|signature|credential|auth|api_?key|access_?key)'
-                  r'[^=&;#\s]*=)[^&;#\s]+', r'\1***', text)
-
-
-def open_url(url, cache_dir=None, num_attempts=10, verbose=True):
+def open_url(url, cache_dir=None, num_attempts=10, verbose=True, check=None):
     """Opens an http(s) address as a binary file object.
 
-    With `cache_dir` the content is kept there as `<md5 of the url>_<file name>` and later calls need no network.
-    Raises UserError if the address is not one or cannot be fetched in `num_attempts` attempts (see `download`).
+    With `cache_dir` the content is kept there as `<md5 of the url>_<file name>` and later calls need no network. What
+    cannot be told from a wrong answer, which would be found there for ever, is not kept: see `_may_be_kept`.
+
+    Args:
+        url: the address.
+        cache_dir: folder of the cache; None: nothing is kept.
+        num_attempts: see `download`.
+        verbose: show progress.
+        check: function (path, file name) that raises UserError unless the file is what the caller expects. By default
+            it must be sound for what its name says that it is (see `content.check`).
+
+    Raises UserError if the address is not one, cannot be fetched, or sends something else.
     """
     check_address(url)
     assert num_attempts >= 1
-    prefix = hashlib.md5(url.encode('utf-8')).hexdigest() + '_'
-    if cache_dir is None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, 'download')
-            download(url, path, num_attempts=num_attempts, verbose=verbose)
-            with open(path, 'rb') as f:
-                return io.BytesIO(f.read())
-    if os.path.isdir(cache_dir):
-        for name in sorted(os.listdir(cache_dir)):
-            if name.startswith(prefix) and '.part' not in name:
-                return open(os.path.join(cache_dir, name), 'rb')
-    with partial_file(os.path.join(cache_dir, prefix)) as part:
+    with contextlib.ExitStack() as stack:
+        if cache_dir is None:
+            part = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), 'download')
+        else:
+            prefix = os.path.join(cache_dir, hashlib.md5(url.encode('utf-8')).hexdigest() + '_')
+            path = _find_cached(prefix)
+            if path is not None:
+                return open(path, 'rb')
+            part = stack.enter_context(partial_file(prefix))
         result = download(url, part, num_attempts=num_attempts, verbose=verbose)
-        refuse_page(part, url)  # it would be found in the cache for ever
-        path = os.path.join(cache_dir, prefix + result.file_name)
+        refuse_page(part, url)
+        try:
+            is_sound = (check or content.check)(part, result.file_name)
+        except UserError as err:
+            forget(part)
+            raise DownloadError('content', f'{url}: the server sends something else than the file: '
+                                           + str(err).replace(part + ': ', '').replace(part, 'it')) from None
+        if cache_dir is None or not (check or is_sound or _may_be_kept(part, result)):
+            with open(part, 'rb') as f:
+                data = f.read()
+            forget(part)
+            return io.BytesIO(data)
+        path = prefix + result.file_name
         finish(part, path)
-    return open(path, 'rb')
+        return open(path, 'rb')
+
+
+def _find_cached(prefix):
+    """The file of the cache whose path begins like this, if its first and last bytes are believable; else None."""
+    folder, start = os.path.split(prefix)
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+        path = os.path.join(folder, name)
+        if name.startswith(start) and '.part' not in name and os.path.isfile(path):
+            if not content.first_look(path, name):
+                return path
+            os.unlink(path)  # a wrong answer that an earlier version kept
+    return None
+
+
+def _may_be_kept(part, result):
+    """Whether a file of a kind that cannot be checked may enter the cache.
+
+    Its length must have been announced, since it may be cut off otherwise, and it must not be text unless it is called
+    so: servers say in words what keeps them from sending a file.
+    """
+    return result.is_whole and (content.is_named_as_text(result.file_name) or not content.is_text(part))
 
 
 def download(url, path, size=None, num_attempts=10, verbose=True, max_bytes=MAX_BYTES, title=None):
@@ -158,16 +167,12 @@ def _session():
     class Session(requests.Session):
         def get_redirect_target(self, resp):
             target = super().get_redirect_target(resp)
-            if target is not None and not _keeps_secrecy(resp.url, urllib.parse.urljoin(resp.url, target)):
+            if target is not None and not keeps_secrecy(resp.url, urllib.parse.urljoin(resp.url, target)):
                 raise DownloadError('insecure', f'{resp.url}: the server leads from https to {target[:200]}, which is '
                                                 'not encrypted; that is not followed')
             return target
 
     return Session()
-
-
-def _keeps_secrecy(old, new):
-    return not (old.lower().startswith('https:') and new.lower().startswith('http:'))
 
 
 @contextlib.contextmanager
@@ -213,7 +218,7 @@ def _attempt(session, url, path, size, max_bytes, progress):
     known = _read_memory(path, url)
     start = _size(path) if known else 0
     if known and size is not None and start == size:
-        return Result(path, start, known['file_name'])
+        return Result(path, start, known['file_name'], True)
     headers = {'Accept-Encoding': 'identity'}
     if start:
         headers['Range'] = f'bytes={start}-'
@@ -253,7 +258,7 @@ def _attempt(session, url, path, size, max_bytes, progress):
         raise DownloadError('cut', f'{url}: the connection was cut after {received} of {wanted} bytes', temporary=True)
     if received == 0:
         raise DownloadError('empty', f'{url}: the server sent an empty file', temporary=True, patience=2)
-    return Result(path, received, file_name)
+    return Result(path, received, file_name, wanted is not None)
 
 
 def _misfit(response, known, start):
@@ -283,11 +288,11 @@ def _open(session, url, headers):
             response = session.get(url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
             stack.callback(response.close)
             _check_status(response, url)
-            if response.status_code == 416 or not _is_html(response):
+            if response.status_code == 416 or not download_pages.is_html(response):
                 stack.pop_all()
                 return response
-            page = _read_page(response)
-        url = _confirmed_address(page, response)
+            page = download_pages.read_page(response)
+        url = download_pages.confirmed_address(page, response)
     raise DownloadError('html', f'{url}: one confirmation page leads to the next; download the file in a browser')
 
 
@@ -299,28 +304,14 @@ def _check_status(response, url):
         wait = response.headers.get('Retry-After', '')
         raise DownloadError('busy', f'{url}: the server is busy or out of order (HTTP status {status})', temporary=True,
                             wait=int(wait) if re.match(r'[0-9]{1,6}\Z', wait) else None)
-    if _is_html(response):
-        page = _read_page(response)
-        if _is_quota_page(page):
-            raise _quota(url)
+    if download_pages.is_html(response):
+        page = download_pages.read_page(response)
+        if download_pages.is_quota_page(page):
+            raise download_pages.quota(url)
     reasons = {401: 'needs a login', 403: 'refuses to give the file', 404: 'does not have the file',
                410: 'no longer has the file'}
     raise DownloadError('status', f'{url}: the server {reasons.get(status, "answers with an error")} '
                                   f'(HTTP status {status})')
-
-
-def _is_html(response):
-    return response.headers.get('Content-Type', '').split(';')[0].strip().lower() in ('text/html',
-                                                                                      'application/xhtml+xml')
-
-
-def _read_page(response):
-    data = b''
-    for chunk in response.iter_content(1 << 14):
-        data += chunk
-        if len(data) > _MAX_PAGE_BYTES:
-            break
-    return data.decode('utf-8', 'replace')
 
 
 @contextlib.contextmanager
@@ -334,7 +325,7 @@ def partial_file(path):
     with open(part, 'ab') as file:
         is_shared = try_lock(file) == HELD and _is_open_file(part, file)
         if not is_shared:
-            part = f'{part}-{os.getpid()}-{os.urandom(4).hex()}'
+            part = temporary_name(path)
         try:
             yield part
         finally:
@@ -364,67 +355,6 @@ def _is_open_file(path, file):
         return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
     except OSError:
         return False
-
-
-# ---- Google Drive
-
-def _is_quota_page(page):
-    text = page.lower()
-    return 'quota exceeded' in text or 'too many users have viewed or downloaded' in text
-
-
-def _quota(url):
-    return DownloadError('quota', f'{url}: Google Drive says that the file was downloaded too often lately; wait a day,'
-                                  ' or open the address in a browser while logged in')
-
-
-class _FormParser(html.parser.HTMLParser):
-    """Collects the forms of a page as (action, {name: value}) and its links."""
-
-    def __init__(self):
-        super().__init__()
-        self.forms = []
-        self.links = []
-
-    def handle_starttag(self, tag, attrs):
-        attrs = {key: value or '' for key, value in attrs}
-        if tag == 'form':
-            self.forms.append((attrs.get('action', ''), {}))
-        elif tag == 'input' and self.forms and attrs.get('name'):
-            self.forms[-1][1][attrs['name']] = attrs.get('value', '')
-        elif tag == 'a':
-            self.links.append(attrs.get('href', ''))
-
-
-def _confirmed_address(page, response):
-    """Where the confirmation page of Google Drive leads. Raises DownloadError for every other page."""
-    if _is_quota_page(page):
-        raise _quota(response.url)
-    parser = _FormParser()
-    with contextlib.suppress(Exception):  # older versions of the parser raise several on pages that are none
-        parser.feed(page)
-    candidates = [(action, urllib.parse.urlencode(fields)) for action, fields in parser.forms if 'confirm' in fields]
-    candidates += [(link, '') for link in parser.links if re.search(r'[?&]confirm=', link)]
-    for cookie, token in response.cookies.items():
-        if cookie.startswith('download_warning'):
-            candidates.append((response.url, urllib.parse.urlencode({'confirm': token})))
-    for address, query in candidates:
-        with contextlib.suppress(ValueError):  # an impossible address
-            address = urllib.parse.urljoin(response.url, address)
-            if query:
-                address += ('&' if urllib.parse.urlparse(address).query else '?') + query
-            if _may_follow(response.url, address):
-                return address
-    raise DownloadError('html', f'{response.url}: the server sends a web page in place of the file')
-
-
-def _may_follow(page_url, address):
-    """A page may send us on within its own host, or within Google's."""
-    old, new = urllib.parse.urlparse(page_url), urllib.parse.urlparse(address)
-    google = ('.google.com', '.googleusercontent.com')
-    return new.scheme in ('http', 'https') and _keeps_secrecy(page_url, address) and (
-        new.netloc == old.netloc
-        or new.scheme == 'https' and (old.hostname or '').endswith(google) and (new.hostname or '').endswith(google))
 
 
 # ---- What is remembered beside a partial file
@@ -509,12 +439,8 @@ def _is_encoded(response):
 def _file_name(response, url):
     """A harmless file name from Content-Disposition or the address."""
     match = re.search(r'filename="([^"]*)"', response.headers.get('Content-Disposition', ''))
-    name = match.group(1) if match else urllib.parse.unquote(_last_part(url))
+    name = match.group(1) if match else urllib.parse.unquote(last_part(url))
     return re.sub(r'[^A-Za-z0-9._-]', '_', name)[-100:] or 'download'
-
-
-def _last_part(url):
-    return re.match(r'[^?#]*', url).group(0).rpartition('/')[2]
 
 
 def _causes(err):
@@ -533,7 +459,7 @@ class _Progress:
     """A bar on a terminal; in a log a line at the start, every ten seconds and at the end."""
 
     def __init__(self, url, verbose, title=None):
-        self._name = title or _last_part(url) or without_passwords(url)
+        self._name = title or last_part(url) or without_passwords(url)
         self._verbose = verbose
         self._bar = None
         self._total = None

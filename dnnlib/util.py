@@ -7,7 +7,8 @@ import sys
 import types
 
 # Part of this module, which is the library's public face.
-from dnnlib.download import is_url, open_url  # noqa: F401
+from dnnlib.addresses import is_url, without_passwords  # noqa: F401
+from dnnlib.download import open_url  # noqa: F401
 from dnnlib.errors import StopRequested, UserError  # noqa: F401
 from dnnlib.files import (  # noqa: F401
     atomic_folder,
@@ -57,7 +58,7 @@ def run_main(main):
         status = main()
         sys.stdout.flush()
     except UserError as err:
-        print(f'error: {printable(str(err))}', file=sys.stderr)
+        print(f'error: {printable(without_passwords(str(err)))}', file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)

@@ -1,5 +1,7 @@
 """Downloads from servers that misbehave, and the table of released files."""
 
+import contextlib
+import gzip
 import hashlib
 import http.server
 import io
@@ -12,14 +14,24 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 
+import numpy as np
 import pytest
 
-from dnnlib import UserError, artifacts, download, util
+from dnnlib import UserError, artifacts, content, download, util
 from dnnlib.artifacts import __main__ as command_line
 from dnnlib.artifacts import store, table
 
-CONTENT = pickle.dumps(list(range(30000)), 2)
+
+def network_pickle(values):
+    """The bytes of a file of one network with these values, as readers of networks want it; not one that is known."""
+    state = {'version': 3, 'name': 'N', 'static_kwargs': {}, 'components': {}, 'build_module_src': '',
+             'build_func_name': 'F', 'variables': [('v', np.array(values, np.int32))]}
+    return b'\x80\x02cdnnlib.tflib.network\nNetwork\n)\x81' + pickle.dumps(state, 2)[2:-1] + b'b.'
+
+
+CONTENT = network_pickle(range(22000))
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 CONFIRM_FORM = '''<html><form id="download-form" action="{action}" method="get">
 <input type="hidden" name="id" value="x">
@@ -106,8 +118,7 @@ def fetch(server, tmp_path, waits, monkeypatch):
 
 
 def leftovers(tmp_path):
-    folder = tmp_path / 'folder'
-    return sorted(name for name in os.listdir(str(folder)) if not name.endswith('.sha256.json'))
+    return sorted(os.listdir(str(tmp_path / 'folder')))
 
 
 def test_a_healthy_server_is_asked_once(server, fetch, tmp_path):
@@ -137,7 +148,7 @@ def test_an_interrupted_download_is_continued_by_the_next_call(server, fetch, tm
 
 
 def test_a_file_that_changed_meanwhile_is_downloaded_from_the_start(server, fetch):
-    other = pickle.dumps('other' * 9000, 2)
+    other = network_pickle(range(11000))
     server.answers['/a'] = lambda h: h.serve(cut=50000) if len(server.log) == 1 else h.serve(other, etag='"2"')
     assert fetch('/a') == other
 
@@ -154,7 +165,7 @@ def test_without_a_tag_nothing_is_continued(server, fetch):
     assert server.log == [('/a', None)] * 3
 
 
-OTHER = pickle.dumps(list(range(29999, -1, -1)), 2)  # another file of the same length
+OTHER = network_pickle(range(21999, -1, -1))  # another file of the same length
 
 
 @pytest.mark.parametrize('facts', [dict(ETag='"2"'), dict(), dict(ETag='"1"', total=len(CONTENT) + 1),
@@ -238,7 +249,7 @@ def test_too_short_is_noticed_by_what_is_known(server, fetch, length, tmp_path):
     server.answers['/good'] = lambda h: h.serve()
     assert fetch('/short', '/good', size=len(CONTENT)) == CONTENT
     os.unlink(str(tmp_path / 'folder' / 'x.pkl'))
-    assert fetch('/short', '/good') == CONTENT  # it does not end as a pickle does
+    assert fetch('/short', '/good') == CONTENT  # it is no whole pickle
     os.unlink(str(tmp_path / 'folder' / 'x.pkl'))
     assert fetch('/short', '/good', sha256=SHA256) == CONTENT
 
@@ -457,6 +468,120 @@ def test_wrong_content_never_gets_the_name(server, fetch, tmp_path):
     with pytest.raises(UserError, match='announces'):
         fetch('/a', size=len(CONTENT) + 1)
     assert leftovers(tmp_path) == []
+
+
+WRONG_ANSWERS = [b'{"error": {"code": 403, "message": "quota exceeded"}}', b'Quota exceeded. Try again later.', b'No.',
+                 pickle.dumps({'error': 'quota'}, 2), CONTENT[:-1000], CONTENT[:50], b'\x80\x02', b'\0' * 500,
+                 b'\x80\x02.' + CONTENT, b'PK\x03\x04', b'\x1f\x8b' + b'\0' * 50]
+
+
+@pytest.mark.parametrize('wrong', WRONG_ANSWERS, ids=range(len(WRONG_ANSWERS)))
+@pytest.mark.parametrize('length', [None, 'none'], ids=['announced', 'not announced'])
+def test_wrong_answers_are_not_kept_for_a_file_whose_checksum_is_unknown(server, fetch, tmp_path, wrong, length):
+    server.answers['/a.pkl'] = lambda h: h.reply(wrong, length=length)
+    with pytest.raises(UserError, match='x.pkl could not be downloaded'):
+        fetch('/a.pkl')
+    with pytest.raises(UserError, match='sends something else|web page'):
+        artifacts.resolve(server.url + '/a.pkl', verbose=False)
+    assert leftovers(tmp_path) == os.listdir(str(tmp_path / 'cache')) == []
+    server.answers['/a.pkl'] = lambda h: h.serve()
+    assert fetch('/a.pkl') == CONTENT
+    with open(artifacts.resolve(server.url + '/a.pkl', verbose=False), 'rb') as file:
+        assert file.read() == CONTENT
+
+
+def archive_of(data):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('a.npy', data)
+    return file.getvalue()
+
+
+NPZ, GZIP = archive_of(os.urandom(5000)), gzip.compress(os.urandom(5000))
+
+
+@pytest.mark.parametrize('name, good, wrong', [
+    ('a.npz', NPZ, [NPZ[:-10], NPZ[:100] + b'xx' + NPZ[102:], b'quota']), ('a.tgz', GZIP, [GZIP[:-1], GZIP[:3000]]),
+    ('a.json', b'{"a": 1}', [b'{"a": ', b'quota']), ('a.pkl', pickle.dumps([1], 2), [b'quota', b'\x80\x02]']),
+    ('uc', pickle.dumps([1], 0), [b'quota', b'{}']), ('uc', b'\0\1\2', [])])
+def test_what_is_kept_in_the_cache_was_read_to_its_end(server, tmp_path, name, good, wrong):
+    def get():
+        with util.open_url(f'{server.url}/{name}', cache_dir=str(tmp_path), verbose=False, num_attempts=1) as file:
+            return file.read()
+    for answer in wrong:
+        server.answers['/' + name] = lambda h, answer=answer: h.reply(answer, length='none')
+        with contextlib.suppress(UserError):
+            assert get() == answer  # given to the caller, who asked for no kind, but not kept
+        assert os.listdir(str(tmp_path)) == []
+    server.answers['/' + name] = lambda h: h.reply(good)
+    log = len(server.log)
+    assert get() == good and get() == good
+    assert len(server.log) == log + (2 if good.startswith(b'(l') else 1)  # text without a name of text
+
+
+def test_archive_bombs_are_not_unpacked_to_their_end(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(content, '_FREELY_UNPACKED', 1 << 20)
+    for name, bomb in [('a.npz', archive_of(b'\0' * (3 << 20))), ('a.gz', gzip.compress(b'\0' * (3 << 20)))]:
+        server.answers['/' + name] = lambda h, bomb=bomb: h.reply(bomb)
+        with pytest.raises(UserError, match='unpacks to more than'):
+            util.open_url(f'{server.url}/{name}', cache_dir=str(tmp_path), verbose=False)
+        assert os.listdir(str(tmp_path)) == []
+
+
+def test_wrong_answers_that_are_in_the_cache_already_are_replaced(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, '_cache_dir', lambda: str(tmp_path))
+    url = server.url + '/a.pkl'
+    wrong = tmp_path / (hashlib.md5(url.encode()).hexdigest() + '_a.pkl')
+    wrong.write_bytes(b'{"error": "quota"}')
+    server.answers['/a.pkl'] = lambda h: h.serve()
+    with open(artifacts.resolve(url, verbose=False), 'rb') as file:
+        assert file.read() == CONTENT
+
+
+def test_verify_reads_the_files_and_believes_no_dates(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(store, '_cache_dir', lambda: str(tmp_path / 'cache'))
+    entries = [dict(name='known', file='known.pkl', urls=[], size=len(CONTENT), sha256=SHA256),
+               dict(name='unknown', file='unknown.pkl', urls=[])]
+    (tmp_path / 'table.json').write_text(json.dumps({'artifacts': entries}))
+
+    def verify():
+        status = run('--table', tmp_path / 'table.json', 'verify', '--artifacts-dir', tmp_path)
+        return status, re.findall(r'^\S+ +(\S+)', capsys.readouterr().out, re.M)
+
+    for entry in entries:
+        (tmp_path / entry['file']).write_bytes(CONTENT)
+    assert verify() == (0, ['verified', 'present'])
+    for entry in entries:
+        path = tmp_path / entry['file']
+        before = path.stat()
+        changed = CONTENT[:40] + b'\xff' + CONTENT[41:]  # in the name of a key
+        (tmp_path / (entry['file'] + '.sha256.json')).write_text(json.dumps(
+            {'stamp': [before.st_size, before.st_mtime_ns], 'sha256': SHA256}))
+        path.write_bytes(changed)
+        os.utime(str(path), ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert verify() == (1, ['bad', 'bad'])
+    assert artifacts.find(table.Artifact(**entries[1]), str(tmp_path))  # present; whoever loads it will be told
+    with pytest.raises(UserError, match='SHA-256'):
+        artifacts.find(table.Artifact(**entries[0]), str(tmp_path))
+
+
+def test_three_processes_fetch_one_file_at_once(server, tmp_path):
+    arrived = threading.Barrier(3, timeout=60)
+
+    def answer(handler):
+        arrived.wait()
+        handler.serve()
+    server.answers['/a'] = answer
+    code = ('import sys; from dnnlib import artifacts\n'
+            'x = artifacts.Artifact("x", "x.pkl", [sys.argv[1]], sha256=sys.argv[3])\n'
+            'print(artifacts.get(x, sys.argv[2], verbose=False))')
+    processes = [subprocess.Popen([sys.executable, '-c', code, server.url + '/a', str(tmp_path / 'folder'),
+                                   SHA256], stdout=subprocess.PIPE, cwd=os.path.dirname(os.path.dirname(table.TABLE)) + '/..')
+                 for _ in range(3)]
+    for process in processes:
+        assert process.communicate()[0].decode().strip() == str(tmp_path / 'folder' / 'x.pkl')
+    assert leftovers(tmp_path) == ['x.pkl']
+    assert (tmp_path / 'folder' / 'x.pkl').read_bytes() == CONTENT
 
 
 def test_files_in_the_folder_need_no_network(fetch, server, tmp_path):

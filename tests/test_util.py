@@ -226,6 +226,9 @@ def test_run_main_shows_our_own_mistakes():
     assert 'Traceback' in err
 
 
+CONTENT = pickle.dumps('content', 2)
+
+
 @pytest.fixture
 def server():
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -245,7 +248,7 @@ def server():
                 self.send_response(200)
                 self.send_header('Content-Disposition', 'attachment; filename="../evil name.pkl"')
                 self.end_headers()
-                self.wfile.write(b'content')
+                self.wfile.write(CONTENT)
 
         def log_message(self, *args):
             pass
@@ -263,7 +266,7 @@ def test_open_url_caches_by_md5(server, tmp_path):
     url = server.url + '/file'
     for _ in range(2):
         with util.open_url(url, cache_dir=str(tmp_path), verbose=False) as f:
-            assert f.read() == b'content'
+            assert f.read() == CONTENT
     assert server.requests == ['/file']
     name = hashlib.md5(url.encode()).hexdigest() + '_.._evil_name.pkl'
     assert os.listdir(str(tmp_path)) == [name]
@@ -278,7 +281,7 @@ def test_web_pages_do_not_enter_the_cache(server, tmp_path):
 
 def test_open_url_tries_again_but_not_when_it_is_pointless(server, monkeypatch):
     monkeypatch.setattr(time, 'sleep', lambda seconds: None)
-    assert util.open_url(server.url + '/flaky', verbose=False).read() == b'content'
+    assert util.open_url(server.url + '/flaky', verbose=False).read() == CONTENT
     assert len(server.requests) == 2
     with pytest.raises(util.UserError, match='404'):
         util.open_url(server.url + '/missing', verbose=False)

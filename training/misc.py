@@ -13,11 +13,14 @@ from dnnlib.util import UserError
 # ---- Networks in files
 
 
-def open_file_or_url(file_or_url):
-    """Opens a path or an http(s) address as a binary file; downloads are kept in the cache folder."""
+def open_file_or_url(file_or_url, check=None):
+    """Opens a path or an http(s) address as a binary file; downloads are kept in the cache folder.
+
+    `check`: what a download must be to be kept, see `dnnlib.util.open_url`.
+    """
     if util.is_url(file_or_url):
         import config
-        return util.open_url(file_or_url, cache_dir=config.cache_dir)
+        return util.open_url(file_or_url, cache_dir=config.cache_dir, check=check)
     try:
         return open(file_or_url, 'rb')
     except OSError as err:
@@ -29,8 +32,8 @@ def load_pkl(file_or_url, trust_stored_code=False):
 
     `trust_stored_code` executes stored module source for build functions that are not ours, for this file only.
     """
-    from dnnlib.tflib.safe_pickle import load_network_pickle
-    with open_file_or_url(file_or_url) as file:
+    from dnnlib.tflib.safe_pickle import load_network_pickle, read_networks
+    with open_file_or_url(file_or_url, check=lambda path, _: read_networks(path)) as file:
         return load_network_pickle(file, trust_stored_code=trust_stored_code, expect='any')
 
 

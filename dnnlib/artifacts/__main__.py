@@ -29,10 +29,10 @@ def _select(table, names):
     return chosen
 
 
-def _state(artifact, artifacts_dir):
-    """(word, path or sentence) for one file on this machine."""
+def _state(artifact, artifacts_dir, again=False):
+    """(word, path or sentence) for one file on this machine; see `store.check` for `again`."""
     try:
-        path = store.find(artifact, artifacts_dir)
+        path = store.find(artifact, artifacts_dir, again)
     except UserError as err:
         return 'bad', str(err)
     if path is None:
@@ -69,11 +69,11 @@ def fetch_command(args, table):
 
 
 def verify_command(args, table):
-    """Checks the named files, or all that are here. Exit status 1 if one is bad or a named one is absent."""
+    """Reads and checks the named files, or all that are here. Exit status 1 if one is bad or a named one is absent."""
     chosen = _select(table, args.names) if args.names else list(table.values())
     bad, count = False, 0
     for artifact in chosen:
-        state, detail = _state(artifact, args.artifacts_dir)
+        state, detail = _state(artifact, args.artifacts_dir, again=True)
         if state != 'absent' or args.names:
             print(f'{artifact.name:<24} {state:<9} {detail}')
             bad, count = bad or state in ('bad', 'absent'), count + 1
@@ -135,7 +135,7 @@ def main(argv=None):
     sub.add_argument('--json', action='store_true', help='everything that is known, as JSON')
     sub = command('fetch', fetch_command, 'download files that are not here yet')
     sub.add_argument('names', nargs='+', metavar='NAME', help='short name or file name; NAME* for several')
-    sub = command('verify', verify_command, 'check sizes and checksums')
+    sub = command('verify', verify_command, 'read the files and check sizes, checksums and content')
     sub.add_argument('names', nargs='*', metavar='NAME', help='default: every file that is here')
     sub = command('add', add_command, 'take in a file downloaded by hand, or enter a new one into the table')
     sub.add_argument('name', metavar='NAME', help='short name')

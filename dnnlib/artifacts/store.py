@@ -1,11 +1,10 @@
 """Finding released files on this machine, and bringing them here."""
 
-import json
 import os
 import shutil
 import sys
 
-from dnnlib import download
+from dnnlib import content, download
 from dnnlib.artifacts.table import Artifact, lookup, read_table
 from dnnlib.util import UserError, atomic_path, get_obj_by_name, is_url, make_folder, open_url, sha256_file
 
@@ -36,21 +35,27 @@ def _artifact(name_or_artifact):
 
 # ---- Checking
 
-def check(artifact, path):
+_hashes = {}    # status of a file -> its SHA-256, for this process only: a note on the disk would vouch for nothing
+
+
+def check(artifact, path, again=False):
     """Raises UserError unless the file is believable: size and checksum where known, else its first and last bytes.
 
-    The checksum of a file that did not change since it was last checked is not computed again.
+    `again`: compute the checksum although this process has seen the file, and read a file without one to its end.
     """
     size = os.path.getsize(path)
     if artifact.size is not None and size != artifact.size:
+        problem = content.first_look(path, artifact.file)
         raise UserError(f'{path}: has {size} bytes, but {artifact.file} has {artifact.size}{_doubt(artifact)}'
-                        + _what_it_is(path))
+                        + (f': {problem}' if problem else ''))
     if artifact.sha256 is None:
-        problem = _what_it_is(path)
+        problem = content.first_look(path, artifact.file)
         if problem:
-            raise UserError(f'{path}: not {artifact.file}{problem}')
+            raise UserError(f'{path}: not {artifact.file}: {problem}')
+        if again:
+            _check_content(path, artifact.file)
         return
-    found = _remembered_sha256(path)
+    found = sha256_file(path) if again else _sha256(path)
     if found != artifact.sha256:
         raise UserError(f'{path}: its SHA-256 is {found}, but that of {artifact.file} is '
                         f'{artifact.sha256}{_doubt(artifact)}')
@@ -60,50 +65,29 @@ def _doubt(artifact):
     return f' ({artifact.note})' if artifact.note else ''
 
 
-def _what_it_is(path):
-    """'' if the first and last bytes fit the suffix, else what is wrong, to be put behind a sentence."""
-    with open(path, 'rb') as file:
-        head = file.read(512)
-        file.seek(-min(os.path.getsize(path), 1), os.SEEK_END)
-        tail = file.read(1)
-    start = head.lstrip(b'\xef\xbb\xbf \t\r\n').lower()
-    if not head:
-        return ': the file is empty'
-    if start.startswith((b'<!doctype', b'<html', b'<head', b'<?xml')):
-        return ': it is a web page'
-    if start.startswith(b'version https://git-lfs'):
-        return ': it is a git-LFS pointer to the file'
-    if path.endswith('.pkl') and not (head.startswith(b'\x80') and tail == b'.'):
-        return ': it is cut off' if head.startswith(b'\x80') else ': it is not a pickle'
-    if path.endswith(('.tgz', '.gz')) and not head.startswith(b'\x1f\x8b'):
-        return ': it is not compressed with gzip'
-    return ''
-
-
-def _remembered_sha256(path):
+def _sha256(path):
+    """A file's SHA-256, computed once in this process for each state of the file."""
     status = os.stat(path)
-    stamp = [status.st_size, status.st_mtime_ns]
-    memory = path + '.sha256.json'
-    try:
-        with open(memory, encoding='utf-8') as file:
-            known = json.load(file)
-        if known['stamp'] == stamp:
-            return known['sha256']
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    found = sha256_file(path)
-    try:
-        with open(memory, 'w', encoding='utf-8') as file:
-            json.dump({'stamp': stamp, 'sha256': found}, file)
-    except OSError:
-        pass  # a folder that may only be read
-    return found
+    # The time of the last change of any kind, which programs cannot set, is part of it.
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if key not in _hashes:
+        _hashes[key] = sha256_file(path)
+    return _hashes[key]
+
+
+def _check_content(path, name):
+    """Raises UserError unless a file is what one of its name must be: whole, and a network where it is a pickle."""
+    if name.endswith('.pkl'):
+        from dnnlib.tflib import safe_pickle
+        safe_pickle.read_networks(path)
+    else:
+        content.check(path, name)
 
 
 # ---- Finding and fetching
 
-def find(name, artifacts_dir=None):
-    """Path of a released file that is on this machine already, checked; None if it is not.
+def find(name, artifacts_dir=None, again=False):
+    """Path of a released file that is on this machine already, checked (see `check` for `again`); None if it is not.
 
     Looks in the folder (see `folder`) and the cache, also under the names that the original's downloads have. Raises
     UserError for an unknown name, or a file that is there but is not what it should be.
@@ -113,7 +97,7 @@ def find(name, artifacts_dir=None):
         for file_name in artifact.cached_names():
             path = os.path.join(place_, file_name)
             if os.path.isfile(path):
-                check(artifact, path)
+                check(artifact, path, again)
                 return path
     return None
 
@@ -152,25 +136,19 @@ def fetch(name, artifacts_dir=None, verbose=True, num_attempts=5):
 
 def _accept(artifact, part, target):
     """Verifies a download and gives it its name; what is not the file is removed."""
-    named = target + '.check' + os.path.splitext(target)[1]
-    os.replace(part, named)
     try:
-        check(artifact, named)
+        check(artifact, part, again=True)
     except UserError as err:
-        os.unlink(named)
         download.forget(part)
-        raise UserError(str(err).replace(named, 'what was downloaded')) from None
-    finally:
-        if os.path.exists(named + '.sha256.json'):
-            os.unlink(named + '.sha256.json')
-    download.finish(named, target)
-    download.forget(part)
+        raise UserError(str(err).replace(part, 'what was downloaded')) from None
+    download.finish(part, target)
 
 
 def _by_hand(artifact, target, problems):
     lines = [f'{artifact.file} could not be downloaded:' if problems
              else f'{artifact.file} has no known address.']
     for url, problem in problems:
+        url = download.without_passwords(url)
         problem = problem[len(url) + 2:] if problem.startswith(url + ': ') else problem
         lines.append(f'  {url}\n    {problem}')
     facts = [f'{artifact.size} bytes' if artifact.size else '', f'SHA-256 {artifact.sha256}' if artifact.sha256 else '']
@@ -192,22 +170,19 @@ def place(name, path, artifacts_dir=None):
         raise UserError(f'{path}: there is no such file')
     target = os.path.join(make_folder(folder(artifacts_dir)), artifact.file)
     if os.path.abspath(path) == os.path.abspath(target):
-        check(artifact, path)
+        check(artifact, path, again=True)
         return target
     with atomic_path(target) as temp:
         shutil.copyfile(path, temp)
         try:
-            check(artifact, temp)
+            check(artifact, temp, again=True)
         except UserError as err:
             raise UserError(str(err).replace(temp, path)) from None
-        finally:
-            if os.path.exists(temp + '.sha256.json'):
-                os.unlink(temp + '.sha256.json')
     return target
 
 
 def resolve(text, artifacts_dir=None, verbose=True):
-    """Local path of what a user names: a path, a released file's name, or an address (kept in the cache).
+    """Local path of the network that a user names: a path, a released file's name, or an address (kept in the cache).
 
     Returns None if it is none of these, so that the caller can look further, for example among runs.
     """
@@ -216,6 +191,14 @@ def resolve(text, artifacts_dir=None, verbose=True):
     if lookup(text, read_table()) is not None:
         return get(text, artifacts_dir, verbose)
     if is_url(text):
-        with open_url(text, cache_dir=_cache_dir(), verbose=verbose) as file:
+        with open_url(text, cache_dir=_cache_dir(), verbose=verbose, check=_check_network) as file:
             return file.name
     return None
+
+
+def _check_network(path, name):
+    from dnnlib.tflib import plain_files, safe_pickle
+    if name.lower().endswith('.safetensors'):
+        plain_files.read_safetensors(path)
+    else:
+        safe_pickle.read_networks(path)
