@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -79,8 +80,10 @@ class Server:
                 else:
                     self.reply(content[:cut], length=len(content), ETag=etag)
 
-        self._http = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler) \
-            if hasattr(http.server, 'ThreadingHTTPServer') else http.server.HTTPServer(('127.0.0.1', 0), Handler)
+        class ThreadingServer(socketserver.ThreadingMixIn, http.server.HTTPServer):
+            daemon_threads = True
+
+        self._http = ThreadingServer(('127.0.0.1', 0), Handler)
         self.url = f'http://127.0.0.1:{self._http.server_port}'
         threading.Thread(target=self._http.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True).start()
 
@@ -575,9 +578,9 @@ def test_three_processes_fetch_one_file_at_once(server, tmp_path):
     code = ('import sys; from dnnlib import artifacts\n'
             'x = artifacts.Artifact("x", "x.pkl", [sys.argv[1]], sha256=sys.argv[3])\n'
             'print(artifacts.get(x, sys.argv[2], verbose=False))')
-    processes = [subprocess.Popen([sys.executable, '-c', code, server.url + '/a', str(tmp_path / 'folder'),
-                                   SHA256], stdout=subprocess.PIPE, cwd=os.path.dirname(os.path.dirname(table.TABLE)) + '/..')
-                 for _ in range(3)]
+    command = [sys.executable, '-c', code, server.url + '/a', str(tmp_path / 'folder'), SHA256]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=os.path.dirname(os.path.dirname(table.TABLE))
+                                  + '/..') for _ in range(3)]
     for process in processes:
         assert process.communicate()[0].decode().strip() == str(tmp_path / 'folder' / 'x.pkl')
     assert leftovers(tmp_path) == ['x.pkl']
