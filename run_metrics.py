@@ -108,16 +108,16 @@ def parse_args(argv):
 
 def explain(args):
     """Prints why two scores may differ."""
-    from metrics.explain import compare
-    from metrics.records import read_record
+    from metrics.scores.explain import compare
+    from metrics.scores.records import read_record
     for line in compare(*[read_record(path) for path in args.records], names=args.records):
         print(line)
 
 
 def measure(args):
     """Measures one network, or all snapshots of a run."""
+    from metrics.context import locate_network, run_data
     from metrics.jobs import Job
-    from metrics.metric_base import locate_network, run_data
     from training import misc
     specs = chosen_metrics(args)
     options = start(args)
@@ -154,7 +154,8 @@ def measure(args):
 
 def table1(args):
     """Makes the table, or lists what it lacks."""
-    from metrics import networks, table1, table_report
+    from metrics.networks.choice import STANDIN
+    from metrics.tables import table1, table_report
     columns = table1.choose_columns([name for name in args.columns.split(',') if name], pairs(args.network),
                                     pairs(args.dataset))
     options = start(args)
@@ -168,7 +169,7 @@ def table1(args):
     missing = table1.find_missing(columns, features, resolve)
     for line in table1.describe_missing(missing):
         print(line, flush=True)
-    if features == networks.STANDIN:
+    if features == STANDIN:
         print('Stand-in feature networks are used: the values are not comparable with published ones.', flush=True)
     if args.dry_run:
         return 2 if missing else 0
@@ -195,7 +196,7 @@ def table1(args):
 
 def chosen_metrics(args):
     """Keyword arguments of the asked metrics. Raises UserError."""
-    from metrics.metric_base import preset
+    from metrics.presets import preset
     specs = []
     for name in args.names.split(','):
         spec = preset(name.strip(), args.preset == 'quick')
@@ -214,7 +215,7 @@ def chosen_metrics(args):
 def refuse_without_data(specs, network):
     """Raises UserError if a released network would be downloaded for metrics that then lack a data set."""
     from dnnlib import artifacts
-    from metrics.metric_base import make_metric
+    from metrics.group import make_metric
     names = [spec['name'] for spec in specs if make_metric(spec).uses_dataset]
     if names and (artifacts.lookup(network) is not None or '://' in network):
         raise UserError(f"{', '.join(names)} compares with real images: name the data set with --dataset DIR")
@@ -257,7 +258,7 @@ def pairs(texts):
 
 def values(record):
     """The values of a record."""
-    from metrics.records import values_of
+    from metrics.scores.records import values_of
     return values_of(record).values()
 
 

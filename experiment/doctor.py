@@ -10,7 +10,7 @@ from collections import namedtuple
 
 import config as folders
 from data.records.manifest import read_manifest
-from dnnlib import registry, util
+from dnnlib import registry
 from dnnlib.command_line import HelpFormatter
 from dnnlib.util import UserError, sha256_file
 from experiment import device_check, preflight, run_config
@@ -287,21 +287,12 @@ def check_artifacts(config, data_dir):
     if not config.metrics:
         return
     from dnnlib import artifacts
-    if util.get_obj_by_name('metrics.context.is_toyfaces')(dict(config.dataset, data_dir=data_dir)):
-        yield Finding('artifacts', OK, 'drawn faces are measured with networks that come with this program', None)
-        return
-    files = util.get_obj_by_name('metrics.networks.files')
-    for alternatives in required_files(config.metrics, files):
+    from metrics.group import needed_files
+    needed = needed_files(config.metrics, dict(config.dataset, data_dir=data_dir))
+    if not needed:
+        yield Finding('artifacts', OK, 'the metrics need no released files', None)
+    for alternatives in needed:
         yield artifact_finding(artifacts, alternatives)
-
-
-def required_files(metrics, files):
-    """Released files that metrics load: lists of names of which one suffices, each list once."""
-    choices = {'inception': [[files.INCEPTION, files.INCEPTION_FROZEN]], 'perceptual': [[files.PERCEPTUAL]],
-               'classifier': [[files.classifier_file(index)] for index in range(len(files.ATTRIBUTES))]}
-    make_metric = util.get_obj_by_name('metrics.metric_base.make_metric')
-    used = {network for spec in metrics for network in make_metric(spec).uses_networks}
-    return [alternatives for network in sorted(used) for alternatives in choices.get(network, [])]
 
 
 def artifact_finding(artifacts, names):

@@ -158,7 +158,7 @@ def metric_warnings(config, data_dir):
     """
     if not config.get('metrics'):
         return []
-    missing_files = util.get_obj_by_name('metrics.jobs.missing_files')
+    from metrics.group import missing_files
     missing = missing_files(config.metrics, dict(config.dataset, data_dir=data_dir))
     if not missing:
         return []

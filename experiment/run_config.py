@@ -10,12 +10,12 @@ from dnnlib import config_files, registry, signatures
 from dnnlib.config_files import kind, nearest
 from dnnlib.util import EasyDict, UserError
 from experiment.setting_values import check_value, mistake
+from metrics import presets
 
 FREE_SECTIONS = ('tf_config',)  # their keys contain dots and are not ours to know
 LOOP = 'training.training_loop.training_loop'
 SCHEDULE = 'training.schedule.training_schedule'
 OPTIMIZER = 'dnnlib.tflib.optimizer.Optimizer'
-METRICS = 'metrics.metric_base'
 
 # Keyword arguments of the optimizers that a configuration may name.
 TF_OPTIMIZERS = {
@@ -215,7 +215,7 @@ def _check_metrics(metrics, origins):
         raise mistake(origins, 'metrics', f'must be a list such as [fid50k] or [], not {kind(metrics)}')
     for metric in metrics:
         if isinstance(metric, str):
-            names = signatures.top_level_names(METRICS, only='values') or []
+            names = presets.preset_names()
             if metric not in names:
                 raise mistake(origins, 'metrics', f"there is no metric '{metric}'{nearest(metric, names)} "
                               f"(known: {', '.join(names)})")
@@ -246,10 +246,7 @@ def _apply_gpu_presets(config, origins):
 
 
 def loop_arguments(config, data_dir):
-    """The keyword arguments of the training loop for a resolved configuration, by the loop's names.
-
-    Metrics given by name are looked up, which may import TensorFlow.
-    """
+    """The keyword arguments of the training loop for a resolved configuration, by the loop's names."""
     kwargs = EasyDict((f'{name}_args', EasyDict(config[name])) for name in SECTIONS if name != 'train')
     kwargs.update((key, value) for key, value in config.train.items() if key != 'func_name')
     kwargs.dataset_args.data_dir = data_dir
@@ -260,10 +257,7 @@ def loop_arguments(config, data_dir):
 
 
 def _metric_arguments(metric):
-    if isinstance(metric, str):
-        from dnnlib.util import get_obj_by_name
-        return EasyDict(get_obj_by_name(f'{METRICS}.{metric}'))
-    return EasyDict(metric)
+    return presets.preset(metric) if isinstance(metric, str) else EasyDict(metric)
 
 
 def setting(config, section, key):

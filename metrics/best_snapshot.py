@@ -4,7 +4,7 @@ import os
 import shutil
 
 from dnnlib.util import UserError, atomic_path
-from metrics import records
+from metrics.scores import records
 
 # Scores are compared only where these agree.
 PROTOCOL = ('metric', 'settings', 'seed', 'is_standin', 'dataset_fingerprint', 'mirror_augment')

@@ -4,18 +4,26 @@ All random numbers are a function of (seed, stream, chunk): samples are made in 
 seed, so that results do not depend on how many devices share the work.
 """
 
+import contextlib
 import hashlib
 import os
 import sys
+import tempfile
+from collections import OrderedDict
 
 import numpy as np
 
-from data.records import dataset, manifest
-from dnnlib import tflib
+import config
+from data.records import dataset
+from dnnlib import artifacts, registry, tflib
 from dnnlib.progress import Progress
-from dnnlib.tflib import tf
+from dnnlib.submission import read_submit_config
+from dnnlib.tflib import safe_pickle, tf
 from dnnlib.util import StopRequested, UserError, sha256_file
-from metrics import networks
+from metrics.networks.choice import choose_source
+from metrics.networks.feature_networks import FeatureNetworks
+from metrics.networks.weights import weights_hash
+from training import misc
 
 # Streams of random numbers, so that no two purposes share any.
 LATENTS, MIRROR, NOISE, PATH, MIXING, SUBSETS, HALVES = range(7)
@@ -44,11 +52,12 @@ class Context:
         network_path, network_name, network_sha256: where it comes from.
         num_gpus, seed: as given.
         mirror_augment: whether reals are mirrored at random, as in training.
-        features: `networks.FeatureNetworks`.
+        features: `networks.feature_networks.FeatureNetworks`.
         cache_dir: folder of statistics of reals; None: not kept.
         run_dir, out_dir: folders of the text lines and of the JSON records; None: not written.
         is_untrained: whether the network was given fresh weights.
         threads: numbers of threads within and between operations (0: TensorFlow's choice).
+        uses_reals: whether anybody has looked at the data set since `begin_metric`.
         should_stop: function that tells whether to break off; None: never.
     """
 
@@ -68,19 +77,45 @@ class Context:
         self.should_stop = should_stop
         self.threads = None
         self.is_untrained = False
+        self.uses_reals = False
         self._dataset_args = dataset_args
         self._dataset = None
-        if features == 'auto':
-            features = networks.STANDIN if is_toyfaces(dataset_args) else networks.RELEASED
-        self.features = networks.FeatureNetworks(features, feature_settings)
+        self.features = FeatureNetworks(choose_source(features, dataset_args), feature_settings)
+        self._scratch = None
         self._copies = {0: Gs}
         self._watched = []
 
+    @property
+    def scratch_dir(self):
+        """A temporary folder that goes when the context closes."""
+        if self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix='metrics-')
+        return self._scratch.name
+
+    def facts(self):
+        """What a record says of what was measured: the network, and what the present metric has used."""
+        used = OrderedDict(self.features.used)
+        return OrderedDict(
+            network=self.network_name, network_file=os.path.abspath(self.network_path),
+            network_sha256=self.network_sha256,
+            dataset_fingerprint=self.dataset.fingerprint if self.uses_reals else None,
+            dataset_images=self.dataset.num_images if self.uses_reals else None,
+            mirror_augment=self.mirror_augment if self.uses_reals else None,
+            feature_networks=used, is_standin=any(network['is_standin'] for network in used.values()))
+
     def close(self):
-        """Closes the data set's files."""
+        """Closes the data set's files and deletes what was temporary."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
         if self._dataset is not None:
             self._dataset.close()
             self._dataset = None
+
+    def begin_metric(self):
+        """Forgets what the metric before used: its record names the data set and the networks that it worked with."""
+        self.uses_reals = False
+        self.features.used.clear()
 
     def check_stop(self):
         """Raises StopRequested if the work is to be broken off. Called between pieces of seconds."""
@@ -109,7 +144,16 @@ class Context:
                 raise UserError(f'the generator makes images of {list(self.output_shape)} but the data set holds '
                                 f'{self._dataset.shape} {self._dataset.dtype}; choose the data set that the network '
                                 'was trained on')
+        self.uses_reals = True
         return self._dataset
+
+    def reals(self, chunk, size):
+        """A chunk of the reals, uint8 [size, C, H, W]: in data set order, repeating, mirrored if training did so."""
+        images, _ = self.dataset.get_samples_np((chunk * size + np.arange(size)) % self.dataset.num_images)
+        if self.mirror_augment:
+            flip = chunk_rng(self.seed, MIRROR, chunk).rand(size) < 0.5
+            images = np.where(flip[:, np.newaxis, np.newaxis, np.newaxis], images[:, :, :, ::-1], images)
+        return images
 
     # ---- The generator
 
@@ -199,9 +243,78 @@ class Context:
                     yield chunk, start, count, outputs[:-1]
 
 
-def is_toyfaces(dataset_args):
-    """Whether data set arguments name a set of drawn faces."""
-    if not dataset_args or 'tfrecord_dir' not in dataset_args:
-        return False
-    folder = os.path.join(dataset_args.get('data_dir') or '', dataset_args['tfrecord_dir'])
-    return os.path.isdir(folder) and manifest.read_manifest(folder).get('command') == 'create_toyfaces'
+@contextlib.contextmanager
+def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=None, num_gpus=1, tf_config=None,
+                 seed=0, features='auto', feature_settings=None, out_dir=None, cache_dir='default',
+                 trust_stored_code=False, untrained=False, should_stop=None):
+    """Yields a `Context` for one network, in a fresh graph and session.
+
+    Args:
+        network_pkl, run_dir, dataset_args, mirror_augment, num_gpus, tf_config: see `metrics.base.MetricBase.run`.
+        seed: all random numbers follow from it.
+        features: 'released', 'standin', or 'auto': stand-ins for drawn faces, else the released networks.
+        feature_settings: see `networks.feature_networks.FeatureNetworks`.
+        out_dir: folder of JSON records; default: `metrics/<snapshot>` in the run directory, if there is one.
+        cache_dir: folder of statistics of reals; None: not kept.
+        trust_stored_code: execute code stored in the pickle where its build function is not ours.
+        should_stop: function that is asked between chunks whether to break off with StopRequested; None: never.
+        untrained: give the network fresh initial weights, for a baseline; its name gets the suffix `-untrained`.
+    """
+    path = locate_network(network_pkl)
+    if dataset_args and 'data_dir' not in dataset_args and not os.path.isdir(dataset_args.get('tfrecord_dir', '.')):
+        dataset_args = dict(dataset_args, data_dir=config.data_dir)  # the original's programs name it within there
+    if run_dir is None and os.path.isfile(os.path.join(os.path.dirname(path), 'submit_config.json')) \
+            and dataset_args is None:
+        dataset_args, mirrored = run_data(os.path.dirname(path))
+        mirror_augment = mirrored if mirror_augment is None else mirror_augment
+    elif run_dir is not None and dataset_args is None:
+        dataset_args, mirrored = run_data(run_dir)
+        mirror_augment = mirrored if mirror_augment is None else mirror_augment
+    if cache_dir == 'default':
+        cache_dir = config.cache_dir
+    if out_dir is None and run_dir is not None:
+        out_dir = os.path.join(run_dir, 'metrics', os.path.splitext(os.path.basename(path))[0])
+    tf_config = dict({'gpu_options.allow_growth': True, 'allow_soft_placement': True}, **dict(tf_config or {}))
+    if tflib.device_kind() == 'cpu':
+        tf_config['device_count.CPU'] = max(num_gpus, tf_config.get('device_count.CPU', 1))
+    with tf.Graph().as_default():
+        tf.set_random_seed(seed & 0x7FFFFFFF)
+        with tflib.create_session(tf_config).as_default():
+            with tf.device(tflib.device_name(0)):
+                loaded = safe_pickle.load_network_pickle(path, trust_stored_code=trust_stored_code, expect='any')
+                Gs = loaded[2] if isinstance(loaded, tuple) else loaded
+                Gs.input_shapes  # noqa: B018  (builds the network here, on this device)
+            ctx = Context(Gs, path, dataset_args, mirror_augment, num_gpus, seed, features, feature_settings,
+                          cache_dir, run_dir, out_dir, should_stop)
+            if untrained:
+                Gs.reset_vars()
+                ctx.is_untrained = True
+                ctx.network_name += '-untrained'
+                ctx.network_sha256 = weights_hash(Gs)
+            ctx.threads = [tf_config.get(f'{kind}_op_parallelism_threads', 0) for kind in ('intra', 'inter')]
+            try:
+                yield ctx
+            finally:
+                ctx.close()
+
+
+def locate_network(text):
+    """Path of the network that a user names: file, released file's name, address, or run. Raises UserError."""
+    text = os.fspath(text)
+    path = None if os.path.isdir(text) else artifacts.resolve(text)
+    return path if path is not None else misc.locate_network_pkl(text)
+
+
+def run_data(run_dir):
+    """(data set arguments, mirror_augment) of a run, from its record; (None, False) where there is none."""
+    try:
+        record = read_submit_config(run_dir)
+    except UserError as err:
+        print(f'note: {err}', file=sys.stderr)
+        return None, False
+    run_config = record['config']
+    args = {key: value for key, value in run_config.get('dataset', {}).items() if value is not None}
+    if 'class_name' in args:
+        registry.check('dataset', args['class_name'], f'dataset.class_name in the record of {run_dir}')
+    args['data_dir'] = record.get('data_dir')
+    return args, bool(run_config.get('train', {}).get('mirror_augment', False))

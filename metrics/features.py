@@ -1,4 +1,4 @@
-"""Streams of features of real and generated images, and statistics of reals kept by content."""
+"""Streams of features of real and generated images, statistics of reals kept by content, and what compares them."""
 
 import contextlib
 import hashlib
@@ -13,7 +13,9 @@ from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.util import atomic_path
 from metrics.arithmetic import MeanCovariance
-from metrics.context import MIRROR, MIXING, NOISE, MetricFailure, chunk_rng, chunk_seed
+from metrics.base import MetricBase
+from metrics.context import MIXING, NOISE, MetricFailure, chunk_rng, chunk_seed
+from metrics.scores.result import Result
 
 CACHE_VERSION = 1
 NUM_GROUPS = 4  # parts of the fakes, from which halves are put together
@@ -38,20 +40,13 @@ def _checked(features, what, start):
 def real_features(ctx, num_images, chunk_size):
     """Yields features [n, D] of reals in data set order, repeating if there are fewer, mirrored if training did so."""
     network = ctx.features.inception()
-    reals = ctx.dataset
-    seed = ctx.seed if ctx.mirror_augment else None
-    shape = [None] + list(reals.shape)
+    shape = [None] + list(ctx.dataset.shape)
 
     def build(index, holders):
         return [network.on_device(index).get_output_for(to_rgb(tf.cast(holders['images'], tf.float32)))]
 
     def feed(chunk):
-        indices = (chunk * chunk_size + np.arange(chunk_size)) % reals.num_images
-        images, _ = reals.get_samples_np(indices)
-        if seed is not None:
-            flip = chunk_rng(seed, MIRROR, chunk).rand(chunk_size) < 0.5
-            images = np.where(flip[:, np.newaxis, np.newaxis, np.newaxis], images[:, :, :, ::-1], images)
-        return {'images': images}
+        return {'images': ctx.reals(chunk, chunk_size)}
 
     for _, start, count, (features,) in ctx.run_chunks('features of reals', num_images, chunk_size,
                                                        {'images': (tf.uint8, shape)}, build, feed):
@@ -193,3 +188,34 @@ def notes_on_reals(ctx, num_images, num_features):
         notes.append(f'the data set has no more images than there are features ({num_features}): the statistics of '
                      'reals are singular')
     return notes
+
+
+class FeatureSetMetric(MetricBase):
+    """A metric that compares all Inception features of equally many reals and fakes, not only their statistics.
+
+    Args:
+        num_images: reals and fakes, each.
+        minibatch_per_gpu: images per chunk.
+    """
+
+    uses_dataset = True
+    uses_networks = ('inception',)
+
+    def __init__(self, num_images, minibatch_per_gpu, **kwargs):
+        super().__init__(**kwargs)
+        self.num_images = num_images
+        self.minibatch_per_gpu = minibatch_per_gpu
+
+    def _compare(self, ctx, real, fake, result):
+        """Enters into the result what features [num_images, D] of reals and of fakes, float32 on the disk, say."""
+        raise NotImplementedError
+
+    def _evaluate(self, ctx):
+        result = Result()
+        result.problems += notes_on_reals(ctx, self.num_images, ctx.features.inception().net.output_shape[1])
+        args = (ctx, self.num_images, self.minibatch_per_gpu)
+        fakes = (part for _, part in fake_features(*args))
+        with stored_features(real_features(*args), self.num_images) as real, \
+                stored_features(fakes, self.num_images) as fake:
+            self._compare(ctx, real, fake, result)
+        return result

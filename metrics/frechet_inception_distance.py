@@ -6,8 +6,9 @@ Source: Heusel et al. 2017; numbers and protocol as in the StyleGAN paper (Table
 from itertools import combinations
 
 from metrics import features
-from metrics.arithmetic import few_samples_note, frechet_distance, standard_error_from_halves
-from metrics.metric_base import MetricBase
+from metrics.arithmetic import few_samples_note, frechet_distance
+from metrics.base import MetricBase
+from metrics.scores.result import Result
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'metric': ('FID',)}
@@ -32,17 +33,15 @@ class FID(MetricBase):
         self.num_mixed = num_mixed
 
     def _evaluate(self, ctx):
-        self._num_samples = self.num_images
-        self._use_reals(ctx)
-        self._use(ctx, 'inception')
+        result = Result()
         real = features.real_statistics(ctx, self.num_images, self.minibatch_per_gpu)
         groups = features.fake_statistics(ctx, self.num_images, self.minibatch_per_gpu, self.num_mixed)
         fake = groups[0].merged(*groups[1:])
 
         num_features = real.num_features
         note = few_samples_note(min(real.num_samples, fake.num_samples), num_features)
-        self._problems += [note] if note else []
-        self._problems += features.notes_on_reals(ctx, self.num_images, num_features)
+        result.problems += [note] if note else []
+        result.problems += features.notes_on_reals(ctx, self.num_images, num_features)
 
         sigma_real = real.covariance
 
@@ -50,12 +49,11 @@ class FID(MetricBase):
             ctx.check_stop()
             return frechet_distance(real.mean, sigma_real, part.mean, part.covariance)
 
-        value = distance(fake)
         pairs = [[distance(half) for half in halves] for halves in _halvings(groups)]
-        error = standard_error_from_halves(pairs) if pairs else None
-        self._report(value, standard_error=error)
-        self._details.update(num_features=num_features, halves=pairs)
-        self._notes.append('the standard error, from halves of the fakes, is that of sampling the fakes')
+        result.add_with_halves(distance(fake), pairs)
+        result.details.update(num_features=num_features, halves=pairs)
+        result.notes.append('the standard error, from halves of the fakes, is that of sampling the fakes')
+        return result
 
 
 def _halvings(groups):

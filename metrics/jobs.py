@@ -5,10 +5,12 @@ import os
 from data.records import dataset
 from dnnlib import artifacts, tflib
 from dnnlib.util import UserError, sha256_file
-from metrics import best_snapshot, networks, records
-from metrics.context import is_toyfaces
-from metrics.metric_base import make_metric, open_context
-from metrics.networks import files, standin
+from metrics import best_snapshot
+from metrics.context import open_context
+from metrics.group import make_metric
+from metrics.networks import standin
+from metrics.networks.choice import STANDIN, choose_source
+from metrics.scores import records
 
 
 class Job:
@@ -24,14 +26,12 @@ class Job:
 
     def __init__(self, metric_specs, network_path, out_dir, dataset_args=None, mirror_augment=False, num_gpus=1,
                  seed=0, features='auto', run_dir=None, **options):
-        if features == 'auto':
-            features = networks.STANDIN if is_toyfaces(dataset_args) else networks.RELEASED
         self.metrics = [make_metric(spec) for spec in metric_specs]
         self.network_path = network_path
         self.out_dir = out_dir
-        self.features = features
+        self.features = choose_source(features, dataset_args)
         self._options = dict(options, dataset_args=dataset_args, mirror_augment=mirror_augment, num_gpus=num_gpus,
-                             seed=seed, features=features, run_dir=run_dir)
+                             seed=seed, features=self.features, run_dir=run_dir)
 
     def record_path(self, metric):
         """Where a metric's record goes."""
@@ -73,10 +73,10 @@ class Job:
             return False
         if None in records.values_of(record).values():
             return False
-        wanted = dict(metric=metric.name, settings=records.plain(metric._settings), seed=self._options['seed'],
+        wanted = dict(metric=metric.name, settings=records.plain(metric.settings), seed=self._options['seed'],
                       network_sha256=sha256_file(self.network_path), engine=tflib.ENGINE,
                       tensorflow=tflib.tf.__version__, device=tflib.device_kind(),
-                      is_standin=bool(metric.uses_networks) and self.features == networks.STANDIN)
+                      is_standin=bool(metric.uses_networks) and self.features == STANDIN)
         if metric.uses_dataset:
             wanted.update(mirror_augment=bool(self._options['mirror_augment']),
                           dataset_fingerprint=_fingerprint(self._options['dataset_args'], record))
@@ -103,22 +103,3 @@ def _current_hash(network):
         return sha256_file(standin.WEIGHTS)
     path = artifacts.find(network['file'])
     return sha256_file(path) if path else None
-
-
-def missing_files(metric_specs, dataset_args=None):
-    """Names of released files that metrics on this data set need and that are not on this machine, each once."""
-    if is_toyfaces(dataset_args):
-        return []
-    used = {name for spec in metric_specs for name in make_metric(spec).uses_networks}
-    missing = []
-    if 'inception' in used and not (_is_here(files.INCEPTION) or _is_here(files.INCEPTION_FROZEN)):
-        missing.append(files.INCEPTION)
-    if 'perceptual' in used and not _is_here(files.PERCEPTUAL):
-        missing.append(files.PERCEPTUAL)
-    if 'classifier' in used:
-        missing += [name for name in map(files.classifier_file, range(len(files.ATTRIBUTES))) if not _is_here(name)]
-    return missing
-
-
-def _is_here(name):
-    return artifacts.find(name) is not None

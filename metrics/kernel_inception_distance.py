@@ -3,7 +3,7 @@
 import numpy as np
 
 from metrics.context import SUBSETS, chunk_rng
-from metrics.feature_sets import FeatureSetMetric
+from metrics.features import FeatureSetMetric
 from metrics.neighbours import kernel_distance_subsets
 
 # Names that files may give, see dnnlib/registry.py.
@@ -24,13 +24,13 @@ class KID(FeatureSetMetric):
         self.num_subsets = num_subsets
         self.subset_size = subset_size
 
-    def _compare(self, ctx, real, fake):
+    def _compare(self, ctx, real, fake, result):
         subset_seed = int(chunk_rng(ctx.seed, SUBSETS, 0).randint(2 ** 31))
         values = kernel_distance_subsets(real, fake, self.num_subsets, self.subset_size, subset_seed, ctx.check_stop)
         pairs = [_halves(real, fake, self.num_subsets, self.subset_size, subset_seed, ctx.check_stop)]
-        self._report_halves(np.mean(values), pairs)
-        self._details.update(num_subsets=self.num_subsets, subset_size=min(self.subset_size, self.num_images),
-                             deviation_of_subsets=np.std(values))
+        result.add_with_halves(np.mean(values), pairs)
+        result.details.update(num_subsets=self.num_subsets, subset_size=min(self.subset_size, self.num_images),
+                              deviation_of_subsets=np.std(values))
 
 
 def _halves(real, fake, num_subsets, subset_size, seed, between):

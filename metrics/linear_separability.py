@@ -11,10 +11,11 @@ import sklearn.svm
 
 from dnnlib.tflib import tf
 from dnnlib.util import UserError
-from metrics.arithmetic import conditional_entropy_bits, most_confident, separability_score, standard_error_from_halves
+from metrics.arithmetic import conditional_entropy_bits, most_confident, separability_score
+from metrics.base import MetricBase
 from metrics.context import HALVES, NOISE, MetricFailure, chunk_rng, chunk_seed
 from metrics.features import to_rgb
-from metrics.metric_base import MetricBase
+from metrics.scores.result import Result
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'metric': ('LS',)}
@@ -43,14 +44,14 @@ class LS(MetricBase):
         self.attrib_indices = attrib_indices
 
     def _evaluate(self, ctx):
-        self._num_samples = self.num_samples
+        result = Result()
         attributes = ctx.features.attributes
         indices = range(len(attributes)) if self.attrib_indices is None else list(self.attrib_indices)
         unknown = [index for index in indices if index not in range(len(attributes))]
         if unknown:
             raise UserError(f'{self.name}: there is no attribute number {unknown[0]}; there are classifiers for '
                             f"{len(attributes)}: {', '.join(attributes)}")
-        self._details['attributes'] = [attributes[index] for index in indices]
+        result.details['attributes'] = [attributes[index] for index in indices]
         has_w = 'mapping' in ctx.generator().components
         with tempfile.TemporaryDirectory(prefix='separability-') as folder:
             logits, dlatents = self._classify_samples(ctx, indices, has_w, folder)
@@ -58,8 +59,9 @@ class LS(MetricBase):
             if has_w:
                 spaces.append(('w', dlatents.__getitem__))
             else:
-                self._notes.append('the generator has no mapping network: separability in Z only')
-            self._fit_all(ctx, spaces, logits)
+                result.notes.append('the generator has no mapping network: separability in Z only')
+            self._fit_all(ctx, spaces, logits, result)
+        return result
 
     def _latents(self, ctx, rows):
         """z of the given samples [M, latent_size]; drawn again, which is cheaper than to keep them all."""
@@ -74,7 +76,7 @@ class LS(MetricBase):
 
     def _classify_samples(self, ctx, indices, has_w, folder):
         """Logits float32 [num_samples, attributes], and w of the last layer as a memory map (or None)."""
-        classifiers = [self._use(ctx, 'classifier', index) for index in indices]
+        classifiers = [ctx.features.classifier(index) for index in indices]
         size = self.minibatch_per_gpu
         inputs = {'latents': (tf.float32, [size, ctx.latent_size]), 'seed': (tf.int32, [2])}
 
@@ -109,8 +111,8 @@ class LS(MetricBase):
             raise MetricFailure('a classifier gave NaN or infinite values')
         return logits, dlatents
 
-    def _fit_all(self, ctx, spaces, logits):
-        attributes = self._details['attributes']
+    def _fit_all(self, ctx, spaces, logits, result):
+        attributes = result.details['attributes']
         svm_outputs = OrderedDict((space, []) for space, _ in spaces)
         targets, unconverged = [], []
         failed = OrderedDict()
@@ -130,33 +132,33 @@ class LS(MetricBase):
                 if not is_converged:
                     unconverged.append(f'{attribute} in {space}')
         for attribute, problem in failed.items():
-            self._problems.append(f"the separating plane of '{attribute}' could not be fitted ({problem}); it adds "
-                                  'nothing to the score')
+            result.problems.append(f"the separating plane of '{attribute}' could not be fitted ({problem}); it adds "
+                                   'nothing to the score')
         if len(failed) == len(attributes):
-            raise MetricFailure('no separating plane could be fitted')
+            raise MetricFailure('no separating plane could be fitted: ' + '; '.join(result.problems))
         kept = [column for column, attribute in enumerate(attributes) if attribute not in failed]
-        self._score(svm_outputs, targets, kept, ctx.seed)
-        self._details.update(attributes_failed=list(failed), share_of_first_class=shares,
-                             svm_not_converged=unconverged)
+        self._score(svm_outputs, targets, kept, ctx.seed, result)
+        result.details.update(attributes_failed=list(failed), share_of_first_class=shares,
+                              svm_not_converged=unconverged)
         if unconverged:
-            self._notes.append(f'{len(unconverged)} of {len(spaces) * len(attributes)} planes had not converged after '
-                               '1000 iterations, the protocol\'s limit')
+            result.notes.append(f'{len(unconverged)} of {len(spaces) * len(attributes)} planes had not converged after '
+                                '1000 iterations, the protocol\'s limit')
 
-    def _score(self, svm_outputs, targets, kept, seed):
+    def _score(self, svm_outputs, targets, kept, seed, result):
         targets = np.stack([targets[column] for column in kept])
         rng = chunk_rng(seed, HALVES, 0)
         orders = [rng.permutation(targets.shape[1]) for _ in range(NUM_HALVINGS)]
         middle = targets.shape[1] // 2
-        self._details['conditional_entropies_bits'] = OrderedDict()
+        result.details['conditional_entropies_bits'] = OrderedDict()
         for space, outputs in svm_outputs.items():
             outputs = np.stack([outputs[column] for column in kept])
             entropies = conditional_entropy_bits(outputs, targets)
             pairs = [[separability_score(conditional_entropy_bits(outputs[:, half], targets[:, half]))
                       for half in (order[:middle], order[middle:])] for order in orders]
-            self._report(separability_score(entropies), '_' + space, standard_error_from_halves(pairs))
-            self._details['conditional_entropies_bits'][space] = OrderedDict(
-                (self._details['attributes'][column], value) for column, value in zip(kept, entropies))
-        self._notes.append('standard errors are from halves of the kept samples, without fitting the planes again')
+            result.add_with_halves(separability_score(entropies), pairs, '_' + space)
+            result.details['conditional_entropies_bits'][space] = OrderedDict(
+                (result.details['attributes'][column], value) for column, value in zip(kept, entropies))
+        result.notes.append('standard errors are from halves of the kept samples, without fitting the planes again')
 
 
 def two_class_probabilities(logits):

@@ -7,9 +7,10 @@ import numpy as np
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from metrics import features
+from metrics.base import MetricBase
 from metrics.context import NOISE, chunk_seed
-from metrics.metric_base import MetricBase
 from metrics.neighbours import NearestNeighbours
+from metrics.scores.result import Result
 from training import misc
 
 # Names that files may give, see dnnlib/registry.py.
@@ -35,19 +36,18 @@ class NearestImages(MetricBase):
         self.num_nearest = num_nearest
 
     def _evaluate(self, ctx):
-        self._num_samples = self.num_images
-        reals = self._use_reals(ctx)
-        self._use(ctx, 'inception')
+        result = Result()
         size = self.minibatch_per_gpu
         queries = np.concatenate([part for _, part in features.fake_features(ctx, self.num_images, size)])
         search = NearestNeighbours(queries, self.num_nearest)
-        for part in features.real_features(ctx, reals.num_images, size):
+        for part in features.real_features(ctx, ctx.dataset.num_images, size):
             search.add(part)
-        self._report(np.mean(search.distances[:, 0]))
-        self._details.update(nearest_indices=search.indices, nearest_distances=search.distances)
+        result.add(np.mean(search.distances[:, 0]))
+        result.details.update(nearest_indices=search.indices, nearest_distances=search.distances)
         if ctx.out_dir is not None:
-            self._details['picture'] = self.name + '.png'
+            result.details['picture'] = self.name + '.png'
             self._draw(ctx, search.indices)
+        return result
 
     def _draw(self, ctx, indices):
         """Rows of one generated image and its nearest reals."""

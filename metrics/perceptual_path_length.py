@@ -5,10 +5,11 @@ import numpy as np
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.util import UserError
-from metrics.arithmetic import path_length_mean, slerp, standard_error_from_halves
+from metrics.arithmetic import path_length_mean, slerp
+from metrics.base import MetricBase
 from metrics.context import HALVES, NOISE, PATH, MetricFailure, chunk_rng, chunk_seed
 from metrics.features import to_rgb
-from metrics.metric_base import MetricBase
+from metrics.scores.result import Result
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'metric': ('PPL',)}
@@ -43,8 +44,7 @@ class PPL(MetricBase):
         self.minibatch_per_gpu = minibatch_per_gpu
 
     def _evaluate(self, ctx):
-        self._num_samples = self.num_samples
-        network = self._use(ctx, 'perceptual')
+        network = ctx.features.perceptual()
         size = self.minibatch_per_gpu
         if self.space == 'w':
             ctx.parts()
@@ -74,7 +74,7 @@ class PPL(MetricBase):
         for _, start, count, (values,) in ctx.run_chunks(self.name, self.num_samples, size, inputs, build, feed,
                                                          before=redraw_noise):
             distances[start:start + count] = values[:count]
-        self._finish(distances, ctx.seed)
+        return self._score(distances, ctx.seed)
 
     def _build_path_images(self, ctx, index, holders):
         """Images [2N, C, H, W] of the beginnings and ends of N steps, all with the stored noise."""
@@ -90,19 +90,20 @@ class PPL(MetricBase):
             dlatents = [tflib.lerp(dlatents[0], dlatents[1], place) for place in (t, t + self.epsilon)]
         return ctx.watch(synthesis.get_output_for(tf.concat(dlatents, axis=0), randomize_noise=False))
 
-    def _finish(self, distances, seed):
+    def _score(self, distances, seed):
         if not np.all(np.isfinite(distances)):
             bad = int(np.count_nonzero(~np.isfinite(distances)))
             raise MetricFailure(f'{bad} of {len(distances)} distances are NaN or infinite')
-        value = path_length_mean(distances)
         rng = chunk_rng(seed, HALVES, 0)
         pairs = []
         for _ in range(NUM_HALVINGS if len(distances) >= 4 else 0):
             shuffled = rng.permutation(distances)
             middle = len(shuffled) // 2
             pairs.append([path_length_mean(shuffled[:middle]), path_length_mean(shuffled[middle:])])
-        self._report(value, standard_error=standard_error_from_halves(pairs) if pairs else None)
-        self._details.update(mean_without_rejection=np.mean(distances), median=np.median(distances))
+        result = Result()
+        result.add_with_halves(path_length_mean(distances), pairs)
+        result.details.update(mean_without_rejection=np.mean(distances), median=np.median(distances))
+        return result
 
 
 def noise_variables(network):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from metrics.feature_sets import FeatureSetMetric
+from metrics.features import FeatureSetMetric
 from metrics.neighbours import precision_recall
 
 # Names that files may give, see dnnlib/registry.py.
@@ -24,11 +24,11 @@ class PR(FeatureSetMetric):
         super().__init__(num_images, minibatch_per_gpu, **kwargs)
         self.neighbourhood = neighbourhood
 
-    def _compare(self, ctx, real, fake):
+    def _compare(self, ctx, real, fake, result):
         precision, recall, fakes_inside, reals_inside = precision_recall(real, fake, self.neighbourhood,
                                                                           between=ctx.check_stop)
         for suffix, value, inside in (('_precision', precision, fakes_inside), ('_recall', recall, reals_inside)):
             middle = len(inside) // 2
-            self._report_halves(value, [[np.mean(inside[:middle]), np.mean(inside[middle:])]], suffix)
-        self._details.update(neighbourhood=self.neighbourhood)
-        self._notes.append('on the Inception features of FID; the published numbers use VGG16 features')
+            result.add_with_halves(value, [[np.mean(inside[:middle]), np.mean(inside[middle:])]], suffix)
+        result.details.update(neighbourhood=self.neighbourhood)
+        result.notes.append('on the Inception features of FID; the published numbers use VGG16 features')

@@ -18,8 +18,8 @@ from dnnlib.progress import Progress
 from dnnlib.tflib import tf
 from dnnlib.util import UserError, atomic_path, atomic_write, run_main
 from metrics import classifier_training
-from metrics.context import is_toyfaces
 from metrics.networks import standin
+from metrics.networks.choice import is_toyfaces
 from metrics.networks.files import slug
 from training import misc
 

@@ -18,7 +18,8 @@ from golden_networks import fill  # noqa: E402, needs the path above
 from data.converters.create_toyfaces import create_toyfaces  # noqa: E402
 from dnnlib import tflib  # noqa: E402
 from dnnlib.tflib import tf  # noqa: E402
-from metrics.metric_base import MetricGroup, preset  # noqa: E402
+from metrics.group import MetricGroup  # noqa: E402
+from metrics.presets import preset  # noqa: E402
 from training import loss, misc  # noqa: E402
 
 SIZE = dict(num_channels=3, fmap_base=128, fmap_max=32)

@@ -138,8 +138,8 @@ def test_files_that_changed_since_they_were_written_are_found(machine, tmp_path,
     (folder / 'a.tfrecords').write_bytes(b'content')
     entry = dict(size=7, sha256='ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73')
     write_manifest(str(folder), dict(files={'a.tfrecords': entry}))
-    config = doctor.util.EasyDict(dataset=dict(tfrecord_dir='set'))
-    data = doctor.util.EasyDict(num_images=1, shape=[1, 4, 4])
+    config = EasyDict(dataset=dict(tfrecord_dir='set'))
+    data = EasyDict(num_images=1, shape=[1, 4, 4])
 
     def state(quick=False):
         return [finding.state for finding in doctor.check_data_files(config, str(tmp_path), data, quick)]

@@ -8,8 +8,9 @@ import pytest
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.util import UserError
-from metrics import networks
 from metrics.networks import frozen_graph, mapping, released
+from metrics.networks.feature_networks import FeatureNetworks
+from metrics.networks.weights import wanted_shapes
 from training import misc
 
 INCEPTION = 'metrics.networks.inception_v3.inception_v3_features'
@@ -157,7 +158,7 @@ def renamed(values, prefix='v'):
 
 def test_weights_are_mapped_by_the_order_of_shapes_without_names(fresh_graph, tmp_path):
     net = tflib.Network('V', LPIPS)
-    values = OrderedDict((name, np.zeros(shape, np.float32)) for name, shape in networks.wanted_shapes(net).items())
+    values = OrderedDict((name, np.zeros(shape, np.float32)) for name, shape in wanted_shapes(net).items())
     for number, (name, value) in enumerate(values.items()):
         value[...] = number if name.startswith('lin') else -number
     # As another framework would write them: names of its own, the linear weights as 1x1 kernels, and first.
@@ -296,4 +297,4 @@ def test_file_that_is_no_graph_is_refused(tmp_path):
 
 def test_released_networks_are_refused_for_other_choices_than_known():
     with pytest.raises(UserError, match='released or standin'):
-        networks.FeatureNetworks('automatic')
+        FeatureNetworks('automatic')

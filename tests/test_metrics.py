@@ -2,16 +2,26 @@
 
 import json
 import os
+import subprocess
+import sys
 
+import foreign_metric
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from data.converters.create_toyfaces import create_toyfaces
+from data.records.dataset import load_dataset
 from dnnlib import tflib
 from dnnlib.tflib import tf
-from dnnlib.util import EasyDict, UserError
-from metrics import best_snapshot, context, features, linear_separability, metric_base, perceptual_path_length, records
-from metrics.metric_base import MetricGroup, make_metric, open_context, preset
+from dnnlib.util import EasyDict, UserError, call_func_by_name
+from metrics import arithmetic, best_snapshot, context, features, linear_separability, metric_base
+from metrics import perceptual_path_length as path_length
+from metrics.context import open_context
+from metrics.group import MetricGroup, make_metric
+from metrics.presets import preset
+from metrics.scores import records
+from metrics.scores.result import Result
 from training import misc
 
 TINY = dict(num_channels=3, resolution=32, label_size=0, fmap_base=64, fmap_max=8, latent_size=12, dlatent_size=12,
@@ -112,9 +122,8 @@ def test_fid_equals_the_distance_of_features_computed_one_by_one(scores, network
         reals = np.concatenate([ctx.dataset.get_samples_np([i % 100])[0] for i in range(96)])
         real = net.run(reals.astype(np.float32), minibatch_size=5)
         fake = np.concatenate([part for _, part in features.fake_features(ctx, 96, 8)])
-    expected = metric_base.call_func_by_name(
-        func_name='metrics.arithmetic.frechet_distance', mu_real=real.mean(0), sigma_real=np.cov(real, rowvar=False),
-        mu_fake=fake.mean(0), sigma_fake=np.cov(fake, rowvar=False))
+    expected = arithmetic.frechet_distance(mu_real=real.mean(0), sigma_real=np.cov(real, rowvar=False),
+                                           mu_fake=fake.mean(0), sigma_fake=np.cov(fake, rowvar=False))
     assert scores['fid50k']['value'] == pytest.approx(expected, rel=1e-4)
 
 
@@ -155,17 +164,17 @@ def test_path_length_does_not_depend_on_a_small_step(network):
 
 def test_path_length_crops_the_face_and_averages_large_images_down(fresh_graph):
     image = np.random.RandomState(0).uniform(-1, 1, [1, 3, 1024, 1024]).astype(np.float32)
-    prepared = tflib.run(perceptual_path_length.prepare_images(tf.constant(image)))
+    prepared = tflib.run(path_length.prepare_images(tf.constant(image)))
     crop = image[:, :, 384:896, 256:768]
     expected = (crop.reshape(1, 3, 256, 2, 256, 2).mean(axis=(3, 5)) + 1) * 127.5
     np.testing.assert_allclose(prepared, expected, atol=1e-3)
     with pytest.raises(context.MetricFailure, match='at least 32 pixels; these are 16x16'):
-        perceptual_path_length.prepare_images(tf.zeros([1, 3, 16, 16]))
+        path_length.prepare_images(tf.zeros([1, 3, 16, 16]))
 
 
 def test_stored_noise_changes_with_every_chunk_and_is_shared_within_one(network):
     with open_context(network, features='standin', cache_dir=None, tf_config=SESSION) as ctx:
-        noise = perceptual_path_length.noise_variables(ctx.Gs)
+        noise = path_length.noise_variables(ctx.Gs)
         assert [var.shape.as_list()[-1] for var in noise] == [4, 4, 8, 8, 16, 16, 32, 32]
         seen = []
         metric = make_metric(preset('ppl_wend', num_samples=8, minibatch_per_gpu=8))
@@ -201,13 +210,14 @@ def test_a_plane_that_cannot_be_fitted_is_named_and_the_others_count():
     samples = rng.randn(60, 3)
     ctx = EasyDict(seed=0, check_stop=lambda: None)
     metric = make_metric(preset('ls', num_samples=60, num_keep=40))
-    metric._details['attributes'] = ['tall', 'human']
+    result, failed = Result(), Result()
+    result.details['attributes'] = failed.details['attributes'] = ['tall', 'human']
     noisy = samples[:, 0] + rng.randn(60)
-    metric._fit_all(ctx, [('z', samples.__getitem__)], np.stack([noisy, np.full(60, 9.0)], axis=1))
-    assert len(metric._problems) == 1 and "'human' could not be fitted (all kept" in metric._problems[0]
-    assert metric._values['ls_z'] > 1 and metric._details['attributes_failed'] == ['human']
+    metric._fit_all(ctx, [('z', samples.__getitem__)], np.stack([noisy, np.full(60, 9.0)], axis=1), result)
+    assert len(result.problems) == 1 and "'human' could not be fitted (all kept" in result.problems[0]
+    assert result.values['_z'] > 1 and result.details['attributes_failed'] == ['human']
     with pytest.raises(context.MetricFailure, match='no separating plane'):
-        metric._fit_all(ctx, [('z', samples.__getitem__)], np.full([60, 2], 9.0))
+        metric._fit_all(ctx, [('z', samples.__getitem__)], np.full([60, 2], 9.0), failed)
 
 
 def test_mixing_gives_every_latent_a_run_of_layers():
@@ -336,6 +346,23 @@ def test_presets_have_the_published_settings():
         assert spec.space == name[4] and spec.sampling == name[5:]
     with pytest.raises(UserError, match='no metric'):
         preset('fid10k')
+    assert make_metric({'preset': 'fid50k', 'name': 'fid5k', 'num_images': 5000}).settings.num_images == 5000
+
+
+def test_a_preset_that_a_program_changes_is_measured_as_changed_and_called_reduced(network, faces, monkeypatch):
+    for key, value in FAST['fid50k'].items():
+        monkeypatch.setitem(metric_base.fid50k, key, value)
+    assert preset('fid50k').num_images == 96
+    for metric in (call_func_by_name(**metric_base.fid50k), MetricGroup(['fid50k']).metrics[0]):
+        record = metric.run(network, dataset_args=dict(tfrecord_dir=faces), log_results=False, cache_dir=None,
+                            tf_config=SESSION)
+        assert record['num_samples'] == 96 and record['is_reduced'] and record['settings'] == FAST['fid50k']
+
+
+def test_presets_are_read_without_tensorflow():
+    code = 'import sys; from metrics import presets; assert "tensorflow" not in sys.modules; print(presets.ls)'
+    out = subprocess.run([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    assert b'200000' in out.stdout
     with pytest.raises(UserError, match='cannot be made'):
         make_metric(preset('fid50k', num_pictures=5))
 
@@ -345,3 +372,35 @@ def test_metric_measured_on_its_own_has_the_original_call(network, faces, tmp_pa
     record = metric.run(network, run_dir=None, dataset_args=dict(tfrecord_dir=faces), mirror_augment=False, num_gpus=1,
                         tf_config=None, log_results=False, cache_dir=None, seed=3)
     assert record is metric.record and record['value'] > 0
+
+
+@pytest.mark.both
+def test_a_metric_in_the_originals_form_fits_in(network, faces, tmp_path, monkeypatch):
+    run_dir = tmp_path / 'run'
+    run_dir.mkdir()
+    kwargs = dict(func_name='foreign_metric.MeanColour', name='colour', num_images=100, minibatch_per_gpu=8)
+    found = []
+    monkeypatch.setattr('config.data_dir', os.path.dirname(faces))
+    for num_gpus, tfrecord_dir in ((1, faces), (1, os.path.basename(faces)), (2, faces)):
+        group = metric_base.MetricGroup([EasyDict(kwargs)])
+        group.run(network_pkl=network, run_dir=str(run_dir), dataset_args=EasyDict(tfrecord_dir=tfrecord_dir),
+                  mirror_augment=True, num_gpus=num_gpus, tf_config=SESSION, cache_dir=str(tmp_path / 'cache'))
+        found.append(group.metrics[0].record)
+    assert foreign_metric.MeanColour.computed == 1
+    with load_dataset(tfrecord_dir=faces) as data:
+        expected = np.mean(data.get_samples_np(np.arange(100))[0])
+    for record in found:
+        assert list(record['values']) == ['colour_real', 'colour_fake']
+        assert record['values']['colour_real'] == pytest.approx(expected)
+        assert record['num_samples'] == 100 and record['is_reduced'] is None and record['mirror_augment'] is True
+        assert len(record['dataset_fingerprint']) == 64 and record['settings']['num_images'] == 100
+    fake = found[0]['values']['colour_fake']
+    assert 0 < fake < 255 and found[1]['values']['colour_fake'] == fake
+    line = (run_dir / 'metric-colour.txt').read_text().splitlines()[0]
+    assert line.endswith(f'colour_real {expected:<10.4f} colour_fake {fake:.6f}')
+
+
+def test_a_metric_that_reports_nothing_is_a_null_with_its_reason(network):
+    silent = type('Silent', (metric_base.MetricBase,), {'_evaluate': lambda self, Gs, num_gpus: None})
+    record = silent(name='silent').run(network, log_results=False, features='standin', tf_config=SESSION)
+    assert record['value'] is None and record['problems'] == ['the metric reported no value']

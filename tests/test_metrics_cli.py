@@ -14,8 +14,11 @@ from data.records import dataset
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.util import EasyDict, UserError
-from metrics import classifier_training, explain, metric_base, networks, records, table1, table_report, train_standins
+from metrics import classifier_training, presets, train_standins
 from metrics.networks import files, released, standin
+from metrics.networks.feature_networks import FeatureNetworks
+from metrics.scores import explain, records
+from metrics.tables import table1, table_report
 from training import misc
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -201,9 +204,9 @@ def test_table_shows_published_values_differences_and_remarks_in_every_form(tmp_
 
 def test_table_of_an_own_network_is_made_once(network, faces, tmp_path, capsys, monkeypatch):
     fast = dict(num_images=70, num_samples=24, num_keep=12, minibatch_per_gpu=8)
-    for func_name, settings in metric_base._QUICK.items():
-        monkeypatch.setitem(metric_base._QUICK, func_name, {key: fast[key] for key in settings})
-    monkeypatch.setitem(metric_base.ls, 'attrib_indices', [0, 1])
+    for func_name, settings in presets.QUICK.items():
+        monkeypatch.setitem(presets.QUICK, func_name, {key: fast[key] for key in settings})
+    monkeypatch.setitem(presets.ls, 'attrib_indices', [0, 1])
     args = ['table1', '--network', network, '--dataset', faces, '--preset', 'quick', '--out', str(tmp_path / 't'),
             '--device', 'cpu']
     status = run_metrics.main(args)
@@ -280,7 +283,7 @@ def test_standin_classifiers_agree_with_the_labels_of_new_faces(tmp_path):
     with dataset.load_dataset(tfrecord_dir=faces, max_label_size='full', prefetch_mb=0) as data, \
             tf.Graph().as_default(), tflib.create_session().as_default():
         images, labels = data.get_samples_np(np.arange(60))
-        known = networks.FeatureNetworks('standin')
+        known = FeatureNetworks('standin')
         index = known.attributes.index('wearing-hat')
         net = known.classifier(index).net
         logits = net.run(images.astype(np.float32) / 127.5 - 1, None)

@@ -23,7 +23,8 @@ from dnnlib.submission.records import add_environment_record
 from dnnlib.tflib import plain_files
 from dnnlib.util import UserError
 from experiment import doctor
-from metrics import best_snapshot, records
+from metrics import best_snapshot
+from metrics.scores import records
 from training import run_state
 
 fuzz = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))

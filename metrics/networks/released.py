@@ -12,8 +12,7 @@ import numpy as np
 from dnnlib import artifacts, tflib
 from dnnlib.tflib import safe_pickle
 from dnnlib.util import UserError, sha256_file
-from metrics import networks
-from metrics.networks import files, frozen_graph, mapping
+from metrics.networks import files, frozen_graph, mapping, weights
 
 
 def inception(path=None):
@@ -33,7 +32,7 @@ def inception(path=None):
         raise UserError(f'{path}: after mapping the weights by their shapes, some variances are not positive, so the '
                         f'order of the file is another one than expected. It holds, in order:\n'
                         f'{mapping.describe(found)}')
-    return networks.FeatureNetwork(net, _record(path, files.INCEPTION))
+    return weights.FeatureNetwork(net, _record(path, files.INCEPTION))
 
 
 def perceptual(path=None):
@@ -52,7 +51,7 @@ def perceptual(path=None):
         return 'linear' if np.all(array >= 0) else 'bias'
 
     _assign(net, found, kind_of, path, classify)
-    return networks.FeatureNetwork(net, _record(path, files.PERCEPTUAL))
+    return weights.FeatureNetwork(net, _record(path, files.PERCEPTUAL))
 
 
 def classifier(index, settings=None, path=None):
@@ -62,7 +61,7 @@ def classifier(index, settings=None, path=None):
     path = path or artifacts.get(name)
     state, found = read_variables(path)
     known = {'D_basic': 'training.networks_stylegan.D_basic', 'D_paper': 'training.networks_progan.D_paper'}
-    kwargs = dict(num_channels=3, resolution=networks.CLASSIFIER_RESOLUTION, fmap_base=8192)
+    kwargs = dict(num_channels=3, resolution=files.CLASSIFIER_RESOLUTION, fmap_base=8192)
     if state is not None and state.build_func_name in known:
         func_name, kwargs = known[state.build_func_name], dict(kwargs, **state.static_kwargs)
         how = f'function {state.build_func_name} of the file'
@@ -83,7 +82,7 @@ def classifier(index, settings=None, path=None):
         return 'weight' if array.ndim > 1 or 'weight' in variable.lower() else 'bias'
 
     _assign(net, found, kind_of, path, classify)
-    return networks.FeatureNetwork(net, dict(_record(path, name), built_as=how))
+    return weights.FeatureNetwork(net, dict(_record(path, name), built_as=how))
 
 
 def read_variables(path):
@@ -130,7 +129,7 @@ def _values(net):
 
 
 def _assign(net, found, kind_of, path, classify=None):
-    wanted = networks.wanted_shapes(net)
+    wanted = weights.wanted_shapes(net)
     wanted_vectors = {name: shape for name, shape in wanted.items() if int(np.prod(shape)) > 1 or shape}
     values = mapping.map_by_name(found, wanted_vectors)
     if values is None:

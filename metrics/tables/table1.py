@@ -5,10 +5,13 @@ from collections import OrderedDict
 
 from dnnlib import artifacts
 from dnnlib.util import UserError
-from metrics import records
-from metrics.jobs import Job, missing_files
-from metrics.metric_base import locate_network, preset, run_data
-from metrics.networks import RELEASED, STANDIN, files
+from metrics.context import locate_network, run_data
+from metrics.group import missing_files
+from metrics.jobs import Job
+from metrics.networks import files
+from metrics.networks.choice import choose_source
+from metrics.presets import preset
+from metrics.scores import records
 
 ROWS = OrderedDict([  # value's name -> (title, metric, description)
     ('fid50k', ('FID50k', 'fid50k', 'Frechet Inception distance, 50,000 images')),
@@ -104,8 +107,7 @@ def find_missing(columns, features, resolve_dataset):
             resolve_dataset(name)
         except UserError:
             missing.append(('data set', name or '(none given)', f'FID50k, {column.title}'))
-    if features == RELEASED:
-        missing += [('feature network', name, _purpose(name)) for name in missing_files(METRICS)]
+    missing += [('feature network', name, _purpose(name)) for name in missing_files(METRICS, features=features)]
     return missing
 
 
@@ -183,8 +185,5 @@ def run_columns(columns, out_dir, quick, resolve_dataset, features, skip_missing
 
 def default_features(columns):
     """Stand-ins where all columns are networks of drawn faces, else the released networks."""
-    from metrics.context import is_toyfaces
-    if columns and all(is_toyfaces(column.dataset_args or (
-            {'tfrecord_dir': column.dataset_dir} if column.dataset_dir else None)) for column in columns):
-        return STANDIN
-    return RELEASED
+    return choose_source('auto', [column.dataset_args or (
+        {'tfrecord_dir': column.dataset_dir} if column.dataset_dir else None) for column in columns])

@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 
-from metrics import records
+from metrics.scores import records
 
 # What a difference in a field means. A prefix of the dotted name is enough; the first that fits counts.
 MEANINGS = OrderedDict([

@@ -10,6 +10,7 @@ from collections import OrderedDict
 import numpy as np
 
 from dnnlib.util import UserError, atomic_write, format_time
+from metrics.scores.result import VALUE_FORMAT
 
 FORMAT = 1
 
@@ -84,7 +85,7 @@ def text_line(record):
     name = name if len(name) <= 29 else '...' + name[-26:]
     line = f"{name:<30} time {format_time(record['seconds']):<12}"
     for key, value in values_of(record).items():
-        line += f" {key} {'nan' if value is None else format(value, '.4f'):<10}"
+        line += f" {key} {_shown(value, record.get('formats', {}).get(key, VALUE_FORMAT))}"
     remarks = []
     if record.get('is_standin'):
         remarks.append('stand-in networks')
@@ -92,6 +93,13 @@ def text_line(record):
         remarks.append(f"{record['num_samples']} samples")
     remarks += [f'problem: {text}' for text in record.get('problems', [])]
     return (line + (f" ({'; '.join(remarks)})" if remarks else '')).rstrip()
+
+
+def _shown(value, fmt):
+    try:
+        return fmt % (float('nan') if value is None else value)
+    except (TypeError, ValueError):
+        return str(value)
 
 
 def append_line(path, line):

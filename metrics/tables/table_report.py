@@ -8,8 +8,8 @@ import os
 from collections import OrderedDict
 
 from dnnlib.util import atomic_write
-from metrics import records
-from metrics.table1 import ROWS
+from metrics.scores import records
+from metrics.tables.table1 import ROWS
 
 
 def make_rows(columns, results):

@@ -1,0 +1,153 @@
+"""What every metric is: a class that measures one network and returns what it found, and the record that is kept of it.
+
+Two forms fit in. Ours defines `_evaluate(self, ctx)` and returns a `Result`. The original's defines
+`_evaluate(self, Gs, num_gpus)`, calls `_report_result` for each value and returns nothing.
+"""
+
+import inspect
+import os
+import time
+from collections import OrderedDict
+
+from dnnlib.tflib.autosummary import autosummary
+from dnnlib.util import EasyDict
+from metrics.context import MetricFailure, open_context
+from metrics.original_form import OriginalForm
+from metrics.scores import records, standard
+from metrics.scores.result import VALUE_FORMAT, Result
+
+# Names that files may give, see dnnlib/registry.py.
+DECLARES = {'metric': ('DummyMetric',)}
+
+
+class MetricBase(OriginalForm):
+    """One metric.
+
+    Args:
+        name: the metric's name, as in the presets.
+
+    Attributes:
+        settings: the arguments that it was made with, less its name, by name.
+        record: that of the last run.
+    """
+
+    uses_dataset = False    # Whether reals are compared with.
+    uses_networks = ()      # Names of the `FeatureNetworks` methods whose networks it needs.
+    suffixes = ('',)        # What is added to the metric's name in the names of its values.
+
+    def __new__(cls, *args, **kwargs):
+        metric = super().__new__(cls)
+        names = list(inspect.signature(cls.__init__).parameters)[1:]
+        metric.settings = EasyDict(zip(names, args), **kwargs)
+        metric.settings.pop('name', None)
+        return metric
+
+    def __init__(self, name):
+        self.name = name
+        self.record = None
+
+    def _evaluate(self, ctx):
+        """Measures within a `metrics.context.Context` and returns a `Result`. Raises MetricFailure."""
+        raise NotImplementedError
+
+    # ---- Running
+
+    def run(self, network_pkl, run_dir=None, dataset_args=None, mirror_augment=None, num_gpus=1, tf_config=None,
+            log_results=True, **options):
+        """Measures the Gs of a network pickle in a graph and session of its own.
+
+        Args:
+            network_pkl: path, released file's name, address, or run directory (its newest snapshot).
+            run_dir: run that the network comes from: gives the data set and mirroring, gets the results.
+            dataset_args: `training.dataset.load_dataset` keywords, instead of the run's.
+            mirror_augment: whether reals are mirrored at random; None: as the run did.
+            num_gpus, tf_config: devices, and settings of the session.
+            log_results: print a line, append it to `metric-<name>.txt` and write the JSON record, where there is a
+                folder for it.
+            **options: of `open_context`.
+
+        Returns:
+            The record (a dict), which is also kept as `self.record`.
+        """
+        with open_context(network_pkl, run_dir=run_dir, dataset_args=dataset_args, mirror_augment=mirror_augment,
+                          num_gpus=num_gpus, tf_config=tf_config, **options) as ctx:
+            return self.run_in(ctx, log_results)
+
+    def run_in(self, ctx, log_results=True):
+        """Measures within an open context; see `run`."""
+        ctx.begin_metric()
+        start = time.time()
+        with self._measuring_in(ctx):
+            try:
+                result = self._call_evaluate(ctx) or self._reported
+                if not result.values:
+                    raise MetricFailure('the metric reported no value')
+            except MetricFailure as err:
+                result = self._failed(str(err))
+        self.record = records.plain(self._make_record(ctx, result, time.time() - start))
+        if log_results:
+            self._log(ctx)
+        return self.record
+
+    def _call_evaluate(self, ctx):
+        is_original = len(inspect.signature(self._evaluate).parameters) > 1
+        return self._evaluate(ctx.Gs, ctx.num_gpus) if is_original else self._evaluate(ctx)
+
+    def _failed(self, reason):
+        result = Result()
+        result.problems.append(reason)
+        for suffix in self.suffixes:
+            result.add(float('nan'), suffix)
+        return result
+
+    def _make_record(self, ctx, result, seconds):
+        record = OrderedDict(metric=self.name)
+        if list(result.values) == ['']:
+            record.update(value=result.values[''], standard_error=result.standard_errors[''])
+        else:
+            record.update(values=self._named(result.values), standard_errors=self._named(result.standard_errors))
+        formats = {suffix: fmt for suffix, fmt in result.formats.items() if fmt != VALUE_FORMAT}
+        if formats:
+            record['formats'] = self._named(formats)
+        num_samples = result.num_samples
+        if num_samples is None:
+            num_samples = getattr(self, 'num_images', getattr(self, 'num_samples', None))
+        record.update(ctx.facts())
+        record.update(
+            num_samples=num_samples, is_reduced=standard.is_reduced(self.name, self.settings), settings=self.settings,
+            seed=ctx.seed, problems=result.problems, notes=result.notes)
+        record.update(records.environment())
+        record.update(num_gpus=ctx.num_gpus, seconds=seconds, time=records.now(), details=result.details,
+                      format=records.FORMAT)
+        record['threads'] = ctx.threads
+        return record
+
+    def _named(self, by_suffix):
+        return OrderedDict((self.name + suffix, value) for suffix, value in by_suffix.items())
+
+    def _log(self, ctx):
+        line = records.text_line(self.record)
+        print(line, flush=True)
+        if ctx.run_dir is not None and os.path.isdir(ctx.run_dir) and not ctx.is_untrained:
+            records.append_line(os.path.join(ctx.run_dir, f'metric-{self.name}.txt'), line)
+        if ctx.out_dir is not None:
+            records.write_record(os.path.join(ctx.out_dir, self.name + '.json'), self.record)
+
+    def get_result_str(self):
+        """The line of the last run."""
+        return records.text_line(self.record)
+
+    def update_autosummaries(self):
+        """Reports the last values to the event files, as `Metrics/<name>`."""
+        for name, value in records.values_of(self.record).items():
+            if value is not None:
+                autosummary('Metrics/' + name, value)
+
+
+class DummyMetric(MetricBase):
+    """Measures nothing; reports 0."""
+
+    def _evaluate(self, ctx):
+        result = Result()
+        result.add(0.0)
+        return result

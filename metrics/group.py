@@ -1,0 +1,71 @@
+"""Metrics made from their presets, several of the same network in one session, and the files that they need."""
+
+from dnnlib import artifacts
+from dnnlib.util import UserError, call_func_by_name
+from metrics import best_snapshot
+from metrics.context import open_context
+from metrics.networks import files
+from metrics.networks.choice import STANDIN, choose_source
+from metrics.presets import settings_of
+
+
+class MetricGroup:
+    """Several metrics of the same network, in one session.
+
+    Args:
+        metric_kwarg_list: names of presets, or dicts; see `metrics.presets.settings_of`.
+    """
+
+    def __init__(self, metric_kwarg_list):
+        self.metrics = [make_metric(spec) for spec in metric_kwarg_list]
+
+    def run(self, network_pkl, log_results=True, **kwargs):
+        """Measures them all; see `MetricBase.run`. Returns the records. Keeps the best FID's snapshot of a run.
+
+        Raises StopRequested as soon as the option `should_stop` says so; what is measured by then is recorded.
+        """
+        if not self.metrics:
+            return []
+        with open_context(network_pkl, **kwargs) as ctx:
+            found = []
+            for metric in self.metrics:
+                found.append(metric.run_in(ctx, log_results))
+                if log_results and ctx.run_dir is not None:
+                    best_snapshot.update(ctx.run_dir, ctx.network_path, found[-1])
+            return found
+
+    def get_result_str(self):
+        """The lines of the last run, joined."""
+        return ' '.join(metric.get_result_str() for metric in self.metrics)
+
+    def update_autosummaries(self):
+        """Reports the last values to the event files."""
+        for metric in self.metrics:
+            metric.update_autosummaries()
+
+
+def make_metric(spec):
+    """A metric from a preset's name or from keyword arguments. Raises UserError."""
+    kwargs = settings_of(spec)
+    try:
+        return call_func_by_name(**kwargs)
+    except (ImportError, TypeError) as err:
+        raise UserError(f"the metric {kwargs.get('name', kwargs.func_name)} cannot be made: {err}") from err
+
+
+def needed_files(metric_specs, dataset_args=None, features='auto'):
+    """What metrics on this data set read: lists of names of released files, of each of which one suffices.
+
+    Raises UserError for a metric that cannot be made, whatever the data set.
+    """
+    used = {name for spec in metric_specs for name in make_metric(spec).uses_networks}
+    return [] if choose_source(features, dataset_args) == STANDIN else files.needed_files(used)
+
+
+def missing_files(metric_specs, dataset_args=None, features='auto'):
+    """Names of released files that metrics on this data set need and that are not on this machine, each once.
+
+    Raises UserError for a file that is here but damaged.
+    """
+    return [names[0] for names in needed_files(metric_specs, dataset_args, features)
+            if all(artifacts.find(name) is None for name in names)]

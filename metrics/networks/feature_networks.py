@@ -1,0 +1,69 @@
+"""The feature networks that metrics ask for, from one source each."""
+
+import os
+from collections import OrderedDict
+
+from dnnlib import tflib
+from dnnlib.tflib import tf
+from dnnlib.util import UserError, sha256_file
+from metrics.networks import files, released, standin, weights
+from metrics.networks.choice import RELEASED, choose_source
+
+
+class FeatureNetworks:
+    """Loads feature networks on demand into the current graph, each once.
+
+    Args:
+        source: 'released' or 'standin'; see `choice.choose_source`.
+        settings: dict; `classifier_blur` (True or False) overrides whether classifiers blur before down-convolutions,
+            which is only looked at where a classifier's file does not say.
+    """
+
+    def __init__(self, source, settings=None):
+        self.source = choose_source(source)
+        self.used = OrderedDict()   # name -> record of what was asked for, until somebody empties it
+        self._settings = dict(settings or {})
+        self._loaded = {}
+
+    @property
+    def attributes(self):
+        """Names of the attributes that there are classifiers for, in order."""
+        if self.source == RELEASED:
+            return list(files.ATTRIBUTES)
+        return [entry['attribute'] for entry in standin.read_record()['networks'].values() if 'attribute' in entry]
+
+    def inception(self):
+        """Features [N, D] of images [N, 3, H, W] with values 0...255."""
+        return self._get('inception', released.inception, 'features')
+
+    def perceptual(self):
+        """Distances [N] of two batches of images [N, 3, H, W] with values 0...255."""
+        return self._get('perceptual', released.perceptual, 'perceptual')
+
+    def classifier(self, index):
+        """Logits [N, 1] of images [N, 3, R, R] in [-1, 1], R being the network's resolution."""
+        return self._get(f'classifier-{index}', lambda: released.classifier(index, self._settings),
+                         'classifier-' + self.attributes[index])
+
+    def _get(self, key, load_released, standin_name):
+        if key not in self._loaded:
+            with tf.device(tflib.device_name(0)):
+                self._loaded[key] = load_released() if self.source == RELEASED else _load_standin(standin_name)
+        self.used[key] = self._loaded[key].record
+        return self._loaded[key]
+
+
+def _load_standin(name):
+    entry = standin.read_record()['networks'].get(name)
+    if entry is None:
+        raise UserError(f"there is no stand-in '{name}' in {standin.RECORD}")
+    kwargs = {key: _tuples(value) for key, value in entry['kwargs'].items()}
+    net = tflib.Network('standin_' + name, func_name=entry['func_name'], **kwargs)
+    weights.set_values(net, standin.read_weights(name))
+    return weights.FeatureNetwork(net, [
+        ('name', f'stand-in {name} (trained on drawn faces)'), ('is_standin', True),
+        ('file', os.path.basename(standin.WEIGHTS)), ('file_sha256', sha256_file(standin.WEIGHTS)), ('verified', True)])
+
+
+def _tuples(value):
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,83 @@
+"""Metrics by name: what configurations, `run_metrics.py` and notebooks call for. No TensorFlow is imported.
+
+A preset is a dict of the metric's name, the name of its class, and the class's settings. Whoever changes one
+(`fid50k.update(num_images=5000)`) changes what its name calls for in this process; records then say so.
+"""
+
+from collections import OrderedDict
+
+from dnnlib.util import EasyDict, UserError
+from metrics.scores import standard
+
+_FID = 'metrics.frechet_inception_distance.FID'
+_PPL = 'metrics.perceptual_path_length.PPL'
+_LS = 'metrics.linear_separability.LS'
+_KID = 'metrics.kernel_inception_distance.KID'
+_PR = 'metrics.precision_recall.PR'
+
+PRESETS = OrderedDict()     # name -> preset; what is entered here is known everywhere
+
+# Settings for a first look or a small machine, by the metric's class. Their records say `is_reduced`.
+QUICK = {
+    _FID: dict(num_images=5000, minibatch_per_gpu=25),
+    _PPL: dict(num_samples=2000, minibatch_per_gpu=20),
+    _LS: dict(num_samples=4000, num_keep=2000, minibatch_per_gpu=40),
+    _KID: dict(num_images=5000, minibatch_per_gpu=25),
+    _PR: dict(num_images=2000, minibatch_per_gpu=25),
+}
+
+
+def register(name, func_name, **settings):
+    """Enters a preset and returns it. `func_name` is the full name of a subclass of `metrics.base.MetricBase`."""
+    PRESETS[name] = EasyDict(name=name, func_name=func_name, **settings)
+    return PRESETS[name]
+
+
+def _standard(name, func_name):
+    return register(name, func_name, **standard.SETTINGS[name])
+
+
+fid50k = _standard('fid50k', _FID)
+fid50k_mix2 = _standard('fid50k_mix2', _FID)
+fid50k_mix3 = _standard('fid50k_mix3', _FID)
+fid50k_mix4 = _standard('fid50k_mix4', _FID)
+ppl_zfull = _standard('ppl_zfull', _PPL)
+ppl_wfull = _standard('ppl_wfull', _PPL)
+ppl_zend = _standard('ppl_zend', _PPL)
+ppl_wend = _standard('ppl_wend', _PPL)
+ls = _standard('ls', _LS)
+kid50k = _standard('kid50k', _KID)
+pr50k = _standard('pr50k', _PR)
+nearest = _standard('nearest', 'metrics.nearest_images.NearestImages')
+dummy = _standard('dummy', 'metrics.base.DummyMetric')
+
+
+def preset_names():
+    """Names of all presets, in the order in which they were entered."""
+    return list(PRESETS)
+
+
+def preset(name, quick=False, **changes):
+    """A copy of the preset called `name`, with changes. Raises UserError for an unknown one."""
+    if name not in PRESETS:
+        raise UserError(f"there is no metric '{name}'; choose among {', '.join(PRESETS)}")
+    kwargs = EasyDict(PRESETS[name])
+    if quick:
+        kwargs.update(QUICK.get(kwargs.func_name, {}))
+    kwargs.update(changes)
+    return kwargs
+
+
+def settings_of(spec):
+    """The keyword arguments, `func_name` included, that a metric in a configuration stands for. Raises UserError.
+
+    `spec` is a preset's name, or a dict with `func_name` and keywords, which may name a `preset` that it changes.
+    """
+    kwargs = preset(spec) if isinstance(spec, str) else EasyDict(spec)
+    if 'preset' in kwargs:
+        changes = kwargs
+        kwargs = preset(changes.pop('preset'))
+        kwargs.update(changes)
+    if 'func_name' not in kwargs:
+        raise UserError(f'a metric is given as {dict(kwargs)}; a name of a preset or a func_name is missing')
+    return kwargs
