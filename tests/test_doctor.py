@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import train
-from dnnlib.util import UserError
+from dnnlib.util import EasyDict, UserError
 from experiment import device_check, doctor
 
 GOOD = dict(engine='tf2', tensorflow='2.15', numpy='1.26', devices=[dict(kind='cpu', name='/cpu:0', deviation=1e-6)])
