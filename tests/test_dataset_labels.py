@@ -23,7 +23,7 @@ def labels(tmp_path, text, paths=PATHS, **kwargs):
 def chosen(paths, *options):
     parser = argparse.ArgumentParser()
     add_selection(parser)
-    return select(paths, parser.parse_args([str(option) for option in options]))
+    return select(paths, parser.parse_args([str(option) for option in options]), None).paths
 
 
 def test_folders_are_classes():
@@ -77,12 +77,20 @@ def test_celeba_hq_takes_celebas_labels_through_its_list(tmp_path):
 
 @pytest.mark.parametrize('text, problem', [
     ('', 'is empty'),
-    ('image,a\n000001.png,1\n', 'no label for 2 of 3 images: 000002.png, 000010.png'),
+    ('image,a\n000001.png,1\n', 'no label for 2 of 3 pictures: 000002.png, 000010.png; 1 of 1 rows matched 1 of 3'),
     ('image,a,b\n000001.png,1\n', "line 2: 1 values, but the header names 2"),
     ('image,a,b\n000001.png,1,x\n', "line 2: 'x' is not a finite number"),
     ('image,a,b\n000001.png,1,nan\n', "line 2: 'nan' is not a finite number"),
     ('image,class\n000001.png,1,2\n', 'line 2: an image and its class are expected, not 3'),
-    ('000001.jpg 1 2\n', 'line 1: an image and its class are expected, not 3'),
+    ('000001.jpg cat 2\n000002.jpg a b\n', "line 1: 'cat' is not a finite number"),
+    ('000001.jpg\n', "line 1: an image and its class or numbers are expected"),
+    ('image,a\n000001.png,1e39\n', "line 2: '1e39' is not a finite number"),
+    ('image,a\n000001.png,1_0\n', "line 2: '1_0' is not a finite number"),
+    ('image,a,a\n000001.png,1,2\n', "two components are called 'a'"),
+    ('image,class\n000001.png,\n', 'line 2: the class is empty'),
+    ('image,class\n"000001.png,a\n000002.png,b\n', 'line 3: .*quotes must be closed'),
+    ('image,class\n', 'no row but its header'),
+    ('image;class\n\0;a\n', 'not a text file'),
     ('2\na b\n1.jpg 1\n', 'line 3: 1 values, but the header names 2'),
 ])
 def test_label_files_that_do_not_fit_are_refused(tmp_path, text, problem):
@@ -99,13 +107,14 @@ def test_one_hot_labels_too_large_to_store_are_refused():
 
 def test_lists_include_and_exclude(tmp_path):
     (tmp_path / 'list').write_text('000002.jpg\n10\n')
-    assert chosen(PATHS, '--include-list', tmp_path / 'list') == (PATHS[1:], None)
-    assert chosen(PATHS, '--exclude-list', tmp_path / 'list') == (PATHS[:1], None)
+    assert chosen(PATHS, '--include-list', tmp_path / 'list') == PATHS[1:]
+    assert chosen(PATHS, '--exclude-list', tmp_path / 'list') == PATHS[:1]
     (tmp_path / 'list').write_text('7\n')
     with pytest.raises(UserError, match='leaves no image'):
         chosen(PATHS, '--include-list', tmp_path / 'list')
-    with pytest.raises(UserError, match='--label-names needs --labels'):
-        chosen(PATHS, '--label-names', 'a')
+    for option in (['--label-names', 'a'], ['--drop-unlabelled']):
+        with pytest.raises(UserError, match=f'{option[0]} needs --labels'):
+            chosen(PATHS, *option)
 
 
 def test_labels_stay_with_their_images_through_shuffling_and_skipping(tmp_path):

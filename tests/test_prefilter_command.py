@@ -39,6 +39,7 @@ def test_paper_does_not_go_with_other_settings(options):
 def test_lists_are_part_of_the_settings(tmp_path):
     (tmp_path / 'list.txt').write_text('1\n2\n')
     settings = parsed('--exclude-list', str(tmp_path / 'list.txt'), '--no-exif', '--margin', '12.5')
+    settings.exclude.survey(None, ['000002.jpg', '000003.jpg'])
     assert '000002.jpg' in settings.exclude and settings.include is None
     assert str(settings).startswith('margin=12.5 ') and ' exif=0 ' in str(settings)
     assert str(settings).endswith(f'exclude={settings.exclude.digest}')

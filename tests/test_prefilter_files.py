@@ -119,21 +119,41 @@ def image_list(tmp_path, text):
     return ImageList(str(tmp_path / 'list.txt'))
 
 
+def listed(chosen, paths, folder=None):
+    chosen.survey(folder, paths)
+    return [path for path in paths if path in chosen]
+
+
 def test_lists_name_images_by_number_name_or_path(tmp_path):
-    chosen = image_list(tmp_path, '# kept\n12\n000014.jpg\nx.jpg\nb/y.png\n\nc/z\n')
-    assert len(chosen) == 5
-    for path in ('000012.jpg', 'a/12.png', '14.png', 'x.jpg', 'q/x.jpg', 'b/y.png', 'c/z.jpeg'):
-        assert path in chosen, path
-    for path in ('000013.jpg', '112.jpg', 'x.png', 'a/y.png', 'd/z.jpg'):
-        assert path not in chosen, path
+    chosen = image_list(tmp_path, '# kept\n12\n000014.jpg\nx.jpg\nb/y.png\n\nc/z\n/old/place/d/w.png\n')
+    assert len(chosen) == 6
+    there = ['000012.jpg', '14.png', 'q/x.jpg', 'b/y.png', 'c/z.jpeg', 'd/w.jpg']
+    assert listed(chosen, there + ['000013.jpg', '112.jpg', 'x/a.png', 'a/y.png', 'd/z.jpg']) == there
+    assert chosen.counts() == (6, 6, 6)
 
 
 def test_identities_count_where_folders_are_identities(tmp_path):
-    celeba = image_list(tmp_path, '2880 1\n2937,000002.jpg\n')
-    assert 'img_celeba/000001.jpg' in celeba and '000002.jpg' in celeba
-    assert '2880/1.jpg' in celeba and '0002880/001.jpg' in celeba and '2881/1.jpg' not in celeba
+    text = '2880 1\n2937,000002.jpg\n'
+    assert listed(image_list(tmp_path, text), ['img_celeba/000001.jpg', '000002.jpg']) \
+        == ['img_celeba/000001.jpg', '000002.jpg']
+    assert listed(image_list(tmp_path, text), ['2880/1.jpg', '2881/1.jpg']) == ['2880/1.jpg']
+    assert listed(image_list(tmp_path, text), ['0002880/001.jpg']) == ['0002880/001.jpg']
     vggface = image_list(tmp_path, 'n000001 0001_01.jpg\n')
-    assert 'train/n000001/0001_01.jpg' in vggface and 'train/n000002/0001_01.jpg' not in vggface
+    assert listed(vggface, ['train/n000001/0001_01.jpg', 'train/n000002/0001_01.jpg']) == ['train/n000001/0001_01.jpg']
+
+
+@pytest.mark.parametrize('text', [
+    'my photo.jpg\n', '"my photo.jpg"\n', '\ufeffmy photo.jpg\r\n', 'image\nmy photo\n', 'x\\my photo.png\n',
+    'my photo.jpg;blurred\n', 'image;why\nmy photo.jpg;dark, too\n'])
+def test_lists_of_any_form_are_read(tmp_path, text):
+    chosen = image_list(tmp_path, text)
+    assert listed(chosen, ['my photo.jpg', 'photo.jpg']) == ['my photo.jpg']
+    assert chosen.describe('--exclude-list').endswith(': 1 of 1 rows matched 1 of 2 pictures')
+
+
+def test_lines_that_fit_several_images_alike_are_refused(tmp_path):
+    with pytest.raises(UserError, match="line 2: '0001.png' could be any of 2 pictures, for instance 'cat/0001.png'"):
+        listed(image_list(tmp_path, 'dog/7.png\n0001.png\n'), ['cat/0001.png', 'dog/0001.png', 'dog/7.png'])
 
 
 @pytest.mark.parametrize('text, message', [('', 'names no image'), ('a b c\n', 'line 1: 3 columns')])

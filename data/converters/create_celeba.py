@@ -59,9 +59,10 @@ def create_celeba(dataset_dir, celeba_dir, cx=89, cy=121, workers=None, selectio
     folder = os.path.join(celeba_dir, folder)
     paths, _ = list_images(folder)
     warn_about_count(len(paths), _EXPECTED, folder)
-    labels = None
+    labels, selected = None, {}
     if selection is not None:
-        paths, labels = select(paths, selection)
+        chosen = select(paths, selection, folder)
+        paths, labels, selected = chosen.paths, chosen.labels, chosen.facts
     loader = CropLoader(folder, cx, cy)
     items = ((int(number), paths[number]) for number in shuffled_order(len(paths)))
     with exporter.Exporter(dataset_dir, loader.expected, forecast=len(paths)) as out:
@@ -73,7 +74,7 @@ def create_celeba(dataset_dir, celeba_dir, cx=89, cy=121, workers=None, selectio
                             f'{name} {reason}')
         if labels is not None:
             out.set_labels(labels.values[used], labels.names, label_source=labels.source)
-        out.describe(command='create_celeba', skipped=[], resampling=None,
+        out.describe(command='create_celeba', skipped=[], resampling=None, selection=selected,
                      arguments={'celeba_dir': os.path.abspath(celeba_dir), 'cx': cx, 'cy': cy,
                                 'include_list': getattr(selection, 'include_list', None),
                                 'exclude_list': getattr(selection, 'exclude_list', None)})

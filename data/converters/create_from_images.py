@@ -84,9 +84,10 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
     paths, others = list_images(image_dir)
     if others:
         print(f'{others} files are not images by their names and are left out', flush=True)
-    labels = None
+    labels, selected = None, {}
     if selection is not None:
-        paths, labels = select(paths, selection)
+        chosen = select(paths, selection, image_dir)
+        paths, labels, selected = chosen.paths, chosen.labels, chosen.facts
     if max_images is not None:
         paths = paths[:max_images]
     order = shuffled_order(len(paths)) if shuffle else np.arange(len(paths))
@@ -106,7 +107,7 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
                        'crop': crop if size else None, 'convert': convert, 'skip_bad': bool(skip_bad),
                        'max_images': max_images, 'include_list': getattr(selection, 'include_list', None),
                        'exclude_list': getattr(selection, 'exclude_list', None)},
-            resampling='lanczos' if size else None,
+            resampling='lanczos' if size else None, selection=selected,
             source={'files': len(paths), 'fingerprint': _source_fingerprint(image_dir, paths),
                     'ledger_sha256': ledger_sha256(image_dir)},
             skipped=[{'file': path, 'reason': reason} for path, reason in sorted(bad)])

@@ -7,6 +7,7 @@ import os
 from data import ledger
 from data.converters import archives, exporter, published
 from data.converters.create_from_images import create_from_images
+from data.converters.labels import add_labels
 from data.images import list_images
 from data.options import add_workers, power_of_two
 from data.prefilter import command as prefilter_command
@@ -39,9 +40,7 @@ def add_arguments(subparsers):
     prefilter_command.add_settings(parser)
     add_workers(parser)
     group = parser.add_argument_group('labels')
-    group.add_argument('--labels', metavar='SOURCE', help='as in create_from_images')
-    group.add_argument('--label-names', metavar='A,B,…', help='as in create_from_images')
-    group.add_argument('--label-map', metavar='FILE', help='as in create_from_images')
+    add_labels(group)
     parser.set_defaults(run=prepare)
 
 
@@ -75,7 +74,8 @@ def prepare(args):
         summary, lines = _prefilter(args, photos, images, source)
         print(lines, end='', flush=True)
     selection = argparse.Namespace(include_list=None, exclude_list=None, labels=args.labels,
-                                   label_names=args.label_names, label_map=args.label_map)
+                                   label_names=args.label_names, label_map=args.label_map,
+                                   drop_unlabelled=args.drop_unlabelled)
     whole = args.no_prefilter
     create_from_images(args.dataset_dir, images, size=size if whole else None, convert='rgb' if whole else None,
                        skip_bad=whole, workers=args.workers, selection=selection)

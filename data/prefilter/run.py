@@ -41,6 +41,7 @@ def prefilter(settings, workers, shard=None, resume=False):
     if settings.detector == DETECTOR:
         find_weights_file()  # said at once, and not by every worker
     _check_folders(settings)
+    _survey_lists(settings)
     suffix = '' if shard is None else f'-{shard[0]}-of-{shard[1]}'
     # Names by shard number modulo n, so that two spellings of one shard meet.
     work_folder = os.path.join(settings.out, '.prefilter' + ('' if shard is None else
@@ -115,6 +116,15 @@ def _check_folders(settings):
         raise UserError(f"the crops cannot go to '{settings.out}', which is or holds the folder of photographs; "
                         'choose a new folder')
     _make_folder(settings.out)
+
+
+def _survey_lists(settings):
+    """Shows the lists all files of the folder, whatever the shard, so that each line means the same one everywhere."""
+    for option, listed in (('--include-list', settings.include), ('--exclude-list', settings.exclude)):
+        if listed is not None:
+            listed.survey(settings.folder, (entry.path for entry in walk(settings.folder, settings.out)
+                                            if entry.reason is None))
+            print(listed.describe(option, 'files'), flush=True)
 
 
 def _make_folder(path):
