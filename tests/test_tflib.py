@@ -225,6 +225,29 @@ def test_an_optimizer_needs_no_initialization_by_its_user(fresh_graph, tf_optimi
     assert not use_loss_scaling or tflib.run(opt.get_loss_scaling_var()) == pytest.approx(2.0005)
 
 
+@pytest.mark.parametrize('after', [False, True])
+def test_adam_adds_epsilon_before_or_after_the_correction(fresh_graph, after):
+    opt = tflib.Optimizer('Test', learning_rate=0.1, beta1=0.9, beta2=0.99, epsilon=0.5, epsilon_after_correction=after)
+    var = tf.get_variable('weight', initializer=np.float32(0))
+    opt.register_gradients(3 * var, [var])
+    update = opt.apply_updates()
+    tflib.init_uninitialized_vars()
+    autosummary.finalize_autosummaries()
+    expected = 0.0
+    for step in (1, 2):
+        tflib.run(update)
+        correction = np.sqrt(1 - 0.99 ** step)
+        root = 3 * correction  # of the second moment
+        denominator = root / correction + 0.5 if after else (root + 0.5) / correction
+        expected -= 0.1 * 3 / denominator
+        assert tflib.run(var) == pytest.approx(expected, rel=1e-5)
+
+
+def test_epsilon_after_the_correction_is_an_option_of_adam_only(fresh_graph):
+    with pytest.raises(UserError, match='epsilon_after_correction is an option of tf.train.AdamOptimizer'):
+        tflib.Optimizer('Test', tf_optimizer='tf.train.RMSPropOptimizer', epsilon_after_correction=True)
+
+
 def test_update_with_nan_changes_nothing_and_is_counted(fresh_graph):
     opt, update, var, grad = make_optimizer()
     tflib.run(update, {grad: [1, 1, 1]})

@@ -17,21 +17,33 @@ DECLARES = {
     'G_loss': ('G_logistic_nonsaturating', 'G_logistic_saturating', 'G_wgan'),
     'D_loss': ('D_logistic_simplegp', 'D_logistic', 'D_wgan_gp', 'D_wgan', 'D_hinge_gp', 'D_hinge')}
 
+_FAKES_OF_D = 'fakes_of_D'  # Graph collection of (G, fakes, labels).
+
+
 # ---- Generator
 
-def G_wgan(G, D, opt, training_set, minibatch_size):
+def G_wgan(
+    G, D, opt, training_set, minibatch_size,
+    reuse_fakes = False,    # Score the fakes of D's last step again, instead of fresh ones; see `fakes_of_D`.
+):
     """Wasserstein loss: raise the scores of the fakes."""
-    return -_fake_scores_for_G(G, D, training_set, minibatch_size)
+    return -_fake_scores_for_G(G, D, training_set, minibatch_size, reuse_fakes)
 
 
-def G_logistic_saturating(G, D, opt, training_set, minibatch_size):
+def G_logistic_saturating(
+    G, D, opt, training_set, minibatch_size,
+    reuse_fakes = False,    # Score the fakes of D's last step again, instead of fresh ones; see `fakes_of_D`.
+):
     """log(1 - sigmoid(score)): the loss of the minimax game, whose gradient fades where D wins."""
-    return -tf.nn.softplus(_fake_scores_for_G(G, D, training_set, minibatch_size))
+    return -tf.nn.softplus(_fake_scores_for_G(G, D, training_set, minibatch_size, reuse_fakes))
 
 
-def G_logistic_nonsaturating(G, D, opt, training_set, minibatch_size):
+def G_logistic_nonsaturating(
+    G, D, opt, training_set, minibatch_size,
+    reuse_fakes = False,    # Score the fakes of D's last step again, instead of fresh ones; see `fakes_of_D`.
+):
     """-log(sigmoid(score)): the default."""
-    return tf.nn.softplus(-_fake_scores_for_G(G, D, training_set, minibatch_size))
+    return tf.nn.softplus(-_fake_scores_for_G(G, D, training_set, minibatch_size, reuse_fakes))
 
 
 # ---- Discriminator: Wasserstein
@@ -104,23 +116,47 @@ def D_logistic_simplegp(
     return loss
 
 
-# ---- Common parts
+# ---- Fakes
 
-def _draw_fakes(G, minibatch_size, labels):
-    """What G makes in training mode of standard normal latents and the given labels."""
+def draw_fakes(G, minibatch_size, labels):
+    """What G makes in training mode of standard normal latents and the given labels [N, label_size]."""
     latents = tflib.rnd.random_normal([minibatch_size] + list(G.input_shapes[0][1:]))
     return G.get_output_for(latents, labels, is_training=True, seed=tflib.rnd.next_seed())
 
 
-def _fake_scores_for_G(G, D, training_set, minibatch_size):
-    labels = training_set.get_random_labels_tf(minibatch_size)
-    fakes = _draw_fakes(G, minibatch_size, labels)
+def draw_fakes_for_D(G, minibatch_size, labels):
+    """The same for D's step, kept for a loss of G that steps on them too."""
+    fakes = draw_fakes(G, minibatch_size, labels)
+    tf.add_to_collection(_FAKES_OF_D, (G, fakes, labels))
+    return fakes
+
+
+def fakes_of_D(G):
+    """(fakes, labels) that this tower's loss of D scores, for a loss of G whose step follows D's with the same latents.
+
+    The training graph builds D's loss first where G's is configured with `reuse_fakes`; a loss of one's own that
+    calls this needs a keyword of that name. Raises RuntimeError if D's loss drew none.
+    """
+    found = [entry[1:] for entry in tf.get_collection(_FAKES_OF_D) if entry[0] is G]
+    if not found:
+        raise RuntimeError('the loss of D drew no fakes (draw_fakes_for_D) that the loss of G could reuse')
+    return found[-1]
+
+
+# ---- Common parts
+
+def _fake_scores_for_G(G, D, training_set, minibatch_size, reuse_fakes):
+    if reuse_fakes:
+        fakes, labels = fakes_of_D(G)
+    else:
+        labels = training_set.get_random_labels_tf(minibatch_size)
+        fakes = draw_fakes(G, minibatch_size, labels)
     return tf.cast(D.get_output_for(fakes, labels, is_training=True), tf.float32)
 
 
 def _scores_for_D(G, D, training_set, minibatch_size, reals, labels):
     """(real scores, fake scores, fakes). The fakes get the labels of the reals."""
-    fakes = _draw_fakes(G, minibatch_size, labels)
+    fakes = draw_fakes_for_D(G, minibatch_size, labels)
     real_scores = tf.cast(D.get_output_for(reals, labels, is_training=True), tf.float32)
     fake_scores = tf.cast(D.get_output_for(fakes, labels, is_training=True), tf.float32)
     real_scores = autosummary('Loss/scores/real', real_scores)

@@ -1,5 +1,8 @@
 """The graph of a training step: what happens to the reals, and the losses of G and D on every device."""
 
+import collections
+import contextlib
+
 import numpy as np
 
 from dnnlib import tflib
@@ -7,6 +10,7 @@ from dnnlib.tflib import tf
 from dnnlib.tflib.autosummary import autosummary
 from dnnlib.util import EasyDict, UserError, call_func_by_name
 from training import misc
+from training.layers.network_batch_norm import BATCH_STATISTICS
 
 # Variables besides the trainable ones that a training step changes; every tower sees another part of the minibatch.
 _RUNNING_MEANS = ('dlatent_avg', 'moving_mean', 'moving_variance')
@@ -57,13 +61,22 @@ def build_networks(training_set, G_args, D_args):
     data_args = dict(num_channels=training_set.shape[0], resolution=training_set.resolution,
                      label_size=training_set.label_size)
     with tf.device(tflib.device_name(0)):
-        G = tflib.Network('G', **dict(data_args, **G_args))
-        D = tflib.Network('D', **dict(data_args, **D_args))
+        G = _build_network('G', dict(data_args, **G_args))
+        D = _build_network('D', dict(data_args, **D_args))
         Gs = G.clone('Gs')
-    if list(G.output_shapes[0][1:]) != list(D.input_shapes[0][1:]):
-        raise UserError(f'G makes samples of {G.output_shapes[0][1:]} but D takes {D.input_shapes[0][1:]}; '
-                        'compare the sections G and D of the configuration')
+    for net, what, shape in ((G, 'makes', G.output_shapes[0][1:]), (D, 'takes', D.input_shapes[0][1:])):
+        if list(shape) != list(training_set.shape):
+            raise UserError(f'{net.name} {what} samples of {shape} but the data set has samples of '
+                            f'{training_set.shape}; choose networks for such data in the sections G and D, or other '
+                            'data')
     return G, D, Gs
+
+
+def _build_network(name, args):
+    try:
+        return tflib.Network(name, **args)
+    except ValueError as err:  # what the build function thinks of its arguments
+        raise UserError(f'{name} cannot be built: {err}; see the section {name} of the configuration') from err
 
 
 def build_training_graph(
@@ -80,6 +93,8 @@ def build_training_graph(
     Returns EasyDict:
         step, minibatch, lod, G_lrate, D_lrate: placeholders to feed; `step` counts the runs of the two training ops,
             and all random numbers of a run are a function of (seed, step).
+        labels: the minibatch's labels [N, label_size]. Fetching them takes a minibatch from the data set.
+        reuses_fakes: whether G's step needs what D's last step was fed as `step` and fetched as `labels`.
         D_train_op, G_train_op, Gs_update_op: one session run each, in this order, for equal bits.
         sync_op: averages over towers what they track besides trainable variables; None for a single tower.
         G_opt, D_opt: the optimizers.  G_towers, D_towers: the networks of every tower, the first being G and D.
@@ -93,12 +108,13 @@ def build_training_graph(
         minibatch_split = g.minibatch // num_gpus
         # One fetch for all towers: the order in which several would be served is undefined.
         reals, labels = training_set.get_minibatch_tf()
+        g.labels, g.reuses_fakes = labels, bool(G_loss_args.get('reuse_fakes', False))
         tower_reals, tower_labels = tf.split(reals, num_gpus), tf.split(labels, num_gpus)
 
     g.G_opt = tflib.Optimizer(name='TrainG', learning_rate=g.G_lrate, **G_opt_args)
     g.D_opt = tflib.Optimizer(name='TrainD', learning_rate=g.D_lrate, **D_opt_args)
     g.G_towers, g.D_towers = [G], [D]
-    G_updates, D_updates = [], []
+    losses = []
     with tflib.rnd.seed_scope(tf.stack([tf.constant(signed32(seed), tf.int32), g.step])):
         for index in range(num_gpus):
             with tf.name_scope(f'Tower{index}'), tf.device(tflib.device_name(index)):
@@ -109,14 +125,15 @@ def build_training_graph(
                 tower_labels[index].set_shape(labels.shape)
                 shown = process_reals(tower_reals[index], g.lod, mirror_augment, training_set.dynamic_range,
                                       drange_net, training_set.shape, is_growing)
-                common = dict(G=g.G_towers[index], D=g.D_towers[index], training_set=training_set,
-                              minibatch_size=minibatch_split)
-                _register_loss(g.G_opt, G_loss_args, g.G_towers[index], G_updates, **common)
-                _register_loss(g.D_opt, D_loss_args, g.D_towers[index], D_updates, reals=shown,
-                               labels=tower_labels[index], **common)
+                losses.append(_register_losses(
+                    g, index, G_loss_args, dict(D_loss_args, reals=shown, labels=tower_labels[index]),
+                    training_set=training_set, minibatch_size=minibatch_split))
 
-    g.G_train_op = tf.group(g.G_opt.apply_updates(), *G_updates)
-    g.D_train_op = tf.group(g.D_opt.apply_updates(), *D_updates)
+    # Gradients may not need a loss itself; its summary does.
+    G_more, D_more = [[op for tower in losses for op in [tower[name].loss] + tower[name].update_ops]
+                      for name in ('G', 'D')]
+    g.G_train_op = tf.group(g.G_opt.apply_updates(lambda: _statistics_of_G(g, losses)), *G_more)
+    g.D_train_op = tf.group(g.D_opt.apply_updates(lambda: _statistics_of_D(g, losses)), *D_more)
     beta = 0.0
     if G_smoothing_kimg > 0:
         beta = 0.5 ** (tf.cast(g.minibatch, tf.float32) / (G_smoothing_kimg * 1000.0))
@@ -126,13 +143,65 @@ def build_training_graph(
     return g
 
 
-def _register_loss(opt, loss_args, net, updates, **common):
-    """Adds one tower's loss to an optimizer, and to `updates` what layers such as batch normalisation ask for."""
-    before = len(tf.get_collection(tf.GraphKeys.UPDATE_OPS))
-    with tf.name_scope(opt.id + '_loss'):
-        loss = autosummary(opt.id + '/loss', call_func_by_name(opt=opt, **dict(common, **loss_args)))
-    opt.register_gradients(tf.reduce_mean(loss), net.trainables)
-    updates.extend(tf.get_collection(tf.GraphKeys.UPDATE_OPS)[before:])
+def _register_losses(g, index, G_loss_args, D_loss_args, **common):
+    """Adds one tower's losses to the optimizers.
+
+    Returns {'G': …, 'D': …}: per loss its tensor `loss`, and what the networks asked for (see `_watched`).
+    """
+    G, D = g.G_towers[index], g.D_towers[index]
+    common.update(G=G, D=D)
+    found = {}
+    # The places of random numbers follow from this order, which older runs have.
+    for name in (('D', 'G') if g.reuses_fakes else ('G', 'D')):
+        opt, net, loss_args = (g.G_opt, G, G_loss_args) if name == 'G' else (g.D_opt, D, D_loss_args)
+        with _watched() as found[name], tf.name_scope(opt.id + '_loss'):
+            loss = autosummary(opt.id + '/loss', call_func_by_name(opt=opt, **dict(common, **loss_args)))
+        opt.register_gradients(tf.reduce_mean(loss), net.trainables)
+        found[name].loss = loss
+    return found
+
+
+@contextlib.contextmanager
+def _watched():
+    """Yields an EasyDict that gets what networks built within ask the training loop to do.
+
+    update_ops: operations of TensorFlow's own collection, in no defined order. batch_statistics: entries of
+    `network_batch_norm.BATCH_STATISTICS`.
+    """
+    keys = EasyDict(update_ops=tf.GraphKeys.UPDATE_OPS, batch_statistics=BATCH_STATISTICS)
+    before = {name: len(tf.get_collection(key)) for name, key in keys.items()}
+    found = EasyDict()
+    yield found
+    found.update((name, tf.get_collection(key)[before[name]:]) for name, key in keys.items())
+
+
+def _statistics_of_D(g, losses):
+    """Updates of D's moving statistics in D's own step: by reals and fakes, in the order in which its loss has them."""
+    return _follow([_entries_of(D, tower['D']) for D, tower in zip(g.D_towers, losses)])
+
+
+def _statistics_of_G(g, losses):
+    """Those of both networks in G's step. G's follow the fakes of this step only, so once in each pair of steps."""
+    entries = []
+    for G, D, tower in zip(g.G_towers, g.D_towers, losses):
+        # Fakes that were made for D's loss and are reused belong to G's step too.
+        entries.append(_entries_of(G, tower['D' if g.reuses_fakes else 'G']))
+        entries.append(_entries_of(D, tower['G']))
+    return _follow(entries)
+
+
+def _entries_of(net, found):
+    names = {var.name for var in net.vars.values()}
+    return [entry for entry in found.batch_statistics if entry[0].name in names]
+
+
+def _follow(groups):
+    """Operations that move moving statistics towards those of minibatches, one after another in the given order."""
+    values = collections.OrderedDict()
+    for var, statistic, share in [entry for group in groups for entry in group]:
+        _, value = values.get(var.name, (var, tf.identity(var)))
+        values[var.name] = var, value * (1.0 - share) + statistic * share
+    return [tf.assign(var, value) for var, value in values.values()]
 
 
 def _average_running_means(families):

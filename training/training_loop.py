@@ -7,9 +7,8 @@ import time
 
 from data.records.dataset import load_dataset
 from dnnlib import tflib, util
-from dnnlib.tflib import tf
 from dnnlib.util import EasyDict, StopRequested, UserError
-from training import checkpoint, misc, run_state, snapshot, towers
+from training import checkpoint, misc, run_state, snapshot, steps, towers
 from training.run_log import RunLog
 from training.schedule import changes_phase, training_schedule
 
@@ -41,7 +40,8 @@ def training_loop(
     deterministic           = False,        # Ask the engine for repeatable GPU kernels, at some cost in speed.
     total_kimg              = 15000,        # Length of the run, in thousands of real images; may be a fraction.
     G_smoothing_kimg        = 10.0,         # Half-life of the moving average of G's weights; 0: Gs follows G at once.
-    D_repeats               = 1,            # Steps of D per step of G.
+    step_order              = 'D_then_G',   # 'D_then_G', or 'alternate': even minibatches train G, odd ones D.
+    D_repeats               = 1,            # Steps of D per step of G, where D goes first.
     minibatch_repeats       = 4,            # Minibatches between two looks at the schedule.
     reset_opt_for_new_lod   = True,         # Reset the optimizers when a resolution starts or finishes fading in.
     mirror_augment          = False,        # Flip reals left to right with probability 1/2.
@@ -63,6 +63,7 @@ def training_loop(
     """
     if on_nan not in ('stop', 'rollback'):
         raise UserError(f"train.on_nan is '{on_nan}'; choose stop or rollback")
+    steps.check_order(step_order, D_repeats, G_loss_args)
     checkpoint_dir = os.path.join(run_dir, 'checkpoints')
     for folder in (run_dir, checkpoint_dir):
         checkpoint.remove_leftovers(folder)
@@ -94,7 +95,8 @@ def training_loop(
     run = EasyDict(
         dir=run_dir, checkpoint_dir=checkpoint_dir, checkpoint_keep=checkpoint_keep, last_checkpoint_nimg=0,
         last_checkpoint_time=time.time(), training_set=training_set, graph=graph, networks=[G, D, Gs],
-        circumstances=run_state.circumstances(tf_config, num_gpus), seed=seed, progress=run_state.initial_progress())
+        circumstances=run_state.circumstances(tf_config, num_gpus), seed=seed, progress=run_state.initial_progress(),
+        step_order=step_order, D_repeats=D_repeats, has_moving_average=G_smoothing_kimg > 0)
     if restored is None:
         G.print_layers()
         D.print_layers()
@@ -117,8 +119,7 @@ def training_loop(
     while not finished and not run_context.should_stop():
         sched = training_schedule(run.progress.cur_nimg, training_set, num_gpus, **sched_args)
         _enter_phase(run, sched, reset_opt_for_new_lod)
-        for _repeat in range(minibatch_repeats):
-            _train_minibatches(run, sched, D_repeats)
+        steps.train_minibatches(run, sched, minibatch_repeats)
         run.progress.elapsed = run.log.elapsed()
         run.log.show_progress(run.progress, total_kimg * 1000)
         finished = run.progress.cur_nimg >= total_kimg * 1000
@@ -229,33 +230,6 @@ def _enter_phase(run, sched, reset_opt_for_new_lod):
         run.graph.G_opt.reset_optimizer_state()
         run.graph.D_opt.reset_optimizer_state()
     run.progress.prev_lod = sched.lod
-
-
-def _train_minibatches(run, sched, D_repeats):
-    """Steps of D, each followed by the moving average, and one step of G."""
-    for _ in range(D_repeats):
-        run.training_set.wait_for_next()
-        _run_training_op(run, run.graph.D_train_op, sched)
-        tflib.run(run.graph.Gs_update_op, {run.graph.minibatch: sched.minibatch})
-        run.progress.cur_nimg += sched.minibatch
-    _run_training_op(run, run.graph.G_train_op, sched)
-
-
-def _run_training_op(run, op, sched):
-    g = run.graph
-    try:
-        tflib.run(op, {g.step: run.progress.step, g.minibatch: sched.minibatch, g.lod: sched.lod,
-                       g.G_lrate: sched.G_lrate, g.D_lrate: sched.D_lrate})
-    except tf.errors.ResourceExhaustedError as err:
-        raise UserError(f'the device ran out of memory at resolution {sched.resolution} with a minibatch of '
-                        f'{sched.minibatch}; lower sched.minibatch_dict or set sched.max_minibatch_per_gpu, and go on '
-                        f'with --resume {run.dir}') from err
-    except tf.errors.OpError:
-        run.training_set.raise_pending_error()
-        raise
-    if g.sync_op is not None:
-        tflib.run(g.sync_op)
-    run.progress.step += 1
 
 
 def _check_numbers(run, max_skipped_updates, on_nan):

@@ -21,12 +21,16 @@ class Optimizer:
         use_loss_scaling: multiply losses by a power of two that adapts: up a little after every good update, down
             by a factor of two after an update with NaN or Inf.
         loss_scaling_init, loss_scaling_inc, loss_scaling_dec: log2 of the initial factor, and its changes.
+        epsilon_after_correction: of Adam only: add epsilon to the root of the corrected second moment, as the Adam
+            paper's Algorithm 1 and other libraries do; TensorFlow's own adds it before the correction.
         **kwargs: further arguments of the optimizer class.
+
+    Raises UserError if `epsilon_after_correction` is asked of another optimizer.
     """
 
     def __init__(self, name='Train', tf_optimizer='tf.train.AdamOptimizer', learning_rate=0.001,
                  use_loss_scaling=False, loss_scaling_init=64.0, loss_scaling_inc=0.0005, loss_scaling_dec=1.0,
-                 **kwargs):
+                 epsilon_after_correction=False, **kwargs):
         self.name = name
         self.id = name.replace('/', '.')
         self.learning_rate = tf.convert_to_tensor(learning_rate, dtype=tf.float32)
@@ -37,6 +41,11 @@ class Optimizer:
         if isinstance(tf_optimizer, str):
             tf_optimizer = (util.get_obj_from_module(tf, tf_optimizer[len('tf.'):])
                             if tf_optimizer.startswith('tf.') else util.get_obj_by_name(tf_optimizer))
+        if epsilon_after_correction:
+            if tf_optimizer is not tf.train.AdamOptimizer:
+                raise util.UserError(f"optimizer '{name}': epsilon_after_correction is an option of "
+                                     'tf.train.AdamOptimizer; leave one of the two out')
+            tf_optimizer = _AdamOfThePaper
         self._optimizer_class = tf_optimizer
         self._optimizer_kwargs = kwargs
         self._towers = OrderedDict()  # device -> dict(vars, list of gradient lists, optimizer)
@@ -94,9 +103,14 @@ class Optimizer:
                                  aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE)
         tower['grads'].append([tf.zeros_like(var) if grad is None else grad for var, grad in zip(variables, grads)])
 
-    def apply_updates(self):
+    def apply_updates(self, and_also=None):
         """An operation that updates the variables of all devices with the mean gradient, or of none if any value
-        of it is NaN or Inf."""
+        of it is NaN or Inf.
+
+        Args:
+            and_also: function without arguments that makes a list of further operations; they run after every gradient
+                exists, and are left out with an update that is.
+        """
         if self._updates_applied or not self._towers:
             raise RuntimeError(f"optimizer '{self.name}': apply_updates() runs once, after register_gradients()")
         self._updates_applied = True
@@ -117,6 +131,8 @@ class Optimizer:
                 is_finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(grad)) for grad in mean_grads])
             ops = [tf.cond(is_finite, lambda device=device, tower=tower: self._apply(device, tower, mean_grads),
                            tf.no_op) for device, tower in towers]
+            if and_also is not None:
+                ops.append(tf.cond(is_finite, lambda: tf.group(*and_also()), tf.no_op))
             with tf.control_dependencies(ops):
                 training_op = tf.group(self._count(is_finite), name='TrainingOp')
         if tf.get_default_session() is not None:  # callers of the original need initialize nothing of an optimizer's
@@ -187,6 +203,19 @@ class Optimizer:
     def skipped_in_row_var(self):
         """Variable: number of updates skipped since the last good one."""
         return self._skipped_in_row
+
+
+class _AdamOfThePaper(tf.train.AdamOptimizer):
+    """Adam with steps of rate * m' / (sqrt(v') + epsilon), where m' and v' are the bias-corrected moments.
+
+    TensorFlow's form, rate' * m / (sqrt(v) + epsilon) with the corrections in rate', is the same once its epsilon is
+    multiplied by v's correction. Source: Kingma and Ba 2015, Algorithm 1.
+    """
+
+    def _prepare(self):
+        super()._prepare()
+        _, beta2_power = self._get_beta_accumulators()
+        self._epsilon_t *= tf.sqrt(1.0 - beta2_power)
 
 
 def _dense(grad):
