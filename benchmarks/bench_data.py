@@ -119,7 +119,7 @@ def images_row(folder, rounds):
     import PIL.Image
 
     from data.commands import main
-    from data.workers import available_cores
+    from dnnlib.machine import usable_cores
     source = os.path.join(folder, 'png')
     os.mkdir(source)
     pictures = _pictures()
@@ -143,7 +143,7 @@ def images_row(folder, rounds):
         return len(pictures) * copies / seconds
 
     ours, plain = medians(rounds, make, decode)
-    return dict(what=f'create_from_images, {len(pictures) * copies} PNGs of 256x256, {available_cores()} cores, '
+    return dict(what=f'create_from_images, {len(pictures) * copies} PNGs of 256x256, {usable_cores()} cores, '
                      f'start of the processes included', figure=ours, unit='images/s', ratio=ours / plain,
                 ratio_to=f'plain decoding on one core ({plain:.0f} images/s)',
                 floor=f'{sum(map(len, pictures)) / len(pictures) / 1000:.0f} kB of PNG decoded, 262 kB of records '
@@ -175,10 +175,10 @@ def faces_row(folder, rounds):
     """Faces drawn and encoded in one process, and what the command makes of all cores."""
     from data.commands import main
     from data.converters.create_toyfaces import Painter
-    from data.workers import available_cores
+    from dnnlib.machine import usable_cores
     painter = Painter(0, 64)
     target = os.path.join(folder, 'faces')
-    cores = available_cores()
+    cores = usable_cores()
 
     def draw():
         start = time.perf_counter()

@@ -28,10 +28,10 @@ def rows(folder=None, rounds=ROUNDS):
     """Measures. Returns a list of dicts: what, figure, unit, ratio, ratio_to, floor; figure and ratio are None where
     the package does not run."""
     from data.images import list_images
-    from data.workers import available_cores
+    from dnnlib.machine import usable_cores
     folder = folder or os.path.join(os.environ.get('REFERENCE_DIR', ''), 'data', 'photos', 'portraits-small')
     photos = [os.path.join(folder, name) for name in list_images(folder)[0]]
-    cores = available_cores()
+    cores = usable_cores()
     rates = {key: [] for key in ('package', 'package work', 'ours work', 'one', 'all')}
     with Side('package', photos) as package, Side('ours', photos) as ours:
         for _ in range(rounds):

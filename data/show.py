@@ -6,13 +6,15 @@ import os
 import numpy as np
 import PIL.Image
 
-from data.converters.exporter import check_new, make_parent
+from data.converters.exporter import check_new
 from data.options import add_workers, boolean, positive_int
 from data.records.dataset import TFRecordDataset
 from data.verify import has_labels
-from data.workers import available_cores, ordered_map
+from data.workers import ordered_map
+from dnnlib.files import atomic_folder, atomic_path, make_folder
+from dnnlib.machine import usable_cores
 from dnnlib.progress import Progress
-from dnnlib.util import UserError, atomic_folder, atomic_path
+from dnnlib.util import UserError
 
 _CHUNK = 64
 
@@ -74,7 +76,7 @@ def display(dataset_dir, output=None, num=64, start=0):
     sheet = np.zeros([rows * columns, channels, height, width], np.uint8)
     sheet[:len(images)] = images
     sheet = sheet.reshape(rows, columns, channels, height, width).transpose(2, 0, 3, 1, 4)
-    make_parent(os.path.dirname(os.path.abspath(output)))
+    make_folder(os.path.dirname(os.path.abspath(output)))
     try:
         with atomic_path(output) as temp:
             to_picture(sheet.reshape(channels, rows * height, columns * width)).save(temp, 'PNG')
@@ -101,8 +103,8 @@ def extract(dataset_dir, output_dir, workers=None):
     """Writes every picture as a PNG file, and labels as a CSV file that `create_from_images --labels` reads."""
     dataset = _open_pictures(dataset_dir)
     check_new(output_dir)
-    make_parent(os.path.dirname(os.path.abspath(output_dir)))
-    workers = available_cores() if workers is None else workers
+    make_folder(os.path.dirname(os.path.abspath(output_dir)))
+    workers = usable_cores() if workers is None else workers
     if len(dataset) <= 4 * _CHUNK:
         workers = 1
     tasks = [(start, min(start + _CHUNK, len(dataset))) for start in range(0, len(dataset), _CHUNK)]

@@ -20,13 +20,6 @@ _NOT_TO_FORK = ('tensorflow', 'lmdb')  # their threads and handles do not surviv
 _MOST_SHARED = 64 << 20  # bytes of memory shared with a worker, unless one result alone takes more
 
 
-def available_cores():
-    """The number of processor cores that this process may use."""
-    if hasattr(os, 'sched_getaffinity'):
-        return max(len(os.sched_getaffinity(0)), 1)
-    return os.cpu_count() or 1
-
-
 def ordered_map(function, tasks, workers, window=3):
     """Yields `function(task)` for each task, in order, computed by `workers` processes.
 

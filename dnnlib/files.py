@@ -19,7 +19,7 @@ REQUIRED = object()         # in place of what an absent file means: an error
 MAX_JSON_BYTES = 64 << 20
 MAX_LINE_BYTES = 1 << 20
 MAX_DEPTH = 64              # of nesting; whoever copies or prints a value walks it by recursion
-MAX_INTEGER = 1 << 64       # what numpy and the clocks of file systems count with
+MAX_INTEGER = 1 << 256      # the largest that pickles are believed to hold, too; far below what a float can be
 
 _KINDS = {dict: 'an object', list: 'a list'}
 
@@ -44,19 +44,23 @@ def read_bytes(path, max_bytes, what='', advice=''):
     `what` names the file's purpose ('the record of the run') and `advice` what to do ('make it again') in sentences.
     Raises FileError. Devices, pipes and sockets are not waited for.
     """
-    what, advice = what and what + ' ', advice and '; ' + advice
     try:
         with open_regular(path) as file:
             data = file.read(max_bytes + 1)
-    except FileNotFoundError as err:
-        raise FileError('absent', f'cannot read {what}{path}: {err.strerror}{advice}') from None
     except OSError as err:
-        raise FileError('unreadable', f'cannot read {what}{path}: {err.strerror}{advice}') from err
+        reason = 'absent' if isinstance(err, FileNotFoundError) else 'unreadable'
+        what = f'cannot read {what}' if what else 'cannot read'
+        raise FileError(reason, _sentence(f'{path}: {err.strerror}', what, advice)) from err
     except ValueError:  # a NUL in the name
-        raise FileError('absent', f'cannot read {what}{path!r}: not a possible file name{advice}') from None
+        raise FileError('absent', _sentence(f'{path!r} is not a possible file name', what, advice)) from None
     if len(data) > max_bytes:
-        raise FileError('damaged', f'{what}{path} has more than {max_bytes} bytes, which no such file has{advice}')
+        raise FileError('damaged', _sentence(f'{path} has more than {max_bytes} bytes, which no such file has', what,
+                                             advice))
     return data
+
+
+def _sentence(text, what, advice):
+    return f'{what} {text}'.lstrip() + (f'; {advice}' if advice else '')
 
 
 def read_json(path, what='', advice='', kind=dict, absent=REQUIRED, max_bytes=MAX_JSON_BYTES, finite=True):
@@ -81,10 +85,9 @@ def read_json(path, what='', advice='', kind=dict, absent=REQUIRED, max_bytes=MA
     try:
         value = parse_json(data, finite)
     except ValueError as err:
-        raise FileError('damaged', f"{what and what + ' '}{path} is damaged: {err}{advice and '; ' + advice}") from None
+        raise FileError('damaged', _sentence(f'{path} is not a JSON file, or damaged: {err}', what, advice)) from None
     if kind is not None and not isinstance(value, kind):
-        raise FileError('damaged', f"{what and what + ' '}{path} does not hold {_KINDS[kind]} in JSON"
-                                   f"{advice and '; ' + advice}")
+        raise FileError('damaged', _sentence(f'{path} does not hold {_KINDS[kind]} in JSON', what, advice))
     return value
 
 
@@ -140,7 +143,7 @@ def parse_json(text, finite=True):
 
 def _integer(text):
     # A text of many digits takes long to convert, and Python's newer releases refuse it with words of their own.
-    if len(text) > 21 or abs(int(text)) > MAX_INTEGER:
+    if len(text) > 80 or abs(int(text)) > MAX_INTEGER:
         raise ValueError(f'the whole number {text[:20]}… is beyond belief')
     return int(text)
 

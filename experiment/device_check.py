@@ -7,10 +7,11 @@ Run as a module it prints the result as JSON: python -m experiment.device_check 
 
 import json
 import os
-import subprocess
 import sys
 
 import numpy as np
+
+from dnnlib import machine
 
 NOISE = 0.05    # deviation from the exact result, in standard deviations, beyond which nothing can be trained
 ROUGH = 1e-4    # float32 stays below it
@@ -19,16 +20,13 @@ ROUGH = 1e-4    # float32 stays below it
 def nvidia_gpus():
     """One dict per GPU that the driver knows: index, name, compute_cap, driver_version, memory.total, memory.used."""
     fields = ['index', 'name', 'compute_cap', 'driver_version', 'memory.total', 'memory.used']
-    rows = _nvidia_smi('--query-gpu=' + ','.join(fields))
-    if rows is None:  # a driver too old to know compute_cap
-        fields.remove('compute_cap')
-        rows = _nvidia_smi('--query-gpu=' + ','.join(fields)) or []
-    return [dict(zip(fields, row)) for row in rows]
+    # A driver may be too old to know compute_cap.
+    return machine.nvidia_gpus(fields) or machine.nvidia_gpus([field for field in fields if field != 'compute_cap'])
 
 
 def processes_on_gpus():
     """Other processes that compute on a GPU now, as `PID (memory)`."""
-    rows = _nvidia_smi('--query-compute-apps=pid,used_memory') or []
+    rows = machine.nvidia_smi('--query-compute-apps=pid,used_memory') or []
     return [f'{row[0]} ({row[1]})' for row in rows if len(row) == 2 and row[0] != str(os.getpid())]
 
 
@@ -38,29 +36,8 @@ def company():
     if processes:
         return [f'process {process} computes on a GPU of this machine already' for process in processes]
     return [f"GPU {gpu['index']} has {gpu['memory.used']} of its memory in use, by a process that cannot be seen from "
-            'here, such as one in another container' for gpu in nvidia_gpus() if _mebibytes(gpu['memory.used']) > 1024]
-
-
-def _mebibytes(text):
-    number = text.split(' ')[0]
-    return int(number) if number.isdigit() and text.endswith(' MiB') else 0
-
-
-def _nvidia_smi(query):
-    try:
-        result = subprocess.run(['nvidia-smi', query, '--format=csv,noheader'], stdout=subprocess.PIPE,
-                                stderr=subprocess.DEVNULL, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    if result.returncode:
-        return None
-    lines = result.stdout.decode('utf-8', 'replace').strip().splitlines()
-    return [[part.strip() for part in line.split(',')] for line in lines]
-
-
-def usable_processors():
-    """Number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+            'here, such as one in another container' for gpu in nvidia_gpus()
+            if machine.mebibytes(gpu['memory.used']) > 1024]
 
 
 def probe(kind='auto'):

@@ -1,7 +1,6 @@
 """`train.py doctor`: whether this machine can train, and what to do where it cannot."""
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -10,8 +9,9 @@ from collections import namedtuple
 
 import config as folders
 from data.records.manifest import read_manifest
-from dnnlib import registry
+from dnnlib import machine, registry
 from dnnlib.command_line import HelpFormatter
+from dnnlib.files import parse_json
 from dnnlib.util import UserError, sha256_file
 from experiment import device_check, preflight, run_config
 
@@ -155,7 +155,7 @@ def run_probe(device):
         return {'error': f'no answer within {PROBE_SECONDS} seconds'}
     lines = result.stdout.decode('utf-8', 'replace').strip().splitlines()
     try:
-        return json.loads(lines[-1])
+        return parse_json(lines[-1], finite=False)
     except (IndexError, ValueError):
         errors = result.stderr.decode('utf-8', 'replace').strip().splitlines()
         return {'error': f'exit status {result.returncode}: {errors[-1] if errors else "no message"}'}
@@ -166,10 +166,8 @@ def run_probe(device):
 
 def check_disk(result_dir):
     """Whether results can be written, and how much space there is."""
-    folder = result_dir
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    free = preflight.free_bytes(result_dir)
+    folder = machine.existing_folder(result_dir)
+    free = machine.free_disk(result_dir)
     if not os.access(folder, os.W_OK):
         yield Finding('disk', PROBLEM, f"'{folder}' cannot be written",
                       'choose another place with --result-dir, or give yourself the right to write')
@@ -190,20 +188,12 @@ def check_memory():
                       'the smallest runs take 2 GB; end other programs')
     else:
         yield Finding('memory', OK, f'{preflight.gigabytes(available or total)} of {preflight.gigabytes(total)} '
-                      f'available, {device_check.usable_processors()} processor(s) usable', None)
+                      f'available, {machine.usable_cores()} processor(s) usable', None)
 
 
 def memory():
     """(total, available) bytes of memory; None where unknown."""
-    total, available = preflight.memory_of_machine(), None
-    try:
-        with open('/proc/meminfo', encoding='ascii') as f:
-            for line in f:
-                if line.startswith('MemAvailable:'):
-                    available = int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    return total, available
+    return machine.total_memory(), machine.available_memory()
 
 
 # ---- A configuration's needs
@@ -258,7 +248,7 @@ def check_data_files(config, data_dir, data, quick):
 
 def check_needs(config, need, result_dir):
     """Forecasts of disk and memory against what there is."""
-    free, forecast = preflight.free_bytes(result_dir), need.disk
+    free, forecast = machine.free_disk(result_dir), need.disk
     text = (f'the run needs about {preflight.gigabytes(forecast.total)} ({preflight.gigabytes(forecast.checkpoint)} a '
             f'checkpoint), {preflight.gigabytes(free)} are free')
     try:

@@ -1,10 +1,9 @@
 """Everything about a run that can be found wrong before it starts, and what it will take."""
 
 import os
-import shutil
 
 from data.records.dataset import load_dataset
-from dnnlib import util
+from dnnlib import machine, util
 from dnnlib.util import EasyDict, UserError
 from experiment import device_check, forecast, plan, run_config
 
@@ -90,13 +89,6 @@ def check_devices(config):
                         'check the driver with nvidia-smi')
 
 
-def free_bytes(folder):
-    """Free disk space, in bytes, where a folder is or will be made."""
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(os.path.abspath(folder))
-    return shutil.disk_usage(folder).free
-
-
 def needs(config, phases, sizes):
     """Forecasts EasyDict(memory, disk) of a run: memory bytes per device on a GPU, or in all on a CPU; or None."""
     if sizes is None:
@@ -109,7 +101,7 @@ def needs(config, phases, sizes):
 
 def check_disk(need, result_dir):
     """Raises UserError if the disk cannot even hold the first snapshot and two checkpoints."""
-    free = free_bytes(result_dir)
+    free = machine.free_disk(result_dir)
     least = need.disk.snapshot + 2 * need.disk.checkpoint + need.disk.picture
     if free < least:
         raise UserError(f"'{result_dir}' has {gigabytes(free)} of free disk space; a run needs {gigabytes(least)} for "
@@ -139,12 +131,12 @@ def warnings(config, data, phases, need, result_dir):
         result.append(f'the data set has labels ({os.path.basename(data.unused_labels)}) that this run does not use; '
                       'set dataset.max_label_size=full to train on them')
     if need is not None:
-        free = free_bytes(result_dir)
+        free = machine.free_disk(result_dir)
         if free < need.disk.total:
             result.append(f'the run may grow to {gigabytes(need.disk.total)}, but only {gigabytes(free)} are free in '
                           f"'{result_dir}'; raise train.network_snapshot_ticks and train.image_snapshot_ticks, or "
                           'delete old snapshots as they come')
-        total = memory_of_machine()
+        total = machine.total_memory()
         if config.device == 'cpu' and total is not None and need.memory > total:
             result.append(f'the run may need {gigabytes(need.memory)} of memory, this machine has {gigabytes(total)}; '
                           'lower sched.minibatch_dict or fmap_base')
@@ -166,14 +158,6 @@ def metric_warnings(config, data_dir):
     return [f'the metrics at snapshots need {shown}, which will be downloaded at the first of them, or else left out; '
             f"get them now with: python -m dnnlib.artifacts fetch {' '.join(missing[:3])}"
             f"{' ...' if len(missing) > 3 else ''}, or go without metrics by --set metrics=[]"]
-
-
-def memory_of_machine():
-    """Bytes of memory in this machine, or None where that cannot be told."""
-    try:
-        return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
-    except (ValueError, OSError, AttributeError):
-        return None
 
 
 def gigabytes(count):
@@ -199,5 +183,6 @@ def report(config, data, phases, sizes, need, result_dir):
         where = {'cpu': 'in all on a CPU', 'gpu': 'for each GPU'}.get(config.device, 'for each device')
         lines.append(f'Memory: about {gigabytes(need.memory)} {where}')
         lines.append(f'Disk: about {gigabytes(need.disk.total)} ({gigabytes(need.disk.snapshot)} a snapshot, '
-                     f'{gigabytes(need.disk.checkpoint)} a checkpoint); {gigabytes(free_bytes(result_dir))} are free')
+                     f'{gigabytes(need.disk.checkpoint)} a checkpoint); {gigabytes(machine.free_disk(result_dir))} are '
+                     'free')
     return lines

@@ -56,7 +56,7 @@ def _probe(config, data_dir, phase):
             raise UserError(f'the probe at {phase.resolution}x{phase.resolution} failed: '
                             f'{lines[-1] if lines else "no message"}')
         runs = [name for name in os.listdir(folder) if name != 'probe.yaml']
-        ticks = report.read_json_lines(os.path.join(folder, runs[0], 'stats.jsonl'))
+        ticks = report.read_ticks(os.path.join(folder, runs[0]))
     return float(np.median([tick['sec_per_kimg'] for tick in ticks[2:]]))
 
 

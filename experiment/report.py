@@ -6,7 +6,6 @@ Made from what the run directory holds; nothing in it is executed. `python -m tr
 import argparse
 import base64
 import io
-import json
 import os
 import re
 
@@ -14,8 +13,10 @@ import numpy as np
 import PIL.Image
 
 from dnnlib.command_line import HelpFormatter
+from dnnlib.errors import UserError
+from dnnlib.files import atomic_write, read_json_lines, recall_json
 from dnnlib.submission import read_submit_config
-from dnnlib.util import EasyDict, UserError, atomic_write, run_main
+from dnnlib.util import EasyDict, run_main
 from experiment import forecast, plan, report_page, report_plots, run_config
 
 MAX_PICTURES = 40           # along the slider; evenly chosen, the first and the last among them
@@ -38,10 +39,10 @@ def gather(run_dir):
     record = read_submit_config(run_dir)
     config = EasyDict({key: EasyDict(value) if isinstance(value, dict) else value
                        for key, value in record['config'].items()})
-    stats = read_json_lines(os.path.join(run_dir, 'stats.jsonl'))
-    data = _read_json(os.path.join(run_dir, 'dataset.json'))
+    stats = read_ticks(run_dir)
+    data = recall_json(os.path.join(run_dir, 'dataset.json'))
     phases, sizes = _plan(config, data)
-    starts = (_read_json(os.path.join(run_dir, 'environment.json')) or {}).get('starts', [])
+    starts = (recall_json(os.path.join(run_dir, 'environment.json')) or {}).get('starts', [])
     kimg = stats[-1]['kimg'] if stats else 0.0
     seconds = seconds_by_resolution(stats)
     cell = data['shape'] if data else None
@@ -55,27 +56,10 @@ def gather(run_dir):
         reals=reduced_picture(run_dir, 'reals.png', cell))
 
 
-def read_json_lines(path):
-    """The objects of a file with one JSON object per line; lines that are not (a torn last one) are left out."""
-    result = []
-    if os.path.exists(path):
-        with open(path, encoding='utf-8', errors='replace') as f:
-            for line in f:
-                try:
-                    value = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(value, dict) and isinstance(value.get('kimg'), (int, float)):
-                    result.append(value)
-    return result
-
-
-def _read_json(path):
-    try:
-        with open(path, encoding='utf-8') as f:
-            return json.load(f)
-    except (OSError, ValueError):
-        return None
+def read_ticks(run_dir):
+    """The numbers of a run's ticks: the objects of `stats.jsonl` that say how far the run had come; [] without any."""
+    lines = read_json_lines(os.path.join(run_dir, 'stats.jsonl'), absent=[])
+    return [line for line in lines if isinstance(line.get('kimg'), (int, float))]
 
 
 def _plan(config, data):

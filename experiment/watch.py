@@ -1,7 +1,5 @@
 """What happens beside a running training loop: estimates of the time left, and a fresh report at every snapshot."""
 
-import os
-
 from dnnlib.util import format_time
 from experiment import forecast, report
 
@@ -25,7 +23,7 @@ class Watch:
         self._ticks = None
 
     def __call__(self):
-        stats = report.read_json_lines(os.path.join(self.run_dir, 'stats.jsonl'))
+        stats = report.read_ticks(self.run_dir)
         if self.phases and self._ticks is not None and len(stats) > self._ticks:
             line = time_left(stats, self.phases, self.sizes, self.snapshot_ticks)
             if line:

@@ -1,12 +1,11 @@
 """One page that shows pictures with captions, and the files that it shows."""
 
 import html
-import json
 import os
 
 from PIL import Image, features
 
-from dnnlib.util import atomic_path, atomic_write
+from dnnlib.files import atomic_path, atomic_write, write_json
 
 FRAME_MILLISECONDS = 66
 _STYLE = '''body { font: 16px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
@@ -93,6 +92,4 @@ def cells_block(files, captions, width):
 
 def write_record(path, record):
     """Stores what was drawn as JSON."""
-    with atomic_write(path, 'w') as file:
-        json.dump(record, file, indent=1, ensure_ascii=False)
-        file.write('\n')
+    write_json(path, record, ensure_ascii=False)

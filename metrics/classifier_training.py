@@ -4,7 +4,6 @@ The network is the discriminator without minibatch statistics; one logit; the pr
 a positive logit says that the attribute applies. Adam with rate 1e-3, minibatch 8, 150,000 images in the paper.
 """
 
-import json
 import os
 import sys
 import time
@@ -13,9 +12,10 @@ import numpy as np
 
 from data.records import dataset
 from dnnlib import tflib
+from dnnlib.files import write_json
 from dnnlib.progress import Progress
 from dnnlib.tflib import tf
-from dnnlib.util import UserError, atomic_write
+from dnnlib.util import UserError
 from metrics.networks.files import slug
 from training import misc
 
@@ -74,9 +74,7 @@ def train_classifier(
         misc.save_pkl(net, path)
         result.update(attribute=slug(name), network=os.path.basename(path), total_kimg=total_kimg, seed=seed,
                       dataset_fingerprint=data.fingerprint)
-        with atomic_write(os.path.join(run_dir, f'classifier-{slug(name)}.json'), 'w') as file:
-            json.dump(result, file, indent=1)
-            file.write('\n')
+        write_json(os.path.join(run_dir, f'classifier-{slug(name)}.json'), result)
         print(f"Accuracy on held-out images: {100 * result['accuracy']:.1f} % (the commoner class alone would give "
               f"{100 * result['majority']:.1f} %); {path}", flush=True)
     return 'finished'

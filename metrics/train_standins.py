@@ -5,7 +5,6 @@ seed than any that networks are trained on. Takes some minutes on two CPU cores.
 """
 
 import argparse
-import json
 import os
 import sys
 from collections import OrderedDict
@@ -14,9 +13,10 @@ import numpy as np
 
 from data.records import dataset
 from dnnlib import tflib
+from dnnlib.files import atomic_path, write_json
 from dnnlib.progress import Progress
 from dnnlib.tflib import tf
-from dnnlib.util import UserError, atomic_path, atomic_write, run_main
+from dnnlib.util import UserError, run_main
 from metrics import classifier_training
 from metrics.networks import standin
 from metrics.networks.choice import is_toyfaces
@@ -197,9 +197,7 @@ def main(argv=None):
         np.savez_compressed(temp, **arrays)
         if os.path.getsize(temp) > MAX_BYTES:
             raise UserError(f'the stand-ins would take {os.path.getsize(temp)} bytes, more than {MAX_BYTES}')
-    with atomic_write(os.path.join(args.out, os.path.basename(standin.RECORD)), 'w') as file:
-        json.dump(record, file, indent=1)
-        file.write('\n')
+    write_json(os.path.join(args.out, os.path.basename(standin.RECORD)), record)
     print(f'{len(networks)} stand-ins in {path} ({os.path.getsize(path)} bytes)', flush=True)
 
 

@@ -24,7 +24,7 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setattr(device_check, 'nvidia_gpus', lambda: state['gpus'])
     monkeypatch.setattr(device_check, 'processes_on_gpus', lambda: state['processes'])
     monkeypatch.setattr(doctor, 'run_probe', lambda device: state['probe'])
-    monkeypatch.setattr(doctor.preflight, 'free_bytes', lambda folder: state['free'])
+    monkeypatch.setattr(doctor.machine, 'free_disk', lambda folder: state['free'])
     monkeypatch.setattr(doctor, 'memory', lambda: (16e9, 12e9))
     state['run'] = lambda *args: doctor.main(['--result-dir', str(tmp_path)] + list(args))
     return state

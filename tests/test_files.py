@@ -52,7 +52,7 @@ def test_an_absent_file_may_have_a_meaning_and_a_huge_one_has_none(tmp_path):
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
-@given(st.recursive(st.none() | st.booleans() | st.integers(-2 ** 64, 2 ** 64)
+@given(st.recursive(st.none() | st.booleans() | st.integers(-2 ** 256, 2 ** 256)
                     | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
                     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4)))
 def test_what_is_written_as_json_is_read_again(tmp_path_factory, value):

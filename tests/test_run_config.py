@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import config as folders
-from dnnlib import config_files, signatures
+from dnnlib import config_files, machine, signatures
 from dnnlib.util import UserError
 from experiment import forecast, plan, preflight, probe, run_config
 from experiment.run_config import load
@@ -306,13 +306,13 @@ def test_warnings_and_refusals_for_the_disk(tmp_path, monkeypatch):
     config = load_named('stylegan-f')
     phases, sizes = preflight.check_plan(config, facts(256))
     need = preflight.needs(config, phases, sizes)
-    monkeypatch.setattr(preflight, 'free_bytes', lambda folder: 5e9)
+    monkeypatch.setattr(machine, 'free_disk', lambda folder: 5e9)
     preflight.check_disk(need, str(tmp_path))
     assert any('may grow to' in text for text in preflight.warnings(config, facts(256), phases, need, str(tmp_path)))
-    monkeypatch.setattr(preflight, 'free_bytes', lambda folder: 1e9)
+    monkeypatch.setattr(machine, 'free_disk', lambda folder: 1e9)
     with pytest.raises(UserError, match='has 1.0 GB of free disk space; a run needs'):
         preflight.check_disk(need, str(tmp_path))
-    assert preflight.free_bytes(str(tmp_path / 'not' / 'there')) > 0
+    assert machine.free_disk(str(tmp_path / 'not' / 'there')) > 0
 
 
 def test_small_and_labelled_data_get_a_warning(tmp_path):

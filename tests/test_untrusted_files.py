@@ -18,14 +18,13 @@ from data.converters.labels import Labels
 from data.lists import ImageList
 from data.records.dataset import load_dataset
 from data.records.tfrecord import Encoder
-from dnnlib import submission, util
+from dnnlib import files, submission, util
 from dnnlib.submission.records import add_environment_record
 from dnnlib.tflib import plain_files
 from dnnlib.util import UserError
 from experiment import doctor
 from metrics import best_snapshot
 from metrics.scores import records
-from training import run_state
 
 fuzz = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 leaves = st.none() | st.booleans() | st.integers(-2**70, 2**70) | st.floats() | st.text(max_size=8)
@@ -161,8 +160,8 @@ def test_any_record_of_a_run_is_read_or_refused(tmp_path, capsys, content):
     for name in ('submit_config.json', 'environment.json', 'dataset.json', 'stats.jsonl', 'best-fid50k.json'):
         (tmp_path / name).write_bytes(content)
     allow_user_errors(submission.read_submit_config, str(tmp_path))
-    allow_user_errors(run_state.read_json, str(tmp_path / 'dataset.json'))
-    assert all(isinstance(item, dict) for item in run_state.read_json_lines(str(tmp_path / 'stats.jsonl')))
+    allow_user_errors(files.read_json, str(tmp_path / 'dataset.json'))
+    assert all(isinstance(item, dict) for item in files.read_json_lines(str(tmp_path / 'stats.jsonl')))
     record = allow_user_errors(records.read_record, str(tmp_path / 'best-fid50k.json'))
     if record is not None:
         allow_user_errors(records.values_of, record)

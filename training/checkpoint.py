@@ -14,8 +14,8 @@ import struct
 
 import numpy as np
 
-from dnnlib import util
-from dnnlib.util import UserError
+from dnnlib.errors import UserError
+from dnnlib.files import atomic_write, parse_json
 
 MAGIC = b'SGCKPT01'
 _LENGTH = struct.Struct('<Q')
@@ -51,7 +51,7 @@ def write_checkpoint(path, state, arrays):
     header += b' ' * (-(len(MAGIC) + _LENGTH.size + len(header)) % _ALIGNMENT)
 
     digest = hashlib.sha256()
-    with util.atomic_write(path) as f:
+    with atomic_write(path) as f:
         def put(data):
             digest.update(data)
             f.write(data)
@@ -91,7 +91,7 @@ def read_checkpoint(path):
 
 def _parse(data):
     length, = _LENGTH.unpack_from(data)
-    header = json.loads(bytes(data[_LENGTH.size:_LENGTH.size + length]).decode('utf-8'))
+    header = parse_json(bytes(data[_LENGTH.size:_LENGTH.size + length]), finite=False)
     payload = data[_LENGTH.size + length:]
     if not isinstance(header['state'], dict):
         raise ValueError('the state is not an object')

@@ -11,10 +11,10 @@ import PIL.Image
 from tqdm import tqdm
 
 from dnnlib import tflib, util
+from dnnlib.files import read_json_lines
 from dnnlib.tflib import tf
 from dnnlib.tflib.autosummary import autosummary
 from dnnlib.util import EasyDict
-from training import run_state
 
 LARGEST_PICTURE = 1024      # pixels along the longer side of a picture in the event file
 
@@ -46,8 +46,8 @@ class RunLog:
         # TensorBoard drops what other event files say about later steps.
         self.writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), global_step=progress.cur_nimg)
         if os.path.exists(self.stats_path):
-            records = [record for record in run_state.read_json_lines(self.stats_path)
-                       if record.get('nimg', 0) <= progress.cur_nimg]
+            records = [record for record in read_json_lines(self.stats_path)
+                       if not isinstance(record.get('nimg'), int) or record['nimg'] <= progress.cur_nimg]
             with util.atomic_write(self.stats_path, 'w') as f:
                 f.write(''.join(json.dumps(record) + '\n' for record in records))
 

@@ -1,12 +1,10 @@
 """The state of a run between two steps: what a checkpoint must hold so that the run goes on bit for bit."""
 
 import collections
-import json
-import os
 
 import numpy as np
 
-from dnnlib import tflib
+from dnnlib import machine, tflib
 from dnnlib.util import EasyDict, UserError
 
 
@@ -150,11 +148,11 @@ def with_explicit_threads(tf_config, recorded=None):
     A count that is absent or 0 becomes that of the run so far (`recorded`), or else the number of usable processors,
     so that a run which goes on elsewhere computes the same sums.
     """
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     tf_config = dict(tf_config)
     for kind in ('intra', 'inter'):
         key = f'{kind}_op_parallelism_threads'
-        tf_config[key] = int(tf_config.get(key) or (recorded or {}).get(f'{kind}_op_threads') or usable)
+        tf_config[key] = int(tf_config.get(key) or (recorded or {}).get(f'{kind}_op_threads')
+                             or machine.usable_cores())
     return tf_config
 
 
@@ -164,34 +162,3 @@ def warn_of_changes(recorded, current, warn=print):
     if changes:
         warn(f'warning: the run goes on under other circumstances ({", ".join(changes)}): its results will be as good, '
              'but not bit for bit those of an uninterrupted run')
-
-
-# ---- Small files in run directories
-
-
-def read_json(path):
-    """The JSON object in a file, None if there is no such file. Raises UserError if it holds anything else."""
-    if not os.path.exists(path):
-        return None
-    try:
-        with open(path, encoding='utf-8') as f:
-            content = json.load(f)
-    except (OSError, ValueError, RecursionError) as err:
-        raise UserError(f'cannot read {path}: {err}') from err
-    if not isinstance(content, dict):
-        raise UserError(f'{path} does not hold a JSON object')
-    return content
-
-
-def read_json_lines(path):
-    """The JSON objects in a file of one per line; a line cut short by a crash is left out."""
-    records = []
-    with open(path, encoding='utf-8', errors='replace') as f:
-        for line in f:
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(record, dict):
-                records.append(record)
-    return records

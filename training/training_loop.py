@@ -1,12 +1,11 @@
 """The training loop: data, networks and schedule in, a run directory full of snapshots out."""
 
 import glob
-import json
 import os
 import time
 
 from data.records.dataset import load_dataset
-from dnnlib import tflib, util
+from dnnlib import files, tflib, util
 from dnnlib.util import EasyDict, StopRequested, UserError
 from training import checkpoint, misc, run_state, snapshot, steps, towers
 from training.run_log import RunLog
@@ -200,10 +199,9 @@ def _record_data(run_dir, training_set, should_stop):
     path = os.path.join(run_dir, 'dataset.json')
     record = {key: getattr(training_set, key) for key in
               ('shape', 'dtype', 'dynamic_range', 'num_images', 'label_size', 'fingerprint')}
-    before = run_state.read_json(path)
+    before = files.read_json(path, absent=None)
     if before is None:
-        with util.atomic_write(path, 'w') as f:
-            f.write(json.dumps(record, indent=1) + '\n')
+        files.write_json(path, record)
     elif before != record:
         changed = ', '.join(key for key in record if before.get(key) != record[key])
         raise UserError(f'the data set is not the one that {run_dir} was begun on (other {changed}; see {path}); '

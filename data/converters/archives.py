@@ -4,7 +4,6 @@ import errno
 import lzma
 import os
 import re
-import shutil
 import stat
 import tarfile
 import zipfile
@@ -12,8 +11,10 @@ import zlib
 
 from data.converters.exporter import format_bytes
 from data.images import is_image_name
+from dnnlib.errors import UserError
+from dnnlib.files import atomic_folder
+from dnnlib.machine import free_disk
 from dnnlib.progress import Progress
-from dnnlib.util import UserError, atomic_folder
 
 _TABLES = ('.txt', '.csv')
 _BLOCK = 1 << 20
@@ -81,7 +82,7 @@ class _FreeSpace:
         self._unchecked += count
         if self._unchecked >= _CHECK_EVERY:
             self._unchecked = 0
-            free = shutil.disk_usage(self._folder).free
+            free = free_disk(self._folder)
             if free < _RESERVE + _CHECK_EVERY:
                 raise UserError(f"only {format_bytes(free)} are free for unpacking into '{self._folder}'; free some "
                                 'space or choose another folder with --work')

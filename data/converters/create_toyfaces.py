@@ -4,7 +4,8 @@ import numpy as np
 
 from data.converters import exporter, toyfaces
 from data.options import add_workers, positive_int, power_of_two
-from data.workers import available_cores, ordered_fill
+from data.workers import ordered_fill
+from dnnlib.machine import usable_cores
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
@@ -42,7 +43,7 @@ def create_toyfaces(dataset_dir, resolution=64, num=5000, seed=0, workers=None):
     """Makes a data set of `num` faces, [3, resolution, resolution] each, with attribute labels float32 [num, 18]."""
     if resolution not in (16, 32, 64, 128, 256):
         raise UserError(f'--resolution is {resolution}; 16, 32, 64, 128 or 256 is expected')
-    workers = available_cores() if workers is None else workers
+    workers = usable_cores() if workers is None else workers
     if num * resolution <= _SERIAL * 64:
         workers = 1
     count = 128 if resolution <= 64 else 16

@@ -5,7 +5,6 @@ import functools
 import hashlib
 import math
 import os
-import shutil
 import signal
 
 import numpy as np
@@ -13,7 +12,8 @@ import numpy as np
 from data.records.levels import levels_of_detail
 from data.records.manifest import Fingerprint, write_manifest
 from data.records.tfrecord import Encoder
-from dnnlib import util
+from dnnlib import machine, util
+from dnnlib.files import make_folder, sync
 from dnnlib.util import UserError
 
 SMALLEST = 4  # resolution of the lowest level
@@ -88,7 +88,7 @@ class Exporter:
 
     def __enter__(self):
         parent = os.path.dirname(self.dataset_dir)
-        make_parent(parent)
+        make_folder(parent)
         # A kill that can be caught must leave nothing behind either.
         self._old_handler = _raise_on_sigterm()
         self._atomic = util.atomic_folder(self.dataset_dir)
@@ -155,7 +155,7 @@ class Exporter:
             with open(path, 'wb') as f:
                 np.save(f, self._labels)
                 f.flush()
-                os.fsync(f.fileno())
+                sync(f)
             files[name] = {'size': os.path.getsize(path), 'sha256': util.sha256_file(path)}
         is_image = has_levels(self.shape, self.dtype) and self.shape[0] in (1, 3)
         manifest = {
@@ -200,7 +200,7 @@ class _Output:
     def finish(self):
         """Brings everything to the disk. Returns what the manifest says about the file."""
         self.file.flush()
-        os.fsync(self.file.fileno())
+        sync(self.file)
         return {'size': self._size, 'sha256': self._hash.hexdigest()}
 
 
@@ -221,20 +221,10 @@ def check_new(dataset_dir):
         raise UserError(f"'{dataset_dir}' exists already; choose another name or delete it first")
 
 
-def make_parent(parent):
-    """Makes the directory in which the data set will lie. Raises UserError if that cannot be."""
-    try:
-        os.makedirs(parent, exist_ok=True)
-    except OSError as err:
-        raise UserError(f"cannot make the directory '{parent}': {err.strerror}") from err
-
-
 def check_free_space(path, needed):
     """Raises UserError if the file system that `path` will lie on has fewer than `needed` bytes free."""
-    folder = os.path.dirname(os.path.abspath(path))
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    free = shutil.disk_usage(folder).free
+    folder = machine.existing_folder(os.path.dirname(os.path.abspath(path)))
+    free = machine.free_disk(folder)
     if needed > free:
         raise UserError(f"the data set will take {format_bytes(needed)} but '{folder}' has only {format_bytes(free)} "
                         f'free; free some space or choose another disk')

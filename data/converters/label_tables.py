@@ -9,7 +9,8 @@ import numpy as np
 
 from data.images import is_image_name
 from data.tables import Table, is_header, join_name, read_bytes
-from dnnlib.util import UserError
+from dnnlib.errors import UserError
+from dnnlib.files import parse_json
 
 LabelTable = collections.namedtuple('LabelTable', 'columns names places values header')
 """columns: names of the components, or None where values are classes. Per row: names: of the picture; places: where it
@@ -141,8 +142,8 @@ def _is_meant_as_number(text, decimal_comma):
 def _read_json(path):
     """{"labels": [["folder/img.png", class or numbers], …]}, as StyleGAN2-ADA and StyleGAN3 write it."""
     try:
-        content = json.loads(read_bytes(path, 'label file', 1 << 30).decode('utf-8-sig'))
-    except (ValueError, RecursionError) as err:
+        content = parse_json(read_bytes(path, 'label file', 1 << 30), finite=False)
+    except ValueError as err:
         raise UserError(f"the label file '{path}' is no JSON: {err}") from None
     labels = content.get('labels') if isinstance(content, dict) else None
     if isinstance(labels, dict):

@@ -6,7 +6,8 @@ import numpy as np
 
 from data.converters import exporter
 from data.images import BadImage, to_array
-from data.workers import available_cores, ordered_fill
+from data.workers import ordered_fill
+from dnnlib.machine import usable_cores
 
 SHUFFLE_SEED = 123
 _CHUNK_BYTES = 2 << 20
@@ -75,7 +76,7 @@ def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=
     most:     stop after so many images written.
     """
     used, bad = [], []
-    workers = available_cores() if workers is None else workers
+    workers = usable_cores() if workers is None else workers
     if total <= _SERIAL:
         workers = 1
     count = max(1, min(256, _CHUNK_BYTES // int(np.prod(loader.expected))))

@@ -1,7 +1,6 @@
 """`prepare`: from a downloaded archive or folder of photographs all the way to a verified data set."""
 
 import argparse
-import json
 import os
 
 from data import ledger
@@ -13,8 +12,9 @@ from data.options import add_workers, power_of_two
 from data.prefilter import command as prefilter_command
 from data.records.manifest import read_manifest, write_manifest
 from data.verify import verify
-from data.workers import available_cores
-from dnnlib.util import UserError, atomic_write
+from dnnlib.files import make_folder, recall_json, write_json
+from dnnlib.machine import existing_folder, usable_cores
+from dnnlib.util import UserError
 
 _BYTES_PER_PIXEL = 1.2
 """Of a crop as a PNG: measured on photographs, at the compression that prefilter uses."""
@@ -96,27 +96,18 @@ def _photos(sources, work):
     if folders:
         raise UserError(f"'{folders[0]}' is a folder; name one folder alone, or archives")
     photos, record = os.path.join(work, 'photos'), os.path.join(work, 'unpacked.json')
-    exporter.make_parent(work)
+    make_folder(work)
     names = [[os.path.basename(path), os.path.getsize(path)] for path in sources]
     if os.path.isdir(photos):
-        if _read_json(record) != names:
+        if recall_json(record, kind=list) != names:
             raise UserError(f"'{photos}' was unpacked from other archives; delete it, or choose another --work")
         print(f"'{photos}' was unpacked before", flush=True)
         return photos
-    with atomic_write(record, 'w') as f:
-        json.dump(names, f)
+    write_json(record, names, indent=None)
     written, left_out = archives.unpack(sources, photos)
     print(f'unpacked {written} files' + (f'; {left_out} members that are no images or tables were left out'
                                          if left_out else ''), flush=True)
     return photos
-
-
-def _read_json(path):
-    try:
-        with open(path, encoding='utf-8') as f:
-            return json.load(f)
-    except (OSError, ValueError):
-        return None
 
 
 def _choose_folder(folder, subfolder, source):
@@ -158,10 +149,7 @@ def _check_space(work, dataset_dir, count, size, crops):
 
 
 def _device(path):
-    path = os.path.abspath(path)
-    while not os.path.isdir(path):
-        path = os.path.dirname(path)
-    return os.stat(path).st_dev
+    return os.stat(existing_folder(path)).st_dev
 
 
 def _prefilter(args, photos, faces, source):
@@ -173,7 +161,7 @@ def _prefilter(args, photos, faces, source):
     args.paper = args.paper or (source.kept is not None and not own)
     settings = prefilter_command.settings_of(args, photos, faces)
     started = os.path.exists(os.path.join(faces, 'ledger.csv'))
-    result = prefilter(settings, args.workers or available_cores(), resume=started)
+    result = prefilter(settings, args.workers or usable_cores(), resume=started)
     print(summary.to_text(result), flush=True)
     if not result['kept']:
         raise UserError(f"no face was found in any photograph of '{photos}'")

@@ -51,7 +51,7 @@ def add_settings(parser):
 def run(args):
     from data.prefilter import summary
     from data.prefilter.run import merge, prefilter
-    from data.workers import available_cores
+    from dnnlib.machine import usable_cores
     if args.merge:
         out = args.out or args.folder
         if out is None:
@@ -61,7 +61,7 @@ def run(args):
         if args.out is None:
             raise UserError('two folders are expected: IN with the photographs and OUT for the crops')
         out = args.out
-        result = prefilter(settings_of(args, args.folder, args.out), args.workers or available_cores(), args.shard,
+        result = prefilter(settings_of(args, args.folder, args.out), args.workers or usable_cores(), args.shard,
                            args.resume)
     print(summary.to_text(result))
     print(f"ledger: {os.path.join(out, result['ledger']['file'])}")

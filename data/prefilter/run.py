@@ -18,6 +18,7 @@ from data.prefilter.pool import Pool
 from data.prefilter.scan import walk
 from data.prefilter.settings import DETECTOR
 from data.prefilter.weights import find_weights_file
+from dnnlib.files import recall_json, write_json
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
@@ -96,7 +97,7 @@ def merge(out):
         raise UserError(f"'{out}' lacks the ledgers of the shards {', '.join(missing)}; run them first")
     folders = set()
     for path in found.values():
-        part = summary.read(path.replace('ledger-', 'summary-')[:-len('.csv')] + '.json')
+        part = recall_json(path.replace('ledger-', 'summary-')[:-len('.csv')] + '.json')
         if part is None:
             raise UserError(f"'{path}' is of a shard that is not finished; end it with --resume")
         folders.add(part['folder'])
@@ -220,5 +221,5 @@ def _conclude(folder, out, suffix, run):
         raise UserError(f"'{folder}' holds no files")
     result.update(folder=folder and os.path.abspath(folder), ledger=summary.describe_ledger(path), run=run)
     result['contact_sheets'] = sheets.draw(path, folder, out, suffix)
-    summary.write(os.path.join(out, f'summary{suffix}.json'), result)
+    write_json(os.path.join(out, f'summary{suffix}.json'), result, indent=2)
     return result

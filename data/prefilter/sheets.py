@@ -1,7 +1,6 @@
 """Contact sheets: a sample of what was kept and of what was not, the way the paper's figures 1 to 4 show it."""
 
 import heapq
-import json
 import os
 import textwrap
 import zlib
@@ -12,7 +11,7 @@ import PIL.ImageFont
 
 from data import ledger
 from data.prefilter.decode import Unusable, decode, read_file
-from dnnlib.util import atomic_path
+from dnnlib.files import atomic_path, parse_json
 
 FOLDER = 'contact-sheets'
 NUM_KEPT = 100
@@ -87,7 +86,7 @@ def _photo_tile(row, folder):
         return None
     image = PIL.Image.fromarray(photo.pixels)
     canvas = PIL.ImageDraw.Draw(image)
-    for box in json.loads(row.boxes or '[]'):
+    for box in parse_json(row.boxes or '[]'):
         canvas.rectangle(box, outline=(255, 64, 64), width=max(max(image.size) // 128, 1))
     return image
 

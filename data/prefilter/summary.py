@@ -1,11 +1,10 @@
 """What the ledger says in total."""
 
 import collections
-import json
 import os
 
 from data import ledger
-from dnnlib.util import atomic_write, sha256_file
+from dnnlib.files import sha256_file
 
 NO_IMAGE = ('not_an_image', 'not_a_file', 'broken_link', 'repeated_link')
 """Reasons of rows that stand for no photograph."""
@@ -44,21 +43,6 @@ def _rate(count, total):
 
 def describe_ledger(path):
     return {'file': os.path.basename(path), 'sha256': sha256_file(path)}
-
-
-def write(path, content):
-    with atomic_write(path, 'w') as f:
-        json.dump(content, f, indent=2)
-        f.write('\n')
-
-
-def read(path):
-    """The summary at `path`, or None if there is none."""
-    try:
-        with open(path, encoding='utf-8') as f:
-            return json.load(f)
-    except (OSError, ValueError):
-        return None
 
 
 def to_text(content):

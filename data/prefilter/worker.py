@@ -19,7 +19,9 @@ from data.images import is_image_name
 from data.prefilter import locks
 from data.prefilter.crop import choose, crop_rectangle, cut
 from data.prefilter.decode import Unusable, decode, read_file
-from dnnlib.util import UserError, call_func_by_name
+from dnnlib.errors import UserError
+from dnnlib.files import sync
+from dnnlib.util import call_func_by_name
 
 PNG_LEVEL = 4
 """Compression: half the time of Pillow's own choice for 3 % more bytes."""
@@ -129,7 +131,7 @@ class Saver:
                 with open(temp, 'wb') as f:
                     f.write(png)
                     f.flush()
-                    os.fsync(f.fileno())
+                    sync(f)
             except OSError as err:
                 if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
                     raise

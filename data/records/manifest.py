@@ -6,7 +6,8 @@ import os
 
 import numpy as np
 
-from dnnlib.util import UserError, atomic_write
+from dnnlib.errors import UserError
+from dnnlib.files import read_json, recall_json, write_json
 
 MANIFEST = 'manifest.json'
 FINGERPRINT = 'fingerprint.json'  # for data sets made by other tools, which have no manifest
@@ -44,7 +45,7 @@ def read_manifest(dataset_dir):
     path = os.path.join(dataset_dir, MANIFEST)
     if not os.path.isfile(path):
         return {}
-    manifest = _read_json(path)
+    manifest = read_json(path, advice='delete it or make the data set again', max_bytes=1 << 30)
     for key, (expected, is_sound) in _ENTRIES.items():
         if key in manifest and not is_sound(manifest[key]):
             raise UserError(f"{path}: '{key}' is {json.dumps(manifest[key])[:80]}; {expected} is expected; make the "
@@ -54,23 +55,7 @@ def read_manifest(dataset_dir):
 
 def write_manifest(dataset_dir, manifest):
     """Writes the manifest, atomically."""
-    _write_json(os.path.join(dataset_dir, MANIFEST), manifest)
-
-
-def _read_json(path):
-    try:
-        with open(path, encoding='utf-8') as f:
-            content = json.load(f)
-    except (OSError, ValueError, RecursionError) as err:
-        raise UserError(f'cannot read {path}: {err}; delete it or make the data set again') from err
-    if not isinstance(content, dict):
-        raise UserError(f'{path} does not hold a JSON object; delete it or make the data set again')
-    return content
-
-
-def _write_json(path, content):
-    with atomic_write(path, 'w') as f:
-        f.write(json.dumps(content, indent=1, sort_keys=True) + '\n')
+    write_json(os.path.join(dataset_dir, MANIFEST), manifest, sort_keys=True)
 
 
 class Fingerprint:
@@ -125,15 +110,14 @@ def dataset_fingerprint(dataset_dir, record_file, labels=None, verbose=False, in
     path = os.path.join(dataset_dir, FINGERPRINT)
     stamp = {'file': name, 'size': size, 'mtime_ns': os.stat(record_file.path).st_mtime_ns,
              'labels': None if labels is None else list(labels.shape)}
-    if os.path.isfile(path):
-        stored = _read_json(path)
-        if {key: stored.get(key) for key in stamp} == stamp and isinstance(stored.get('fingerprint'), str):
-            return stored['fingerprint']
+    stored = recall_json(path) or {}
+    if {key: stored.get(key) for key in stamp} == stamp and isinstance(stored.get('fingerprint'), str):
+        return stored['fingerprint']
     if verbose:
         print(f'Reading {dataset_dir} once for its fingerprint ...', flush=True)
     fingerprint = compute_fingerprint(record_file, labels, interrupt)
     try:
-        _write_json(path, dict(stamp, fingerprint=fingerprint))
+        write_json(path, dict(stamp, fingerprint=fingerprint), sort_keys=True)
     except OSError:
         pass  # a read-only data set: it is computed again next time
     return fingerprint

@@ -6,7 +6,10 @@ import sys
 
 from dnnlib import content, download
 from dnnlib.artifacts.table import Artifact, lookup, read_table
-from dnnlib.util import UserError, atomic_path, get_obj_by_name, is_url, make_folder, open_url, sha256_file
+from dnnlib.download import is_url, open_url
+from dnnlib.errors import UserError
+from dnnlib.files import atomic_path, make_folder, sha256_file
+from dnnlib.util import get_obj_by_name
 
 ENVIRONMENT = 'STYLEGAN_ARTIFACTS_DIR'
 

@@ -2,11 +2,12 @@
 
 import collections
 import hashlib
-import json
 import os
 import re
 
-from dnnlib.util import UserError, atomic_write, is_url
+from dnnlib.download import is_url
+from dnnlib.errors import UserError
+from dnnlib.files import read_json, write_json
 
 TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'table.json')
 UNKNOWN = 'unknown'
@@ -60,11 +61,10 @@ def _positive(size, name):
 
 def read_table(path=TABLE):
     """OrderedDict of name → Artifact. Raises UserError for a malformed table."""
+    content = read_json(path, what='the table of released files')
     try:
-        with open(path, encoding='utf-8') as file:
-            entries = json.load(file)['artifacts']
-        artifacts = [Artifact(**entry) for entry in entries]
-    except (OSError, ValueError, TypeError, KeyError) as err:
+        artifacts = [Artifact(**entry) for entry in content['artifacts']]
+    except (TypeError, KeyError) as err:
         raise UserError(f'{path}: not a table of released files ({err})') from err
     table = collections.OrderedDict((artifact.name, artifact) for artifact in artifacts)
     if len(table) != len(artifacts) or len({artifact.file for artifact in artifacts}) != len(artifacts):
@@ -74,9 +74,7 @@ def read_table(path=TABLE):
 
 def write_table(table, path=TABLE):
     """Stores an OrderedDict of name → Artifact atomically."""
-    with atomic_write(path, 'w') as file:
-        json.dump({'artifacts': [artifact.to_json() for artifact in table.values()]}, file, indent=1)
-        file.write('\n')
+    write_json(path, {'artifacts': [artifact.to_json() for artifact in table.values()]})
 
 
 def lookup(name, table=None):

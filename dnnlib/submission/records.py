@@ -1,15 +1,15 @@
 """What a run directory says about its run: the configuration, the command and the environment, as data only."""
 
-import json
 import os
 import platform
 import re
-import subprocess
 import sys
 import time
 
+from dnnlib import machine
 from dnnlib.config_files import dump_config, format_value
-from dnnlib.util import UserError, atomic_write
+from dnnlib.errors import FileError, UserError
+from dnnlib.files import atomic_write, read_json, write_json
 
 FORMAT = 1
 ENVIRONMENT_VARIABLES = re.compile(r'(TF_|XLA_|CUDA_|NVIDIA_VISIBLE|OMP_|MKL_|OPENBLAS_|KMP_|PYTHONHASHSEED$)')
@@ -42,9 +42,7 @@ def write_submit_config(run_dir, record, provenance=None):
     provenance = provenance or {}
     record = to_plain(dict(record, format=FORMAT, provenance=provenance))
     config = record.get('config', {})
-    with atomic_write(os.path.join(run_dir, 'submit_config.json'), 'w') as f:
-        json.dump(record, f, indent=2)
-        f.write('\n')
+    write_json(os.path.join(run_dir, 'submit_config.json'), record, indent=2)
     with atomic_write(os.path.join(run_dir, 'config.yaml'), 'w') as f:
         f.write(f'# Resolved configuration of the run {os.path.basename(run_dir)}\n')
         f.write(dump_config(config))
@@ -60,7 +58,7 @@ def write_submit_config(run_dir, record, provenance=None):
 def _numbers_as_keys(value):
     """Undoes what JSON does to tables keyed by numbers: digits become integers again."""
     if isinstance(value, dict):
-        return {int(k) if re.match(r'\d+$', k) else k: _numbers_as_keys(item) for k, item in value.items()}
+        return {int(k) if re.match(r'[0-9]{1,18}$', k) else k: _numbers_as_keys(item) for k, item in value.items()}
     if isinstance(value, list):
         return [_numbers_as_keys(item) for item in value]
     return value
@@ -73,25 +71,16 @@ def read_submit_config(run_dir):
     """
     path = os.path.join(run_dir, 'submit_config.json')
     try:
-        with open(path, encoding='utf-8') as f:
-            record = _numbers_as_keys(json.load(f))
-    except OSError as err:
-        raise UserError(f"'{run_dir}' is not a run directory of this program: cannot read {path}: {err.strerror}; give "
-                        'a folder such as results/00003-demo') from err
-    except (ValueError, RecursionError) as err:
-        raise UserError(f"the run's record {path} is damaged: {err}") from err
-    if not isinstance(record, dict) or record.get('format') != FORMAT or not isinstance(record.get('config'), dict):
+        # A setting may be infinite.
+        record = _numbers_as_keys(read_json(path, what="the run's record", finite=False))
+    except FileError as err:
+        if err.reason == 'damaged':
+            raise
+        raise UserError(f"'{run_dir}' is not a run directory of this program: {err}; give a folder such as "
+                        'results/00003-demo') from err
+    if record.get('format') != FORMAT or not isinstance(record.get('config'), dict):
         raise UserError(f"the run's record {path} has another format than this program's ({FORMAT})")
     return record
-
-
-def _output(command, cwd=None):
-    """The first 10,000 characters that a command prints, or None if it fails or takes over ten seconds."""
-    try:
-        result = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.decode('utf-8', 'replace')[:10000].strip() if result.returncode == 0 else None
 
 
 def _installed_packages():
@@ -103,39 +92,24 @@ def _installed_packages():
     return {d.metadata['Name']: d.version for d in distributions() if d.metadata['Name']}
 
 
-def _first_match(path, pattern):
-    try:
-        with open(path, encoding='utf-8', errors='replace') as f:
-            match = re.search(pattern, f.read(), re.MULTILINE)
-    except OSError:
-        return None
-    return match.group(1) if match else None
-
-
-def _gpus():
-    fields = ['name', 'memory.total', 'driver_version']
-    text = _output(['nvidia-smi', '--query-gpu=' + ','.join(fields), '--format=csv,noheader'])
-    return [dict(zip(fields, (part.strip() for part in line.split(',')))) for line in (text or '').splitlines()]
-
-
 def environment_record(root=None):
     """Describes what a run's numbers may depend on: versions, processor, memory, GPUs, and the commit of `root`.
 
     Values that cannot be found out are None. Returns a dict that JSON can hold.
     """
-    commit = _output(['git', 'rev-parse', 'HEAD'], cwd=root) if root else None
-    changes = _output(['git', 'status', '--porcelain', '--untracked-files=no'], cwd=root) if commit else None
-    memory_kb = _first_match('/proc/meminfo', r'^MemTotal:\s*(\d+)')
+    commit = machine.output_of(['git', 'rev-parse', 'HEAD'], cwd=root) if root else None
+    changes = machine.output_of(['git', 'status', '--porcelain', '--untracked-files=no'], cwd=root) if commit else None
+    memory = machine.total_memory()
     return dict(
         time=time.strftime('%Y-%m-%dT%H:%M:%S%z'),
         python=platform.python_version(),
         platform=platform.platform(),
         packages=dict(sorted(_installed_packages().items(), key=lambda item: item[0].lower())),
-        cpu=_first_match('/proc/cpuinfo', r'^model name\s*:\s*(.*)') or platform.processor() or None,
+        cpu=machine.processor_name() or platform.processor() or None,
         cpu_count=os.cpu_count(),
-        cpu_usable=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else None,
-        memory_gb=round(int(memory_kb) / 2 ** 20, 1) if memory_kb else None,
-        gpus=_gpus(),
+        cpu_usable=machine.usable_cores(),
+        memory_gb=round(memory / 2 ** 30, 1) if memory else None,
+        gpus=machine.nvidia_gpus(['name', 'memory.total', 'driver_version'], timeout=10),
         git_commit=commit,
         git_changed=None if changes is None else bool(changes),
         variables={k: v for k, v in sorted(os.environ.items()) if ENVIRONMENT_VARIABLES.match(k)})
@@ -144,16 +118,13 @@ def environment_record(root=None):
 def add_environment_record(run_dir, root=None):
     """Appends the present environment to `environment.json`: {"starts": [one record per start of the run]}."""
     path = os.path.join(run_dir, 'environment.json')
-    starts = []
     try:
-        with open(path, encoding='utf-8') as f:
-            starts = list(json.load(f)['starts'])
-    except FileNotFoundError:
-        pass
-    except (ValueError, TypeError, KeyError, RecursionError):
+        starts = read_json(path, absent={'starts': []}).get('starts')
+    except FileError:
+        starts = None
+    if not isinstance(starts, list):
         print(f'warning: {path} is damaged, and starts anew', file=sys.stderr)
+        starts = []
     starts.append(dict(environment_record(root), command=list(sys.argv)))
-    with atomic_write(path, 'w') as f:
-        json.dump(dict(starts=starts), f, indent=2)
-        f.write('\n')
+    write_json(path, dict(starts=starts), indent=2)
     return starts[-1]

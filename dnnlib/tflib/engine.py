@@ -6,8 +6,9 @@ Nothing outside this module asks which of them is installed.
 """
 
 import os
-import subprocess
 import warnings
+
+from dnnlib import machine
 
 # Before the import: TensorFlow reads this once. 1 hides informational lines and keeps warnings and errors.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '1')
@@ -51,11 +52,8 @@ def peak_gpu_memory(index=0):
             return int(tf.config.experimental.get_memory_info(f'GPU:{index}')['peak'])
         except (ValueError, KeyError, RuntimeError):
             return None
-    command = ['nvidia-smi', f'--id={index}', '--query-gpu=memory.used', '--format=csv,noheader,nounits']
-    try:
-        return int(subprocess.check_output(command, stderr=subprocess.DEVNULL, timeout=10)) << 20
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
+    rows = machine.nvidia_smi(f'--id={index}', '--query-gpu=memory.used', timeout=10)
+    return (machine.mebibytes(rows[0][0]) << 20 or None) if rows else None
 
 
 def set_deterministic():

@@ -14,8 +14,10 @@ import zipfile
 
 import numpy as np
 
+from dnnlib.errors import FileError, UserError
+from dnnlib.files import atomic_write, parse_json, read_bytes, write_json
 from dnnlib.tflib.safe_pickle import SNAPSHOT, NetworkState
-from dnnlib.util import EasyDict, UserError, atomic_write
+from dnnlib.util import EasyDict
 
 FORMAT = 'stylegan-networks'
 FORMAT_VERSION = 1
@@ -147,9 +149,7 @@ def write_npz(content, path):
     description, arrays = describe(content)
     with atomic_write(path) as file:
         np.savez(file, **arrays)
-    with atomic_write(_json_path(path), 'w') as file:
-        json.dump(description, file, indent=1)
-        file.write('\n')
+    write_json(_json_path(path), description)
 
 
 def read_npz(path):
@@ -173,20 +173,18 @@ def read_npz(path):
         raise UserError(f'{path}: not a file of arrays, or damaged ({str(err)[:200]})') from None
     name = _json_path(path)
     try:
-        with open(name, encoding='utf-8') as file:
-            text = file.read(_MAX_HEADER_BYTES)
-    except OSError:
-        raise UserError(f'{name}: the description that belongs to {path} is missing; keep the files together') from None
-    except UnicodeDecodeError:
-        raise UserError(f'{name}: not JSON') from None
+        text = read_bytes(name, _MAX_HEADER_BYTES)
+    except FileError as err:
+        what = 'is missing' if err.reason == 'absent' else f'cannot be used ({err})'
+        raise UserError(f'{name}: the description that belongs to {path} {what}; keep the files together') from None
     return restore(_parse(text, name), arrays, name)
 
 
 def _parse(text, name):
     try:
-        description = json.loads(text)
-    except (ValueError, RecursionError):
-        raise UserError(f'{name}: not JSON') from None
+        description = parse_json(text)
+    except (TypeError, ValueError) as err:
+        raise UserError(f'{name}: not JSON: {err}') from None
     if not isinstance(description, dict):
         raise UserError(f'{name}: not a description of networks')
     return description
@@ -248,7 +246,7 @@ def read_safetensors(path):
             length = int.from_bytes(file.read(8), 'little')
             if size > _MAX_BYTES or length > min(size - 8, _MAX_HEADER_BYTES):
                 raise UserError(f'{path}: not a .safetensors file, or cut off')
-            header = _parse(file.read(length).decode('utf-8', 'replace'), path)
+            header = _parse(file.read(length), path)
             data = file.read()
     except OSError as err:
         raise UserError(f'{path}: cannot be read: {err.strerror}') from None

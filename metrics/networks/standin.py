@@ -4,7 +4,6 @@ Scores that they give compare networks trained on drawn faces with each other, a
 in `metrics/standins/`, written by `python -m metrics.train_standins`.
 """
 
-import json
 import os
 import zipfile
 from collections import OrderedDict
@@ -12,7 +11,8 @@ from collections import OrderedDict
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from dnnlib.util import UserError
+from dnnlib.errors import UserError
+from dnnlib.files import read_json
 from training.layers.network_layers import to_layout
 
 BUNDLED_MODULES = ('training.layers.network_layers',)
@@ -21,6 +21,7 @@ FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 WEIGHTS = os.path.join(FOLDER, 'standins.npz')
 RECORD = os.path.join(FOLDER, 'standins.json')
 SIZE = 32               # resolution that all stand-ins look at
+_ADVICE = 'restore the folder metrics/standins, or make them again with: python -m metrics.train_standins'
 PERCEPTUAL_STAGES = ((1, 16), (1, 32), (1, 48))
 
 
@@ -57,12 +58,7 @@ def standin_features(
 
 def read_record():
     """What `standins.json` says: per stand-in its build function, keywords and accuracy. Raises UserError."""
-    try:
-        with open(RECORD, encoding='utf-8') as file:
-            return json.load(file, object_pairs_hook=OrderedDict)
-    except (OSError, ValueError) as err:
-        raise UserError(f'the stand-in networks cannot be read ({RECORD}: {err}); restore the folder metrics/standins, '
-                        'or make them again with: python -m metrics.train_standins') from err
+    return read_json(RECORD, what='the record of the stand-in networks', advice=_ADVICE)
 
 
 def read_weights(name):
@@ -72,8 +68,7 @@ def read_weights(name):
             prefix = name + ':'
             values = OrderedDict((key[len(prefix):], archive[key]) for key in archive.files if key.startswith(prefix))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
-        raise UserError(f'the stand-in networks cannot be read ({WEIGHTS}: {err}); restore the folder '
-                        'metrics/standins, or make them again with: python -m metrics.train_standins') from err
+        raise UserError(f'the stand-in networks cannot be read ({WEIGHTS}: {err}); {_ADVICE}') from err
     if not values:
         raise UserError(f"there is no stand-in '{name}' in {WEIGHTS}")
     return values

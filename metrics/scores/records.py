@@ -1,6 +1,5 @@
 """What is kept of a measured score: a JSON record with its whole protocol, and a line of text."""
 
-import json
 import math
 import os
 import platform
@@ -9,7 +8,10 @@ from collections import OrderedDict
 
 import numpy as np
 
-from dnnlib.util import UserError, atomic_write, format_time
+from dnnlib import machine
+from dnnlib.errors import UserError
+from dnnlib.files import read_json, write_json
+from dnnlib.util import format_time
 from metrics.scores.result import VALUE_FORMAT
 
 FORMAT = 1
@@ -24,7 +26,7 @@ def environment():
     return OrderedDict(
         engine=tflib.ENGINE, tensorflow=tflib.tf.__version__, numpy=np.__version__, scipy=scipy.__version__,
         sklearn=sklearn.__version__, python=platform.python_version(), device=tflib.device_kind(),
-        threads=os.cpu_count())
+        threads=machine.usable_cores())
 
 
 def plain(value):
@@ -47,22 +49,15 @@ def plain(value):
 def write_record(path, record):
     """Writes a record atomically, making its folder."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    with atomic_write(path, 'w') as file:
-        json.dump(plain(record), file, indent=1, allow_nan=False)
-        file.write('\n')
+    write_json(path, plain(record), allow_nan=False)
 
 
 def read_record(path):
-    """A record as an OrderedDict. Raises UserError if the file is none."""
-    try:
-        with open(path, encoding='utf-8') as file:
-            record = json.load(file, object_pairs_hook=OrderedDict)
-    except OSError as err:
-        raise UserError(f'cannot read {path}: {err.strerror}') from err
-    except (ValueError, RecursionError) as err:
-        raise UserError(f'{path} is not a JSON file: {err}') from err
-    if not isinstance(record, dict) or not isinstance(record.get('metric'), str) or not _has_numbers(record):
-        raise UserError(f'{path} is not the record of a metric; give a file such as metrics/fid50k.json')
+    """A record as a dict. Raises UserError if the file is none."""
+    advice = 'give a file such as metrics/fid50k.json'
+    record = read_json(path, advice=advice)
+    if not isinstance(record.get('metric'), str) or not _has_numbers(record):
+        raise UserError(f'{path} is not the record of a metric; {advice}')
     return record
 
 
