@@ -11,6 +11,7 @@ config_dir = os.path.join(_ROOT, 'configs')                                     
 
 # The one place that names rooms above: modules that stand higher than their published names.
 report_module = 'experiment.report'
+metric_group = 'metrics.group.MetricGroup'    # measures network snapshots in training
 
 # Modules whose functions and classes a configuration, a run or a network file may name: see dnnlib/registry.py.
 declaring_modules = (

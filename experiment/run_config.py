@@ -50,7 +50,7 @@ _FROM_DATA = ['num_channels', 'resolution', 'label_size']
 _FROM_NETWORK = ['is_training', 'is_validation', 'is_template_graph', 'components', 'seed', 'data_format',
                  'dlatent_broadcast', 'force_clean_graph', 'lod']
 _LOOP_SECTIONS = ['G_args', 'D_args', 'G_opt_args', 'D_opt_args', 'G_loss_args', 'D_loss_args', 'dataset_args',
-                  'sched_args', 'grid_args', 'metric_arg_list', 'tf_config']
+                  'sched_args', 'grid_args', 'metric_arg_list', 'metric_group', 'tf_config']
 SECTIONS = OrderedDict([
     ('train', Section('func_name', LOOP, _LOOP_SECTIONS + ['seed', 'device', 'num_gpus', 'resume', 'init_from'])),
     ('G', Section('func_name', None, _FROM_DATA + _FROM_NETWORK)),

@@ -23,11 +23,10 @@ def check_order(step_order, D_repeats, G_loss_args):
 def train_minibatches(run, sched, count):
     """Trains on `count` minibatches as the schedule says; with 'D_then_G', on `D_repeats` times as many.
 
-    `run` is the loop's: graph, training_set, progress (which is moved on), step_order, D_repeats, has_moving_average,
-    dir.
+    `run` is the `training.run.Run`, whose progress is moved on.
     """
     for _ in range(count):
-        if run.step_order == 'alternate':
+        if run.settings.step_order == 'alternate':
             # G's step looks at no reals, but takes its minibatch from the data set like D's.
             is_for_G = run.progress.step % 2 == 0
             _take_minibatch(run, run.graph.G_train_op if is_for_G else run.graph.D_train_op, sched)
@@ -39,7 +38,7 @@ def train_minibatches(run, sched, count):
 
 def _train_D_then_G(run, sched):
     g = run.graph
-    for _ in range(run.D_repeats):
+    for _ in range(run.settings.D_repeats):
         step = run.progress.step
         labels = _take_minibatch(run, g.D_train_op, sched)
     # With the random numbers and labels of D's step, G makes the same fakes again.

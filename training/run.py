@@ -1,0 +1,200 @@
+"""A training run while it is under way, and everything that its loop does to it."""
+
+import glob
+import os
+import time
+import traceback
+
+from dnnlib import tflib
+from dnnlib.util import EasyDict, StopRequested, UserError
+from training import checkpoint, misc, run_state, towers
+from training.schedule import changes_phase, training_schedule
+
+ROLLBACK_STEPS = 1 << 26    # How far a rollback moves the step counter, and with it every random number.
+
+
+class Run:
+    """One run between its first and its last step.
+
+    Attributes:
+        settings: EasyDict, the arguments of `training_loop` by name.
+        dir: the run directory, held by this process alone; checkpoint_dir: its folder of checkpoints.
+        training_set: the data set.
+        networks: [G, D, Gs] on the first device.
+        graph: what a training step runs; see `towers.build_training_graph`.
+        circumstances: dict, what equal bits depend on besides settings and data; goes into checkpoints.
+        progress: EasyDict, how far it has come; see `run_state.initial_progress`; goes into checkpoints.
+        log: `run_log.RunLog`, what the run says of itself; set when the graph is ready.
+        painter: `snapshot.SnapshotGrid`, draws its samples; set when the graph is ready.
+        metrics: what measures snapshots, with `run` and `update_autosummaries` as `metrics.group.MetricGroup` has
+            them; None for nothing.
+        last_checkpoint_nimg, last_checkpoint_time: images shown, and the time in seconds, at the last checkpoint.
+    """
+
+    def __init__(self, settings, training_set, networks, graph, circumstances):
+        self.settings = settings
+        self.dir = settings.run_dir
+        self.checkpoint_dir = os.path.join(settings.run_dir, 'checkpoints')
+        self.training_set = training_set
+        self.networks = networks
+        self.graph = graph
+        self.circumstances = circumstances
+        self.progress = run_state.initial_progress()
+        self.log = self.painter = self.metrics = None
+        self.last_checkpoint_nimg, self.last_checkpoint_time = 0, time.time()
+
+    @property
+    def has_moving_average(self):
+        """Whether Gs follows G slowly, rather than at once."""
+        return self.settings.G_smoothing_kimg > 0
+
+    @property
+    def is_finished(self):
+        """Whether all images have been shown."""
+        return self.progress.cur_nimg >= self.settings.total_kimg * 1000
+
+    def schedule(self):
+        """The state of the schedule now; see `training.schedule.training_schedule`."""
+        s = self.settings
+        return training_schedule(self.progress.cur_nimg, self.training_set, s.num_gpus, **s.sched_args)
+
+    # ---- Training
+
+    def enter_phase(self, sched):
+        """Brings the data set, the networks and the optimizers to the schedule's level of detail."""
+        self.training_set.configure(sched.minibatch, sched.lod)
+        if sched.lod != self.progress.prev_lod:
+            networks = self.networks + self.graph.G_towers[1:] + self.graph.D_towers[1:]
+            tflib.set_vars({var: sched.lod for var in towers.lod_vars(networks)})
+        if self.settings.reset_opt_for_new_lod and changes_phase(self.progress.prev_lod, sched.lod):
+            self.graph.G_opt.reset_optimizer_state()
+            self.graph.D_opt.reset_optimizer_state()
+        self.progress.prev_lod = sched.lod
+
+    def check_numbers(self):
+        """True while every update is a good one, False while some are being skipped.
+
+        After too many in a row the run goes back to its newest checkpoint once, if it may, with other random numbers;
+        otherwise UserError ends it.
+        """
+        opts = [self.graph.G_opt, self.graph.D_opt]
+        in_row = max(tflib.get_vars([opt.skipped_in_row_var for opt in opts]))
+        if in_row <= self.settings.max_skipped_updates:
+            return in_row == 0
+        what = (f'{int(in_row)} updates in a row had NaN or Inf in their gradients, at '
+                f'{self.progress.cur_nimg / 1000:.1f} kimg')
+        restored = checkpoint.load_newest(self.checkpoint_dir)
+        if self.settings.on_nan == 'rollback' and restored is not None and self.progress.rollbacks == 0:
+            step = self.progress.step
+            self.restore(*restored)
+            self.progress.rollbacks += 1
+            self.progress.step = step + ROLLBACK_STEPS
+            self.log.go_on_from(self.progress)
+            print(f'warning: {what}; going back to {restored[0]}, once, with other random numbers')
+            return False
+        kept = (f'the last good checkpoint is {restored[0]}: change what made them (a lower learning rate, a larger '
+                f'minibatch) and go on with --resume {self.dir}' if restored is not None
+                else 'there is no checkpoint yet: start again with a lower learning rate')
+        raise UserError(f'{what}; {kept}')
+
+    # ---- Ticks and snapshots
+
+    def tick_is_over(self, sched):
+        """Whether it is time for a report."""
+        return self.is_finished or (
+            self.progress.cur_nimg >= self.progress.tick_start_nimg + sched.tick_kimg * 1000)
+
+    def end_tick(self, sched):
+        """Reports, draws, stores and measures what is due. Returns whether a snapshot is the best one so far."""
+        s, began = self.settings, time.time()
+        opts = [self.graph.G_opt, self.graph.D_opt]
+        num_skipped = int(sum(tflib.get_vars([opt.skipped_updates_var for opt in opts])))
+        self.log.report_tick(self.progress, sched, began, num_skipped)
+        tick, is_best = self.progress.cur_tick, False
+        if s.image_snapshot_ticks and (self.is_finished or tick % s.image_snapshot_ticks == 0):
+            self.draw_fakes()
+        if self.is_finished or tick == 1 or (s.network_snapshot_ticks and tick % s.network_snapshot_ticks == 0):
+            is_best = self.measure(self.save_snapshot())
+        self.log.flush()
+        s.run_context.update(cur_epoch=self.progress.cur_nimg / 1000, max_epoch=s.total_kimg)
+        self.log.skip_time(began)
+        return is_best
+
+    def draw_fakes(self):
+        """Stores a picture of what the generator makes now."""
+        path = os.path.join(self.dir, f'fakes{self.progress.cur_nimg // 1000:06d}.png')
+        self.painter.save_fakes(path)
+        self.log.add_picture('Fakes', path, self.progress.cur_nimg)
+
+    def save_snapshot(self):
+        """Stores (G, D, Gs). Returns the path."""
+        path = os.path.join(self.dir, f'network-snapshot-{self.progress.cur_nimg // 1000:06d}.pkl')
+        misc.save_pkl(tuple(self.networks), path)
+        return path
+
+    def measure(self, path):
+        """Computes the metrics of a snapshot. Returns whether it is the best one so far, which the metrics decide.
+
+        Metrics that cannot be computed are no reason to end a long run, and do not keep one that is asked to stop.
+        """
+        if self.metrics is None:
+            return False
+        s, before = self.settings, _best_snapshots(self.dir)
+        try:
+            self.metrics.run(path, run_dir=self.dir, mirror_augment=s.mirror_augment, num_gpus=s.num_gpus,
+                             tf_config=s.tf_config, should_stop=s.run_context.should_stop)
+            self.metrics.update_autosummaries()
+        except StopRequested:
+            print(f'The metrics of {path} were broken off, as the run was asked to stop; run_metrics.py can measure '
+                  'it later', flush=True)
+        except UserError as err:
+            print(f'warning: the metrics of {path} were not computed: {err}', flush=True)
+        except Exception as err:  # whatever it is, the training is worth more
+            traceback.print_exc()
+            print(f'warning: the metrics of {path} were not computed: {type(err).__name__}: {err}', flush=True)
+        if _best_snapshots(self.dir) == before:
+            return False
+        self.progress.best_nimg = self.progress.cur_nimg
+        return True
+
+    # ---- Checkpoints
+
+    def checkpoint_is_due(self):
+        """Whether enough images or minutes have passed since the last one."""
+        s = self.settings
+        return (self.progress.cur_nimg >= self.last_checkpoint_nimg + s.checkpoint_kimg * 1000
+                or time.time() >= self.last_checkpoint_time + s.checkpoint_minutes * 60)
+
+    def save_checkpoint(self):
+        """Writes the state of the run and deletes what became superfluous. Raises UserError if it cannot be written."""
+        g = self.graph
+        path = checkpoint.checkpoint_path(self.checkpoint_dir, self.progress.cur_nimg)
+        state = dict(progress=self.progress, dataset=self.training_set.state_dict(), seed=self.settings.seed,
+                     circumstances=self.circumstances)
+        try:
+            os.makedirs(self.checkpoint_dir, exist_ok=True)
+            checkpoint.write_checkpoint(path, state, run_state.collect_arrays(self.networks, [g.G_opt, g.D_opt]))
+            best = [checkpoint.checkpoint_path(self.checkpoint_dir, self.progress.best_nimg or 0)]
+            checkpoint.prune(self.checkpoint_dir, self.settings.checkpoint_keep, protect=best)
+        except OSError as err:
+            raise UserError(f'cannot write {path}: {err.strerror}; the checkpoints before it are intact: mend that '
+                            f'and go on with --resume {self.dir}') from err
+        self.last_checkpoint_nimg, self.last_checkpoint_time = self.progress.cur_nimg, time.time()
+
+    def restore(self, path, state, arrays):
+        """Brings the run to the state of a checkpoint. Raises UserError if it belongs to another configuration."""
+        g = self.graph
+        run_state.restore_arrays(arrays, [g.G_towers, g.D_towers, self.networks[2:]], [g.G_opt, g.D_opt], path)
+        self.training_set.load_state_dict(state['dataset'])
+        self.progress = EasyDict(state['progress'])
+        self.last_checkpoint_nimg, self.last_checkpoint_time = self.progress.cur_nimg, time.time()
+        print(f'Going on from {path}, {self.progress.cur_nimg / 1000:g} kimg')
+
+
+def _best_snapshots(run_dir):
+    """The records of the best snapshots as the metrics keep them, one text per metric."""
+    texts = []
+    for path in sorted(glob.glob(os.path.join(glob.escape(run_dir), 'best-*.json'))):
+        with open(path, encoding='utf-8') as f:
+            texts.append(f.read())
+    return texts
