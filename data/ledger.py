@@ -42,18 +42,26 @@ def row(path, decision, reason, **values):
 
 
 def path_text(path):
-    """A relative path as the ledger writes it: with slashes, and bytes that are no UTF-8 as `\\xNN`."""
-    text = os.fsencode(path).decode('utf-8', 'backslashreplace')
+    """A relative path as the ledger writes it: with slashes, and bytes that are no UTF-8 as `\\xNN`.
+
+    A backslash that would look like the beginning of such a byte is written as one itself, so no two paths give the
+    same text.
+    """
+    name = os.fsencode(path)
+    if b'\\x' in name:
+        name = re.sub(br'\\(?=x[0-9a-f]{2})', br'\\x5c', name)
+    text = name.decode('utf-8', 'backslashreplace')
     return text if os.sep == '/' else text.replace(os.sep, '/')
 
 
 def find(folder, text):
     """The path of the file in `folder` that `path_text` describes as `text`, or None if there is none."""
-    path = os.path.join(folder, *text.split('/'))
-    if not os.path.lexists(path):
-        name = re.sub(rb'\\x([0-9a-f]{2})', lambda match: bytes([int(match.group(1), 16)]), text.encode('utf-8'))
-        path = os.path.join(folder, os.fsdecode(name))
-    return path if os.path.lexists(path) else None
+    name = re.sub(rb'\\x([0-9a-f]{2})', lambda match: bytes([int(match.group(1), 16)]), text.encode('utf-8'))
+    for relative in (os.fsdecode(name), text):  # ledgers of old have backslashes as they are
+        path = os.path.join(folder, *relative.split('/'))
+        if os.path.lexists(path):
+            return path
+    return None
 
 
 def is_complete(item, out):

@@ -1,5 +1,6 @@
 """Lists of images to leave out or to keep, such as the published cleaned list of CelebA."""
 
+import os
 import re
 
 from data.images import is_image_name
@@ -16,13 +17,14 @@ class ImageList:
     is compared with the image's folder, unless all identities are numbers and the folder is none (CelebA's images lie
     in one folder). See `data.tables` for the forms of the file; lines that start with # and blank lines do not count.
 
-    `survey` comes before the question whether an image is listed. Attributes: `path`, `digest` (12 digits of the file's
-    SHA-256). Raises UserError if the file cannot be read, holds no entry, or has a line of more than two columns.
+    `survey` comes before the question whether an image is listed. Attributes: `path`; `sha256` of the file; `digest`,
+    the first 12 digits of that. Raises UserError if the file cannot be read, holds no entry, or has a line of more than
+    two columns.
     """
 
     def __init__(self, path):
         table = Table(path, 'list', comments=True)
-        self.path, self.digest = table.path, table.sha256[:12]
+        self.path, self.sha256, self.digest = table.path, table.sha256, table.sha256[:12]
         self._lines, names, identities = [], [], []  # of each name, of which a line may have two
         for number, cells in table.rows:
             if table.separator == ' ' and len(cells) > 2:
@@ -65,6 +67,11 @@ class ImageList:
                  if self._matcher.picture_of(row) is not None}
         matched = {self._lines[row] for row in found}
         return len(set(self._lines) - ({self._header} - matched)), len(matched), len(set(found.values()))
+
+    def facts(self):
+        """What manifests and summaries record."""
+        rows, matched, _ = self.counts()
+        return {'file': os.path.abspath(self.path), 'sha256': self.sha256, 'rows': rows, 'rows_matched': matched}
 
     def describe(self, option, unit='pictures'):
         """A sentence about how the list fits the images."""

@@ -1,6 +1,7 @@
 """Types and options that several commands of dataset_tool.py share."""
 
 import argparse
+import re
 
 
 def positive_int(text):
@@ -19,6 +20,16 @@ def power_of_two(text):
     value = positive_int(text)
     if value & (value - 1) or not 4 <= value <= 8192:
         raise argparse.ArgumentTypeError(f'{value} is not a power of two from 4 to 8192')
+    return value
+
+
+def byte_size(text):
+    """A number of bytes: 500000, 20G (powers of 1000) or 20GiB (powers of 1024)."""
+    match = re.match(r'([0-9]{1,15}(?:\.[0-9]{1,3})?) ?([KMGT]?)(I?)B?\Z', text.upper())
+    value = int(float(match.group(1)) * (1024 if match.group(3) else 1000) ** ' KMGT'.index(match.group(2) or ' ')) \
+        if match else 0
+    if not 0 < value < 1 << 60:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size such as 20G or 500M")
     return value
 
 

@@ -4,12 +4,12 @@ import csv
 import hashlib
 import os
 import re
-import stat
 
 from data.images import is_image_name
+from dnnlib.files import read_bytes
 from dnnlib.util import UserError
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = 1 << 29
 _LOOK_AT = 200  # lines by which the separator is told
 _HEADERS = ('image', 'image_id', 'imageid', 'image_name', 'image_path', 'img', 'img_id', 'img_name', 'file',
             'file_name', 'filename', 'file_path', 'filepath', 'path', 'name', 'id', 'picture', 'photo')
@@ -28,7 +28,7 @@ class Table:
 
     def __init__(self, path, what, comments=False):
         self.path = os.fspath(path)
-        content = read_bytes(path, what, MAX_BYTES)
+        content = read_bytes(path, MAX_BYTES, f'the {what}')
         self.sha256 = hashlib.sha256(content).hexdigest()
         text = _decode(content, path, what)
         lines = [(number, line) for number, line in enumerate(re.split('\r\n|\r|\n', text), 1)
@@ -41,21 +41,6 @@ class Table:
 def is_header(text):
     """Whether a text is what tables call their column of image names."""
     return text.lower().replace(' ', '_') in _HEADERS
-
-
-def read_bytes(path, what, limit):
-    """The content of a regular file of at most `limit` bytes. Raises UserError; `what` is for its sentence."""
-    try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"the {what} '{path}' is not a file" + (', but a folder' if stat.S_ISDIR(status.st_mode)
-                                                                    else ''))
-        if status.st_size > limit:
-            raise UserError(f"the {what} '{path}' has {status.st_size} bytes, over the limit of {limit}")
-        with open(path, 'rb') as f:
-            return f.read()
-    except (OSError, ValueError) as err:  # ValueError: a NUL in the name
-        raise UserError(f"the {what} '{path}' cannot be read: {getattr(err, 'strerror', None) or err}") from None
 
 
 def _decode(content, path, what):

@@ -94,9 +94,7 @@ def _check_records(dataset):
 
 def _check_batch(dataset, indices):
     problems = []
-    full, labels = dataset.get_samples_np(indices)
-    if not np.isfinite(labels).all():
-        problems.append(f'labels of images {indices[0]}…{indices[-1]} are not all finite')
+    full, _ = dataset.get_samples_np(indices)
     if full.dtype != np.uint8:
         bad = np.flatnonzero(~np.isfinite(full.reshape(len(full), -1).astype(np.float64)).all(axis=1))
         return problems + [f'record {indices[i]} holds values that are not finite' for i in bad]
@@ -129,6 +127,7 @@ def info(dataset_dir, as_json=False):
         'made_by': manifest.get('command', 'another tool'),
         'arguments': manifest.get('arguments', {}),
         'skipped': len(manifest.get('skipped', [])),
+        'left_out': manifest.get('left_out', {}),
         'labels': _label_summary(dataset),
         'fingerprint': dataset.fingerprint,
     }
@@ -141,13 +140,20 @@ def info(dataset_dir, as_json=False):
           f"  resolutions  {', '.join(str(size) for size in facts['resolutions'])}\n"
           f"  on disk      {exporter.format_bytes(facts['bytes'])}\n"
           f"  made by      {facts['made_by']}" + (f' ({arguments})' if arguments else '') + '\n'
-          f"  left out     {facts['skipped']} files\n"
+          f"  left out     {_left_out(facts)}\n"
           f"  fingerprint  {facts['fingerprint']}\n"
           f"  labels       {len(facts['labels']) or 'none'}")
     for entry in facts['labels'][:_SCREENFUL]:
         print(f"    {entry['name']:<24} mean {entry['mean']:.3f}, {entry['nonzero']} not zero")
     if len(facts['labels']) > _SCREENFUL:
         print(f"    … and {len(facts['labels']) - _SCREENFUL} more")
+
+
+def _left_out(facts):
+    """How many files are not in the data set, and why."""
+    counts = dict(facts['left_out'] or {'unusable': facts['skipped']})
+    reasons = ', '.join(f"{count} {key.replace('_', ' ')}" for key, count in counts.items() if count)
+    return f'{sum(counts.values())} files' + (f' ({reasons})' if reasons else '')
 
 
 def _label_summary(dataset):

@@ -198,11 +198,34 @@ def test_random_labels_are_labels_of_the_set(tmp_path):
     (np.eye(10), dict(max_label_size=-1), "-1; a number of components or 'full'"),
     (np.eye(10), dict(max_label_size='all'), "'all'; a number of components or 'full'"),
     (np.array([[object()]] * 10), dict(), 'cannot read the labels'),
+    (np.diag([1.0] * 9 + [np.nan]), dict(max_label_size=2), 'component 9 of image 9 is nan; finite numbers'),
+    (np.diag([1.0] * 9 + [1e39]), dict(max_label_size='full'), 'component 9 of image 9 is 1e.39; finite numbers'),
 ])
 def test_wrong_labels_are_refused(tmp_path, content, kwargs, problem):
     folder = make_dataset(tmp_path / 'set', labels=content)
     with pytest.raises(UserError, match=problem):
         TFRecordDataset(folder, **kwargs)
+
+
+def test_a_label_file_is_an_array_and_one_of_several_has_to_be_named(tmp_path, folder):
+    (tmp_path / 'set' / 'a.labels').write_bytes(b'PK\3\4' + bytes(100))
+    with pytest.raises(UserError, match='a.labels is no .npy file of labels'):
+        TFRecordDataset(folder)
+    for name in 'ab':
+        with open(str(tmp_path / 'set' / f'{name}.labels'), 'wb') as f:
+            np.save(f, np.eye(10))
+    with pytest.raises(UserError, match='several label files .a.labels, b.labels.; keep one, or name one'):
+        TFRecordDataset(folder, max_label_size='full')
+    assert TFRecordDataset(folder, label_file='b.labels', max_label_size='full').label_size == 10
+    os.mkfifo(str(tmp_path / 'pipe'))
+    with pytest.raises(UserError, match='cannot read the labels in .*pipe: it is not a regular file'):
+        TFRecordDataset(folder, label_file=str(tmp_path / 'pipe'), max_label_size='full')
+
+
+@pytest.mark.parametrize('resolution', [24, 64, 5, 0])
+def test_a_resolution_that_is_not_there_is_refused_with_those_that_are(folder, resolution):
+    with pytest.raises(UserError, match=f'has no {resolution}x{resolution} level; it has 4x4, 8x8, 16x16'):
+        TFRecordDataset(folder, resolution=resolution)
 
 
 # ---- Other kinds of samples

@@ -290,6 +290,41 @@ def test_hdf5_takes_the_largest_array_and_the_labels_beside_it(tmp_path, shuffle
     np.testing.assert_array_equal(got, labels[expected])
 
 
+def test_of_hdf5_arrays_of_one_size_one_has_to_be_chosen(tmp_path):
+    h5py = pytest.importorskip('h5py')
+    with h5py.File(str(tmp_path / 'a.h5'), 'w') as file:
+        for number, name in enumerate(('data', 'data_val', 'images')):
+            file[name] = np.full([2, 3, 16, 16], number, np.uint8)
+    command = ['create_from_hdf5', str(tmp_path / 'out'), str(tmp_path / 'a.h5')]
+    with pytest.raises(UserError, match='several arrays of 16 pixels .data, data_val.; choose one with --array'):
+        main(command)
+    with pytest.raises(UserError, match="no array 'x' of four dimensions; it has data, data_val"):
+        main(command + ['--array', 'x'])
+    main(command + ['--array', 'images'])
+    assert (everything(tmp_path / 'out')[0] == 2).all()
+
+
+def test_hdf5_labels_that_are_no_numbers_are_refused(tmp_path):
+    h5py = pytest.importorskip('h5py')
+    with h5py.File(str(tmp_path / 'a.h5'), 'w') as file:
+        file['data'] = np.zeros([2, 3, 16, 16], np.uint8)
+    for value in (np.nan, np.inf, 1e39):
+        np.save(str(tmp_path / 'a-labels.npy'), np.array([[1, 2], [3, value]]))
+        with pytest.raises(UserError, match='component 1 of image .* finite numbers are expected'):
+            main(['create_from_hdf5', str(tmp_path / 'out'), str(tmp_path / 'a.h5')])
+    assert not (tmp_path / 'out').exists()
+
+
+def test_svhn_labels_beyond_its_digits_are_refused(tmp_path):
+    import scipy.io
+    (tmp_path / 'svhn').mkdir()
+    for wrong in (0, 11):
+        scipy.io.savemat(str(tmp_path / 'svhn' / 'train_32x32.mat'),
+                         {'X': np.zeros([32, 32, 3, 2], np.uint8), 'y': np.array([[1], [wrong]], np.uint8)})
+        with pytest.raises(UserError, match=f'labels from {min(1, wrong)} to {max(1, wrong)}; 1 to 10 are expected'):
+            main(['create_svhn', str(tmp_path / 'out'), str(tmp_path / 'svhn')])
+
+
 def test_hdf5_files_of_another_content_are_refused(tmp_path):
     h5py = pytest.importorskip('h5py')
     with h5py.File(str(tmp_path / 'a.h5'), 'w') as file:

@@ -160,7 +160,7 @@ def test_lines_that_fit_several_images_alike_are_refused(tmp_path):
 def test_lists_that_make_no_sense_are_refused(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         image_list(tmp_path, text)
-    with pytest.raises(UserError, match='cannot be read'):
+    with pytest.raises(UserError, match='cannot read the list'):
         ImageList(str(tmp_path / 'absent.txt'))
 
 
@@ -190,6 +190,9 @@ def test_names_that_are_no_text_are_escaped_and_found_again(tmp_path):
         pytest.skip('this file system refuses such names')
     text = ledger.path_text(name)
     assert text == 'na\\xefve.png'
+    (tmp_path / 'na\\xefve.png').write_bytes(b'')  # a name of its own, though it looks alike
+    assert ledger.path_text('na\\xefve.png') == 'na\\x5cxefve.png'
+    assert os.path.basename(ledger.find(str(tmp_path), 'na\\x5cxefve.png')) == 'na\\xefve.png'
     assert os.path.basename(ledger.find(str(tmp_path), text)) == name
     assert ledger.find(str(tmp_path), 'absent.png') is None
 

@@ -130,6 +130,83 @@ def test_other_archives_are_named(tmp_path):
         archives.unpack([str(tmp_path / 'a.7z')], str(tmp_path / 'out'))
 
 
+ZEROS = bytes(8 << 20)
+
+
+def make_packed_zip(path, members):
+    with zipfile.ZipFile(str(path), 'w', zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return str(path)
+
+
+def make_sparse_tar(path, members):
+    """Members that take no space in the archive, as GNU tar writes files with holes."""
+    with open(str(path), 'wb') as f:
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.type = tarfile.GNUTYPE_SPARSE
+            info.size = 0
+            head = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+            head[156:157] = tarfile.GNUTYPE_SPARSE
+            head[386:482] = bytes(96)
+            head[483:495] = b'%011o\0' % len(data)
+            head[148:156] = b' ' * 8
+            head[148:156] = b'%06o\0 ' % sum(head)
+            f.write(head)
+        f.write(bytes(1024))
+    return str(path)
+
+
+@pytest.mark.parametrize('make', [
+    make_packed_zip, make_tar, lambda path, members: make_tar(path, members, 'w:xz'),
+    lambda path, members: make_tar(path, members, 'w:bz2'), make_sparse_tar], ids=['zip', 'gz', 'xz', 'bz2', 'sparse'])
+def test_a_member_that_unpacks_to_over_200_times_its_size_is_refused(tmp_path, make):
+    archive = make(tmp_path / 'bomb', [('a.bmp', ZEROS), ('b.jpg', b'1')])
+    with pytest.raises(UserError, match="'a.bmp' of '.*bomb' unpacks to over 200 times its size.*--max-unpacked"):
+        archives.unpack([archive], str(tmp_path / 'out'))
+    assert not (tmp_path / 'out').exists()
+    if make is not make_sparse_tar:
+        assert archives.unpack([archive], str(tmp_path / 'out'), max_unpacked=9 << 20) == (2, 0)
+        assert (tmp_path / 'out' / 'a.bmp').stat().st_size == len(ZEROS)
+
+
+@pytest.mark.parametrize('make', [make_packed_zip, make_tar])
+def test_an_archive_that_unpacks_to_over_20_times_its_size_is_refused(tmp_path, monkeypatch, make):
+    noise = np.random.RandomState(0).bytes(20000)
+    archive = make(tmp_path / 'bomb', [(f'{i}.bmp', noise + bytes(980000)) for i in range(9)])
+    monkeypatch.setattr(archives, 'WHOLE_ALLOWANCE', 4000000)
+    with pytest.raises(UserError, match='unpacks to more than .* which is 20 times its size and 1 GiB'):
+        archives.unpack([archive], str(tmp_path / 'out'))
+    with pytest.raises(UserError, match='unpacks to more than 5.0 MB .--max-unpacked'):
+        archives.unpack([archive], str(tmp_path / 'out'), max_unpacked=5000000)
+    assert archives.unpack([archive], str(tmp_path / 'out'), max_unpacked=10 ** 8) == (9, 0)
+
+
+def test_a_header_that_unpacks_to_a_bomb_does_not_fill_the_memory(tmp_path):
+    info = tarfile.TarInfo('pax')
+    info.type, info.size = tarfile.XHDTYPE, 1 << 36
+    (tmp_path / 'a.tar').write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(4096))
+    with pytest.raises(UserError, match='header of 68719476736 bytes'):
+        archives.unpack([str(tmp_path / 'a.tar')], str(tmp_path / 'out'))
+
+
+def test_members_of_one_name_do_not_overwrite_each_other(tmp_path):
+    first = make_tar(tmp_path / 'a.tar', [('x/1.jpg', b'one'), ('x/2.jpg', b'two')], 'w')
+    second = make_zip(tmp_path / 'b.zip', [('x/1.jpg', b'one'), ('./x//2.jpg', b'other')])
+    with pytest.raises(UserError, match="'./x//2.jpg' of '.*b.zip' was unpacked before with another content"):
+        archives.unpack([first, second], str(tmp_path / 'out'))
+    assert archives.unpack([first, first], str(tmp_path / 'out')) == (2, 0)
+
+
+def test_an_archive_that_ends_in_another_one_is_read_as_what_it_is(tmp_path):
+    inner = make_zip(tmp_path / 'b.zip', [('inner.jpg', b'two')])
+    content = (tmp_path / 'b.zip').read_bytes()
+    archive = make_tar(tmp_path / 'a.tar', [('1.jpg', b'one'), ('b.zip', content)], 'w')
+    assert inner and archives.unpack([archive], str(tmp_path / 'out')) == (1, 1)
+    assert files(tmp_path / 'out') == {'1.jpg': b'one'}
+
+
 def test_unpacking_stops_before_the_disk_is_full(tmp_path, monkeypatch):
     archive = make_zip(tmp_path / 'a.zip', [('1.jpg', b'one')])
     monkeypatch.setattr(archives, '_RESERVE', 1 << 60)
@@ -165,14 +242,53 @@ def test_prepare_goes_on_where_it_stopped(tmp_path, fake_detector, capsys):
                                             for path in (tmp_path / 'photos').rglob('*.png')])
     command = ['prepare', 'folder', str(tmp_path / 'set'), archive, '--size', '32', '--workers', '1']
     with pytest.raises(UserError, match='--labels'):
-        commands.main(command + ['--label-names', 'x'])  # found wrong only after the photographs were filtered
-    capsys.readouterr()
+        commands.main(command + ['--label-names', 'x'])
+    assert not (tmp_path / 'set-work' / 'faces').exists()  # found wrong before photographs were filtered
     commands.main(command)
+    assert 'was unpacked before' in capsys.readouterr().out
+    again = ['prepare', 'folder', str(tmp_path / 'set2'), archive, '--work', str(tmp_path / 'set-work'), '--size', '32',
+             '--workers', '1']
+    os.utime(archive, (1, 1))
+    commands.main(again)
     printed = capsys.readouterr().out
-    assert 'was unpacked before' in printed and 'this run' not in printed
+    assert 'was unpacked before' in printed and 'this run: 0 files' not in printed
+    content = bytearray((tmp_path / 'a.zip').read_bytes())
+    content[50] ^= 1
+    (tmp_path / 'a.zip').write_bytes(bytes(content))
+    again[2] = str(tmp_path / 'set3')
+    with pytest.raises(UserError, match='unpacked from other archives'):
+        commands.main(again)
     other = make_zip(tmp_path / 'b.zip', [('1.jpg', b'')])
     with pytest.raises(UserError, match='unpacked from other archives'):
-        commands.main(['prepare', 'folder', str(tmp_path / 'set2'), other, '--work', str(tmp_path / 'set-work')])
+        commands.main(again[:3] + [other] + again[4:])
+
+
+def test_labels_and_lists_are_refused_before_photographs_are_filtered(tmp_path, fake_detector, capsys, monkeypatch):
+    make_tree(tmp_path / 'photos', 6)
+    table = tmp_path / 'labels.csv'
+    table.write_text(''.join(f'photos/class{i % 3}/{i:03}.png,{i % 2}\n' for i in range(5)))
+    command = ['prepare', 'folder', str(tmp_path / 'set'), str(tmp_path / 'photos'), '--size', '32', '--workers', '1',
+               '--labels', str(table)]
+    with pytest.raises(UserError, match='no label for 1 of 6 pictures: class2/005.png'):
+        commands.main(command)
+    monkeypatch.setattr('data.converters.labels._MOST_BYTES', 50)
+    with pytest.raises(UserError, match='3 classes for 6 images would make .* table of a few numbers per image'):
+        commands.main(command[:-1] + ['folders'])
+    monkeypatch.undo()
+    assert not (tmp_path / 'set-work').exists()
+
+
+def test_lists_choose_photographs_that_are_taken_whole(tmp_path, capsys):
+    make_tree(tmp_path / 'photos', 6, size=(40, 40))
+    (tmp_path / 'list').write_text('photos/class0/000.png\n')
+    commands.main(['prepare', 'folder', str(tmp_path / 'set'), str(tmp_path / 'photos'), '--no-prefilter',
+                   '--size', '32', '--exclude-list', str(tmp_path / 'list')])
+    assert len(load_dataset(tfrecord_dir=str(tmp_path / 'set'))) == 5
+    manifest = json.loads((tmp_path / 'set' / 'manifest.json').read_text())
+    assert manifest['left_out'] == {'not_images': 0, 'exclude_list': 1, 'max_images': 0, 'unusable': 0}
+    assert manifest['selection']['exclude_list']['rows_matched'] == 1
+    commands.main(['info', str(tmp_path / 'set')])
+    assert 'left out     1 files (1 exclude list)' in capsys.readouterr().out
 
 
 def test_photographs_can_be_taken_whole(tmp_path):

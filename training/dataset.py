@@ -4,7 +4,6 @@ from data.records.dataset import (  # noqa: F401  (names that programs and confi
     SyntheticDataset,
     TFRecordDataset,
     load_dataset,
-    read_label_array,
 )
 
 # Names that files may give, see dnnlib/registry.py.

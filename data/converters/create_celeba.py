@@ -74,7 +74,8 @@ def create_celeba(dataset_dir, celeba_dir, cx=89, cy=121, workers=None, selectio
                             f'{name} {reason}')
         if labels is not None:
             out.set_labels(labels.values[used], labels.names, label_source=labels.source)
-        out.describe(command='create_celeba', skipped=[], resampling=None, selection=selected,
+        out.describe(command='create_celeba', skipped=[], resampling=None, left_out=selected.pop('left_out', {}),
+                     selection=selected,
                      arguments={'celeba_dir': os.path.abspath(celeba_dir), 'cx': cx, 'cy': cy,
                                 'include_list': getattr(selection, 'include_list', None),
                                 'exclude_list': getattr(selection, 'exclude_list', None)})

@@ -7,7 +7,7 @@ import numpy as np
 from data.converters import exporter
 from data.converters.loading import shuffled_order, write_arrays
 from data.options import boolean
-from data.records.dataset import read_label_array
+from data.records.label_files import read_label_array
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
@@ -21,12 +21,14 @@ def add_arguments(subparsers):
     parser.add_argument('hdf5_file', metavar='HDF5_FILE')
     parser.add_argument('shuffle_first', metavar='SHUFFLE', nargs='?', type=boolean, help='the same as --shuffle')
     parser.add_argument('--shuffle', type=boolean, default=True, metavar='0|1', help='shuffle the order (default 1)')
+    parser.add_argument('--array', metavar='NAME', help='take this array instead')
     parser.set_defaults(run=lambda args: create_from_hdf5(
-        args.dataset_dir, args.hdf5_file, args.shuffle if args.shuffle_first is None else args.shuffle_first))
+        args.dataset_dir, args.hdf5_file, args.shuffle if args.shuffle_first is None else args.shuffle_first,
+        args.array))
 
 
-def create_from_hdf5(dataset_dir, hdf5_file, shuffle=True):
-    """Makes a data set from the largest `data*` array of an HDF5 file."""
+def create_from_hdf5(dataset_dir, hdf5_file, shuffle=True, array=None):
+    """Makes a data set from the array of this name in an HDF5 file; None for the largest `data*`."""
     try:
         import h5py
     except ImportError:
@@ -36,11 +38,7 @@ def create_from_hdf5(dataset_dir, hdf5_file, shuffle=True):
     except OSError as err:
         raise UserError(f"cannot open '{hdf5_file}' as an HDF5 file: {err}") from err
     with file:
-        arrays = [value for key, value in file.items()
-                  if key.startswith('data') and isinstance(value, h5py.Dataset) and value.ndim == 4]
-        if not arrays:
-            raise UserError(f"'{hdf5_file}' has no array data* of four dimensions")
-        images = max(arrays, key=lambda array: array.shape[3])
+        images = _choose_array(file, hdf5_file, array)
         shape = images.shape[1:]
         if images.dtype != np.uint8 or not exporter.has_levels(shape, images.dtype) or shape[0] not in (1, 3):
             raise UserError(f"'{hdf5_file}': {images.name} is {list(images.shape)} {images.dtype}; uint8 pictures "
@@ -65,8 +63,27 @@ def create_from_hdf5(dataset_dir, hdf5_file, shuffle=True):
     print(f'{count} images of {shape[1]}x{shape[2]} in {dataset_dir}', flush=True)
 
 
+def _choose_array(file, path, name):
+    import h5py
+    arrays = {key: value for key, value in file.items() if isinstance(value, h5py.Dataset) and value.ndim == 4
+              and (key.startswith('data') or key == name)}
+    if name is not None:
+        if name not in arrays:
+            raise UserError(f"'{path}' has no array '{name}' of four dimensions; it has "
+                            + (', '.join(sorted(arrays)) or 'none'))
+        return arrays[name]
+    if not arrays:
+        raise UserError(f"'{path}' has no array data* of four dimensions")
+    widest = max(value.shape[3] for value in arrays.values())
+    largest = sorted(key for key, value in arrays.items() if value.shape[3] == widest)
+    if len(largest) > 1:
+        raise UserError(f"'{path}' has several arrays of {widest} pixels ({', '.join(largest)}); choose one with "
+                        '--array')
+    return arrays[largest[0]]
+
+
 def _read_labels(hdf5_file, count):
-    """The labels beside the file, float32 [N, L], and their path, or (None, None)."""
+    """The labels beside the file, numbers [N, L], and their path, or (None, None)."""
     path = os.path.splitext(hdf5_file)[0] + '-labels.npy'
     if not os.path.isfile(path):
         return None, None
@@ -74,4 +91,4 @@ def _read_labels(hdf5_file, count):
     if labels.ndim != 2 or len(labels) != count or labels.dtype.kind not in 'fiub':
         raise UserError(f"'{path}' holds {list(labels.shape)} {labels.dtype}; numbers [{count}, components] are "
                         f'expected')
-    return labels.astype(np.float32), path
+    return labels, path

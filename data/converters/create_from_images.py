@@ -88,7 +88,9 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
     if selection is not None:
         chosen = select(paths, selection, image_dir)
         paths, labels, selected = chosen.paths, chosen.labels, chosen.facts
+    left_out = {'not_images': others, **selected.pop('left_out', {}), 'max_images': 0}
     if max_images is not None:
+        left_out['max_images'] = max(len(paths) - max_images, 0)
         paths = paths[:max_images]
     order = shuffled_order(len(paths)) if shuffle else np.arange(len(paths))
     expected = _expected_shape(image_dir, paths, size, convert)
@@ -110,6 +112,7 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
             resampling='lanczos' if size else None, selection=selected,
             source={'files': len(paths), 'fingerprint': _source_fingerprint(image_dir, paths),
                     'ledger_sha256': ledger_sha256(image_dir)},
+            left_out=dict(left_out, unusable=len(bad)),
             skipped=[{'file': path, 'reason': reason} for path, reason in sorted(bad)])
     print(f'{len(used)} images of {expected[1]}x{expected[2]} in {dataset_dir}'
           + (f'; {len(bad)} files left out, listed in its manifest.json' if bad else ''), flush=True)

@@ -203,4 +203,6 @@ def _read_svhn_mat(path):
         raise UserError(f"cannot read '{path}': {err}") from err
     if images.ndim != 4 or labels.dtype.kind not in 'iu':
         raise UserError(f"'{path}' holds no images X and labels y as SVHN's files do")
+    if len(labels) and not 1 <= labels.min() <= labels.max() <= 10:
+        raise UserError(f"'{path}' holds labels from {labels.min()} to {labels.max()}; 1 to 10 are expected, 10 for 0")
     return images.transpose(3, 2, 0, 1), labels % 10

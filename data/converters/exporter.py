@@ -9,6 +9,7 @@ import signal
 
 import numpy as np
 
+from data.records.label_files import check_finite
 from data.records.levels import levels_of_detail
 from data.records.manifest import Fingerprint, write_manifest
 from data.records.tfrecord import Encoder
@@ -115,8 +116,13 @@ class Exporter:
         self.num_images += len(digests)
 
     def set_labels(self, labels, names=None, **details):
-        """Labels [N, components], float32 in record order; `names` of the components, if they have any."""
-        self._labels = np.ascontiguousarray(labels, np.float32)
+        """Labels [N, components], float32 in record order; `names` of the components, if they have any.
+
+        Raises UserError for labels that are no finite numbers.
+        """
+        with np.errstate(over='ignore'):
+            self._labels = np.ascontiguousarray(labels, np.float32)
+        check_finite(self._labels, labels, f"the labels of '{self.dataset_dir}'", names)
         self._manifest.update(details, label_names=None if names is None else [str(name) for name in names])
 
     def describe(self, **entries):

@@ -8,9 +8,9 @@ import re
 import numpy as np
 
 from data.images import is_image_name
-from data.tables import Table, is_header, join_name, read_bytes
+from data.tables import MAX_BYTES, Table, is_header, join_name
 from dnnlib.errors import UserError
-from dnnlib.files import parse_json
+from dnnlib.files import parse_json, read_bytes
 
 LabelTable = collections.namedtuple('LabelTable', 'columns names places values header')
 """columns: names of the components, or None where values are classes. Per row: names: of the picture; places: where it
@@ -19,6 +19,7 @@ only the pictures can tell whether it is one, as (name, place, value), or None."
 
 _CLASS_COLUMNS = ('class', 'class_name', 'class_id', 'label', 'labels', 'identity', 'target', 'category')
 _MOST_CLASSES = 1 << 20
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def read_label_table(path):
@@ -123,8 +124,8 @@ def is_number(text, decimal_comma=False):
     if not re.match(r'[-+0-9.,eE]+\Z', text):
         return False
     try:
-        return bool(np.isfinite(np.float32(_number(text, decimal_comma))))
-    except (ValueError, OverflowError):
+        return abs(_number(text, decimal_comma)) <= _LARGEST
+    except ValueError:
         return False
 
 
@@ -142,9 +143,9 @@ def _is_meant_as_number(text, decimal_comma):
 def _read_json(path):
     """{"labels": [["folder/img.png", class or numbers], …]}, as StyleGAN2-ADA and StyleGAN3 write it."""
     try:
-        content = parse_json(read_bytes(path, 'label file', 1 << 30), finite=False)
+        content = parse_json(read_bytes(path, MAX_BYTES, 'the label file'), finite=False)
     except ValueError as err:
-        raise UserError(f"the label file '{path}' is no JSON: {err}") from None
+        raise UserError(f"the label file '{path}' is no JSON that can be read: {err}") from None
     labels = content.get('labels') if isinstance(content, dict) else None
     if isinstance(labels, dict):
         labels = [list(pair) for pair in labels.items()]
@@ -169,7 +170,7 @@ def _read_json(path):
     size = len(values[0]) if isinstance(values[0], list) else 0
     for number, value in enumerate(values):
         if not isinstance(value, list) or len(value) != size or not size or not all(
-                type(item) in (int, float) and abs(item) < 3.4e38 for item in value):
+                type(item) in (int, float) and abs(item) <= _LARGEST for item in value):
             raise UserError(f"'{path}': the label in entry {number} is {json.dumps(value)[:60]}; all are to be whole "
                             'numbers, or all lists of equally many finite numbers')
     return LabelTable([f'component{i}' for i in range(size)], names, places,

@@ -47,7 +47,7 @@ class Selection:
 
 def select(paths, args, folder):
     """Applies the options of `add_selection` to the images `paths` in `folder`, and says what fitted."""
-    facts = {'images': len(paths)}
+    facts = {'images': len(paths), 'left_out': {}}
     for option, path, keep in (('--include-list', args.include_list, True),
                                ('--exclude-list', args.exclude_list, False)):
         if path is not None:
@@ -56,10 +56,8 @@ def select(paths, args, folder):
             print(listed.describe(option), flush=True)
             before = len(paths)
             paths = [name for name in paths if (name in listed) == keep]
-            rows, matched, _ = listed.counts()
-            facts[option[2:].replace('-', '_')] = {
-                'file': os.path.abspath(path), 'sha256': sha256_file(path), 'rows': rows, 'rows_matched': matched,
-                'left_out': before - len(paths)}
+            facts[option[2:].replace('-', '_')] = listed.facts()
+            facts['left_out'][option[2:].replace('-', '_')] = before - len(paths)
             if not paths:
                 raise UserError(f"{option} '{path}' leaves no image at all; its lines should name images of this "
                                 f'folder')
@@ -73,6 +71,7 @@ def select(paths, args, folder):
     labels = Labels(args.labels, paths, names, args.label_map, folder, args.drop_unlabelled)
     print(labels.describe(), flush=True)
     facts['labels'] = labels.facts
+    facts['left_out']['unlabelled'] = len(paths) - len(labels.paths)
     return Selection(labels.paths, labels, facts)
 
 

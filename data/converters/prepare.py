@@ -6,13 +6,13 @@ import os
 from data import ledger
 from data.converters import archives, exporter, published
 from data.converters.create_from_images import create_from_images
-from data.converters.labels import add_labels
+from data.converters.labels import add_labels, select
 from data.images import list_images
-from data.options import add_workers, power_of_two
+from data.options import add_workers, byte_size, power_of_two
 from data.prefilter import command as prefilter_command
 from data.records.manifest import read_manifest, write_manifest
 from data.verify import verify
-from dnnlib.files import make_folder, recall_json, write_json
+from dnnlib.files import make_folder, recall_json, sha256_file, write_json
 from dnnlib.machine import existing_folder, usable_cores
 from dnnlib.util import UserError
 
@@ -35,6 +35,9 @@ def add_arguments(subparsers):
     parser.add_argument('--work', metavar='DIR', help='where unpacked photographs and crops go '
                                                       '(default: DATASET_DIR with -work added)')
     parser.add_argument('--subfolder', metavar='NAME', help='use only the photographs in this folder of SOURCE')
+    parser.add_argument('--max-unpacked', type=byte_size, metavar='SIZE',
+                        help='unpack archives of up to SIZE in all, such as 500G (default: 20 times an archive and 1 '
+                             'GiB, and 200 times a member)')
     parser.add_argument('--no-prefilter', action='store_true',
                         help='take the photographs whole, cut to their central squares, at --size')
     prefilter_command.add_settings(parser)
@@ -58,13 +61,17 @@ def prepare(args):
             raise UserError(f"'{path}' does not exist (the directory to make comes first: "
                             f'prepare {args.kind} DATASET_DIR SOURCE)')
     work = args.work or args.dataset_dir.rstrip(os.sep) + '-work'
-    photos = _choose_folder(_photos(args.source, work), args.subfolder, source)
+    photos = _choose_folder(_photos(args.source, work, args.max_unpacked), args.subfolder, source)
     names, _ = list_images(photos)
     print(f"{len(names)} images in '{photos}'", flush=True)
     print(published.explain_source(source, len(names)), end='', flush=True)
+    lists = {'include_list': args.include_list, 'exclude_list': args.exclude_list}
+    if any(value is not None for value in list(lists.values()) + _label_options(args)):
+        print('in the photographs:', flush=True)
+        select(names, args, photos)  # refuses now what would be refused after hours
     _check_space(work, args.dataset_dir, len(names), size, not args.no_prefilter)
     if args.no_prefilter:
-        for option in ('margin', 'min_face', 'choose', 'upright', 'include_list', 'exclude_list', 'max_pixels'):
+        for option in ('margin', 'min_face', 'choose', 'upright', 'max_pixels'):
             if getattr(args, option) is not None:
                 raise UserError(f"--{option.replace('_', '-').replace('upright', 'no-exif')} has no meaning with "
                                 '--no-prefilter')
@@ -73,9 +80,9 @@ def prepare(args):
         images = os.path.join(work, 'faces')
         summary, lines = _prefilter(args, photos, images, source)
         print(lines, end='', flush=True)
-    selection = argparse.Namespace(include_list=None, exclude_list=None, labels=args.labels,
-                                   label_names=args.label_names, label_map=args.label_map,
-                                   drop_unlabelled=args.drop_unlabelled)
+        lists = dict.fromkeys(lists)  # they name photographs, and did so to the pre-filter
+    selection = argparse.Namespace(labels=args.labels, label_names=args.label_names, label_map=args.label_map,
+                                   drop_unlabelled=args.drop_unlabelled, **lists)
     whole = args.no_prefilter
     create_from_images(args.dataset_dir, images, size=size if whole else None, convert='rgb' if whole else None,
                        skip_bad=whole, workers=args.workers, selection=selection)
@@ -88,7 +95,11 @@ def prepare(args):
         print(f"what '{work}' holds is no longer needed", flush=True)
 
 
-def _photos(sources, work):
+def _label_options(args):
+    return [args.labels, args.label_names, args.label_map, args.drop_unlabelled or None]
+
+
+def _photos(sources, work, max_unpacked):
     """The folder of photographs: the one that is given, or where archives were unpacked to."""
     if len(sources) == 1 and os.path.isdir(sources[0]):
         return sources[0]
@@ -97,17 +108,35 @@ def _photos(sources, work):
         raise UserError(f"'{folders[0]}' is a folder; name one folder alone, or archives")
     photos, record = os.path.join(work, 'photos'), os.path.join(work, 'unpacked.json')
     make_folder(work)
-    names = [[os.path.basename(path), os.path.getsize(path)] for path in sources]
     if os.path.isdir(photos):
-        if recall_json(record, kind=list) != names:
+        if not _are_the_same(recall_json(record, kind=list), sources):
             raise UserError(f"'{photos}' was unpacked from other archives; delete it, or choose another --work")
         print(f"'{photos}' was unpacked before", flush=True)
         return photos
-    write_json(record, names, indent=None)
-    written, left_out = archives.unpack(sources, photos)
+    write_json(record, [_describe_archive(path) for path in sources])
+    written, left_out = archives.unpack(sources, photos, max_unpacked)
     print(f'unpacked {written} files' + (f'; {left_out} members that are no images or tables were left out'
                                          if left_out else ''), flush=True)
     return photos
+
+
+def _describe_archive(path):
+    status = os.stat(path)
+    return {'name': os.path.basename(path), 'size': status.st_size, 'mtime_ns': status.st_mtime_ns,
+            'sha256': sha256_file(path)}
+
+
+def _are_the_same(known, sources):
+    """Whether archives are those described; their content is read only where their times differ."""
+    if known is None or len(known) != len(sources) or not all(isinstance(entry, dict) for entry in known):
+        return False
+    for entry, path in zip(known, sources):
+        status = os.stat(path)
+        if (entry.get('name'), entry.get('size')) != (os.path.basename(path), status.st_size):
+            return False
+        if entry.get('mtime_ns') != status.st_mtime_ns and entry.get('sha256') != sha256_file(path):
+            return False
+    return True
 
 
 def _choose_folder(folder, subfolder, source):

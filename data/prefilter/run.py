@@ -42,7 +42,7 @@ def prefilter(settings, workers, shard=None, resume=False):
     if settings.detector == DETECTOR:
         find_weights_file()  # said at once, and not by every worker
     _check_folders(settings)
-    _survey_lists(settings)
+    lists = _survey_lists(settings)
     suffix = '' if shard is None else f'-{shard[0]}-of-{shard[1]}'
     # Names by shard number modulo n, so that two spellings of one shard meet.
     work_folder = os.path.join(settings.out, '.prefilter' + ('' if shard is None else
@@ -65,7 +65,7 @@ def prefilter(settings, workers, shard=None, resume=False):
         run = {'images': counted, 'seconds': round(time.time() - start, 3), 'workers': workers,
                'images_per_second': round(counted / max(time.time() - start, 1e-6), 2), 'versions': pool.versions}
         ledger.merge([ledger_path], ledger_path)
-        result = _conclude(settings.folder, settings.out, suffix, run)
+        result = _conclude(settings.folder, settings.out, suffix, run, lists)
         shutil.rmtree(work_folder, ignore_errors=True)
     except KeyboardInterrupt:
         print('what is done is safe; the same command with --resume goes on', file=sys.stderr)
@@ -120,12 +120,17 @@ def _check_folders(settings):
 
 
 def _survey_lists(settings):
-    """Shows the lists all files of the folder, whatever the shard, so that each line means the same one everywhere."""
+    """Shows the lists all files of the folder, whatever the shard, so that each line means the same one everywhere.
+
+    Returns what the summary says about them."""
+    facts = {}
     for option, listed in (('--include-list', settings.include), ('--exclude-list', settings.exclude)):
         if listed is not None:
             listed.survey(settings.folder, (entry.path for entry in walk(settings.folder, settings.out)
                                             if entry.reason is None))
             print(listed.describe(option, 'files'), flush=True)
+            facts[option[2:].replace('-', '_')] = listed.facts()
+    return facts
 
 
 def _make_folder(path):
@@ -213,13 +218,14 @@ def _run(pool, settings, shard, done):
     return counts['now']
 
 
-def _conclude(folder, out, suffix, run):
+def _conclude(folder, out, suffix, run, lists=None):
     """Writes the summary and the contact sheets of a complete ledger."""
     path = os.path.join(out, f'ledger{suffix}.csv')
     result = summary.summarize(ledger.read(path))
     if not result['files']:
         raise UserError(f"'{folder}' holds no files")
     result.update(folder=folder and os.path.abspath(folder), ledger=summary.describe_ledger(path), run=run)
+    result['lists'] = lists or {}
     result['contact_sheets'] = sheets.draw(path, folder, out, suffix)
     write_json(os.path.join(out, f'summary{suffix}.json'), result, indent=2)
     return result

@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from data.records.base import Dataset
+from data.records.label_files import load_labels
 from data.records.levels import levels_of_detail
 from data.records.manifest import dataset_fingerprint, read_manifest
 from data.records.tfrecord import RecordFile
@@ -40,7 +41,7 @@ class TFRecordDataset(Dataset):
         self._files = {max(files) - log2: record_file for log2, record_file in files.items()}
         if is_image or full.dtype == np.uint8:
             _check_pyramid(self.tfrecord_dir, files)
-        all_labels, self.label_file = _load_labels(self.tfrecord_dir, label_file, max_label_size, len(full))
+        all_labels, self.label_file = load_labels(self.tfrecord_dir, label_file, max_label_size, len(full))
         self._all_labels = all_labels
         labels = all_labels
         if labels is not None and max_label_size != 'full':
@@ -91,8 +92,10 @@ def _open_levels(folder, resolution):
         if resolution is None or 1 << log2 <= resolution:
             files[log2] = record_file
     if not files or (resolution is not None and 1 << max(files) != resolution):
-        raise UserError(f"'{folder}' has no {resolution}x{resolution} level"
-                        + (f' (its highest is {1 << max(files)})' if files else ''))
+        named = {re.search(r'-r(\d\d)\.tfrecords$', path) for path in paths}
+        sizes = sorted({1 << log2 for log2 in files} | {1 << int(match.group(1)) for match in named if match})
+        raise UserError(f"'{folder}' has no {resolution}x{resolution} level; it has "
+                        + (', '.join(f'{size}x{size}' for size in sizes) or 'none at all'))
     return files
 
 
@@ -115,45 +118,6 @@ def _check_pyramid(folder, files):
         if len(level) != len(full):
             raise UserError(f'{level.path} has {len(level)} records but {os.path.basename(full.path)} has '
                             f'{len(full)}; the set is incomplete, make it again')
-
-
-def _load_labels(folder, label_file, max_label_size, num_images):
-    """The labels as a memory-mapped array [num_images, components] and their file, or (None, None)."""
-    if max_label_size != 'full' and (isinstance(max_label_size, (str, bool)) or max_label_size != int(max_label_size)
-                                     or max_label_size < 0):
-        raise UserError(f"max_label_size is {max_label_size!r}; a number of components or 'full' is expected")
-    if label_file is None:
-        found = sorted(glob.glob(os.path.join(glob.escape(folder), '*.labels')))
-        path = found[0] if found else None
-    else:
-        inside = os.path.join(folder, label_file)
-        path = inside if os.path.isfile(inside) else label_file
-    if path is None:
-        if max_label_size != 0:
-            raise UserError(f"'{folder}' has no *.labels file; make the data set with labels, name one with "
-                            f'label_file, or set max_label_size to 0')
-        return None, None
-    labels = read_label_array(path, mmap_mode='r')
-    if labels.ndim != 2 or labels.dtype.kind not in 'fiub':
-        raise UserError(f'{path} does not hold a numeric array [images, components]')
-    if len(labels) != num_images:
-        raise UserError(f'{path} has labels for {len(labels)} images but the data set has {num_images}')
-    if max_label_size != 'full' and max_label_size > labels.shape[1]:
-        raise UserError(f'max_label_size is {max_label_size} but {path} has {labels.shape[1]} components')
-    return labels, path
-
-
-def read_label_array(path, mmap_mode=None):
-    """The array in a .npy file. Raises UserError if there is none, or one of objects."""
-    try:
-        labels = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-    except MemoryError:
-        raise UserError(f'the labels in {path} do not fit into memory') from None
-    except Exception as err:  # NumPy parses the header as Python source: damage raises all that a tokenizer can
-        raise UserError(f'cannot read the labels in {path}: {err}') from err
-    if not isinstance(labels, np.ndarray):
-        raise UserError(f'{path} does not hold a single array')
-    return labels
 
 
 class SyntheticDataset(Dataset):

@@ -37,6 +37,8 @@ _ENTRIES = {
     'is_image': ('true or false', lambda value: isinstance(value, bool)),
     'arguments': ('an object', lambda value: isinstance(value, dict)),
     'skipped': ('a list', lambda value: isinstance(value, list)),
+    'left_out': ('an object of whole numbers', lambda value: isinstance(value, dict) and all(
+        type(count) is int for count in value.values())),
 }
 
 
