@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import stable_id
+from conftest import new_session, stable_id
 from golden_networks import GoldenCase, deviation
 
 from dnnlib import EasyDict, UserError, tflib
@@ -292,3 +292,18 @@ def test_python_code_in_place_of_a_network_is_refused_before_any_effect(tmp_path
 
 def test_load_arrays_is_the_same_reader():
     assert safe_pickle.load_arrays(io.BytesIO(pickle.dumps([1, b'a']))) == [1, b'a']
+
+
+@pytest.mark.both
+def test_networks_have_the_scopes_that_the_unpickler_gives_them_whichever_is_used_first(tmp_path):
+    with new_session():
+        G = tflib.Network('G', 'training.networks_stylegan.G_style', **TINY)
+        D = tflib.Network('D', 'training.networks_stylegan.D_basic', **TINY)
+        data = pickle.dumps((G, D, G.clone('Gs')))
+    scopes = []
+    for load in (pickle.load, load_network_pickle):
+        with new_session():
+            nets = load(io.BytesIO(data))
+            scopes.append([[net.scope, *[component.scope for component in net.components.values()]]
+                           for net in reversed(nets)])
+    assert scopes[0] == scopes[1] == [['Gs', 'G_synthesis_1', 'G_mapping_1'], ['D'], ['G', 'G_synthesis', 'G_mapping']]

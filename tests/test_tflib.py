@@ -176,16 +176,55 @@ def test_states_that_do_not_fit_are_refused_with_a_sentence(fresh_graph, change,
         tflib.Network.from_state(state)
 
 
-def test_layers_are_listed_in_order_and_account_for_every_parameter(fresh_graph, capsys):
-    G = make_generator()
-    layers = G.list_layers()
-    names = [name for name, _, _ in layers]
-    assert names[:2] == ['latents_in', 'labels_in'] and names[-1] == 'images_out'
-    assert names.index('G_synthesis/4x4/Conv') < names.index('G_synthesis/8x8/Conv1')
-    assert sum(len(variables) for _, _, variables in layers) == len(G.trainables)
-    G.print_layers()
-    total = sum(int(np.prod(var.shape.as_list())) for var in G.trainables.values())
+G_LAYERS = """
+    latents_in labels_in lod dlatent_avg
+    G_mapping/latents_in G_mapping/labels_in G_mapping/PixelNorm G_mapping/Dense0 G_mapping/Dense1 G_mapping/Broadcast
+    G_mapping/dlatents_out Truncation
+    G_synthesis/dlatents_in G_synthesis/4x4/Const G_synthesis/4x4/Conv G_synthesis/ToRGB_lod1 G_synthesis/8x8/Conv0_up
+    G_synthesis/8x8/Conv1 G_synthesis/ToRGB_lod0 G_synthesis/Upscale2D G_synthesis/Grow_lod0 G_synthesis/images_out
+    G_synthesis/lod G_synthesis/noise0 G_synthesis/noise1 G_synthesis/noise2 G_synthesis/noise3 images_out"""
+D_LAYERS = """
+    images_in labels_in lod FromRGB_lod0 Downscale2D 8x8/Conv0 8x8/Conv1_down FromRGB_lod1 Grow_lod0
+    4x4/MinibatchStddev 4x4/Conv 4x4/Dense0 4x4/Dense1 scores_out"""
+
+
+@pytest.mark.parametrize('func, expected', [('G_style', G_LAYERS), ('D_basic', D_LAYERS)])
+def test_layers_are_those_of_the_original_and_account_for_every_parameter(fresh_graph, capsys, func, expected):
+    net = tflib.Network('N', 'training.networks_stylegan.' + func, **SMALL)
+    for listed in (net, net.clone()):
+        layers = listed.list_layers()
+        assert [name for name, _, _ in layers] == expected.split()
+        assert sum(len(variables) for _, _, variables in layers) == len(net.trainables)
+    net.print_layers()
+    total = sum(int(np.prod(var.shape.as_list())) for var in net.trainables.values())
     assert str(total) in capsys.readouterr().out.splitlines()[-2]
+
+
+def test_listed_tensors_have_the_published_layout_and_can_be_run(fresh_graph):
+    G = make_generator()
+    layers = {name: output for name, output, _ in G.list_layers()}
+    assert {name: layers[name].shape.as_list() for name in ('G_synthesis/noise2', 'G_mapping/Broadcast')} \
+        == {'G_synthesis/noise2': [1, 1, 8, 8], 'G_mapping/Broadcast': [None, 4, 8]}
+    fetches = [layers['G_synthesis/' + name] for name in ('8x8/Conv1', 'Grow_lod0', 'images_out')]
+    features, rgb, images = tflib.run(fetches, dict(zip(G.input_templates, [latents(), np.zeros([4, 0])])))
+    assert features.shape == (4, 8, 8, 8)
+    assert np.array_equal(rgb, images)
+    num_ops = len(tf.get_default_graph().get_operations())
+    G.list_layers()
+    assert len(tf.get_default_graph().get_operations()) == num_ops
+
+
+def test_operations_are_named_as_in_the_original(fresh_graph):
+    G = make_generator()
+    copy = G.clone()
+    assert copy.scope == 'G_1' and copy.components.synthesis.scope == 'G_synthesis_1'
+    images = copy.run(latents(), None, randomize_noise=False)
+    graph = tf.get_default_graph()
+    names = ['G_1/_Run/concat/concat:0', 'G_1/_Run/G/images_out:0', 'G_1/_Run/G/G_synthesis/images_out:0']
+    assert all(np.array_equal(tflib.run(graph.get_tensor_by_name(name), {'G_1/_Run/latents_in:0': latents(),
+                                                                         'G_1/_Run/labels_in:0': np.zeros([4, 0])}),
+                              images) for name in names)
+    assert not [op.name for op in G.list_ops() if not op.name.startswith('G/') or '/_' in op.name]
 
 
 # ---- Optimizer

@@ -69,9 +69,9 @@ def G_paper(
     def first_block():
         """4x4, from the latents."""
         x = tf.cast(tf.concat([latents_in, labels_in], axis=1), dtype)
-        if normalize_latents:
-            x = pixel_norm(x, epsilon=pixelnorm_epsilon)
         with tf.variable_scope('4x4'):
+            if normalize_latents:
+                x = pixel_norm(x, epsilon=pixelnorm_epsilon)
             with tf.variable_scope('Dense'):
                 # The gain keeps the variance of the paper's own implementation.
                 x = dense(x, nf(1) * 16, gain / 4, use_wscale)
@@ -96,7 +96,9 @@ def G_paper(
         images = torgb(2, x)
         for res in range(3, res_log2 + 1):
             x = block(res, x)
-            images = tflib.lerp_clip(torgb(res, x), upscale2d(images, fmt), lod - (res_log2 - res))
+            fine, coarse = torgb(res, x), upscale2d(images, fmt)
+            with tf.name_scope(f'Grow_lod{res_log2 - res}'):
+                images = tflib.lerp_clip(fine, coarse, lod - (res_log2 - res))
     else:
         images = grown_images(open_minibatch(x, lod), lod, res_log2, block, torgb, fmt)
     images = tf.cast(from_layout(images, fmt), tf.float32)
@@ -164,7 +166,9 @@ def D_paper(
         x = fromrgb(res_log2, image)
         for res in range(res_log2, 2, -1):
             image = downscale2d(image, fmt)
-            x = tflib.lerp_clip(block(res, x), fromrgb(res - 1, image), lod - (res_log2 - res))
+            fine, coarse = block(res, x), fromrgb(res - 1, image)
+            with tf.name_scope(f'Grow_lod{res_log2 - res}'):
+                x = tflib.lerp_clip(fine, coarse, lod - (res_log2 - res))
     else:
         x = grown_features(open_minibatch(images, lod), lod, res_log2, block, fromrgb, fmt)
     return tf.identity(tf.cast(last_block(x), tf.float32), name='scores_out')

@@ -78,26 +78,29 @@ def G_style(
     dlatents = components.mapping.get_output_for(latents_in, labels_in, **kwargs)
 
     if is_training and dlatent_avg_beta is not None:
-        batch_avg = tf.reduce_mean(dlatents[:, 0], axis=0)
-        update = tf.assign(dlatent_avg, tflib.lerp(batch_avg, dlatent_avg, dlatent_avg_beta))
-        with tf.control_dependencies([update]):
-            dlatents = tf.identity(dlatents)
+        with tf.name_scope('DlatentAvg'):
+            batch_avg = tf.reduce_mean(dlatents[:, 0], axis=0)
+            update = tf.assign(dlatent_avg, tflib.lerp(batch_avg, dlatent_avg, dlatent_avg_beta))
+            with tf.control_dependencies([update]):
+                dlatents = tf.identity(dlatents)
 
     layer_index = np.arange(num_layers)[np.newaxis, :, np.newaxis]
     if is_training and not _is_off(style_mixing_prob, 0):
-        latents2 = random_normal(tf.shape(latents_in), tf.float32, fold_seed(seed, 0))
-        dlatents2 = components.mapping.get_output_for(latents2, labels_in, **kwargs)
-        num_active = num_layers - 2 * tf.cast(lod, tf.int32)
-        is_mixed = random_uniform([], 0.0, 1.0, tf.float32, fold_seed(seed, 1)) < style_mixing_prob
-        cutoff = tf.where(is_mixed, random_uniform([], 1, num_active, tf.int32, fold_seed(seed, 2)), num_active)
-        is_first = tf.broadcast_to(layer_index < cutoff, tf.shape(dlatents))
-        dlatents = tf.where(is_first, dlatents, dlatents2)
+        with tf.name_scope('StyleMix'):
+            latents2 = random_normal(tf.shape(latents_in), tf.float32, fold_seed(seed, 0))
+            dlatents2 = components.mapping.get_output_for(latents2, labels_in, **kwargs)
+            num_active = num_layers - 2 * tf.cast(lod, tf.int32)
+            is_mixed = random_uniform([], 0.0, 1.0, tf.float32, fold_seed(seed, 1)) < style_mixing_prob
+            cutoff = tf.where(is_mixed, random_uniform([], 1, num_active, tf.int32, fold_seed(seed, 2)), num_active)
+            is_first = tf.broadcast_to(layer_index < cutoff, tf.shape(dlatents))
+            dlatents = tf.where(is_first, dlatents, dlatents2)
 
     if truncation_psi is not None:
-        is_truncated = True if truncation_cutoff is None else layer_index < truncation_cutoff
-        ones = np.ones(layer_index.shape, np.float32)
-        psi = tf.where(tf.logical_and(is_truncated, np.ones(layer_index.shape, bool)), truncation_psi * ones, ones)
-        dlatents = tflib.lerp(dlatent_avg, dlatents, psi)
+        with tf.name_scope('Truncation'):
+            is_truncated = True if truncation_cutoff is None else layer_index < truncation_cutoff
+            ones = np.ones(layer_index.shape, np.float32)
+            psi = tf.where(tf.logical_and(is_truncated, np.ones(layer_index.shape, bool)), truncation_psi * ones, ones)
+            dlatents = tflib.lerp(dlatent_avg, dlatents, psi)
 
     # The synthesis network's own variable follows, for those who call it directly. The value is also handed over as a
     # tensor, because reading a variable that is being assigned gives the old value or the new one.
@@ -145,7 +148,8 @@ def G_mapping(
             fmaps = dlatent_size if index == mapping_layers - 1 else mapping_fmaps
             x = act(apply_bias(dense(x, fmaps, gain, use_wscale, mapping_lrmul), lrmul=mapping_lrmul))
     if dlatent_broadcast is not None:
-        x = tf.tile(x[:, np.newaxis], [1, dlatent_broadcast, 1])
+        with tf.name_scope('Broadcast'):
+            x = tf.tile(x[:, np.newaxis], [1, dlatent_broadcast, 1])
     return tf.identity(tf.cast(x, tf.float32), name='dlatents_out')
 
 
@@ -256,7 +260,9 @@ def G_synthesis(
         images = torgb(2, x)
         for res in range(3, res_log2 + 1):
             x = block(res, x)
-            images = tflib.lerp_clip(torgb(res, x), upscale2d(images, fmt), lod - (res_log2 - res))
+            fine, coarse = torgb(res, x), upscale2d(images, fmt)
+            with tf.name_scope(f'Grow_lod{res_log2 - res}'):
+                images = tflib.lerp_clip(fine, coarse, lod - (res_log2 - res))
     elif structure == 'recursive':
         images = grown_images(x, lod, res_log2, block, torgb, fmt)
     else:
@@ -342,7 +348,9 @@ def D_basic(
         x = fromrgb(res_log2, image)
         for res in range(res_log2, 2, -1):
             image = downscale2d(image, fmt)
-            x = tflib.lerp_clip(block(res, x), fromrgb(res - 1, image), lod - (res_log2 - res))
+            fine, coarse = block(res, x), fromrgb(res - 1, image)
+            with tf.name_scope(f'Grow_lod{res_log2 - res}'):
+                x = tflib.lerp_clip(fine, coarse, lod - (res_log2 - res))
     elif structure == 'recursive':
         x = grown_features(open_minibatch(images, lod), lod, res_log2, block, fromrgb, fmt)
     else:

@@ -16,6 +16,12 @@ PICKLE_VERSION = 3
 READABLE_VERSIONS = (2, 3)
 
 
+def take_scope(name):
+    """A scope for a network of this name that no other has in the default graph."""
+    with tf.name_scope(None):
+        return tf.get_default_graph().unique_name(name.replace('/', '_'), mark_as_used=True)
+
+
 class Network:
     """A build function with its arguments and variables.
 
@@ -47,9 +53,9 @@ class Network:
         self._setup(name, build_func, source, static_kwargs, components={})
         self.reset_own_vars()
 
-    def _setup(self, name, build_func, source, static_kwargs, components):
+    def _setup(self, name, build_func, source, static_kwargs, components, scope=None):
         """Sets every field and builds the template graph, which makes the variables."""
-        self._begin(name, build_func, source, static_kwargs, components)
+        self._begin(name, build_func, source, static_kwargs, components, scope)
         self._build_template()
         self.output_names = [t.name.split('/')[-1].split(':')[0] for t in self.output_templates]
         self.num_outputs = len(self.output_templates)
@@ -59,8 +65,8 @@ class Network:
         prefix = self.scope + '/'
         self._collect_vars(var for var in tf.global_variables() if var.name.startswith(prefix))
 
-    def _begin(self, name, build_func, source, static_kwargs, components):
-        """Sets the fields that need no graph, and takes a scope."""
+    def _begin(self, name, build_func, source, static_kwargs, components, scope=None):
+        """Sets the fields that need no graph, and takes a scope unless it was taken before."""
         self.name = name or build_func.__name__
         self.static_kwargs = util.EasyDict(static_kwargs)
         self.components = util.EasyDict(components)
@@ -68,7 +74,9 @@ class Network:
         self._build_func_name = build_func.__name__
         self._build_module_src = source
         self._run_cache = {}
+        self._listed = {}
         self._templates = None
+        self._template_format = None
 
         parameters = inspect.signature(build_func).parameters.values()
         self.input_names = [p.name for p in parameters
@@ -79,14 +87,14 @@ class Network:
                              'so the network would have no inputs')
 
         self.num_inputs = len(self.input_names)
-        with tf.name_scope(None):
-            self.scope = tf.get_default_graph().unique_name(self.name.replace('/', '_'), mark_as_used=True)
+        self.scope = scope or take_scope(self.name)
 
     def _build_template(self):
         with tfutil.absolute_variable_scope(self.scope, reuse=tf.AUTO_REUSE), \
                 tfutil.absolute_name_scope(self.scope), tf.control_dependencies(None):
             inputs = [tf.placeholder(tf.float32, name=input_name) for input_name in self.input_names]
             outputs = self._call_build_func(inputs, is_template_graph=True)
+        self._template_format = device.data_format() if self._takes_data_format else None
         self._templates = inputs, list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
 
     def _collect_vars(self, own):
@@ -140,7 +148,7 @@ class Network:
                             f'not {len(in_expr)}')
         if all(expr is None for expr in in_expr):
             raise ValueError(f"network '{self.name}': at least one input must be given")
-        with tfutil.absolute_variable_scope(self.scope, reuse=True), tf.name_scope(self.scope.split('/')[-1]):
+        with tfutil.absolute_variable_scope(self.scope, reuse=True), tf.name_scope(self.name.replace('/', '_')):
             given = [expr if expr is None else tf.cast(tf.convert_to_tensor(expr), tf.float32) for expr in in_expr]
             num = next(tf.shape(expr)[0] for expr in given if expr is not None)
             inputs = []
@@ -232,7 +240,7 @@ class Network:
         net.input_shapes, net.output_shapes = [[list(shape) for shape in shapes]
                                                for shapes in (self.input_shapes, self.output_shapes)]
         net.input_shape, net.output_shape = net.input_shapes[0], net.output_shapes[0]
-        with tfutil.absolute_variable_scope(net.scope), tfutil.absolute_name_scope(net.scope), \
+        with tfutil.absolute_variable_scope(net.scope), tfutil.absolute_name_scope(net.scope + '/_Init'), \
                 tf.control_dependencies(None):
             net._collect_vars([tf.get_variable(local_name, initializer=tf.identity(var.initial_value),
                                                trainable=var.trainable)
@@ -274,11 +282,11 @@ class Network:
     # ---- Listing
 
     def list_ops(self):
-        """Operations of the template graph, the components' included, in construction order."""
+        """Operations of the template graph, in which components are scopes, in construction order."""
         return network_info.list_ops(self)
 
     def list_layers(self):
-        """[(layer name, output tensor, [its trainable variables]), ...] of the template graph."""
+        """[(layer name, output, [its trainable variables]), ...] of the template graph; see `network_info`."""
         return network_info.list_layers(self)
 
     def print_layers(self, title=None, hide_layers_with_no_params=False):
@@ -322,15 +330,20 @@ class Network:
         net._load_state(state, trust_stored_code)
         return net
 
-    def _load_state(self, state, trust_stored_code):
+    def _load_state(self, state, trust_stored_code, scopes=None):
+        """`scopes`: iterator over scopes taken before, for the components and then for this network."""
         tfutil.assert_tf_initialized()
         if state['version'] not in READABLE_VERSIONS:
             raise util.UserError(f"network '{state['name']}' has pickle version {state['version']}; "
                                  f"versions {' and '.join(map(str, READABLE_VERSIONS))} can be read")
-        components = {key: value if isinstance(value, Network) else Network.from_state(value, trust_stored_code)
-                      for key, value in state.get('components', {}).items()}
+        components = {}
+        for key, value in state.get('components', {}).items():
+            components[key] = value if isinstance(value, Network) else object.__new__(Network)
+            if components[key] is not value:
+                components[key]._load_state(value, trust_stored_code, scopes)
         build_func, source = network_state.stored_build_func(state, trust_stored_code)
-        self._setup(state['name'], build_func, source, state['static_kwargs'], components)
+        self._setup(state['name'], build_func, source, state['static_kwargs'], components,
+                    scope=next(scopes) if scopes is not None else None)
         values = OrderedDict(state['variables'])
         network_state.check_values(self, values)
         tfutil.set_vars({self.own_vars[name]: value for name, value in values.items()})

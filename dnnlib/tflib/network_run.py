@@ -99,7 +99,8 @@ def _build(net, input_transform, output_transform, num_gpus, dynamic_kwargs):
                 inputs = _apply(input_transform, inputs)
                 outputs = local.get_output_for(*inputs, return_as_list=True, **dynamic_kwargs)
                 per_device.append(_apply(output_transform, outputs))
-        outputs = [tf.concat(parts, axis=0) if len(parts) > 1 else parts[0] for parts in zip(*per_device)]
+        # Also of one device's outputs: programs look this name up, '<scope>/_Run/concat/concat:0'.
+        outputs = [tf.concat(parts, axis=0) for parts in zip(*per_device)]
     return in_tensors, outputs, shadows
 
 

@@ -6,6 +6,7 @@ they are first used, so a snapshot's G and D cost nothing to somebody who only w
 
 import re
 import sys
+import weakref
 
 import numpy as np
 
@@ -134,7 +135,8 @@ def build_networks(content, name, trust_stored_code=False, which=None, expect='s
     states = [content] if single else [content[SNAPSHOT.index(which)]] if which else list(content)
     for state in (inner for outer in states for inner in outer.walk()):
         _check_build_func(state, name, trust_stored_code)
-    networks = tuple(_lazy_network(state, name, trust_stored_code) for state in states)
+    scopes = _Scopes([content] if single else content)
+    networks = tuple(_lazy_network(state, name, trust_stored_code, scopes) for state in states)
     return networks[0] if single or which else networks
 
 
@@ -289,13 +291,37 @@ def _check_build_func(state, name, trust_stored_code):
     _check_sizes(state, name)
 
 
-def _lazy_network(state, file_name, trust_stored_code):
+class _Scopes:
+    """The scopes of a file's networks in a graph: those of the original, which builds all of them, components first.
+
+    So the synthesis network of Gs is `G_synthesis_1` in whatever order the networks are first used.
+    """
+
+    def __init__(self, states):
+        self._order = [inner for state in states for inner in _components_first(state)]
+        self._taken = weakref.WeakKeyDictionary()  # graph -> {id of a state: scope}
+
+    def of(self, state):
+        """Scopes of the state's components and its own, in this order, in the default graph."""
+        from dnnlib.tflib.engine import tf
+        from dnnlib.tflib.network import take_scope
+        graph = tf.get_default_graph()
+        if graph not in self._taken:
+            self._taken[graph] = {id(inner): take_scope(inner.name) for inner in self._order}
+        return [self._taken[graph][id(inner)] for inner in _components_first(state)]
+
+
+def _components_first(state):
+    return [inner for component in state.components.values() for inner in _components_first(component)] + [state]
+
+
+def _lazy_network(state, file_name, trust_stored_code, scopes):
     """A Network that builds itself from `state` at the first use of any of its attributes."""
     from dnnlib.tflib.network import Network
 
     class LazyNetwork(Network):
         def __init__(self):
-            self.__dict__['_pending'] = (state, file_name, trust_stored_code)
+            self.__dict__['_pending'] = (state, file_name, trust_stored_code, scopes)
 
         def __getattr__(self, attribute):
             if attribute.startswith('__') or '_pending' not in self.__dict__:
@@ -317,11 +343,11 @@ def _materialize(network):
     """Turns a LazyNetwork into the plain Network that it stands for."""
     from dnnlib.tflib.network import Network
     lazy_class = network.__class__
-    state, file_name, trust_stored_code = pending = network.__dict__.pop('_pending')
+    state, file_name, trust_stored_code, scopes = pending = network.__dict__.pop('_pending')
     network.__class__ = Network
     try:
         try:
-            network._load_state(state.to_dict(), trust_stored_code)
+            network._load_state(state.to_dict(), trust_stored_code, iter(scopes.of(state)))
         except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as err:
             raise UserError(f"network '{state.name}' cannot be built by '{state.build_func_name}' with the arguments "
                             f'stored in the file ({type(err).__name__}: {str(err)[:300]})') from err

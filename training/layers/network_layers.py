@@ -7,6 +7,8 @@ Activations are [N, C, H, W] where `fmt` is 'NCHW' and [N, H, W, C] where it is 
 both. Random draws take an optional int32 seed [2]: with it they are functions of the seed, without it TensorFlow's own.
 """
 
+import functools
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -18,6 +20,18 @@ BUNDLED_MODULES = ('training.layers.network_gradients', 'training.layers.network
 
 # Small number under square roots (StyleGAN and Progressive GAN alike).
 EPSILON = 1e-8
+
+
+def named(name):
+    """Decorates a function whose operations have a name scope of their own, as which listings of layers show them."""
+    def decorate(function):
+        @functools.wraps(function)
+        def wrapped(*args, **kwargs):
+            with tf.name_scope(name):
+                return function(*args, **kwargs)
+        return wrapped
+
+    return decorate
 
 
 # ---- Layout
@@ -193,6 +207,7 @@ def conv2d_downscale2d(x, fmaps, kernel, gain, use_wscale, fmt):
 
 # ---- Resampling
 
+@named('Upscale2D')
 def upscale2d(x, fmt, factor=2):
     """Repeats every pixel `factor` times in both directions."""
     if factor == 1:
@@ -210,6 +225,7 @@ def upscale2d(x, fmt, factor=2):
     return tf.reshape(x, [-1, height * factor, width * factor, channels])
 
 
+@named('Downscale2D')
 def downscale2d(x, fmt, factor=2):
     """Means over squares of `factor` x `factor` pixels."""
     if factor == 1:
@@ -218,6 +234,7 @@ def downscale2d(x, fmt, factor=2):
     return tf.nn.avg_pool(x, ksize=size, strides=size, padding='VALID', data_format=fmt)
 
 
+@named('Blur2D')
 def blur2d(x, kernel, fmt):
     """Convolves every channel with the outer product of `kernel` with itself, normalised to sum 1, zero padding.
 
@@ -239,6 +256,7 @@ def blur2d(x, kernel, fmt):
 
 # ---- Normalisation and modulation
 
+@named('PixelNorm')
 def pixel_norm(x, fmt='NHWC', epsilon=EPSILON):
     """Scales the feature vector of every pixel (or row of [N, C]) to unit mean square."""
     axis = 1 if x.shape.ndims == 2 else channel_axis(fmt)
@@ -272,6 +290,7 @@ def _scaled_and_shifted(x, scale, shift):
     return tf.cast(plus(times(tf.cast(x, tf.float32), scale), shift), x.dtype)
 
 
+@named('InstanceNorm')
 def _whitening(x, fmt):
     """Scale and shift, float32, that bring each channel of each sample to zero mean and unit variance."""
     mean, variance = moments(tf.cast(x, tf.float32), spatial_axes(fmt))
@@ -284,9 +303,9 @@ def _style(x, dlatent, use_wscale, fmt):
     channels = num_channels(x, fmt)
     with tf.variable_scope('StyleMod'):
         style = apply_bias(dense(dlatent, channels * 2, gain=1, use_wscale=use_wscale))
-    shape = [channels, 1, 1] if fmt == 'NCHW' else [1, 1, channels]
-    scale, shift = tf.unstack(tf.reshape(style, [-1, 2] + shape), axis=1)
-    return plus(scale, 1), shift
+        shape = [channels, 1, 1] if fmt == 'NCHW' else [1, 1, channels]
+        scale, shift = tf.unstack(tf.reshape(style, [-1, 2] + shape), axis=1)
+        return plus(scale, 1), shift
 
 
 def apply_noise(x, num, fmt, stored=None, seed=None):
@@ -296,18 +315,18 @@ def apply_noise(x, num, fmt, stored=None, seed=None):
         num: number of samples, a scalar tensor.
         stored: variable [1, 1, H, W] to be used for the whole minibatch; None draws fresh noise per sample.
     """
-    size = static_resolution(x, fmt)
-    if stored is None:
-        noise = random_normal([num, 1, size, size] if fmt == 'NCHW' else [num, size, size, 1], x.dtype, seed)
-    else:
-        noise = tf.cast(stored if fmt == 'NCHW' else tf.reshape(stored, [1, size, size, 1]), x.dtype)
-    channels = num_channels(x, fmt)
+    size, channels = static_resolution(x, fmt), num_channels(x, fmt)
     with tf.variable_scope('Noise'):
+        if stored is None:
+            noise = random_normal([num, 1, size, size] if fmt == 'NCHW' else [num, size, size, 1], x.dtype, seed)
+        else:
+            noise = tf.cast(stored if fmt == 'NCHW' else tf.reshape(stored, [1, size, size, 1]), x.dtype)
         strength = tf.get_variable('weight', shape=[channels], initializer=tf.initializers.zeros())
-    strength = tf.reshape(strength, [1, channels, 1, 1] if fmt == 'NCHW' else [1, 1, 1, channels])
-    return plus(x, times(noise, tf.cast(strength, x.dtype)))
+        strength = tf.reshape(strength, [1, channels, 1, 1] if fmt == 'NCHW' else [1, 1, 1, channels])
+        return plus(x, times(noise, tf.cast(strength, x.dtype)))
 
 
+@named('MinibatchStddev')
 def minibatch_stddev(x, group_size, num_features, fmt):
     """Appends the standard deviation over groups of samples as extra channels (Progressive GAN, section 3).
 
