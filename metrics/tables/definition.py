@@ -1,0 +1,159 @@
+"""A paper's table as data: what stands in each cell, and which network and data set it is measured with.
+
+A table is a file `configs/tables/NAME.yaml`; docs/tables.md describes its form. Nothing but such a file is needed for
+another table.
+"""
+
+import os
+import re
+from collections import OrderedDict, namedtuple
+
+from dnnlib import config_files
+from dnnlib.config_files import nearest
+from dnnlib.files import UserError, read_bytes
+
+MAX_BYTES = 1 << 20
+
+Cell = namedtuple('Cell', 'row column network metric value space record published note')
+"""One number. row: number of its row; column: key; network: key; metric: preset to measure, or None; value: name of the
+value in the metric's record; space: 'z', 'w' or None; record: kind of record that holds the value where it is no
+metric's, or None; published: number or None; note: footnote or None."""
+
+Network = namedtuple('Network', 'name released config dataset')
+"""name: key; released: name of a released file or None; config: configuration that trains it; dataset: key or None."""
+
+DataSet = namedtuple('DataSet', 'name title folder command')
+"""name: key; folder: name in the folder of data sets; command: what makes it."""
+
+
+class Table:
+    """A table's definition.
+
+    Attributes:
+        name, title, paper, row_title: texts.
+        notes: list of footnotes to the whole table.
+        datasets, networks: OrderedDict key -> DataSet, Network.
+        columns: OrderedDict key -> title.
+        rows: list of titles.
+        cells: list of Cell, row by row.
+    """
+
+    def __init__(self, name, title, paper, row_title, notes, datasets, networks, columns, rows, cells):
+        self.name, self.title, self.paper, self.row_title, self.notes = name, title, paper, row_title, notes
+        self.datasets, self.networks, self.columns, self.rows, self.cells = datasets, networks, columns, rows, cells
+
+    def used_networks(self, columns=None):
+        """The networks of the cells in these columns (default: all), in order of appearance."""
+        names = OrderedDict((cell.network, None) for cell in self.cells if columns is None or cell.column in columns)
+        return [self.networks[name] for name in names]
+
+    def cells_of(self, network_name, columns=None):
+        """The cells that a network fills."""
+        return [cell for cell in self.cells
+                if cell.network == network_name and (columns is None or cell.column in columns)]
+
+
+def list_tables(config_dir):
+    """[(name, title, paper)] of all tables, sorted by name."""
+    folder = os.path.join(config_dir, 'tables')
+    names = sorted(name[:-len('.yaml')] for name in os.listdir(folder) if name.endswith('.yaml'))
+    tables = [load_table(name, config_dir) for name in names]
+    return [(table.name, table.title, table.paper) for table in tables]
+
+
+def load_table(name, config_dir):
+    """The Table called `name`, or in the file of that path. Raises UserError."""
+    if name.endswith('.yaml'):
+        path, name = name, os.path.basename(name)[:-len('.yaml')]
+    else:
+        folder = os.path.join(config_dir, 'tables')
+        known = sorted(file[:-len('.yaml')] for file in os.listdir(folder) if file.endswith('.yaml'))
+        if name not in known:
+            raise UserError(f"there is no table '{name}'{nearest(name, known)} (known: {', '.join(known)})")
+        path = os.path.join(folder, name + '.yaml')
+    try:
+        text = read_bytes(path, MAX_BYTES).decode('utf-8')
+    except UnicodeDecodeError as err:
+        raise UserError(f'{path} is not a text file in UTF-8 (byte {err.start})') from None
+    return _Parser(path).table(name, config_files.parse_yaml(text, path)[0])
+
+
+class _Parser:
+    """Checks every part of a definition while it takes it over."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def table(self, name, content):
+        content = self._mapping(content, 'a table', dict(title=str, paper=str, row_title=str, columns=dict, rows=list,
+                                                         networks=dict),
+                                dict(notes=list, datasets=dict))
+        datasets = OrderedDict((key, self._dataset(key, value)) for key, value in content['datasets'].items()) \
+            if content['datasets'] else OrderedDict()
+        networks = OrderedDict((str(key), self._network(str(key), value, datasets))
+                               for key, value in content['networks'].items())
+        columns = OrderedDict((str(key), str(title)) for key, title in content['columns'].items())
+        rows, cells = [], []
+        for index, row in enumerate(content['rows']):
+            row = self._mapping(row, f'row {index + 1}', dict(title=str, cells=dict), dict(measure=dict))
+            rows.append(row['title'])
+            for column, cell in row['cells'].items():
+                cells.append(self._cell(index, str(column), dict(row['measure'] or {}, **self._dict(cell)), networks,
+                                        columns))
+        if not cells:
+            raise UserError(f'{self.path}: the table has no cells')
+        return Table(name, content['title'], content['paper'], content['row_title'],
+                     [str(note) for note in content['notes'] or []], datasets, networks, columns, rows, cells)
+
+    def _dataset(self, key, value):
+        value = self._mapping(value, f'data set {key}', dict(title=str, folder=str, command=str))
+        return DataSet(key, **value)
+
+    def _network(self, key, value, datasets):
+        value = self._mapping(value, f'network {key}', dict(config=str), dict(released=str, dataset=str))
+        if value['dataset'] is not None and value['dataset'] not in datasets:
+            raise UserError(f"{self.path}: network {key} names the data set '{value['dataset']}', which the table does "
+                            'not have')
+        return Network(key, **value)
+
+    def _cell(self, row, column, value, networks, columns):
+        where = f'row {row + 1}, column {column}'
+        value = self._mapping(value, where, dict(network=str), dict(metric=str, value=str, record=str, note=str,
+                                                                    space=str, published=(int, float)))
+        if column not in columns:
+            raise UserError(f"{self.path}: {where}: the table has no such column (it has {', '.join(columns)})")
+        if value['network'] not in networks:
+            raise UserError(f"{self.path}: {where}: the table has no network '{value['network']}'"
+                            f"{nearest(value['network'], networks)}")
+        if (value['metric'] is None) == (value['record'] is None):
+            raise UserError(f'{self.path}: {where}: give either metric, or record and value')
+        name = value['value'] or value['metric']
+        if name is None:
+            raise UserError(f'{self.path}: {where}: value is missing, the name of a value in the record')
+        in_name = re.search(r'_([zw])(full|end)?$', name)
+        space = value['space'] or (in_name.group(1) if in_name else None)
+        return Cell(row, column, value['network'], value['metric'], name, space, value['record'], value['published'],
+                    value['note'])
+
+    def _dict(self, value):
+        if not isinstance(value, dict):
+            raise UserError(f'{self.path}: a cell must be a mapping, not {config_files.kind(value)}')
+        return value
+
+    def _mapping(self, value, what, required, optional=None):
+        """`value` with None for what is absent, checked for its keys and their types."""
+        optional = optional or {}
+        if not isinstance(value, dict):
+            raise UserError(f'{self.path}: {what} must be a mapping, not {config_files.kind(value)}')
+        types = dict(required, **optional)
+        for key in value:
+            if key not in types:
+                raise UserError(f"{self.path}: {what} has a key '{key}'{nearest(key, types)} (known: "
+                                f"{', '.join(types)})")
+        for key, type_ in types.items():
+            found = value.get(key)
+            if found is None and key in required:
+                raise UserError(f'{self.path}: {what} lacks {key}')
+            if found is not None and (not isinstance(found, type_) or isinstance(found, bool)):
+                raise UserError(f'{self.path}: {key} of {what} must not be {config_files.kind(found)}')
+        return OrderedDict((key, value.get(key)) for key in types)
