@@ -13,6 +13,8 @@ EXAMPLES = '''examples:
   run_metrics.py fid50k,ppl_wend --network results/00003-demo --dataset datasets/toyfaces-32
   run_metrics.py fid50k --run results/00003-demo --all-snapshots
   run_metrics.py ls --network ffhq-1024
+  run_metrics.py table --list-tables
+  run_metrics.py table stylegan-4 --network ffhq-style-2=results/00012-ffhq-style-2 --dry-run
   run_metrics.py table1 --columns celeba --dataset celeba=datasets/celeba-256 --dry-run
   run_metrics.py table1 --network results/00003-demo --preset quick
   run_metrics.py explain a/fid50k.json b/fid50k.json
@@ -48,7 +50,7 @@ def _common(parser):
 
 
 def parse_args(argv):
-    """Options of each of the three forms: `table1 …`, `explain A B`, or names of metrics."""
+    """Options of each of the forms: `table NAME …`, `table1 …`, `explain A B`, or names of metrics."""
     argv = list(sys.argv[1:] if argv is None else argv)
     raw = HelpFormatter
     if argv[:1] == ['explain']:
@@ -57,28 +59,11 @@ def parse_args(argv):
                                          formatter_class=raw, epilog=_examples('explain'))
         parser.add_argument('records', nargs=2, metavar='RECORD.json', help='the JSON records of two scores')
         return parser.parse_args(argv[1:]), explain
-    if argv[:1] == ['table1']:
-        parser = argparse.ArgumentParser(
-            prog='run_metrics.py table1', formatter_class=raw, epilog=_examples('table1'),
-            description='Makes Table I of "Re-Training StyleGAN": table1.md, .csv, .json and .html. What is measured '
-            'already is not measured again.')
-        parser.add_argument('--columns', default='celeba,casia,ffhq', metavar='LIST',
-                            help='columns to make (default: celeba,casia,ffhq)')
-        parser.add_argument('--network', action='append', default=[], metavar='[COLUMN=]NETWORK',
-                            help="network of a column, in place of the released one; without COLUMN, a table of one "
-                            'column for this network or run')
-        parser.add_argument('--dataset', action='append', default=[], metavar='[COLUMN=]DIR',
-                            help='data set of a column (default: celeba-256, casia-256 and ffhq in the data folder)')
-        parser.add_argument('--out', metavar='DIR', help='folder of the table and its records (default: table1 in the '
-                            'results folder, or in the run directory)')
-        parser.add_argument('--dry-run', action='store_true',
-                            help='only list what is missing; the exit status is 2 if anything is')
-        parser.add_argument('--skip-missing', action='store_true', help='make the table without what is missing')
-        _common(parser)
-        return parser.parse_args(argv[1:]), table1
+    if argv[:1] in (['table'], ['table1']):
+        return parse_table_args(argv), table
     parser = argparse.ArgumentParser(
         description='Measures a network and writes a JSON record with the whole protocol per score. Other forms: '
-        'run_metrics.py table1 ..., run_metrics.py explain A.json B.json.', epilog=EXAMPLES, formatter_class=raw)
+        'run_metrics.py table NAME ..., run_metrics.py explain A.json B.json.', epilog=EXAMPLES, formatter_class=raw)
     parser.add_argument('names', metavar='NAMES', help='metrics, separated by commas: fid50k, ppl_zfull, ppl_wfull, '
                         'ppl_zend, ppl_wend, ls; beyond the papers\': kid50k, pr50k, fid50k_mix2, fid50k_mix3, '
                         'fid50k_mix4, nearest')
@@ -103,7 +88,36 @@ def parse_args(argv):
     return args, measure
 
 
-# ---- The three forms
+def parse_table_args(argv):
+    """Options of `table NAME …`, and of `table1 …`, which is Table I of the Re-Training paper."""
+    form = argv[0]
+    parser = argparse.ArgumentParser(
+        prog=f'run_metrics.py {form}', formatter_class=HelpFormatter, epilog=_examples(form),
+        description='Makes a table of a paper, as NAME.md, .csv, .json and .html: published and reproduced values. '
+        'What is measured already is not measured again.')
+    if form == 'table':
+        parser.add_argument('name', metavar='NAME', nargs='?', help='which table; see --list-tables')
+        parser.add_argument('--list-tables', action='store_true', help='list the tables')
+    parser.add_argument('--columns', metavar='LIST', help='columns to make, separated by commas (default: all)')
+    parser.add_argument('--network', action='append', default=[], metavar='[NAME=]NETWORK',
+                        help="what takes the place of a network of the table, such as a run; NAME is the table's name "
+                        'for it, see --dry-run; without NAME, a table of one column for this network or run')
+    parser.add_argument('--dataset', action='append', default=[], metavar='[NAME=]DIR', help='data set, by the name of '
+                        "the table's data set or of one of its networks (default: in the data folder)")
+    parser.add_argument('--out', metavar='DIR', help='folder of the table and its records (default: NAME in the '
+                        'results folder, or in the run directory)')
+    parser.add_argument('--dry-run', action='store_true',
+                        help='only list what is missing; the exit status is 2 if anything is')
+    parser.add_argument('--skip-missing', action='store_true', help='make the table without what is missing')
+    _common(parser)
+    args = parser.parse_args(argv[1:])
+    args.stem = None
+    if form == 'table1':
+        args.name, args.list_tables, args.stem = 'retraining-1', False, 'table1'
+    return args
+
+
+# ---- The forms
 
 
 def explain(args):
@@ -152,43 +166,18 @@ def measure(args):
     return 1 if problems else 0
 
 
-def table1(args):
-    """Makes the table, or lists what it lacks."""
-    from metrics.networks.choice import STANDIN
-    from metrics.tables import table1, table_report
-    columns = table1.choose_columns([name for name in args.columns.split(',') if name], pairs(args.network),
-                                    pairs(args.dataset))
-    options = start(args)
-    features = options.pop('features')
-    if features == 'auto':
-        features = table1.default_features(columns)
-
-    def resolve(name):
-        return find_dataset(name, args.data_dir)
-
-    missing = table1.find_missing(columns, features, resolve)
-    for line in table1.describe_missing(missing):
-        print(line, flush=True)
-    if features == STANDIN:
-        print('Stand-in feature networks are used: the values are not comparable with published ones.', flush=True)
-    if args.dry_run:
-        return 2 if missing else 0
-    if missing:
-        # No download is worth its time if the table cannot be made anyway.
-        no_data = [item for item in missing if item[0] == 'data set']
-        left = table1.fetch_missing(missing if args.skip_missing or not no_data else no_data)
-        if left and not args.skip_missing:
-            raise UserError('the table cannot be made yet (--skip-missing leaves out what needs these):\n'
-                            + '\n'.join(f'{what} {name}: {reason}' for what, name, reason in left))
-    out_dir = args.out or os.path.join(columns[0].run_dir or folders.result_dir, 'table1')
-    results = table1.run_columns(columns, out_dir, args.preset == 'quick', resolve, features,
-                                 skip_missing=args.skip_missing, **options)
-    cells = table_report.make_rows(columns, results)
-    paths = table_report.write_all(out_dir, cells)
-    print()
-    print(table_report.to_markdown(cells).split('## Protocol')[0].rstrip())
-    print('\nWritten: ' + ', '.join(paths), flush=True)
-    return 1 if any(cell['value'] is None for cell in cells) else 0
+def table(args):
+    """Makes a table, lists what it lacks, or lists all tables."""
+    from metrics.tables import definition, make
+    if args.name is None or args.list_tables:
+        for name, title, paper in definition.list_tables(folders.config_dir):
+            print(f'{name:<14} {paper}, {title}')
+        return 0
+    from experiment.gpu_days import gpu_days
+    order = make.Order(args.name, args.columns and [name for name in args.columns.split(',') if name],
+                       pairs(args.network), pairs(args.dataset), args.out, args.stem)
+    return make.make_table(order, lambda name: find_dataset(name, args.data_dir), quick=args.preset == 'quick',
+                           dry_run=args.dry_run, skip_missing=args.skip_missing, gpu_days=gpu_days, **start(args))
 
 
 # ---- Small helpers

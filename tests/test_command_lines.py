@@ -15,8 +15,9 @@ MODULES = {'train.py': 'train', 'run_metrics.py': 'run_metrics', 'generate.py': 
            'generate_figures.py': 'generate_figures', 'pretrained_example.py': 'pretrained_example',
            'dataset_tool.py': 'data.commands', 'dnnlib.artifacts': 'dnnlib.artifacts.__main__',
            'training.report': 'training.report'}
-PAGES = (['train.py', 'train.py doctor', 'run_metrics.py', 'run_metrics.py table1', 'run_metrics.py explain',
-          'generate.py', 'generate_figures.py', 'pretrained_example.py', 'training.report', 'dnnlib.artifacts']
+PAGES = (['train.py', 'train.py doctor', 'run_metrics.py', 'run_metrics.py table', 'run_metrics.py table1',
+          'run_metrics.py explain', 'generate.py', 'generate_figures.py', 'pretrained_example.py', 'training.report',
+          'dnnlib.artifacts']
          + [f'dnnlib.artifacts {command}' for command in ('list', 'fetch', 'verify', 'add')]
          + ['dataset_tool.py'] + [f'dataset_tool.py {command}' for command in DATASET_EXAMPLES])
 

@@ -1,4 +1,4 @@
-"""run_metrics.py, Table I, comparison of scores, and the training of classifiers."""
+"""run_metrics.py, comparison of scores, and the training of classifiers."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from metric_helpers import make_faces, make_network, some_record
 
 import run_metrics
 from data.converters.create_toyfaces import create_toyfaces
@@ -14,34 +15,22 @@ from data.records import dataset
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.util import EasyDict, UserError
-from metrics import classifier_training, presets, train_standins
+from metrics import classifier_training, train_standins
 from metrics.networks import files, released, standin
 from metrics.networks.feature_networks import FeatureNetworks
 from metrics.scores import explain, records
-from metrics.tables import table1, table_report
-from training import misc
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-TINY = dict(num_channels=3, resolution=32, label_size=0, fmap_base=64, fmap_max=8, latent_size=12, dlatent_size=12,
-            mapping_fmaps=12, mapping_layers=2, structure='fixed')
 
 
 @pytest.fixture(scope='module')
 def faces(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp('faces') / 'toy')
-    create_toyfaces(path, resolution=32, num=80, workers=1)
-    return path
+    return make_faces(tmp_path_factory.mktemp('faces'))
 
 
 @pytest.fixture(scope='module')
 def network(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp('network') / 'network-snapshot-000007.pkl')
-    with tf.Graph().as_default(), tflib.create_session().as_default():
-        tflib.select_device('cpu')
-        tf.set_random_seed(1)
-        G = tflib.Network('G', 'training.networks_stylegan.G_style', **TINY)
-        misc.save_pkl((G, G.clone('D'), G.clone('Gs')), path)
-    return path
+    return make_network(tmp_path_factory.mktemp('network'))
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +86,11 @@ def test_all_snapshots_get_a_folder_each_and_are_measured_once(network, faces, t
     (['explain', '{network}', '{network}'], 'not a JSON file'),
     (['explain', 'absent.json', 'absent.json'], 'cannot read absent.json'),
     (['table1', '--columns', 'lsun'], "no column 'lsun'"),
-    (['table1', '--dataset', '{tmp}'], 'needs the column'),
+    (['table1', '--dataset', '{tmp}'], 'needs the name'),
+    (['table', 'stylegan-9'], "no table 'stylegan-9'; did you mean"),
+    (['table', 'stylegan-1', '--network', 'ffhq-g=x.pkl'], "no network 'ffhq-g'; did you mean 'ffhq-"),
+    (['table', 'stylegan-1', '--dataset', 'lsun=x'], "no data set 'lsun'"),
+    (['table', 'stylegan-4', '--network', '{network}'], 'say which network of stylegan-4 it is'),
 ])
 def test_mistakes_are_answered_with_a_sentence(argv, message, network, tmp_path):
     argv = [arg.format(network=network, tmp=tmp_path) for arg in argv]
@@ -126,99 +119,6 @@ def test_command_line_prints_one_line_for_a_mistake():
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     assert result.returncode == 2 and result.stderr.startswith('error: cannot read a.json')
     assert 'Traceback' not in result.stderr
-
-
-# ---- Table I
-
-def test_dry_run_lists_everything_that_is_missing(capsys, tmp_path):
-    assert run_metrics.main(['table1', '--dry-run', '--device', 'cpu', '--data-dir', str(tmp_path)]) == 2
-    text = capsys.readouterr().out
-    for name in ('retraining-celeba-256', 'retraining-casia-256', 'ffhq-1024', 'celeba-256', 'casia-256',
-                 'inception_v3_features.pkl', 'vgg16_zhang_perceptual.pkl', 'celebahq-classifier-00-male.pkl',
-                 'celebahq-classifier-39-wearing-necktie.pkl'):
-        assert name in text, name
-    assert text.count('\n  network ') == 3 and text.count('\n  data set ') == 3
-
-
-def test_dry_run_of_one_column_with_everything_given(capsys, faces, network):
-    assert run_metrics.main(['table1', '--network', network, '--dataset', faces, '--dry-run', '--device', 'cpu']) == 0
-    text = capsys.readouterr().out
-    assert 'Everything that the table needs is here.' in text and 'Stand-in feature networks' in text
-
-
-def test_missing_data_sets_are_named_before_any_download(tmp_path, monkeypatch):
-    from dnnlib.artifacts import store
-    monkeypatch.setattr(store, 'fetch', lambda *args, **kwargs: pytest.fail('a download was started'))
-    with pytest.raises(UserError, match='data set celeba-256: make it'):
-        run_metrics.main(['table1', '--columns', 'celeba', '--data-dir', str(tmp_path), '--device', 'cpu'])
-
-
-def test_after_one_failed_download_no_other_is_tried(monkeypatch):
-    from dnnlib.artifacts import store
-    tried = []
-
-    def fail(artifact, *_args, **_kwargs):
-        tried.append(artifact)
-        raise UserError('no network')
-    monkeypatch.setattr(store, 'fetch', fail)
-    missing = [('feature network', files.classifier_file(index), 'ls') for index in range(3)]
-    left = table1.fetch_missing(missing)
-    assert len(tried) == 1 and [reason for _, _, reason in left][1:] == ['not tried after the failure above'] * 2
-
-
-def test_columns_take_networks_and_data_sets_of_the_user(tmp_path):
-    column, = table1.choose_columns(['celeba'], {'celeba': 'mine.pkl'}, {'celeba': str(tmp_path)})
-    assert (column.network, column.dataset_dir) == ('mine.pkl', str(tmp_path))
-    assert column.published['ls_w'] == 2.5235
-    assert table1.COLUMNS['ffhq'].published['ppl_wend'] == 197.2266
-    assert run_metrics.pairs(['celeba=x', 'y']) == {'celeba': 'x', None: 'y'}
-
-
-def some_record(value=4.9, **changes):
-    return dict(dict(metric='fid50k', value=value, standard_error=0.02, network='net', network_sha256='a' * 64,
-                     dataset_fingerprint='b' * 64, dataset_images=202281, mirror_augment=True, num_samples=50000,
-                     is_standin=False, is_reduced=False, settings=dict(num_images=50000, minibatch_per_gpu=8), seed=0,
-                     engine='tf1', tensorflow='1.15.5', device='gpu', num_gpus=2, seconds=960.0, time='now',
-                     problems=[], feature_networks=dict(inception=dict(
-                         name='Inception', file='inception_v3_features.pkl', file_sha256='c' * 64, verified=False,
-                         is_standin=False))), **changes)
-
-
-def test_table_shows_published_values_differences_and_remarks_in_every_form(tmp_path):
-    columns = table1.choose_columns(['celeba', 'ffhq'], {}, {})
-    bad = some_record(value=None, problems=['features <contain> NaN'])
-    cells = table_report.make_rows(columns, {'celeba': {'fid50k': (4.9, some_record())},
-                                             'ffhq': {'fid50k': (None, bad)}})
-    assert len(cells) == 14
-    paths = table_report.write_all(str(tmp_path), cells)
-    markdown, table, page, data = [open(path, encoding='utf-8').read() for path in paths]
-    assert '| FID50k | 4.9000 ± 0.0200 | 4.7842 | +2.4 % | [1] |' in markdown
-    assert 'not verified' in markdown and 'not measured' in markdown and 'features <contain> NaN' in markdown
-    assert 'sha256 aaaaaaaaaaaa' in markdown and 'mirrored: yes' in markdown
-    assert table.splitlines()[1].startswith('celeba,fid50k,4.9,0.02,4.7842,2.42')
-    assert '&lt;contain&gt;' in page and '<contain>' not in page
-    cell = json.loads(data)['cells'][0]
-    assert cell['published'] == 4.7842 and cell['protocol']['seed'] == 0
-    assert cell['protocol']['feature_networks']['inception']['file_sha256'] == 'c' * 64
-
-
-def test_table_of_an_own_network_is_made_once(network, faces, tmp_path, capsys, monkeypatch):
-    fast = dict(num_images=70, num_samples=24, num_keep=12, minibatch_per_gpu=8)
-    for func_name, settings in presets.QUICK.items():
-        monkeypatch.setitem(presets.QUICK, func_name, {key: fast[key] for key in settings})
-    monkeypatch.setitem(presets.ls, 'attrib_indices', [0, 1])
-    args = ['table1', '--network', network, '--dataset', faces, '--preset', 'quick', '--out', str(tmp_path / 't'),
-            '--device', 'cpu']
-    status = run_metrics.main(args)
-    cells = json.loads((tmp_path / 't' / 'table1.json').read_text())['cells']
-    assert [cell['key'] for cell in cells] == list(table1.ROWS)
-    measured = [cell for cell in cells if cell['value'] is not None]
-    assert len(measured) >= 5 and status == (0 if len(measured) == 7 else 1)
-    assert all(any('stand-in' in remark for remark in cell['remarks']) for cell in measured)
-    assert all(cell['published'] is None for cell in cells)
-    capsys.readouterr()
-    run_metrics.main(args)
-    assert capsys.readouterr().out.count('is measured already') >= 5
 
 
 # ---- Comparing scores

@@ -1,1 +1,1 @@
-"""Tables of the papers, filled with scores."""
+"""The papers' tables: data files in configs/tables, filled from networks and records."""

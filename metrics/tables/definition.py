@@ -42,15 +42,23 @@ class Table:
         self.name, self.title, self.paper, self.row_title, self.notes = name, title, paper, row_title, notes
         self.datasets, self.networks, self.columns, self.rows, self.cells = datasets, networks, columns, rows, cells
 
-    def used_networks(self, columns=None):
-        """The networks of the cells in these columns (default: all), in order of appearance."""
-        names = OrderedDict((cell.network, None) for cell in self.cells if columns is None or cell.column in columns)
-        return [self.networks[name] for name in names]
+    def used_networks(self):
+        """The networks of the cells, in order of appearance."""
+        return [self.networks[name] for name in OrderedDict((cell.network, None) for cell in self.cells)]
 
-    def cells_of(self, network_name, columns=None):
+    def cells_of(self, network_name):
         """The cells that a network fills."""
-        return [cell for cell in self.cells
-                if cell.network == network_name and (columns is None or cell.column in columns)]
+        return [cell for cell in self.cells if cell.network == network_name]
+
+    def restricted(self, columns):
+        """The table with these columns only. Raises UserError for keys that it does not have."""
+        for key in columns:
+            if key not in self.columns:
+                raise UserError(f"{self.name} has no column '{key}'{nearest(key, self.columns)}; choose among "
+                                f"{', '.join(self.columns)}")
+        return Table(self.name, self.title, self.paper, self.row_title, self.notes, self.datasets, self.networks,
+                     OrderedDict((key, self.columns[key]) for key in columns), self.rows,
+                     [cell for cell in self.cells if cell.column in columns])
 
 
 def list_tables(config_dir):

@@ -1,0 +1,32 @@
+"""A forecast of the days that one V100 would need for a named configuration, scaled from the one duration published."""
+
+import math
+
+import config as folders
+from dnnlib.util import EasyDict
+from experiment import forecast, plan, run_config
+
+# "approximately one week on an NVIDIA DGX-1 with 8 Tesla V100 GPUs" (StyleGAN paper, section 8).
+PUBLISHED, PUBLISHED_DAYS = 'ffhq-1024', 7 * 8.0
+DEFAULT_RESOLUTION = 256
+
+
+def gpu_days(config_name):
+    """Days on one V100, or None for networks whose cost is not known. Raises UserError for unknown configurations."""
+    cost = _cost(config_name)
+    return None if cost is None else PUBLISHED_DAYS * cost / _cost(PUBLISHED)
+
+
+def _cost(config_name):
+    """Cost of a whole training in units that cancel when configurations are compared; None: not known."""
+    config, _ = run_config.load(config_name, folders.config_dir)
+    if not run_config.is_adversarial(config):
+        return None
+    resolution = config.dataset.get('resolution') or DEFAULT_RESOLUTION
+    data = EasyDict(shape=[3, resolution, resolution], label_size=0)
+    sizes = forecast.network_sizes(config.G, config.D, data)
+    if sizes is None:
+        return None
+    phases = plan.make_phases(config, int(math.log2(resolution)))
+    return sum((phase.end_kimg - phase.start_kimg) * forecast.relative_cost(sizes, phase.resolution)
+               for phase in phases)

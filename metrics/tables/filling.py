@@ -1,0 +1,145 @@
+"""Measures what a table needs and puts each number into its cell."""
+
+import os
+import re
+from collections import OrderedDict
+
+from dnnlib.files import read_json
+from dnnlib.submission import read_submit_config
+from dnnlib.util import UserError
+from metrics.context import locate_network
+from metrics.jobs import Job
+from metrics.presets import preset
+from metrics.scores import records
+from metrics.tables.sources import training_commands
+
+
+def fill(table, sources, out_dir, quick, resolve_dataset, features, skip_missing=False, **options):
+    """Measures every network and returns OrderedDict network's name -> {value's name: (value, record)}.
+
+    What is measured already under the same protocol is not measured again. With `skip_missing`, what is missing is
+    left out. `options` are those of `jobs.Job`.
+    """
+    results = OrderedDict()
+    for name, source in sources.items():
+        results[name] = values = OrderedDict()
+        try:
+            values.update(_measure(table, name, source, os.path.join(out_dir, name), quick, resolve_dataset, features,
+                                   skip_missing, options))
+        except UserError:
+            if not skip_missing:
+                raise
+    return results
+
+
+def _measure(table, name, source, out_dir, quick, resolve_dataset, features, skip_missing, options):
+    if source.text is None:
+        raise UserError(f'{table.name} needs the network {name}: ' + '; '.join(training_commands(source)))
+    cells = table.cells_of(name)
+    values = OrderedDict(_from_records(cells, source))
+    specs = OrderedDict((cell.metric, preset(cell.metric, quick)) for cell in cells if cell.metric is not None)
+    if not specs:
+        return values
+    dataset_args = source.dataset_args
+    if dataset_args is None:
+        try:
+            dataset_args = dict(tfrecord_dir=resolve_dataset(source.folder))
+        except UserError:
+            if not skip_missing:
+                raise
+            specs = OrderedDict((key, spec) for key, spec in specs.items() if not key.startswith('fid'))
+    path = locate_network(source.text)
+    job = Job(list(specs.values()), path, out_dir, dataset_args=dataset_args,
+              mirror_augment=source.mirror_augment, features=features, **options)
+    for record in job.run(again=False, tolerant=skip_missing):
+        record = dict(record, kimg=_kimg(path, source.run_dir))
+        values.update((key, (value, record)) for key, value in records.values_of(record).items())
+    return values
+
+
+def _kimg(path, run_dir):
+    """Thousands of images that a run's snapshot was trained for, or None where its name does not tell."""
+    name = os.path.basename(path)
+    number = re.match(r'network-snapshot-(\d+)', name)
+    if number:
+        return int(number.group(1))
+    if run_dir is None or name != 'network-final.pkl':
+        return None
+    return read_submit_config(run_dir)['config'].get('train', {}).get('total_kimg')
+
+
+def _from_records(cells, source):
+    """Values that are no network metric, from records `metrics/KIND.json` in the network's run directory.
+
+    Such a record is an object with `kind`, `values` (name to number) and whatever it was measured with.
+    """
+    for kind in OrderedDict((cell.record, None) for cell in cells if cell.record is not None):
+        if source.run_dir is None:
+            continue
+        record = read_json(os.path.join(source.run_dir, 'metrics', kind + '.json'), absent=None)
+        values = record.get('values') if record is not None and record.get('kind') == kind else None
+        for cell in cells:
+            if cell.record == kind and isinstance(values, dict) and type(values.get(cell.value)) in (int, float):
+                yield cell.value, (float(values[cell.value]), record)
+
+
+def make_cells(table, sources, results):
+    """One dict per cell of the table, row by row.
+
+    Keys: row, column (titles), network, metric, value_name, space, published, value, standard_error,
+    difference_percent (all None where unknown), remarks (list of texts), protocol (dict, None where nothing was
+    measured).
+    """
+    cells = []
+    for cell in table.cells:
+        if cell.network not in sources:
+            continue
+        value, record = results.get(cell.network, {}).get(cell.value, (None, None))
+        difference = None
+        if value is not None and cell.published:
+            difference = 100.0 * (value - cell.published) / cell.published
+        cells.append(OrderedDict(
+            row=table.rows[cell.row], column=table.columns[cell.column], network=cell.network,
+            metric=cell.metric or cell.record, value_name=cell.value, space=cell.space, published=cell.published,
+            value=value, standard_error=_error(record, cell.value), difference_percent=difference,
+            remarks=([cell.note] if cell.note else []) + _remarks(cell, sources[cell.network], record, value),
+            protocol=_protocol(record, sources[cell.network])))
+    return cells
+
+
+def _error(record, key):
+    if record is None:
+        return None
+    return (record.get('standard_errors') or {}).get(key, record.get('standard_error'))
+
+
+def _remarks(cell, source, record, value):
+    if record is None:
+        if source.text is None:
+            return [f'{cell.network} is not available: ' + '; '.join(training_commands(source))]
+        return ['not measured']
+    remarks = []
+    if record.get('is_standin'):
+        remarks.append('stand-in networks, not comparable with published values')
+    if record.get('is_reduced'):
+        remarks.append(f"reduced protocol, {record['num_samples']} samples")
+    if any(not network.get('verified') for network in record.get('feature_networks', {}).values()):
+        remarks.append('feature network not verified')
+    if value is None:
+        remarks.append('failed')
+    return remarks + list(record.get('problems', []))
+
+
+def _protocol(record, source):
+    if record is None:
+        return None
+    if 'feature_networks' not in record:
+        return OrderedDict((key, value) for key, value in record.items() if key != 'values')
+    keys = ('network', 'network_sha256', 'kimg', 'dataset_fingerprint', 'dataset_images', 'mirror_augment',
+            'num_samples', 'settings', 'seed', 'engine', 'tensorflow', 'device', 'num_gpus', 'seconds', 'time')
+    protocol = OrderedDict((key, record.get(key)) for key in keys)
+    protocol['configuration'] = source.network.config
+    protocol['feature_networks'] = OrderedDict(
+        (name, OrderedDict((key, network.get(key)) for key in ('name', 'file', 'file_sha256', 'verified')))
+        for name, network in record['feature_networks'].items())
+    return protocol

@@ -1,0 +1,166 @@
+"""A filled table as Markdown, CSV, JSON and HTML: reproduced and published values with the protocol of each."""
+
+import csv
+import html
+import io
+import json
+import os
+from collections import OrderedDict
+
+from dnnlib.util import atomic_write
+from metrics.scores import records
+
+ABOUT = ('A cell gives the reproduced value ± its standard error of sampling, then the published value and the '
+         'difference in percent. Lower is better everywhere.')
+
+
+def write_all(out_dir, table, cells, stem=None):
+    """Writes `NAME.md`, `.csv`, `.json` and `.html` (`stem` in place of NAME); returns their paths."""
+    os.makedirs(out_dir, exist_ok=True)
+    texts = OrderedDict([
+        ('md', to_markdown(table, cells)), ('csv', to_csv(cells)), ('html', to_html(table, cells)),
+        ('json', json.dumps(records.plain({'format': records.FORMAT, 'table': table.name, 'title': table.title,
+                                           'paper': table.paper, 'cells': cells}), indent=1) + '\n')])
+    paths = []
+    for suffix, text in texts.items():
+        paths.append(os.path.join(out_dir, f'{stem or table.name}.{suffix}'))
+        with atomic_write(paths[-1], 'w') as file:
+            file.write(text)
+    return paths
+
+
+def cell_texts(cell):
+    """(reproduced, published, difference) as texts, '-' for what is unknown."""
+    value = '-' if cell['value'] is None else f"{cell['value']:.4f}"
+    if cell['value'] is not None and cell['standard_error'] is not None:
+        value += f" ± {cell['standard_error']:.4f}"
+    published = '-' if cell['published'] is None else f"{cell['published']:.4f}"
+    difference = '-' if cell['difference_percent'] is None else f"{cell['difference_percent']:+.1f} %"
+    return value, published, difference
+
+
+def _notes(cells):
+    """([remark, ...] in order of appearance, list of each cell's numbers of remarks)."""
+    notes, marks = [], []
+    for cell in cells:
+        for remark in cell['remarks']:
+            if remark not in notes:
+                notes.append(remark)
+        marks.append([notes.index(remark) + 1 for remark in cell['remarks']])
+    return notes, marks
+
+
+def _grid(table, cells):
+    """(titles of the columns that are filled, [(title of a row, [index of its cell or None per column])])."""
+    columns = [title for title in table.columns.values() if any(cell['column'] == title for cell in cells)]
+    rows = []
+    for title in table.rows:
+        indices = [next((index for index, cell in enumerate(cells) if (cell['row'], cell['column']) == (title, column)),
+                        None) for column in columns]
+        if any(index is not None for index in indices):
+            rows.append((title, indices))
+    return columns, rows
+
+
+def _protocol_lines(cells):
+    """One line per measured cell."""
+    lines = []
+    for cell in cells:
+        protocol = cell['protocol']
+        if protocol is None:
+            continue
+        where = f"{cell['row']}, {cell['column']}: "
+        if 'feature_networks' not in protocol:
+            lines.append(where + '; '.join(f'{key} {value}' for key, value in protocol.items()))
+            continue
+        parts = [f"network {protocol['network']} (sha256 {protocol['network_sha256'][:12]})"]
+        if protocol['kimg'] is not None:
+            parts.append(f"trained for {protocol['kimg']:g} kimg")
+        parts += [f"{protocol['num_samples']} samples", f"seed {protocol['seed']}"]
+        if protocol['dataset_fingerprint']:
+            parts.append(f"data set {protocol['dataset_fingerprint'][:12]}, {protocol['dataset_images']} images, "
+                         f"mirrored: {'yes' if protocol['mirror_augment'] else 'no'}")
+        names = sorted({network['file'] for network in protocol['feature_networks'].values()})
+        shown = ', '.join(names[:2]) + (f' and {len(names) - 2} more' if len(names) > 2 else '')
+        parts.append(f'features {shown}')
+        parts.append(f"TensorFlow {protocol['tensorflow']} on {protocol['device']}")
+        lines.append(where + '; '.join(parts))
+    return lines
+
+
+def to_markdown(table, cells):
+    """The table with numbered remarks and the protocol of every value."""
+    notes, marks = _notes(cells)
+    columns, rows = _grid(table, cells)
+    lines = [f'# {table.title}', '', f'{table.paper}.', '',
+             '| ' + ' | '.join([table.row_title] + columns) + ' |',
+             '| ' + ' | '.join(['---'] * (1 + len(columns))) + ' |']
+    for title, indices in rows:
+        texts = [_markdown_cell(cells[index], marks[index]) if index is not None else '' for index in indices]
+        lines.append('| ' + ' | '.join([title] + texts) + ' |')
+    lines += ['', ABOUT, ''] + [f'- {note}' for note in table.notes] + ([''] if table.notes else [])
+    lines += [f'[{number}] {note}\n' for number, note in enumerate(notes, 1)]
+    protocol = _protocol_lines(cells)
+    if protocol:
+        lines += ['## Protocol', ''] + [f'- {line}' for line in protocol]
+    return '\n'.join(lines).rstrip() + '\n'
+
+
+def _markdown_cell(cell, marks):
+    value, published, difference = cell_texts(cell)
+    others = ', '.join(text for text in (published, difference) if text != '-')
+    return ' '.join([f'**{value}**' if cell['value'] is not None else value] + ([f'({others})'] if others else [])
+                    + [f'[{mark}]' for mark in marks])
+
+
+def to_csv(cells):
+    """One line per value."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator='\n')
+    writer.writerow(['row', 'column', 'network', 'metric', 'space', 'value', 'standard_error', 'published',
+                     'difference_percent', 'num_samples', 'seed', 'network_sha256', 'dataset_fingerprint', 'remarks'])
+    for cell in cells:
+        protocol = cell['protocol'] or {}
+        writer.writerow([cell['row'], cell['column'], cell['network'], cell['value_name'], cell['space'], cell['value'],
+                         cell['standard_error'], cell['published'], cell['difference_percent'],
+                         protocol.get('num_samples'), protocol.get('seed'), protocol.get('network_sha256'),
+                         protocol.get('dataset_fingerprint'), '; '.join(cell['remarks'])])
+    return buffer.getvalue()
+
+
+_STYLE = '''body { font: 15px/1.5 sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }
+div { overflow-x: auto } table { border-collapse: collapse; margin: 1em 0 } th { text-align: left }
+th, td { padding: .3em .9em; border-bottom: 1px solid #ccc; vertical-align: top }
+td.number { font-variant-numeric: tabular-nums } td.number small { display: block; color: #666 }
+a { color: #a40000 } li { font-size: 13px }'''
+
+
+def to_html(table, cells):
+    """A page that needs no other file."""
+    notes, marks = _notes(cells)
+    columns, rows = _grid(table, cells)
+    escape = html.escape
+    parts = ['<!DOCTYPE html>', f'<html lang="en"><head><meta charset="utf-8"><title>{escape(table.title)}</title>',
+             '<meta name="viewport" content="width=device-width, initial-scale=1">',
+             f'<style>{_STYLE}</style></head><body>', f'<h1>{escape(table.title)}</h1>',
+             f'<p>{escape(table.paper)}.</p>', '<div><table><tr>'
+             + ''.join(f'<th>{escape(text)}</th>' for text in [table.row_title] + columns) + '</tr>']
+    for title, indices in rows:
+        parts.append(f'<tr><th>{escape(title)}</th>' + ''.join(
+            _html_cell(cells[index], marks[index]) if index is not None else '<td></td>'
+            for index in indices) + '</tr>')
+    parts.append(f'</table></div><p>{escape(ABOUT)}</p><ul>')
+    parts += [f'<li>{escape(note)}</li>' for note in table.notes] + ['</ul><ol>']
+    parts += [f'<li id="note{number}">{escape(note)}</li>' for number, note in enumerate(notes, 1)] + ['</ol>']
+    protocol = _protocol_lines(cells)
+    if protocol:
+        parts += ['<h2>Protocol</h2><ul>'] + [f'<li>{escape(line)}</li>' for line in protocol] + ['</ul>']
+    return '\n'.join(parts + ['</body></html>']) + '\n'
+
+
+def _html_cell(cell, marks):
+    value, published, difference = cell_texts(cell)
+    others = ', '.join(text for text in (published, difference) if text != '-')
+    remarks = ' '.join(f'<a href="#note{mark}">[{mark}]</a>' for mark in marks)
+    return (f'<td class="number" title="{html.escape(cell["value_name"])}">{html.escape(value)} {remarks}'
+            f'<small>{html.escape(others)}</small></td>')

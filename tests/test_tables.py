@@ -1,0 +1,242 @@
+"""The papers' tables: their data files, what they need, what is measured, and what is written."""
+
+import json
+import os
+import shutil
+
+import pytest
+from metric_helpers import make_faces, make_network, some_record
+
+import config
+import run_metrics
+from dnnlib import config_files
+from dnnlib.util import UserError
+from metrics import presets
+from metrics.networks import files
+from metrics.tables import definition, filling, report, sources
+
+NAMES = [name for name, _, _ in definition.list_tables(config.config_dir)]
+
+
+@pytest.fixture(scope='module')
+def faces(tmp_path_factory):
+    return make_faces(tmp_path_factory.mktemp('faces'))
+
+
+@pytest.fixture(scope='module')
+def network(tmp_path_factory):
+    return make_network(tmp_path_factory.mktemp('network'))
+
+
+@pytest.fixture(autouse=True)
+def no_downloads(tmp_path, monkeypatch):
+    """Released files are looked for in an empty folder, and never fetched."""
+    from dnnlib.artifacts import store
+    monkeypatch.setenv(store.ENVIRONMENT, str(tmp_path / 'artifacts'))
+    monkeypatch.setattr(store, '_cache_dir', lambda: str(tmp_path / 'no-cache'))
+    monkeypatch.setattr('config.cache_dir', str(tmp_path / 'cache'))
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    """Presets so small that a table takes seconds."""
+    numbers = dict(num_images=70, num_samples=24, num_keep=12, minibatch_per_gpu=8)
+    for func_name, settings in presets.QUICK.items():
+        monkeypatch.setitem(presets.QUICK, func_name, {key: numbers[key] for key in settings})
+    monkeypatch.setitem(presets.ls, 'attrib_indices', [0, 1])
+
+
+def load(name):
+    return definition.load_table(name, config.config_dir)
+
+
+# ---- Definitions
+
+@pytest.mark.parametrize('name', NAMES)
+def test_tables_name_what_exists(name):
+    from dnnlib import artifacts
+    table = load(name)
+    for network in table.networks.values():
+        config_files.find_config(network.config, config.config_dir)
+        assert network.released is None or artifacts.lookup(network.released) is not None
+    assert {cell.metric for cell in table.cells} - {None} <= set(presets.PRESETS)
+    assert set(table.networks) == {cell.network for cell in table.cells}
+
+
+@pytest.mark.parametrize('name, row, column, published, space', [
+    ('retraining-1', 'FID50k', 'celeba', 4.7842, None), ('retraining-1', 'ppl_wend', 'ffhq', 197.2266, 'w'),
+    ('retraining-1', 'ls in Z', 'casia', 109.7136, 'z'),
+    ('stylegan-1', 'A: baseline Progressive GAN', 'ffhq', 8.04, None),
+    ('stylegan-1', 'F: + mixing regularization', 'celebahq', 5.17, None), ('stylegan-2', '50 %', '3', 8.71, None),
+    ('stylegan-3', 'B: traditional generator, Z', 'end', 415.3, 'z'),
+    ('stylegan-4', 'traditional, 8 layers, W', 'full', 324.5, 'w'),
+    ('stylegan-4', 'style-based, 0 layers, Z', 'ls', 9.88, 'z'), ('stylegan-5', 'cat', 'progan', 34.68, None)])
+def test_published_values_are_those_printed(name, row, column, published, space):
+    table = load(name)
+    cell, = [cell for cell in table.cells if (table.rows[cell.row], cell.column) == (row, column)]
+    assert (cell.published, cell.space) == (published, space)
+
+
+def test_values_that_the_source_lacks_are_footnotes():
+    missing = [cell for name in NAMES for cell in load(name).cells if cell.published is None]
+    assert len(missing) == 7 and all('missing in our source' in cell.note for cell in missing)
+
+
+GOOD = """title: T
+paper: P
+row_title: r
+networks: {n: {config: ffhq-f}}
+columns: {a: A}
+rows:
+  - {title: one, cells: {a: {network: n, metric: fid50k, published: 5}}}
+"""
+
+
+@pytest.mark.parametrize('old, new, message', [
+    ('title: T', 'title: [1]', 'title of a table must not be a list'),
+    ('paper: P', 'pper: P', "key 'pper'; did you mean"),
+    ('network: n', 'network: m', "no network 'm'"), ('{a: {network', '{b: {network', 'no such column'),
+    ('metric: fid50k', 'metrc: fid50k', "row 1, column a has a key 'metrc'"),
+    (', metric: fid50k', '', 'give either metric'),
+    ('metric: fid50k', 'metric: fid50k, record: x', 'give either'), ('metric: fid50k', 'record: x', 'value is missing'),
+    ('published: 5', 'published: five', 'published of row 1, column a must not be a text'),
+    ('{config: ffhq-f}', '{config: ffhq-f, dataset: d}', "names the data set 'd'"),
+    ('{n: {config: ffhq-f}}', '5', 'networks'),
+    ('- {title: one, cells: {a: {network: n, metric: fid50k, published: 5}}}', '- 5', 'row 1 must be a mapping'),
+    ('{network: n, metric: fid50k, published: 5}', '5', 'a cell must be a mapping')])
+def test_mistakes_in_a_table_are_named(tmp_path, old, new, message):
+    (tmp_path / 'mine.yaml').write_text(GOOD)
+    assert len(definition.load_table(str(tmp_path / 'mine.yaml'), config.config_dir).cells) == 1
+    (tmp_path / 'mine.yaml').write_text(GOOD.replace(old, new))
+    with pytest.raises(UserError, match=message):
+        definition.load_table(str(tmp_path / 'mine.yaml'), config.config_dir)
+
+
+def test_tables_are_listed(capsys):
+    assert run_metrics.main(['table']) == 0
+    listed = capsys.readouterr().out
+    assert run_metrics.main(['table', '--list-tables']) == 0 and capsys.readouterr().out == listed
+    assert [line.split()[0] for line in listed.splitlines()] == NAMES and 'stylegan-5' in NAMES
+
+
+# ---- What is missing
+
+def test_a_dry_run_names_networks_commands_and_forecasts(capsys, tmp_path):
+    args = ['table', 'stylegan-5', '--dry-run', '--device', 'cpu', '--data-dir', str(tmp_path)]
+    assert run_metrics.main(args) == 2
+    text = capsys.readouterr().out
+    assert text.count('train.py --config') == 9 and text.count('V100-days') == 9
+    assert 'dataset_tool.py create_lsun_wide datasets/lsun-car-512' in text and 'train.py --config lsun-horse' in text
+    assert '--max-images 200000' in text and 'bedrooms-256' in text
+
+
+def test_dry_run_lists_everything_that_is_missing(capsys, tmp_path):
+    assert run_metrics.main(['table1', '--dry-run', '--device', 'cpu', '--data-dir', str(tmp_path)]) == 2
+    text = capsys.readouterr().out
+    for name in ('retraining-celeba-256', 'retraining-casia-256', 'ffhq-1024', 'celeba-256', 'casia-256',
+                 'inception_v3_features.pkl', 'vgg16_zhang_perceptual.pkl', 'celebahq-classifier-00-male.pkl',
+                 'celebahq-classifier-39-wearing-necktie.pkl'):
+        assert name in text, name
+    assert text.count('\n  network ') == 3 and text.count('\n  data set ') == 3
+
+
+def test_dry_run_of_one_column_with_everything_given(capsys, faces, network):
+    assert run_metrics.main(['table1', '--network', network, '--dataset', faces, '--dry-run', '--device', 'cpu']) == 0
+    text = capsys.readouterr().out
+    assert 'Everything that the table needs is here.' in text and 'Stand-in feature networks' in text
+
+
+def test_missing_data_sets_are_named_before_any_download(tmp_path, monkeypatch):
+    from dnnlib.artifacts import store
+    monkeypatch.setattr(store, 'fetch', lambda *args, **kwargs: pytest.fail('a download was started'))
+    with pytest.raises(UserError, match='data set celeba-256: make it'):
+        run_metrics.main(['table1', '--columns', 'celeba', '--data-dir', str(tmp_path), '--device', 'cpu'])
+
+
+def test_after_one_failed_download_no_other_is_tried(monkeypatch):
+    from dnnlib.artifacts import store
+    tried = []
+
+    def fail(artifact, *_args, **_kwargs):
+        tried.append(artifact)
+        raise UserError('no network')
+    monkeypatch.setattr(store, 'fetch', fail)
+    missing = [sources.Missing('feature network', files.classifier_file(index), 'ls') for index in range(3)]
+    left = sources.fetch_missing(missing)
+    assert len(tried) == 1 and [reason for _, reason in left][1:] == ['not tried after the failure above'] * 2
+
+
+def test_networks_and_data_sets_of_the_user_take_their_places(network, tmp_path):
+    table = load('retraining-1').restricted(['celeba'])
+    source = sources.choose_sources(table, {'celeba': network}, {'celeba': str(tmp_path)})['celeba']
+    assert (source.text, source.folder, source.mirror_augment) == (network, str(tmp_path), True)
+    assert sources.choose_sources(load('stylegan-5'))['lsun-cat'].mirror_augment is False
+    assert run_metrics.pairs(['celeba=x', 'y']) == {'celeba': 'x', None: 'y'}
+
+
+# ---- Filling and writing
+
+def test_tables_show_published_values_differences_and_remarks_in_every_form(tmp_path):
+    table = load('retraining-1').restricted(['celeba', 'ffhq'])
+    bad = some_record(value=None, problems=['features <contain> NaN'])
+    chosen = sources.choose_sources(table)
+    cells = filling.make_cells(table, chosen, {'celeba': {'fid50k': (4.9, dict(some_record(), kimg=7))},
+                                               'ffhq': {'fid50k': (None, dict(bad, kimg=None))}})
+    assert len(cells) == 14
+    paths = report.write_all(str(tmp_path), table, cells)
+    markdown, lines, page, data = [open(path, encoding='utf-8').read() for path in paths]
+    assert '| FID50k | **4.9000 ± 0.0200** (4.7842, +2.4 %) [1] |' in markdown
+    assert 'not verified' in markdown and 'not measured' in markdown and 'features <contain> NaN' in markdown
+    assert 'sha256 aaaaaaaaaaaa' in markdown and 'mirrored: yes' in markdown and 'trained for 7 kimg' in markdown
+    assert lines.splitlines()[1].startswith('FID50k,CelebA 256x256,celeba,fid50k,,4.9,0.02,4.7842,2.42')
+    assert '&lt;contain&gt;' in page and '<contain>' not in page
+    cell = json.loads(data)['cells'][0]
+    assert cell['published'] == 4.7842 and cell['protocol']['seed'] == 0 and cell['network'] == 'celeba'
+    assert cell['protocol']['feature_networks']['inception']['file_sha256'] == 'c' * 64
+
+
+def test_a_table_of_an_own_network_is_made_once(network, faces, tmp_path, capsys, fast):
+    args = ['table1', '--network', network, '--dataset', faces, '--preset', 'quick', '--out', str(tmp_path / 't'),
+            '--device', 'cpu']
+    status = run_metrics.main(args)
+    cells = json.loads((tmp_path / 't' / 'table1.json').read_text())['cells']
+    assert [cell['value_name'] for cell in cells] == [
+        'fid50k', 'ppl_zfull', 'ppl_wfull', 'ppl_zend', 'ppl_wend', 'ls_z', 'ls_w']
+    measured = [cell for cell in cells if cell['value'] is not None]
+    assert len(measured) >= 5 and status == (0 if len(measured) == 7 else 1)
+    assert all(any('stand-in' in remark for remark in cell['remarks']) for cell in measured)
+    assert all(cell['published'] is None for cell in cells)
+    capsys.readouterr()
+    run_metrics.main(args)
+    assert capsys.readouterr().out.count('is measured already') >= 5
+
+
+def test_one_network_fills_its_cells_and_the_others_say_what_makes_them(network, faces, tmp_path, fast):
+    out = tmp_path / 't'
+    run_metrics.main(['table', 'stylegan-2', '--network', f'ffhq-mixing-50={network}', '--dataset', f'ffhq={faces}',
+                      '--columns', '1,2', '--preset', 'quick', '--skip-missing', '--features', 'standin', '--out',
+                      str(out), '--device', 'cpu'])
+    cells = json.loads((out / 'stylegan-2.json').read_text())['cells']
+    filled = [cell for cell in cells if cell['value'] is not None]
+    assert [(cell['row'], cell['column'], cell['metric'], cell['published']) for cell in filled] == [
+        ('50 %', '1 latent', 'fid50k', 4.41), ('50 %', '2 latents', 'fid50k_mix2', 6.1)]
+    assert all(cell['protocol']['kimg'] == 7 and cell['difference_percent'] > 0 for cell in filled)
+    absent = next(cell for cell in cells if cell['network'] == 'ffhq-mixing-100')
+    assert 'train.py --config ffhq-mixing-100' in absent['remarks'][0] and absent['published'] == 4.83
+
+
+def test_a_cell_may_hold_what_is_no_network_metric(network, tmp_path):
+    run = tmp_path / '00000-run'
+    (run / 'metrics').mkdir(parents=True)
+    shutil.copy(network, str(run / 'network-final.pkl'))
+    (run / 'submit_config.json').write_text(json.dumps(dict(config=dict(dataset={}, train=dict(total_kimg=9)))))
+    (run / 'metrics' / 'reconstruction.json').write_text(json.dumps(
+        dict(kind='reconstruction', values=dict(mse_64=0.25), images=12)))
+    (tmp_path / 'mine.yaml').write_text(GOOD.replace('metric: fid50k, published: 5',
+                                                     'record: reconstruction, value: mse_64, published: 0.2'))
+    table = definition.load_table(str(tmp_path / 'mine.yaml'), config.config_dir)
+    chosen = sources.choose_sources(table, {'n': str(run / 'network-final.pkl')})
+    results = filling.fill(table, chosen, str(tmp_path / 'out'), True, os.path.abspath, 'released')
+    cell, = filling.make_cells(table, chosen, results)
+    assert cell['value'] == 0.25 and round(cell['difference_percent']) == 25 and cell['protocol']['images'] == 12
+    assert 'images 12' in report.to_markdown(table, [cell])
