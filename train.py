@@ -11,7 +11,7 @@ from dnnlib.command_line import HelpFormatter, shown
 from dnnlib.submission import RunLock, read_submit_config, write_submit_config
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
 from dnnlib.util import UserError, call_func_by_name, format_time, run_main
-from experiment import doctor, preflight, probe, run_config, watch
+from experiment import doctor, preflight, probe, run_config, settings, watch
 
 EXAMPLES = '''examples:
   train.py --list-configs
@@ -179,12 +179,12 @@ def train(args, config, origins, record, data_dir, result_dir, plan, phases_and_
         if record is not None and config != record['config']:
             write_submit_config(run_dir, dict(record, config=config), origins)
         context.listeners.append(watch.Watch(
-            run_dir, *phases_and_sizes, snapshot_ticks=run_config.setting(config, 'train', 'network_snapshot_ticks')))
+            run_dir, *phases_and_sizes, snapshot_ticks=settings.value_of(config, 'train', 'network_snapshot_ticks')))
         return call_func_by_name(func_name=config.train.get('func_name', run_config.LOOP), run_dir=run_dir,
                                  run_context=context, resume=record is not None, init_from=args.init_from, **kwargs)
 
     try:
-        outcome = run_in_dir(run_dir, call_loop, max_epoch=run_config.setting(config, 'train', 'total_kimg'))
+        outcome = run_in_dir(run_dir, call_loop, max_epoch=settings.value_of(config, 'train', 'total_kimg'))
     except OSError as err:
         if err.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

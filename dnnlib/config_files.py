@@ -15,6 +15,8 @@ import yaml
 from dnnlib.util import EasyDict, UserError
 
 MAX_BYTES = 1 << 20
+MAX_DIGITS = 100    # of a number; a text of many takes long to convert, and no setting needs more
+MAX_PARTS = 8       # of a dotted key
 SELECTORS = ('func_name', 'class_name')  # another value of these makes a section start afresh, see `merge`
 
 _SCALARS = [  # (tag, pattern, possible first characters); the order is that of trial
@@ -92,6 +94,8 @@ def _build(node, source, lines, prefix):
             return _scalar(tag, node.value)
         except ValueError:
             raise mistake(f"'{node.value[:40]}' is not a value of the type {tag}") from None
+        except UserError as err:
+            raise mistake(str(err)) from None
     raise mistake(f"values of the type '{tag}' are not supported")
 
 
@@ -100,6 +104,8 @@ def _scalar(tag, text):
     if tag == 'str':
         return text
     pattern = next((p for t, p, _ in _SCALARS if t == tag), None)
+    if len(text) > MAX_DIGITS and tag in ('int', 'float'):
+        raise UserError(f'a number of {len(text)} characters is beyond belief')
     if pattern is None or not re.match(rf'(?:{pattern})$', text):
         raise ValueError
     if tag == 'null':
@@ -337,42 +343,57 @@ def merge(base, origins, update, origin_of, prefix=''):
 def parse_override(text, flat_sections=()):
     """Splits `section.key=VALUE` into ([section, key], value). VALUE is typed by YAML's rules.
 
-    Keys in `flat_sections` contain dots themselves: only the first dot separates. Raises UserError.
+    Parts in digits after the first are keys of tables and become numbers. Keys in `flat_sections` contain dots
+    themselves: only the first dot separates. Raises UserError.
     """
     key, equals, value_text = text.partition('=')
-    parts = key.strip().split('.')
-    if parts[0] in flat_sections and len(parts) > 1:
-        parts = [parts[0], '.'.join(parts[1:])]
-    if not equals or not all(parts):
-        raise UserError(f"--set {text}: write it as --set section.key=VALUE, for example --set train.total_kimg=100")
+    parts = key.strip().split('.', 1 if key.strip().partition('.')[0] in flat_sections else -1)
+    if not equals or not all(parts) or len(parts) > MAX_PARTS:
+        raise UserError(f'--set {text[:60]}: write it as --set section.key=VALUE, for example '
+                        '--set train.total_kimg=100')
     if parts[0] == 'extends':
         raise UserError('--set extends=… is not possible; choose the configuration with --config')
-    return parts, parse_yaml(value_text, f'--set {key}')[0]
+    parts[1:] = [int(part) if re.match(r'[0-9]{1,9}\Z', part) else part for part in parts[1:]]
+    return parts, parse_yaml(value_text, f'--set {key[:60]}')[0]
 
 
-def _item(mapping, parts):
-    """The value at a path of keys, or None."""
-    for part in parts:
-        mapping = mapping.get(part) if isinstance(mapping, dict) else None
-    return mapping
+def parse_overrides(overrides, flat_sections=()):
+    """Overrides of the form `section.key=VALUE` as (updates, entries). Raises UserError.
 
-
-def apply_overrides(config, origins, overrides, flat_sections=()):
-    """Changes a configuration by overrides of the form `section.key=VALUE`. Raises UserError."""
-    updates = {}
-    for text in overrides:  # joined first, so that their order does not matter where a func_name is among them
+    `updates` is a mapping to merge into a configuration: joined first, the order of overrides does not matter where a
+    func_name is among them. `entries` are those of tables keyed by numbers, [([section, key, number], value)]; they
+    belong into the table as it is at last, which what else is set may decide.
+    """
+    updates, entries = {}, []
+    for text in overrides:
         parts, value = parse_override(text, flat_sections)
-        if len(parts) > 1 and re.match(r'[0-9]{1,9}$', parts[-1]):  # one entry of a table keyed by numbers
-            table = _item(updates, parts[:-1]) or _item(config, parts[:-1]) or {}
-            value = {**(table if isinstance(table, dict) else {}), int(parts.pop()): value}
+        if any(isinstance(part, int) for part in parts):
+            entries.append((parts, value))
+            continue
         for part in reversed(parts):
             value = {part: value}
         merge(updates, {}, value, lambda key: '')
-    merge(config, origins, updates, lambda key: '--set')
+    return updates, entries
 
 
-def load_config(name, config_dir, overrides=(), flat_sections=()):
-    """Loads a configuration with all that it extends and applies overrides of the form `section.key=VALUE`.
+def set_entries(config, origins, entries, default_table=lambda *parts: None):
+    """Sets single entries of tables, see `parse_overrides`. `default_table(section, key)`: what an absent one means."""
+    for parts, value in entries:
+        mapping, depth = config, next(index for index, part in enumerate(parts) if isinstance(part, int))
+        for index, part in enumerate(parts[:-1]):
+            inner = mapping.get(part)
+            if index == depth - 1 and inner is None:
+                inner = copy.deepcopy(default_table(*parts[:depth]))
+            mapping[part] = inner if isinstance(inner, dict) else {}
+            mapping = mapping[part]
+        mapping[parts[-1]] = value
+        dotted = '.'.join(parts[:depth])
+        note = '--set' if parts[depth + 1:] else f'--set for {parts[depth]}'
+        origins[dotted] = f'{origins[dotted]}, {note}' if dotted in origins else note
+
+
+def load_config(name, config_dir, updates=None):
+    """Loads a configuration with all that it extends and merges `updates` (see `parse_overrides`) into it.
 
     Returns (config, origins): an EasyDict of EasyDicts, and for each dotted key the file and line, or the override,
     that its value came from. Which keys exist is not checked here. Raises UserError.
@@ -380,7 +401,7 @@ def load_config(name, config_dir, overrides=(), flat_sections=()):
     config, origins = {}, {}
     for path, value, lines in load_chain(name, config_dir):
         merge(config, origins, value, lambda key, p=path, n=lines: f'{p}:{n[key]}')
-    apply_overrides(config, origins, overrides, flat_sections)
+    merge(config, origins, updates or {}, lambda key: '--set')
     return to_easy(config), origins
 
 

@@ -5,6 +5,7 @@ refused at once.
 """
 
 import ast
+import functools
 import importlib.machinery
 import re
 from collections import OrderedDict
@@ -14,23 +15,27 @@ from dnnlib.errors import UserError
 REQUIRED = object()     # in place of a default: there is none
 COMPUTED = object()     # in place of a default: an expression that only running the code can tell
 
-_modules = {}
+_modules = {}    # name -> (syntax tree, source lines)
+_explained = {}  # name -> comments of its functions' parameters
 
 
 class Signature:
     """Parameters of a function or of a class's constructor.
 
     params: OrderedDict of name -> default value, REQUIRED or COMPUTED.
-    comments: name -> the comment on its line, or what a line `name: meaning` of the docstring says.
+    comments: name -> the comment on its line, or what a line `name: meaning` of the docstring says, or what is said of
+        such a parameter of another function of the module.
     takes_any: whether it has a `**kwargs` that it uses, that is, whose name does not begin with `_`.
+    takes_more: whether it has a `**kwargs` at all.
     forwards_to: full names of functions that it passes its `**kwargs` to by `func_name=`.
     """
 
-    def __init__(self, name, params, comments, takes_any, forwards_to):
+    def __init__(self, name, params, comments, takes_any, forwards_to, takes_more=False):
         self.name = name
         self.params = params
         self.comments = comments
         self.takes_any = takes_any
+        self.takes_more = takes_more
         self.forwards_to = forwards_to
 
 
@@ -88,7 +93,7 @@ def constant(module_name, name):
     parsed = _parse(module_name)
     for node in parsed[0].body if parsed else ():
         if isinstance(node, ast.Assign) and [getattr(target, 'id', None) for target in node.targets] == [name]:
-            value = _default(node.value)
+            value = _default(node.value, module_name)
             return None if value is COMPUTED else value
     return None
 
@@ -113,6 +118,7 @@ def _definition(name):
     return None
 
 
+@functools.lru_cache(maxsize=None)
 def read_signature(name):
     """The Signature of the function or class with this full name, or None if no source with it is found."""
     found = _definition(name)
@@ -128,7 +134,8 @@ def read_signature(name):
             if base is None:
                 return Signature(name, OrderedDict(), {}, False, [])
             documented = {k: v for k, v in _documented(docstring).items() if k in base.params}
-            return Signature(name, base.params, dict(base.comments, **documented), base.takes_any, base.forwards_to)
+            return Signature(name, base.params, dict(base.comments, **documented), base.takes_any, base.forwards_to,
+                             base.takes_more)
         skip_self, node = 1, init
     else:
         skip_self = 0
@@ -136,28 +143,54 @@ def read_signature(name):
     positional = getattr(args, 'posonlyargs', []) + args.args
     defaults = [None] * (len(positional) - len(args.defaults)) + args.defaults
     pairs = list(zip(positional, defaults))[skip_self:] + list(zip(args.kwonlyargs, args.kw_defaults))
-    params = OrderedDict((arg.arg, _default(default)) for arg, default in pairs)
-    lines = _parse(module_name)[1]
+    params = OrderedDict((arg.arg, _default(default, module_name)) for arg, default in pairs)
     documented = _documented(docstring)
-    comments = {arg.arg: _comment(lines[arg.lineno - 1], arg.arg) or documented.get(arg.arg) for arg, _ in pairs}
+    elsewhere = _module_comments(module_name)
+    comments = _comments_beside(node, _parse(module_name)[1])
+    comments = {name: comments.get(name) or documented.get(name) or elsewhere.get(name) for name in params}
     forwards_to = _forwards(node, args.kwarg.arg, module_name) if args.kwarg else []
     return Signature(name, params, {k: v for k, v in comments.items() if v},
-                     args.kwarg is not None and not args.kwarg.arg.startswith('_'), forwards_to)
+                     args.kwarg is not None and not args.kwarg.arg.startswith('_'), forwards_to, args.kwarg is not None)
 
 
-def _default(node):
+def _default(node, module_name):
+    """The value of an expression: a literal, or a name for one that the module assigns at its top level."""
     if node is None:
         return REQUIRED
+    if isinstance(node, ast.Name):
+        value = constant(module_name, node.id)
+        return COMPUTED if value is None else value
     try:
         return ast.literal_eval(node)
     except ValueError:
         return COMPUTED
 
 
-def _comment(line, name):
-    """The comment on a line that holds one parameter: `name = default,  # comment`."""
-    match = re.match(rf'\s*{name}\s*(=[^#]*)?,?\s*#\s*(.*)', line)
-    return match.group(2).strip() if match else None
+def _comments_beside(function, lines):
+    """name -> the comment on a parameter's line, `name = default,  # comment`, and on lines of comment below it."""
+    result = {}
+    for arg in getattr(function.args, 'posonlyargs', []) + function.args.args + function.args.kwonlyargs:
+        match = re.match(rf'\s*{arg.arg}\s*(=[^#]*)?[,)]?:?\s*#\s*(.*)', lines[arg.lineno - 1])
+        if match:
+            parts = [match.group(2).strip()]
+            for line in lines[arg.lineno:]:
+                more = re.match(r'\s*#\s*(.*)', line)
+                if not more:
+                    break
+                parts.append(more.group(1).strip())
+            result[arg.arg] = ' '.join(parts)
+    return result
+
+
+def _module_comments(module_name):
+    """name -> what the first function of a module that explains such a parameter says; it means the same in others."""
+    if module_name not in _explained:
+        tree, lines = _parse(module_name)
+        explained = _explained[module_name] = {}
+        for node in tree.body:
+            for name, comment in (_comments_beside(node, lines) if isinstance(node, ast.FunctionDef) else {}).items():
+                explained.setdefault(name, comment)
+    return _explained[module_name]
 
 
 def _documented(docstring):

@@ -5,8 +5,8 @@ Known for the StyleGAN and Progressive GAN networks, whose sizes follow from the
 
 import math
 
-from dnnlib import signatures
 from dnnlib.util import EasyDict
+from experiment.settings import with_defaults
 
 STYLE_G, STYLE_D = 'training.networks_stylegan.G_style', 'training.networks_stylegan.D_basic'
 PAPER_G, PAPER_D = 'training.networks_progan.G_paper', 'training.networks_progan.D_paper'
@@ -31,7 +31,7 @@ def network_sizes(G, D, data):
     """
     if (G.func_name, D.func_name) not in ((STYLE_G, STYLE_D), (PAPER_G, PAPER_D)):
         return None
-    g, d = with_defaults(G), with_defaults(D)
+    g, d = with_defaults('G', G), with_defaults('D', D)
     channels, labels = data.shape[0], data.label_size
     log2 = int(math.log2(data.shape[1]))
     count_g = _count_style if G.func_name == STYLE_G else _count_paper
@@ -44,18 +44,6 @@ def network_sizes(G, D, data):
         macs[stage] = 9 * pixels * (narrow_g * wide_g + wide_g * wide_g + wide_d * wide_d + wide_d * narrow_d)
     return EasyDict(G_params=count_g(g, log2, channels, labels), D_params=_count_d(d, log2, channels, labels),
                     features=features, macs=macs)
-
-
-def with_defaults(section):
-    """The section's values with the defaults of its function and of those that it forwards to."""
-    values = EasyDict()
-    pending = [section.func_name]
-    while pending:
-        signature = signatures.read_signature(pending.pop())
-        values.update((k, v) for k, v in signature.params.items() if k not in values)
-        pending += signature.forwards_to
-    values.update(section)
-    return values
 
 
 def num_fmaps(net, stage):

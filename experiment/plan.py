@@ -5,9 +5,8 @@ Pure arithmetic on a resolved configuration and the shape of the data; no Tensor
 
 import math
 
-from dnnlib import signatures
 from dnnlib.util import EasyDict, UserError
-from experiment.run_config import setting
+from experiment.settings import value_of
 from training.schedule import training_schedule
 
 
@@ -19,12 +18,12 @@ def make_phases(config, resolution_log2):
     `train.minibatch_repeats` times `train.D_repeats` minibatches. Raises UserError.
     """
     sched = config.sched
-    total_kimg = setting(config, 'train', 'total_kimg')
-    repeats = setting(config, 'train', 'minibatch_repeats') * setting(config, 'train', 'D_repeats')
+    total_kimg = value_of(config, 'train', 'total_kimg')
+    repeats = value_of(config, 'train', 'minibatch_repeats') * value_of(config, 'train', 'D_repeats')
     def state(kimg):
         return training_schedule(kimg * 1000.0, resolution_log2, config.num_gpus, **sched)
 
-    lod_kimg = [setting(config, 'sched', f'lod_{part}_kimg') for part in ('training', 'transition')]
+    lod_kimg = [value_of(config, 'sched', f'lod_{part}_kimg') for part in ('training', 'transition')]
     borders = {0.0, float(total_kimg)}
     state(0)  # refuses settings that no run can follow
     if sum(lod_kimg) > 0:
@@ -54,7 +53,7 @@ def make_phases(config, resolution_log2):
 
 def check_minibatches(config, phases):
     """Raises UserError unless each device's share of each phase's minibatch suits the discriminator's groups."""
-    group = config.D.get('mbstd_group_size', _default_of(config.D.func_name, 'mbstd_group_size'))
+    group = value_of(config, 'D', 'mbstd_group_size')
     for phase in phases:
         size = phase.minibatch_per_gpu
         if phase.minibatch % config.num_gpus:
@@ -64,12 +63,6 @@ def check_minibatches(config, phases):
             raise UserError(f'at resolution {phase.resolution} each device gets {size} images, which is not a multiple '
                             f'of D.mbstd_group_size ({group}); change sched.minibatch_dict, sched.minibatch_base, '
                             'sched.max_minibatch_per_gpu or D.mbstd_group_size')
-
-
-def _default_of(func_name, key):
-    signature = signatures.read_signature(func_name)
-    default = signature.params.get(key) if signature else None
-    return default if isinstance(default, (int, float)) else None
 
 
 def describe(phases):

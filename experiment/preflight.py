@@ -5,7 +5,7 @@ import os
 from data.records.dataset import load_dataset
 from dnnlib import machine, util
 from dnnlib.util import EasyDict, UserError
-from experiment import device_check, forecast, plan, run_config
+from experiment import device_check, forecast, plan, run_config, settings
 
 SMALL_DATA_SET = 10000      # images; below it a discriminator tends to learn the images by heart
 
@@ -52,7 +52,7 @@ def check_plan(config, data):
 def _check_channels(config, resolution_log2):
     """Raises UserError unless every layer of the networks has channels."""
     for name in ('G', 'D'):
-        net = forecast.with_defaults(config[name])
+        net = settings.with_defaults(name, config[name])
         if forecast.num_fmaps(net, resolution_log2 - 1) < 1:
             raise UserError(f'{name}.fmap_base ({net.fmap_base}) leaves no channels at {2 ** resolution_log2}x'
                             f'{2 ** resolution_log2}; raise it, or lower {name}.fmap_decay')
@@ -96,7 +96,7 @@ def needs(config, phases, sizes):
     return EasyDict(
         memory=forecast.memory_bytes(sizes, phases, config.num_gpus if config.device == 'cpu' else 1,
                                      config.device != 'gpu'),
-        disk=forecast.disk_bytes(sizes, phases, config, lambda *key: run_config.setting(config, *key)))
+        disk=forecast.disk_bytes(sizes, phases, config, lambda *key: settings.value_of(config, *key)))
 
 
 def check_disk(need, result_dir):
@@ -173,11 +173,11 @@ def report(config, data, phases, sizes, need, result_dir):
     if sizes is not None:
         lines.append(f'Networks: {sizes.G_params} trainable parameters in G, {sizes.D_params} in D')
     if not phases:
-        return lines + [f"{config.train.func_name} trains for {run_config.setting(config, 'train', 'total_kimg')} kimg"]
+        return lines + [f"{config.train.func_name} trains for {settings.value_of(config, 'train', 'total_kimg')} kimg"]
     lines += plan.describe(phases)
     ticks = sum(p.ticks for p in phases)
     lines.append(f'In all {phases[-1].end_kimg:g} kimg, {sum(p.iterations for p in phases)} iterations of '
-                 f"{run_config.setting(config, 'train', 'minibatch_repeats')} minibatch(es), about {ticks:.0f} ticks; "
+                 f"{settings.value_of(config, 'train', 'minibatch_repeats')} minibatch(es), about {ticks:.0f} ticks; "
                  f'every image is seen {phases[-1].end_kimg * 1000 / data.num_images:.3g} times')
     if need is not None:
         where = {'cpu': 'in all on a CPU', 'gpu': 'for each GPU'}.get(config.device, 'for each device')

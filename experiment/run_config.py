@@ -1,68 +1,21 @@
-"""What a training run's configuration may contain, and how it becomes the arguments of the training loop.
+"""How a training run's configuration is read, changed, checked, and becomes the arguments of the training loop.
 
-Keys and types are those of the functions that receive them, read from their source; no TensorFlow is imported.
+No TensorFlow is imported.
 """
 
+import copy
 import os
-from collections import OrderedDict
 
-from dnnlib import config_files, registry, signatures
+from dnnlib import config_files
 from dnnlib.config_files import kind, nearest
 from dnnlib.util import EasyDict, UserError
-from experiment.setting_values import check_value, mistake
+from experiment import settings
+from experiment.session_settings import check_session
+from experiment.settings import LOOP, SECTIONS, any_origin, mistake
 from metrics import presets
 
-FREE_SECTIONS = ('tf_config',)  # their keys contain dots and are not ours to know
-LOOP = 'training.training_loop.training_loop'
-SCHEDULE = 'training.schedule.training_schedule'
-OPTIMIZER = 'dnnlib.tflib.optimizer.Optimizer'
-
-# Keyword arguments of the optimizers that a configuration may name.
-TF_OPTIMIZERS = {
-    'tf.train.AdamOptimizer': OrderedDict(beta1=0.9, beta2=0.999, epsilon=1e-8),
-    'tf.train.GradientDescentOptimizer': OrderedDict(),
-    'tf.train.MomentumOptimizer': OrderedDict(momentum=signatures.REQUIRED, use_nesterov=False),
-    'tf.train.RMSPropOptimizer': OrderedDict(decay=0.9, momentum=0.0, epsilon=1e-10, centered=False)}
-
-TOP_LEVEL = OrderedDict([
-    ('desc', ('', 'Description; part of the run directory\'s name.')),
-    ('seed', (1000, 'All random numbers of the run follow from it.')),
-    ('num_gpus', (1, 'Number of GPUs, or of virtual devices on a CPU, that share each minibatch.')),
-    ('device', ('auto', 'auto, cpu or gpu.'))])
-
-
-class Section:
-    """How the keys of one section are known.
-
-    selector: the key that names the function, or None; function: its name where the section does not say; supplied:
-    parameters that the program fills in itself; extra: further keys with their defaults and meanings.
-    """
-
-    def __init__(self, selector=None, function=None, supplied=(), required_are_supplied=True, extra=None):
-        self.selector = selector
-        self.function = function
-        self.supplied = set(supplied)
-        self.required_are_supplied = required_are_supplied
-        self.extra = extra or {}
-
-
-_FROM_DATA = ['num_channels', 'resolution', 'label_size']
-_FROM_NETWORK = ['is_training', 'is_validation', 'is_template_graph', 'components', 'seed', 'data_format',
-                 'dlatent_broadcast', 'force_clean_graph', 'lod']
-_LOOP_SECTIONS = ['G_args', 'D_args', 'G_opt_args', 'D_opt_args', 'G_loss_args', 'D_loss_args', 'dataset_args',
-                  'sched_args', 'grid_args', 'metric_arg_list', 'metric_group', 'tf_config']
-SECTIONS = OrderedDict([
-    ('train', Section('func_name', LOOP, _LOOP_SECTIONS + ['seed', 'device', 'num_gpus', 'resume', 'init_from'])),
-    ('G', Section('func_name', None, _FROM_DATA + _FROM_NETWORK)),
-    ('D', Section('func_name', None, _FROM_DATA + _FROM_NETWORK)),
-    ('G_opt', Section(None, OPTIMIZER, ['name', 'learning_rate'])),
-    ('D_opt', Section(None, OPTIMIZER, ['name', 'learning_rate'])),
-    ('G_loss', Section('func_name', None)),
-    ('D_loss', Section('func_name', None)),
-    ('dataset', Section('class_name', 'training.dataset.TFRecordDataset', ['prefetch'], required_are_supplied=False)),
-    ('sched', Section(None, SCHEDULE, ['num_gpus'], extra={
-        'by_num_gpus': (None, 'Settings of this section by the number of GPUs; keys given beside it go first.')})),
-    ('grid', Section(None, 'training.snapshot.choose_grid', ['seed']))])
+FREE_SECTIONS = ('tf_config',)  # their keys contain dots
+_LIKE_SECTIONS = ['metrics', 'tf_config']
 
 
 def load(name, config_dir, overrides=(), options=None):
@@ -72,27 +25,41 @@ def load(name, config_dir, overrides=(), options=None):
     Returns (config, origins) as `config_files.load_config` does; every section is present, and the schedule's settings
     are those for the number of GPUs. Raises UserError.
     """
-    config, origins = config_files.load_config(name, config_dir, overrides, FREE_SECTIONS)
+    updates, entries = config_files.parse_overrides(overrides, FREE_SECTIONS)
+    config, origins = config_files.load_config(name, config_dir, updates)
+    of_presets = [entry for entry in entries if entry[0][:2] == ['sched', 'by_num_gpus']]
+    config_files.set_entries(config, origins, of_presets)
     _apply_options(config, origins, options)
-    for key, (default, _) in TOP_LEVEL.items():
+    for key, setting in settings.top_level().items():
         if key not in config:
-            config[key] = default
+            config[key] = setting.default
             origins[key] = 'default'
     if not config.desc:
         config.desc = os.path.splitext(os.path.basename(name))[0]
-    check(config, origins)
+    _check_outline(config, origins)
     _apply_gpu_presets(config, origins)
-    return _in_order(config), origins
+    return _finish(config, origins, [entry for entry in entries if entry not in of_presets])
 
 
 def override(config, origins, overrides=(), options=None):
     """Changes a resolved configuration as `load` does. Returns (config, origins), both new. Raises UserError."""
-    config, origins = config_files.to_easy(config), dict(origins)
-    config_files.apply_overrides(config, origins, overrides, FREE_SECTIONS)
+    config, origins = copy.deepcopy(config), dict(origins)
+    updates, entries = config_files.parse_overrides(overrides, FREE_SECTIONS)
+    config_files.merge(config, origins, updates, lambda key: '--set')
     config = config_files.to_easy(config)
     _apply_options(config, origins, options)
+    _check_outline(config, origins)
+    return _finish(config, origins, entries)
+
+
+def _finish(config, origins, entries):
+    """Sets single entries of tables, checks everything and returns the two in order."""
+    config_files.set_entries(config, origins, entries,
+                             lambda section, key=None: key and settings.value_of(config, section, key))
+    config = config_files.to_easy(config)
     check(config, origins)
-    return _in_order(config), origins
+    order = list(settings.top_level()) + list(SECTIONS) + _LIKE_SECTIONS
+    return EasyDict((key, config[key]) for key in order), origins
 
 
 def _apply_options(config, origins, options):
@@ -102,112 +69,31 @@ def _apply_options(config, origins, options):
             origins[key] = '--' + key.replace('_', '-')
 
 
-def _in_order(config):
-    order = list(TOP_LEVEL) + list(SECTIONS) + ['metrics', 'tf_config']
-    return EasyDict((key, config[key]) for key in order)
+def _check_outline(config, origins):
+    """Refuses unknown sections and settings outside of sections. Adds sections that are missing, empty."""
+    known = settings.top_level()
+    names = list(known) + list(SECTIONS) + _LIKE_SECTIONS
+    for key in config:
+        if key not in names:
+            raise UserError(f"there is no setting '{str(key)[:60]}'{nearest(str(key)[:60], names)} (given in "
+                            f"{any_origin(origins, str(key))}; known: {', '.join(names)})")
+    for key, setting in known.items():
+        if key not in config:
+            raise UserError(f'{key} is missing in the configuration')
+        settings.check_value(origins, key, config[key], setting)
+    for name in list(SECTIONS) + ['tf_config']:
+        if not isinstance(config.setdefault(name, EasyDict()), dict):
+            raise mistake(origins, name, f'must be a section of settings, not {kind(config[name])}')
+    config.setdefault('metrics', [])
 
 
 def check(config, origins):
-    """Refuses keys that no function takes and values of a wrong type. Adds sections that are missing, empty."""
-    known = list(TOP_LEVEL) + list(SECTIONS) + ['metrics', 'tf_config']
-    for key in config:
-        if key not in known:
-            raise UserError(f"there is no setting '{key}'{nearest(key, known)} (given in "
-                            f"{_any_origin(origins, str(key))}; known: {', '.join(known)})")
-    for key, (default, _) in TOP_LEVEL.items():
-        check_value(origins, key, config[key], default)
-    for name, section in SECTIONS.items():
-        config.setdefault(name, EasyDict())
-        if not isinstance(config[name], dict):
-            raise mistake(origins, name, f'must be a section of settings, not {kind(config[name])}')
-        _check_section(name, section, config[name], origins)
-    _check_metrics(config.setdefault('metrics', []), origins)
-    config.setdefault('tf_config', EasyDict())
-    if not isinstance(config.tf_config, dict):
-        raise mistake(origins, 'tf_config', f'must be a section of settings, not {kind(config.tf_config)}')
-    for key, value in config.tf_config.items():
-        if isinstance(value, (dict, list)):
-            raise mistake(origins, f'tf_config.{key}', f'must be a single value, not {kind(value)}; write the path '
-                           'into ConfigProto with dots, such as gpu_options.allow_growth: true')
-
-
-def _any_origin(origins, key):
-    return next((text for dotted, text in origins.items() if (dotted + '.').startswith(key + '.')), 'the configuration')
-
-
-def parameters(name, section, values, origins=None):
-    """What a section may contain: OrderedDict of key -> (default, meaning or None). None: anything.
-
-    `values` are the section's present ones, since the function that they name decides. Raises UserError.
-    """
-    origins = origins or {}
-    function = values.get(section.selector, section.function) if section.selector else section.function
-    selector_key = f'{name}.{section.selector}'
-    if function is None:
-        raise UserError(f'{selector_key} is missing; it names the function to call, such as '
-                        'training.networks_stylegan.G_style')
-    signature = _signature_of(name, function, selector_key, origins) if section.selector \
-        else signatures.read_signature(function)
-    result = OrderedDict()
-    if section.selector:
-        result[section.selector] = (section.function or function, None)
-    is_open = signature.takes_any
-    pending, seen = [signature], set()
-    while pending:
-        sig = pending.pop(0)
-        if sig is None or sig.name in seen:
-            continue
-        seen.add(sig.name)
-        for key, default in sig.params.items():
-            is_supplied = key in section.supplied or key.startswith('_') or (
-                default is signatures.REQUIRED and section.required_are_supplied)
-            if not is_supplied and key not in result:
-                result[key] = (default, sig.comments.get(key))
-        pending += [signatures.read_signature(target) for target in sig.forwards_to]
-    if function == OPTIMIZER:
-        optimizer = values.get('tf_optimizer', 'tf.train.AdamOptimizer')
-        extra = TF_OPTIMIZERS.get(optimizer) if isinstance(optimizer, str) else None
-        if extra is None:
-            known = ', '.join(TF_OPTIMIZERS)
-            raise mistake(origins, f'{name}.tf_optimizer', f'must be one of {known}, not '
-                          f'{config_files.format_value(optimizer)[:60]}')
-        result.update((key, (default, None)) for key, default in extra.items())
-    elif is_open and name not in ('G', 'D'):
-        return None  # passes anything on to code that we do not know
-    result.update(section.extra)
-    return result
-
-
-def _signature_of(kind_of_name, function, dotted, origins):
-    """The signature of a function that the configuration names. Raises UserError unless it may be named there."""
-    problem = registry.refusal(kind_of_name, function)
-    if problem:
-        raise mistake(origins, dotted, problem)
-    signature = signatures.read_signature(function)
-    if signature is None:
-        raise mistake(origins, dotted, f"'{function}' is not a function or a class with source")
-    return signature
-
-
-def _check_section(name, section, values, origins):
-    known = parameters(name, section, values, origins)
-    for key, value in values.items():
-        dotted = f'{name}.{key}'
-        if known is None:
-            continue
-        if key not in known:
-            if key in section.supplied:
-                hint = f"; '{key}' comes from the data set" if key in _FROM_DATA else f"; '{key}' is filled in"
-            else:
-                hint = nearest(key, known)
-            choice = '' if hint else f"; known here: {', '.join(known)}"
-            raise UserError(f"there is no setting '{dotted}'{hint} (given in {_any_origin(origins, dotted)}{choice})")
-        check_value(origins, dotted, value, known[key][0])
-    missing = [key for key, (default, _) in (known or {}).items() if default is signatures.REQUIRED
-               and key not in values]
-    if missing:
-        hint = '; it names the folder of TFRecords inside --data-dir' if missing[0] == 'tfrecord_dir' else ''
-        raise UserError(f'{name}.{missing[0]} is missing{hint}; add it with --set {name}.{missing[0]}=…')
+    """Refuses keys that no function takes and values that do not suit it. Adds sections that are missing, empty."""
+    _check_outline(config, origins)
+    for name in SECTIONS:
+        settings.check_section(name, config[name], origins)
+    _check_metrics(config.metrics, origins)
+    check_session(config.tf_config, origins)
 
 
 def _check_metrics(metrics, origins):
@@ -222,17 +108,20 @@ def _check_metrics(metrics, origins):
         elif not isinstance(metric, dict) or 'func_name' not in metric:
             raise mistake(origins, 'metrics', 'each one must be a name such as fid50k, or settings with func_name')
         else:
-            _signature_of('metric', metric['func_name'], 'metrics', origins)
+            settings.named_signature('metric', metric['func_name'], 'metrics', origins)
 
 
 def _apply_gpu_presets(config, origins):
     """Replaces `sched.by_num_gpus` by its entry for the number of GPUs, without touching keys given beside it."""
     presets = config.sched.pop('by_num_gpus', None)
-    origin = origins.pop('sched.by_num_gpus', None)
+    origin = origins.pop('sched.by_num_gpus', 'the configuration')
     if not presets:
         return
-    if not isinstance(presets, dict) or not all(isinstance(p, dict) for p in presets.values()):
+    if not isinstance(presets, dict) or not all(
+            isinstance(count, int) and isinstance(preset, dict) for count, preset in presets.items()):
         raise UserError(f'sched.by_num_gpus must be a table of settings by number of GPUs ({origin})')
+    for count, preset in presets.items():
+        settings.check_section('sched', preset, {f'sched.{key}': f'{origin}, for {count} GPU(s)' for key in preset})
     preset = presets.get(config.num_gpus)
     if preset is None:
         counts = ', '.join(str(count) for count in presets)
@@ -240,9 +129,8 @@ def _apply_gpu_presets(config, origins):
                         'with --num-gpus, or set sched.by_num_gpus=null, sched.minibatch_base and sched.minibatch_dict')
     for key, value in preset.items():
         if config.sched.get(key) is None:
-            config.sched[key] = value
+            config.sched[key] = copy.deepcopy(value)
             origins[f'sched.{key}'] = f'{origin}, for {config.num_gpus} GPU(s)'
-    _check_section('sched', SECTIONS['sched'], config.sched, origins)
 
 
 def loop_arguments(config, data_dir):
@@ -258,14 +146,6 @@ def loop_arguments(config, data_dir):
 
 def _metric_arguments(metric):
     return presets.preset(metric) if isinstance(metric, str) else EasyDict(metric)
-
-
-def setting(config, section, key):
-    """A setting's value, or the default of the function that it goes to, or None if it has no such parameter."""
-    if key in config[section]:
-        return config[section][key]
-    default = (parameters(section, SECTIONS[section], config[section]) or {}).get(key, (None,))[0]
-    return None if default in (signatures.REQUIRED, signatures.COMPUTED) else default
 
 
 def is_adversarial(config):

@@ -31,16 +31,18 @@ def train_classifier(
     D_args,                                 # The network: func_name and keywords.
     D_opt_args,                             # tflib.Optimizer: keywords.
     dataset_args,                           # training.dataset.load_dataset: keywords.
-    attribute               = None,         # Name (such as smiling) or column of the label to learn.
-    total_kimg              = 150,          # Thousands of images to train on.
-    minibatch_size          = 8,            # Images per step, all devices together.
-    learning_rate           = 0.001,        # Adam's rate.
+    attribute               = None,         # Name (such as smiling) or column of the label to learn;
+                                            # a text, a whole number from 0 to 100000, or null
+    total_kimg              = 150,          # Thousands of images to train on; a number from 0.001 to 1e9
+    minibatch_size          = 8,            # Images per step, all devices together; 1 to 1000000
+    learning_rate           = 0.001,        # Adam's rate; 0 to 10
     mirror_augment          = True,         # Flip images left to right with probability 1/2.
-    held_out                = HELD_OUT_SHARE,   # Share of the images, the last ones, that accuracy is measured on.
+    held_out                = HELD_OUT_SHARE,   # Share of the images, the last ones, that accuracy is measured on;
+                                                # a number from 1e-6 to 0.999999
     tf_config               = None,         # dnnlib.tflib.init_tf: flat dict.
-    seed                    = 1000,         # All random numbers of the run follow from it.
-    device                  = 'auto',       # 'auto', 'cpu' or 'gpu'.
-    num_gpus                = 1,            # Only 1 is supported.
+    seed                    = 1000,         # All random numbers of the run follow from it; 0 to 2147483647
+    device                  = 'auto',       # What to compute on; auto, cpu or gpu
+    num_gpus                = 1,            # Only 1 is supported; 1 to 1024
     resume                  = False,        # Not supported: a classifier is trained in one go.
     init_from               = None,         # Not supported.
     **_unused,                              # Sections of the configuration that only a generator needs.

@@ -19,7 +19,10 @@ def folder(tmp_path, monkeypatch):
     def load(*overrides, **files):
         for name, text in files.items():
             (tmp_path / f'{name}.yaml').write_text(text)
-        return config_files.load_config('a', str(tmp_path), overrides, flat_sections=('tf_config',))
+        updates, entries = config_files.parse_overrides(overrides, flat_sections=('tf_config',))
+        config, origins = config_files.load_config('a', str(tmp_path), updates)
+        config_files.set_entries(config, origins, entries)
+        return config, origins
     return load
 
 
@@ -76,7 +79,8 @@ def test_any_file_is_read_or_refused(tmp_path, data):
 def test_any_override_is_read_or_refused(tmp_path, text):
     (tmp_path / 'a.yaml').write_text('train: {total_kimg: 5}\n')
     try:
-        config_files.load_config('a', str(tmp_path), [text, 'train.' + text])
+        updates, entries = config_files.parse_overrides([text, 'train.' + text])
+        config_files.set_entries(*config_files.load_config('a', str(tmp_path), updates), entries)
     except UserError:
         pass
 

@@ -433,3 +433,26 @@ def test_waiting_batches_are_limited_in_bytes(monkeypatch):
         with SyntheticDataset(resolution=resolution, num_images=8) as dataset:
             dataset.get_minibatch_np(4, lod)
     assert depths == [16, 2, 16]
+
+
+# ---- Values that make no sense
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_labels_that_are_no_numbers_are_refused_where_they_are_used(tmp_path, value):
+    labels = np.zeros([10, 3], np.float32)
+    labels[7, 1] = value
+    folder = make_dataset(tmp_path / 'set', labels=labels)
+    with pytest.raises(UserError, match=r'set-rxx.labels: component 1 of image 7 is .*; finite numbers'):
+        TFRecordDataset(folder, max_label_size='full')
+    with TFRecordDataset(folder) as dataset:
+        assert dataset.label_size == 0
+
+
+@pytest.mark.parametrize('dynamic_range', [[0, 0], [1, -1]])
+def test_a_dynamic_range_without_extent_is_refused(folder, dynamic_range):
+    with pytest.raises(UserError, match='the lowest value, then a higher one|two numbers'):
+        SyntheticDataset(resolution=8, dynamic_range=dynamic_range)
+    with open(os.path.join(folder, 'manifest.json'), 'w') as f:
+        json.dump({'dynamic_range': dynamic_range}, f)
+    with pytest.raises(UserError, match='the lowest value, then a higher one|two numbers'):
+        TFRecordDataset(folder)

@@ -12,6 +12,7 @@ from dnnlib import config_files, machine, signatures
 from dnnlib.util import UserError
 from experiment import forecast, plan, preflight, probe, run_config
 from experiment.run_config import load
+from training.schedule import training_schedule
 
 pytestmark = pytest.mark.both
 
@@ -82,17 +83,17 @@ def test_checking_needs_no_tensorflow():
     ('train.total_kmg=5', r"no setting 'train.total_kmg'; did you mean 'total_kimg'\? \(given in --set\)"),
     ('trian.total_kimg=5', r"no setting 'trian'; did you mean 'train'\?"),
     ('train.resume=true', "'resume' is filled in"),
-    ('train.total_kimg=abc', r'total_kimg: must be a number, not a text \(abc\)'),
+    ('train.total_kimg=abc', r'total_kimg: must be a number from 0.001 to 1e9, not a text \(abc\)'),
     ('train.total_kimg=0', 'must be from 0.001 to'),
     ('train.total_kimg=.nan', 'must be from 0.001 to'),
-    ('train.minibatch_repeats=1.5', 'must be a whole number, not a number'),
+    ('train.minibatch_repeats=1.5', 'must be a whole number from 1 to 10000, not a number'),
     ('train.mirror_augment=1', 'must be true or false'),
     ('train.mirror_augment=null', 'must be true or false, not null'),
     ('train=5', 'must be a section of settings, not a whole number'),
     ('G.resolution=64', "'resolution' comes from the data set"),
     ('G.mapping_layer=8', "did you mean 'mapping_layers'"),
     ('G.mapping_layers=-1', 'must be from 0 to'),
-    ('G.fmap_max=null', 'must be a whole number, not null'),
+    ('G.fmap_max=null', 'must be a whole number from 1 to 65536, not null'),
     ('G.truncation_cutoff=null', None),
     ('G.structure=round', 'must be one of auto, fixed, linear, recursive, null, not round'),
     ('G.fused_scale=1', 'must be one of true, false, auto'),
@@ -113,8 +114,8 @@ def test_checking_needs_no_tensorflow():
     ('G_opt.use_loss_scaling=true', None),
     ('sched.minibatch_dict=5', 'must be a table by resolution'),
     ('sched.minibatch_dict={a: 5}', 'must have resolutions as keys'),
-    ('sched.minibatch_dict={8: x}', 'must hold numbers'),
-    ('sched.minibatch_dict.8=0', 'must hold numbers from 1'),
+    ('sched.minibatch_dict={8: x}', 'must hold whole numbers'),
+    ('sched.minibatch_dict.8=0', 'must hold whole numbers from 1 to 1e6, not 0 for 8'),
     ('sched.cur_nimg=1', 'no setting'),
     ('sched.by_num_gpus=5', 'must be a table of settings by number of GPUs'),
     ('sched.by_num_gpus={1: {minibatch_bas: 4}}', "did you mean 'minibatch_base'"),
@@ -132,7 +133,36 @@ def test_checking_needs_no_tensorflow():
     ('seed=-1', 'must be from 0 to 2147483647, not -1'),
     ('seed=1.0', 'must be a whole number'),
     ('device=tpu', 'must be one of auto, cpu, gpu, not tpu'),
-    ('grid.layout=spiral', 'must be one of random')])
+    ('grid.layout=spiral', 'must be one of random'),
+    ('grid.size=8', 'must be 1080p, 4k or a size such as 8x4, not a whole number'),
+    ('train.total_kimg=' + '9' * 400, 'line 1: a number of 400 characters is beyond belief'),
+    ('train.total_kimg=0x' + 'f' * 5000, 'a number of 5002 characters is beyond belief'),
+    ('G.pixelnorm=' + '9' * 90, "no setting 'G.pixelnorm'"),
+    ('.'.join(['train'] * 2000) + '=1', '--set train.*: write it as --set section.key=VALUE'),
+    ('tf_config.' + '.'.join(['a'] * 2000) + '=1', r'no setting .tf_config.a.a'),
+    ('dataset.tfrecord_dir=5', 'must be a text, not a whole number'),
+    ('dataset.tfrecord_dir="a\\0"', 'must be a text without NUL'),
+    ('dataset.resolution=x', 'must be a whole number from 1 to 1048576 or null, not a text'),
+    ('dataset.label_file=[]', 'must be a text or null, not a list'),
+    ('train.drange_net=[x, y]', 'must be a list of 2 rising numbers from -1e6 to 1e6, not of a text'),
+    ('train.drange_net=[0, 0]', 'each above the one before it'),
+    ('train.drange_net=[.nan, 1]', 'each must be from -1e6 to 1e6'),
+    ('train.drange_net=[0, 0.5]', None),
+    ('G.blur_filter=[x]', 'must be a list of 1 to 64 weights'),
+    ('G.blur_filter=[1, -1]', 'whose sum is not 0'),
+    ('G.blur_filter=null', None),
+    ('G.truncation_psi_val=x', 'must be a number from -100 to 100 or null'),
+    ('G_opt.beta1=1', 'must be from 0 to 0.999999'),
+    ('D_loss.r1_gamma=-1', 'must be from 0 to 1e6'),
+    ('tf_config.a.b=1', r"no setting 'tf_config.a.b' \(given in --set\); it is a path into TensorFlow's ConfigProto"),
+    ('tf_config.gpu_options.allow_grow=true', "did you mean 'gpu_options.allow_growth'"),
+    ('tf_config.intra_op_parallelism_threads=two', 'must be a whole number'),
+    ('tf_config.5=1', "no setting 'tf_config.5'"),
+    ('tf_config.env.TF_GPU_THREAD_MODE=gpu_private', None),
+    ('tf_config.env.PYTHONPATH=/tmp', "no setting 'tf_config.env.PYTHONPATH'"),
+    ('sched.by_num_gpus={2: {minibatch_base: x}}', 'sched.minibatch_base: must be a whole number .* for 2 GPU'),
+    ('metrics.0=fid50k', 'must be a list'),
+    ('seed.1=5', 'seed: must be a whole number')])
 def test_settings_are_checked(override, message):
     if message is None:
         load_named('stylegan-f', override)
@@ -152,6 +182,47 @@ def test_a_mistake_in_a_file_is_named_with_its_line(tmp_path, monkeypatch):
     (tmp_path / 'mine.yaml').write_text('extends: stylegan-f\nmetrics: []\n')
     with pytest.raises(UserError, match='dataset.tfrecord_dir is missing; it names the folder'):
         load('./mine.yaml', folders.config_dir)
+
+
+@pytest.mark.parametrize('name', ['stylegan-f', 'celeba-256', 'ffhq-1024', 'stylegan-a', 'toyfaces-32', 'demo'])
+def test_one_entry_of_a_table_is_set_and_the_others_stay_at_a_start_and_at_a_resume(name):
+    plain = load_named(name)
+    wanted = {**plain.sched.minibatch_dict, 64: 24}
+    set_at_start = load_named(name, 'sched.minibatch_dict.64=24')
+    assert set_at_start.sched.minibatch_dict == wanted
+    assert dict(set_at_start.sched, minibatch_dict=None) == dict(plain.sched, minibatch_dict=None)
+    resumed, origins = run_config.override(plain, {}, ['sched.minibatch_dict.64=24'])
+    assert plain.sched.minibatch_dict.get(64) != 24
+    assert resumed.sched.minibatch_dict == wanted
+    assert origins['sched.minibatch_dict'] == '--set for 64'
+
+
+@pytest.mark.parametrize('key,value', [('minibatch_dict', 12), ('max_minibatch_per_gpu', 2), ('G_lrate_dict', 0.5),
+                                       ('D_lrate_dict', 0.5), ('tick_kimg_dict', 7)])
+@pytest.mark.parametrize('name', ['stylegan-f', 'stylegan-a', 'toyfaces-64'])
+def test_one_entry_changes_the_schedule_at_its_resolution_only(name, key, value):
+    changed, plain = load_named(name, f'sched.{key}.32={value}').sched, load_named(name).sched
+    assert changed[key][32] == value
+    for resolution in (8, 16, 64, 128, 256, 512, 1024):
+        options = dict(lod_initial_resolution=resolution, lod_training_kimg=0, lod_transition_kimg=0)
+        a, b = (training_schedule(0, resolution.bit_length() - 1, 1, **dict(sched, **options))
+                for sched in (changed, plain))
+        assert a == b
+
+
+def test_entries_of_the_settings_by_number_of_gpus_are_set_before_they_are_chosen():
+    config = load_named('stylegan-f', 'sched.by_num_gpus.2.minibatch_dict.64=24',
+                        'sched.by_num_gpus.2.minibatch_base=6', num_gpus=2)
+    assert config.sched.minibatch_base == 6
+    assert config.sched.minibatch_dict == {4: 256, 8: 256, 16: 128, 32: 64, 64: 24, 128: 16, 256: 8}
+    assert load_named('stylegan-f', 'sched.by_num_gpus.2.minibatch_base=6').sched.minibatch_base == 4
+    config = load_named('stylegan-f', 'sched.by_num_gpus.3={minibatch_base: 9}', num_gpus=3)
+    assert config.sched.minibatch_base == 9
+
+
+def test_a_table_given_as_a_whole_replaces_the_whole_table_everywhere():
+    for name in ('stylegan-f', 'toyfaces-32'):
+        assert load_named(name, 'sched.minibatch_dict={64: 24}').sched.minibatch_dict == {64: 24}
 
 
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.floats(), st.text(max_size=5), st.just({}),
@@ -199,7 +270,6 @@ def test_a_run_without_growing_is_one_phase():
 
 
 def test_iterations_equal_those_of_the_loop():
-    from training.schedule import training_schedule
     config = load_named('demo', 'train.total_kimg=3.3', 'sched.lod_training_kimg=0.5', 'sched.lod_transition_kimg=0.7',
                         'train.minibatch_repeats=3')
     nimg, count = 0, 0

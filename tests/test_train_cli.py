@@ -179,7 +179,7 @@ def test_mistakes_are_named_before_a_run_directory_appears(tiny, tmp_path, args,
 def test_a_mistake_exits_with_2_and_one_sentence():
     code, out, err = run('--config', 'demo', '--set', 'train.total_kimg=long')
     assert (code, out) == (2, '')
-    assert err == 'error: train.total_kimg: must be a number, not a text (long) (given in --set)\n'
+    assert err == 'error: train.total_kimg: must be a number from 0.001 to 1e9, not a text (long) (given in --set)\n'
 
 
 # ---- A whole run

@@ -5,44 +5,23 @@ Run `python tools/make_config_docs.py` after changing either; a test compares th
 
 import os
 import sys
+from collections import OrderedDict
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from dnnlib import config_files, signatures  # noqa: E402
+from dnnlib import config_files, registry, signatures  # noqa: E402
 from dnnlib.util import atomic_write  # noqa: E402
-from experiment import run_config, setting_values  # noqa: E402
+from experiment import run_config, settings  # noqa: E402
 
 TARGET = os.path.join(ROOT, 'docs', 'configs.md')
 CONFIG_DIR = os.path.join(ROOT, 'configs')
-FAMILIES = {
-    'G': ['training.networks_stylegan.G_style', 'training.networks_progan.G_paper'],
-    'D': ['training.networks_stylegan.D_basic', 'training.networks_progan.D_paper'],
-    'G_loss': ['training.loss.G_logistic_nonsaturating', 'training.loss.G_logistic_saturating', 'training.loss.G_wgan'],
-    'D_loss': ['training.loss.D_logistic_simplegp', 'training.loss.D_logistic', 'training.loss.D_wgan_gp',
-               'training.loss.D_wgan', 'training.loss.D_hinge_gp', 'training.loss.D_hinge'],
-    'dataset': ['training.dataset.TFRecordDataset', 'training.dataset.SyntheticDataset']}
 ABOUT = {
     'train': 'The training loop.', 'G': 'The generator.', 'D': 'The discriminator.',
     'G_opt': 'The optimizer of G. Learning rates are in `sched`.', 'D_opt': 'The optimizer of D.',
     'G_loss': 'The loss of G.', 'D_loss': 'The loss of D.', 'dataset': 'The training data.',
     'sched': 'What is trained when. Tables are keyed by resolution.',
     'grid': 'The pictures that a run draws of its samples.'}
-MEANINGS = {  # of settings that neither their function nor another section explains
-    'size': 'What a picture shows: 1080p or 4k (as many samples as fit), or columns and rows as in 8x4.',
-    'layout': 'Which sample is where: any, or one class per row, per column, or per block of 4x4.',
-    'beta1': 'Decay of the running mean of gradients.', 'beta2': 'Decay of the running mean of squared gradients.',
-    'epsilon': "Added to Adam's denominator.", 'dtype': 'Type of the activations.',
-    'fmap_decay': 'How fast channels grow fewer with the resolution.', 'fmap_max': 'Most channels of any layer.',
-    'latent_size': 'Size of z.', 'mapping_layers': 'Number of layers from z to w.',
-    'mbstd_num_features': 'Maps that the minibatch standard deviation adds.', 'nonlinearity': 'Activation function.',
-    'truncation_cutoff_val': 'The same with is_validation=True.', 'use_noise': 'Noise inputs after each convolution.',
-    'use_pixel_norm': 'Normalise each pixel over the channels.',
-    'use_instance_norm': 'Normalise each channel over the picture, as styles need.',
-    'dataset.dtype': 'Type of the samples.', 'dataset.label_size': 'Number of classes; 0: no labels.',
-    'num_channels': 'Channels of a picture.', 'num_images': 'Number of samples.', 'label_dtype': 'Type of the labels.',
-    'dynamic_range': 'Lowest and highest value of samples; None: by their type.',
-    'shape': 'Shape of a sample, [C, H, W]; None: square pictures.'}
 INTRO = '''# Configurations
 
 <!-- Made by tools/make_config_docs.py; do not edit. -->
@@ -63,7 +42,10 @@ metrics: []
 - `--set section.key=VALUE` changes a single setting and wins over files: `--set train.total_kimg=500`,
   `--set metrics=[]`, `--set sched.minibatch_dict.64=16`, `--set D_loss.func_name=training.loss.D_wgan_gp`.
 - Values are YAML: `true`, `12`, `1e-8`, `null`, `text`, `[1, 2]`, `{128: 0.0015}`.
-- A key that nothing reads, and a value of a wrong type, are refused before anything starts.
+- `--set sched.minibatch_dict.64=16` changes one entry of a table and leaves its others as they are, wherever they came
+  from: the published defaults, a file, the settings for the number of GPUs, the run that goes on.
+- A key that nothing reads, a value of a wrong type or out of its range, and a name of a function that is not one of
+  those below are refused before anything starts.
 - `train.py --config NAME --print-config` prints the result, with the file and line that each value comes from.
 '''
 
@@ -76,29 +58,6 @@ def _default(value):
     if value is signatures.REQUIRED:
         return '*required*'
     return '' if value is signatures.COMPUTED else f'`{_cell(value)}`'
-
-
-def _allowed(key, section):
-    if key in setting_values.CHOICES and not (key == 'dtype' and section == 'dataset'):
-        return ', '.join(f'`{_cell(v)}`' for v in setting_values.CHOICES[key])
-    ranges = {**setting_values.RANGES, **setting_values.TABLE_RANGES}
-    return ' to '.join(_number(limit) for limit in ranges[key]) if key in ranges else ''
-
-
-def _number(value):
-    return f'{int(value)}' if isinstance(value, int) and value < 1e8 else f'{value:g}'.replace('e+0', 'e')
-
-
-def _meanings():
-    """Meanings by key, wherever one is told."""
-    result = dict(MEANINGS)
-    for functions in FAMILIES.values():
-        for function in functions:
-            signature = signatures.read_signature(function)
-            for sig in [signature] + [signatures.read_signature(target) for target in signature.forwards_to]:
-                for key, text in sig.comments.items():
-                    result.setdefault(key, text)
-    return result
 
 
 def _table(rows):
@@ -117,38 +76,33 @@ def _overview():
     return _table(rows)
 
 
-def _settings(section_name, function):
-    section = run_config.SECTIONS[section_name]
-    values = {section.selector: function} if section.selector and function else {}
-    elsewhere = _meanings()
-    rows = [['key', 'default', 'meaning', 'allowed']]
-    for key, (default, meaning) in run_config.parameters(section_name, section, values).items():
-        if key != section.selector:
-            meaning = meaning or elsewhere.get(f'{section_name}.{key}') or elsewhere.get(key, '')
-            meaning = meaning.replace('|', '\\|')
-            rows.append([f'`{key}`', _default(default), meaning, _allowed(key, section_name)])
+def _settings(known):
+    rows = [['key', 'default', 'allowed', 'meaning']]
+    for key, setting in known.items():
+        allowed = str(setting.type) if setting.type else ''
+        rows.append([f'`{key}`', _default(setting.default), allowed.replace('|', '\\|'),
+                     (setting.meaning or '').replace('|', '\\|')])
     return _table(rows) if len(rows) > 1 else 'No settings.\n'
 
 
 def make():
     """The text of docs/configs.md."""
+    beside = OrderedDict([
+        ('metrics', settings.Setting([], 'Measured at every network snapshot: names such as fid50k, or settings with '
+                                     'func_name and name.', None)),
+        ('tf_config', settings.Setting({}, 'TensorFlow session: paths into ConfigProto, such as '
+                                       '`gpu_options.allow_growth: true`.', None))])
     parts = [INTRO, '## Named configurations\n', _overview(), '## Settings\n',
              'Defaults are those of the functions; `configs/stylegan-f.yaml` sets the published values over them.\n',
-             '### Top level\n',
-             _table([['key', 'default', 'meaning', 'allowed']] + [
-                 [f'`{key}`', _default(default), meaning, _allowed(key, '')]
-                 for key, (default, meaning) in run_config.TOP_LEVEL.items()]
-                 + [['`metrics`', '`[]`', 'Measured at every network snapshot: names such as fid50k, or settings with '
-                     'func_name and name.', ''],
-                    ['`tf_config`', '`{}`', 'TensorFlow session: paths into ConfigProto, such as '
-                     '`gpu_options.allow_growth: true`.', '']])]
-    for name, section in run_config.SECTIONS.items():
+             '### Top level\n', _settings(OrderedDict(settings.top_level(), **beside))]
+    for name, section in settings.SECTIONS.items():
         parts.append(f'### {name}\n')
         parts.append(ABOUT[name] + '\n')
-        for function in FAMILIES.get(name, [section.function]):
-            if name in FAMILIES:
+        for function in registry.declared(name) if section.selector else [None]:
+            if function:
                 parts.append(f'With `{section.selector}: {function}`:\n')
-            parts.append(_settings(name, function))
+            known = settings.parameters(name, {section.selector: function} if function else {})
+            parts.append(_settings(OrderedDict(item for item in known.items() if item[0] != section.selector)))
     return '\n'.join(parts)
 
 

@@ -50,7 +50,7 @@ def G_logistic_nonsaturating(
 
 def D_wgan(
     G, D, opt, training_set, minibatch_size, reals, labels,
-    wgan_epsilon = 0.001,   # Weight of the penalty that keeps real scores near zero.
+    wgan_epsilon = 0.001,   # Weight of the penalty that keeps real scores near zero; 0 to 1e6
 ):
     """Wasserstein loss with a drift penalty."""
     real_scores, fake_scores, _fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
@@ -59,9 +59,9 @@ def D_wgan(
 
 def D_wgan_gp(
     G, D, opt, training_set, minibatch_size, reals, labels,
-    wgan_lambda  = 10.0,    # Weight of the gradient penalty.
-    wgan_epsilon = 0.001,   # Weight of the penalty that keeps real scores near zero.
-    wgan_target  = 1.0,     # Norm that the gradient is drawn to.
+    wgan_lambda  = 10.0,    # Weight of the gradient penalty; 0 to 1e6
+    wgan_epsilon = 0.001,   # Weight of the penalty that keeps real scores near zero; 0 to 1e6
+    wgan_target  = 1.0,     # Norm that the gradient is drawn to; 1e-6 to 1e6
 ):
     """Wasserstein loss with gradient penalty between reals and fakes."""
     real_scores, fake_scores, fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
@@ -81,8 +81,8 @@ def D_hinge(G, D, opt, training_set, minibatch_size, reals, labels):
 
 def D_hinge_gp(
     G, D, opt, training_set, minibatch_size, reals, labels,
-    wgan_lambda = 10.0,     # Weight of the gradient penalty.
-    wgan_target = 1.0,      # Norm that the gradient is drawn to.
+    wgan_lambda = 10.0,     # Weight of the gradient penalty; 0 to 1e6
+    wgan_target = 1.0,      # Norm that the gradient is drawn to; 1e-6 to 1e6
 ):
     """Hinge loss with gradient penalty between reals and fakes."""
     real_scores, fake_scores, fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
@@ -101,8 +101,8 @@ def D_logistic(G, D, opt, training_set, minibatch_size, reals, labels):
 
 def D_logistic_simplegp(
     G, D, opt, training_set, minibatch_size, reals, labels,
-    r1_gamma = 10.0,        # Weight of the gradient penalty at the reals; 0 leaves it out.
-    r2_gamma = 0.0,         # Weight of the gradient penalty at the fakes; 0 leaves it out.
+    r1_gamma = 10.0,        # Weight of the gradient penalty at the reals, 0 leaves it out; 0 to 1e6
+    r2_gamma = 0.0,         # Weight of the gradient penalty at the fakes, 0 leaves it out; 0 to 1e6
 ):
     """Cross-entropy with simple gradient penalties: the default, with R1."""
     real_scores, fake_scores, fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)

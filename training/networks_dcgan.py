@@ -25,8 +25,9 @@ def G_dcgan(
         num_channels=3,
         resolution=64,                  # Power of two, at least 8.
         label_size=0,                   # 0: no labels.
-        nz=100,                         # Size of z.
-        ngf=64,                         # Channels of the last hidden layer; the first has resolution / 8 times as many.
+        nz=100,                         # Size of z; 1 to 1048576
+        ngf=64,                         # Channels of the last hidden layer, the first has resolution / 8 times as many;
+                                        # 1 to 65536
         is_training=False,              # Normalise by the minibatch's statistics.
         data_format='NCHW',             # Layout of the activations inside.
         **_kwargs):
@@ -52,7 +53,8 @@ def D_dcgan(
         num_channels=3,
         resolution=64,
         label_size=0,
-        ndf=64,                         # Channels of the first layer; the last has resolution / 8 times as many.
+        ndf=64,                         # Channels of the first layer, the last has resolution / 8 times as many;
+                                        # 1 to 65536
         is_training=False,
         data_format='NCHW',
         **_kwargs):

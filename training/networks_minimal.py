@@ -17,8 +17,8 @@ def G_minimal(
         num_channels=2,                 # Coordinates of a point.
         resolution=1,                   # Points have no pixels: 1.
         label_size=0,                   # 0: no labels.
-        latent_size=8,
-        hidden=100,                     # Units of the hidden layer.
+        latent_size=8,                  # Size of z; 1 to 1048576
+        hidden=100,                     # Units of the hidden layer; 1 to 1048576
         **_kwargs):
     """The generator. Returns points [N, num_channels]."""
     _check_resolution(resolution)

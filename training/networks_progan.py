@@ -38,18 +38,21 @@ def G_paper(
         num_channels=1,
         resolution=32,                  # Power of two.
         label_size=0,                   # 0: no labels.
-        fmap_base=8192,                 # Channels at 2^r: min(fmap_base / 2^((r-1) * fmap_decay), fmap_max).
-        fmap_decay=1.0,
-        fmap_max=512,
-        latent_size=None,               # None: as many as the channels that a 2x2 layer would have.
+        fmap_base=8192,                 # Channels at 2^r: min(fmap_base / 2^((r-1) * fmap_decay), fmap_max);
+                                        # 1 to 16777216
+        fmap_decay=1.0,                 # How fast channels grow fewer with the resolution; 0 to 10
+        fmap_max=512,                   # Most channels of any layer; 1 to 65536
+        latent_size=None,               # Size of z, null: as many as the channels that a 2x2 layer would have;
+                                        # a whole number from 1 to 1048576, or null
         normalize_latents=True,         # Scale z (with its label) to unit mean square first.
         use_wscale=True,                # Equalized learning rate.
         use_pixelnorm=True,             # Normalise every pixel's features after each layer.
-        pixelnorm_epsilon=1e-8,         # Larger in half precision: 1e-4.
+        pixelnorm_epsilon=1e-8,         # Keeps the norm of nothing finite, 1e-4 in half precision; 1e-20 to 1
         use_leakyrelu=True,             # False: ReLU.
-        dtype='float32',                # Type of the activations.
-        fused_scale=True,               # See upscale2d_conv2d; also decides the name of a layer's variables.
-        structure=None,                 # 'linear', 'recursive'; None: linear for the template graph, else recursive.
+        dtype='float32',                # Type of the activations; float32 or float16
+        fused_scale=True,               # See upscale2d_conv2d, also decides the name of a layer's variables;
+                                        # true, false or auto
+        structure=None,                 # Null: linear for the template graph, else recursive; linear, recursive or null
         is_template_graph=False,        # Set by Network when it makes the variables.
         data_format='NCHW',             # Layout of the activations inside.
         **_kwargs):
@@ -116,9 +119,10 @@ def D_paper(
         fmap_decay=1.0,
         fmap_max=512,
         use_wscale=True,
-        mbstd_group_size=4,             # Group of the minibatch standard deviation; 0 or 1: off.
+        mbstd_group_size=4,             # Group of the minibatch standard deviation, 0 or 1: off; 0 to 1000000
         dtype='float32',
-        fused_scale=True,               # Downscale within the convolution; unfused, after its activation.
+        fused_scale=True,               # Downscale within the convolution, unfused: after its activation;
+                                        # true, false or auto
         structure=None,
         is_template_graph=False,
         data_format='NCHW',

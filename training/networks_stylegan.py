@@ -43,12 +43,14 @@ BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_gr
 def G_style(
         latents_in,                     # z, [N, latent_size].
         labels_in,                      # Labels, [N, label_size].
-        truncation_psi=0.7,             # Strength of truncation: 0 gives the mean face, 1 or None turns it off.
-        truncation_cutoff=8,            # Number of layers that are truncated; None: all of them.
-        truncation_psi_val=None,        # The same with is_validation=True.
-        truncation_cutoff_val=None,
-        dlatent_avg_beta=0.995,         # Share of the old value in the running mean of w; None: not tracked.
-        style_mixing_prob=0.9,          # Probability of mixing styles in training; None: off.
+        truncation_psi=0.7,             # Strength of truncation: 0 gives the mean face, 1 or null turns it off;
+                                        # a number from -100 to 100, or null
+        truncation_cutoff=8,            # Number of layers that are truncated, null: all of them; 0 to 100, or null
+        truncation_psi_val=None,        # The same with is_validation=True; a number from -100 to 100, or null
+        truncation_cutoff_val=None,     # The same with is_validation=True; a whole number from 0 to 100, or null
+        dlatent_avg_beta=0.995,         # Share of the old value in the running mean of w, null: not tracked;
+                                        # 0 to 1, or null
+        style_mixing_prob=0.9,          # Probability of mixing styles in training, null: off; 0 to 1, or null
         is_training=False,              # Track the mean of w and mix styles; no truncation.
         is_validation=False,            # Use the *_val values of truncation.
         is_template_graph=False,        # Set by Network when it makes the variables.
@@ -119,17 +121,17 @@ def _is_off(value, neutral):
 def G_mapping(
         latents_in,                     # z, [N, latent_size].
         labels_in,                      # Labels, [N, label_size].
-        latent_size=512,
+        latent_size=512,                # Size of z; 1 to 1048576
         label_size=0,                   # 0: no labels.
-        dlatent_size=512,               # Size of w.
+        dlatent_size=512,               # Size of w; 1 to 1048576
         dlatent_broadcast=None,         # Repeat w for this many layers: [N, layers, dlatent_size]; None: [N, size].
-        mapping_layers=8,
-        mapping_fmaps=512,              # Width of the hidden layers.
-        mapping_lrmul=0.01,             # Learning rate relative to the rest of the generator.
-        mapping_nonlinearity='lrelu',   # 'lrelu' or 'relu'.
+        mapping_layers=8,               # Number of layers from z to w; 0 to 1000
+        mapping_fmaps=512,              # Width of the hidden layers; 1 to 1048576
+        mapping_lrmul=0.01,             # Learning rate relative to the rest of the generator; 1e-6 to 1000
+        mapping_nonlinearity='lrelu',   # Activation function of the mapping network; lrelu or relu
         use_wscale=True,                # Equalized learning rate.
         normalize_latents=True,         # Scale z to unit mean square first.
-        dtype='float32',
+        dtype='float32',                # Type of the activations; float32 or float16
         **_kwargs):                     # Options of the other networks.
     """The mapping network f: z to w (section 2)."""
     act, gain = activation(mapping_nonlinearity)
@@ -158,21 +160,24 @@ def G_synthesis(
         dlatent_size=512,
         num_channels=3,
         resolution=1024,                # Power of two.
-        fmap_base=8192,                 # Channels at 2^r: min(fmap_base / 2^((r-1) * fmap_decay), fmap_max).
-        fmap_decay=1.0,
-        fmap_max=512,
+        fmap_base=8192,                 # Channels at 2^r: min(fmap_base / 2^((r-1) * fmap_decay), fmap_max);
+                                        # 1 to 16777216
+        fmap_decay=1.0,                 # How fast channels grow fewer with the resolution; 0 to 10
+        fmap_max=512,                   # Most channels of any layer; 1 to 65536
         use_styles=True,                # False: w feeds the dense input layer only (traditional generator).
         const_input_layer=True,         # Learned constant in place of the dense input layer.
-        use_noise=True,
+        use_noise=True,                 # Noise inputs after each convolution.
         randomize_noise=True,           # Fresh noise; False: the stored noise inputs.
-        nonlinearity='lrelu',
+        nonlinearity='lrelu',           # Activation function; lrelu or relu
         use_wscale=True,
-        use_pixel_norm=False,
-        use_instance_norm=True,
-        dtype='float32',                # Type of the activations.
-        fused_scale='auto',             # See upscale2d_conv2d.
-        blur_filter=(1, 2, 1),          # Low-pass filter after upscaling; None: off.
-        structure='auto',               # 'fixed' (no growing), 'linear', 'recursive', 'auto'.
+        use_pixel_norm=False,           # Normalise each pixel over the channels.
+        use_instance_norm=True,         # Normalise each channel over the picture, as styles need.
+        dtype='float32',                # Type of the activations; float32 or float16
+        fused_scale='auto',             # See upscale2d_conv2d; true, false or auto
+        blur_filter=(1, 2, 1),          # Low-pass filter after upscaling, null: off;
+                                        # a list of 1 to 64 weights from -1e6 to 1e6, or null
+        structure='auto',               # How resolutions are joined, fixed: no growing;
+                                        # auto, fixed, linear, recursive or null
         is_template_graph=False,
         force_clean_graph=False,        # Stored noise and 'linear', for a graph that is easy to read.
         data_format='NCHW',             # Layout of the activations inside.
@@ -290,11 +295,12 @@ def D_basic(
         fmap_max=512,
         nonlinearity='lrelu',
         use_wscale=True,
-        mbstd_group_size=4,             # Group of the minibatch standard deviation; 0 or 1: off.
-        mbstd_num_features=1,
+        mbstd_group_size=4,             # Group of the minibatch standard deviation, 0 or 1: off; 0 to 1000000
+        mbstd_num_features=1,           # Maps that the minibatch standard deviation adds; 1 to 1000000
         dtype='float32',
-        fused_scale='auto',             # Accepted, without effect: both forms are one function.
-        blur_filter=(1, 2, 1),          # Low-pass filter before downscaling; None: off.
+        fused_scale='auto',             # Accepted, without effect: both forms are one function; true, false or auto
+        blur_filter=(1, 2, 1),          # Low-pass filter before downscaling, null: off;
+                                        # a list of 1 to 64 weights from -1e6 to 1e6, or null
         structure='auto',
         is_template_graph=False,
         data_format='NCHW',

@@ -15,19 +15,23 @@ def training_schedule(
     cur_nimg,                           # Real images shown to the discriminator so far.
     training_set,                       # Data set, or log2 of its resolution.
     num_gpus                    = 1,    # Number of towers that share a minibatch.
-    lod_initial_resolution      = 4,    # Resolution at which training starts; the data's own: no growing.
-    lod_training_kimg           = 600,  # Thousands of images shown at a resolution before the next one fades in.
-    lod_transition_kimg         = 600,  # Thousands of images during which a new resolution fades in.
-    minibatch_base              = 16,   # Images per minibatch over all towers.
-    minibatch_dict              = None, # Exceptions to it: {resolution: images}.
-    max_minibatch_per_gpu       = None, # Caps per tower: {resolution: images}.
-    G_lrate_base                = 0.001,  # Learning rate of the generator.
-    G_lrate_dict                = None, # Exceptions to it: {resolution: rate}.
-    D_lrate_base                = 0.001,  # Learning rate of the discriminator.
-    D_lrate_dict                = None, # Exceptions to it: {resolution: rate}.
-    lrate_rampup_kimg           = 0,    # Thousands of images during which both rates rise linearly from zero.
-    tick_kimg_base              = 160,  # Thousands of images between two reports.
-    tick_kimg_dict              = None, # Exceptions to it: {resolution: kimg}; None: the published table.
+    lod_initial_resolution      = 4,    # Resolution at which training starts, the data's own: no growing; 1 to 1048576
+    lod_training_kimg           = 600,  # Thousands of images shown at a resolution before the next one fades in;
+                                        # a number from 0 to 1e9
+    lod_transition_kimg         = 600,  # Thousands of images during which a new resolution fades in;
+                                        # a number from 0 to 1e9
+    minibatch_base              = 16,   # Images per minibatch over all towers; 1 to 1000000
+    minibatch_dict              = None,  # Exceptions to it; a table of whole numbers from 1 to 1000000, or null
+    max_minibatch_per_gpu       = None,  # Caps per tower; a table of whole numbers from 1 to 1000000, or null
+    G_lrate_base                = 0.001,  # Learning rate of the generator; 0 to 10
+    G_lrate_dict                = None,  # Exceptions to it; a table of numbers from 0 to 10, or null
+    D_lrate_base                = 0.001,  # Learning rate of the discriminator; 0 to 10
+    D_lrate_dict                = None,  # Exceptions to it; a table of numbers from 0 to 10, or null
+    lrate_rampup_kimg           = 0,    # Thousands of images during which both rates rise linearly from zero;
+                                        # a number from 0 to 1e9
+    tick_kimg_base              = 160,  # Thousands of images between two reports; a number from 0.0001 to 1e9
+    tick_kimg_dict              = DEFAULT_TICK_KIMG,  # Exceptions to it, null: the published table;
+                                         # a table of numbers from 0.0001 to 1e9, or null
 ):
     """The state of the schedule after `cur_nimg` images, as an EasyDict.
 

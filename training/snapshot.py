@@ -58,6 +58,15 @@ def choose_grid(training_set, latent_shape, size='1080p', layout='random', seed=
 
     The data set's position in training is left as it was.
 
+    Args:
+        training_set: what the reals are of.
+        latent_shape: shape of one latent.
+        size: what a picture shows: as many samples as fill a screen, or columns and rows;
+            1080p, 4k or a size such as 8x4
+        layout: which sample is where: any, or one class per row, per column, or per block of 4x4;
+            random, row_per_class, col_per_class or class4x4
+        seed: chooses latents.
+
     Returns EasyDict(size=(columns, rows), latents [N, ...] float32, reals [N, ...] in the data's own type,
     labels [N, label_size]).
     """

@@ -31,27 +31,34 @@ def training_loop(
     metric_arg_list         = (),           # Metrics to compute at network snapshots: name, func_name, keywords.
     metric_group            = None,         # Makes something that measures from the list; None: config.metric_group.
     tf_config               = None,         # dnnlib.tflib.init_tf: flat dict.
-    seed                    = 1000,         # All random numbers of the run follow from it.
-    device                  = 'auto',       # 'auto', 'cpu' or 'gpu'.
-    num_gpus                = 1,            # Number of towers that share each minibatch.
+    seed                    = 1000,         # All random numbers of the run follow from it; 0 to 2147483647
+    device                  = 'auto',       # What to compute on; auto, cpu or gpu
+    num_gpus                = 1,            # Number of GPUs, or of virtual devices on a CPU, that share each minibatch;
+                                            # 1 to 1024
     resume                  = False,        # Go on from the newest good checkpoint in run_dir.
     init_from               = None,         # Network pickle to take the initial weights from.
     deterministic           = False,        # Ask the engine for repeatable GPU kernels, at some cost in speed.
-    total_kimg              = 15000,        # Length of the run, in thousands of real images; may be a fraction.
-    G_smoothing_kimg        = 10.0,         # Half-life of the moving average of G's weights; 0: Gs follows G at once.
-    step_order              = 'D_then_G',   # 'D_then_G', or 'alternate': even minibatches train G, odd ones D.
-    D_repeats               = 1,            # Steps of D per step of G, where D goes first.
-    minibatch_repeats       = 4,            # Minibatches between two looks at the schedule.
+    total_kimg              = 15000,        # Length of the run, in thousands of real images; a number from 0.001 to 1e9
+    G_smoothing_kimg        = 10.0,         # Half-life of the moving average of G's weights, 0: Gs follows G at once;
+                                            # 0 to 1e9
+    step_order              = 'D_then_G',   # Whose step it is, alternate: even minibatches train G, odd ones D;
+                                            # D_then_G or alternate
+    D_repeats               = 1,            # Steps of D per step of G, where D goes first; 1 to 1000
+    minibatch_repeats       = 4,            # Minibatches between two looks at the schedule; 1 to 10000
     reset_opt_for_new_lod   = True,         # Reset the optimizers when a resolution starts or finishes fading in.
     mirror_augment          = False,        # Flip reals left to right with probability 1/2.
-    drange_net              = (-1, 1),      # Dynamic range of what the networks see.
-    image_snapshot_ticks    = 1,            # Ticks between two sample pictures; 0: none.
-    network_snapshot_ticks  = 10,           # Ticks between two network snapshots; also at tick 1 and the end.
-    checkpoint_kimg         = 20,           # Thousands of images between two checkpoints at most.
-    checkpoint_minutes      = 10,           # Minutes between two checkpoints at most.
-    checkpoint_keep         = 2,            # Newest checkpoints that are kept; the best snapshot's is kept besides.
-    on_nan                  = 'stop',       # After too many skipped updates in a row: 'stop', or 'rollback' once.
-    max_skipped_updates     = 100,          # Updates with NaN or Inf that may be skipped in a row.
+    drange_net              = (-1, 1),      # Dynamic range of what the networks see;
+                                            # a list of 2 rising numbers from -1e6 to 1e6
+    image_snapshot_ticks    = 1,            # Ticks between two sample pictures, 0: none; 0 to 1e9
+    network_snapshot_ticks  = 10,           # Ticks between two network snapshots, also at tick 1 and the end; 0 to 1e9
+    checkpoint_kimg         = 20,           # Thousands of images between two checkpoints at most;
+                                            # a number from 0.001 to 1e9
+    checkpoint_minutes      = 10,           # Minutes between two checkpoints at most; a number from 0.01 to 1e9
+    checkpoint_keep         = 2,            # Newest checkpoints that are kept, besides the best snapshot's;
+                                            # 1 to 1000000
+    on_nan                  = 'stop',       # After too many skipped updates in a row: end, or go back once;
+                                            # stop or rollback
+    max_skipped_updates     = 100,          # Updates with NaN or Inf that may be skipped in a row; 1 to 1e9
 ):
     """Trains a generator and a discriminator and stores what becomes of them in `run_dir`.
 

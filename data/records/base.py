@@ -35,6 +35,9 @@ class Dataset:
         self.shape = [int(size) for size in shape]
         self.dtype = np.dtype(dtype).name
         self.dynamic_range = list(dynamic_range)
+        if not self.dynamic_range[0] < self.dynamic_range[1]:
+            raise UserError(f'the dynamic range of the samples is {self.dynamic_range}; the lowest value, then a '
+                            'higher one are expected')
         self.resolution = max(self.shape[1:])
         self.resolution_log2 = int(np.ceil(np.log2(self.resolution)))
         self.num_images = int(num_images)

@@ -18,15 +18,17 @@ from dnnlib.util import UserError
 class TFRecordDataset(Dataset):
     """The data set in a directory of TFRecord files, one per level of detail.
 
-    tfrecord_dir:   the directory, holding NAME-rNN.tfrecords (NN = log2 of the resolution) and perhaps NAME-rxx.labels.
-    resolution:     use the set at this resolution, None for the highest there is.
-    label_file:     labels as a .npy array [N, components], None for the directory's own.
-    max_label_size: 0 for no labels, n for the first n components, 'full' for all.
+    tfrecord_dir:   the directory, holding NAME-rNN.tfrecords (NN = log2 of the resolution) and perhaps NAME-rxx.labels;
+                    a text
+    resolution:     use the set at this resolution, null for the highest there is; a whole number from 1 to 1048576,
+                    or null
+    label_file:     labels as a .npy array [N, components], null for the directory's own; a text, or null
+    max_label_size: 0 for no labels, n for the first n components, full for all; 0 to 1048576, or full
     repeat:         begin again after the last image.
-    shuffle_mb:     0 for the files' order; any other value for a new permutation per epoch.
-    prefetch_mb:    0 to read without a thread.
-    buffer_mb, num_threads: accepted and not needed.
-    seed:           chooses the permutations.
+    shuffle_mb:     0 for the files' order, any other value for a new permutation per epoch; 0 to 1e9
+    prefetch_mb:    0 to read without a thread; 0 to 1e9
+    buffer_mb, num_threads: accepted and not needed; 0 to 1e9
+    seed:           chooses the permutations; 0 to 2147483647
 
     Raises UserError if files are missing, damaged or do not fit together.
     """
@@ -123,7 +125,22 @@ def _check_pyramid(folder, files):
 class SyntheticDataset(Dataset):
     """Random noise, generated on the fly, for measuring speed without a data set. Sample i depends on (seed, i).
 
-    With labels, each is a random class as a one-hot vector. `shape` [C, H, W] overrides resolution and num_channels.
+    With labels, each is a random class as a one-hot vector.
+
+    resolution:     side of a square sample; 1 to 65536
+    num_channels:   channels of a sample; 1 to 65536
+    dtype:          type of the samples; uint8, int16, uint16, int32, float16, float32 or float64
+    dynamic_range:  lowest and highest value, null: by the type; a list of 2 rising numbers, or null
+    label_size:     number of classes, 0: no labels; 0 to 1000000
+    label_dtype:    type of the labels; float32, float64, uint8 or int32
+    num_images:     number of samples; 1 to 1e9
+    shape:          [C, H, W] of a sample, in place of resolution and num_channels;
+                    a list of 3 whole numbers from 1 to 65536, or null
+    repeat:         begin again after the last image.
+    shuffle_mb:     0 for the order of numbers, any other value for a new permutation per epoch; 0 to 1e9
+    prefetch_mb:    0 to generate without a thread; 0 to 1e9
+    buffer_mb, num_threads: accepted and not needed; 0 to 1e9
+    seed:           chooses samples and permutations; 0 to 2147483647
     """
 
     def __init__(self, resolution=1024, num_channels=3, dtype='uint8', dynamic_range=None, label_size=0,

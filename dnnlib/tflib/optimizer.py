@@ -16,11 +16,13 @@ class Optimizer:
 
     Args:
         name: name of the optimizer and prefix of its summaries.
-        tf_optimizer: class name, for example 'tf.train.AdamOptimizer'.
+        tf_optimizer: class of the optimizer, or its name; a text
         learning_rate: number or tensor.
         use_loss_scaling: multiply losses by a power of two that adapts: up a little after every good update, down
             by a factor of two after an update with NaN or Inf.
-        loss_scaling_init, loss_scaling_inc, loss_scaling_dec: log2 of the initial factor, and its changes.
+        loss_scaling_init: log2 of the initial factor; -100 to 100
+        loss_scaling_inc: what is added to it after a good update; 0 to 100
+        loss_scaling_dec: what is taken from it after a bad one; 0 to 100
         epsilon_after_correction: of Adam only: add epsilon to the root of the corrected second moment, as the Adam
             paper's Algorithm 1 and other libraries do; TensorFlow's own adds it before the correction.
         **kwargs: further arguments of the optimizer class.
