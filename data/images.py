@@ -42,8 +42,8 @@ def list_images(folder):
     """The images in a folder and its subfolders: (relative paths sorted by name, number of other files).
 
     Hidden files are left out; links are followed, but no folder is entered twice. Of a folder that `prefilter` made,
-    the images are the crops that its ledger says were kept. Raises UserError if there is no such folder or no image in
-    it, or if a folder cannot be read, since its images would be missed silently.
+    at the top or below, the images are the crops that its ledger says were kept. Raises UserError if there is no such
+    folder or no image in it, or if a folder cannot be read, since its images would be missed silently.
     """
     def refuse(err):
         raise UserError(f"folder '{err.filename}' cannot be read: {err.strerror}") from err
@@ -51,9 +51,6 @@ def list_images(folder):
     if not os.path.isdir(folder):
         raise UserError(f"image folder '{folder}' does not exist" if not os.path.lexists(folder)
                         else f"'{folder}' is not a folder")
-    kept = kept_outputs(folder)
-    if kept:
-        return kept, 0
     found, others = [], 0
     visited = set()
     for where, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
@@ -62,8 +59,13 @@ def list_images(folder):
             folders.clear()
             continue
         visited.add(real)
-        folders[:] = [name for name in folders if not name.startswith('.')]
         prefix = '' if where == folder else os.path.relpath(where, folder)
+        kept = kept_outputs(where)
+        if kept is not None:
+            found += [os.path.join(prefix, name) for name in kept]
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not name.startswith('.')]
         for name in names:
             if name.startswith('.'):
                 continue

@@ -6,7 +6,6 @@ appending, so that processes of one machine share a ledger without a lock and a 
 
 import collections
 import csv
-import glob
 import heapq
 import io
 import json
@@ -14,11 +13,13 @@ import os
 import re
 import tempfile
 
+from dnnlib.files import open_regular
 from dnnlib.util import UserError, atomic_write, sha256_file
 
 COLUMNS = ('path', 'decision', 'reason', 'num_faces', 'chosen', 'x0', 'y0', 'x1', 'y1', 'score', 'output', 'width',
            'height', 'mode', 'format', 'orientation', 'boxes', 'scores', 'sha256', 'settings', 'detail')
 KEPT, REJECTED = 'kept', 'rejected'
+SHEETS = 'contact-sheets'  # folder beside the ledger
 
 _SORT_ROWS = 100000
 
@@ -171,21 +172,28 @@ def _unique(rows):
 
 def is_ledger(path):
     """Whether a file starts as a ledger does."""
-    with open(path, 'rb') as f:
-        return f.readline(1000) == to_text([COLUMNS]).encode('utf-8')
+    try:
+        with open_regular(path) as f:
+            return f.readline(1000) == to_text([COLUMNS]).encode('utf-8')
+    except OSError:
+        return False
 
 
 def kept_outputs(folder):
     """Paths, relative to `folder`, of the crops that its ledger says were kept, sorted.
 
-    None if it has no ledger. Raises UserError if the run that made it is not finished or a crop is missing.
+    None if `prefilter` did not make it. Raises UserError if it did, but the run is not finished, nothing was kept, or
+    the ledger or a crop is missing.
     """
-    shards = [path for path in glob.glob(os.path.join(glob.escape(folder), 'ledger-*-of-*.csv')) if is_ledger(path)]
+    names = os.listdir(folder)
     path = os.path.join(folder, 'ledger.csv')
-    if not (os.path.isfile(path) and is_ledger(path)):
-        if shards:
+    if 'ledger.csv' not in names or not is_ledger(path):
+        if any(re.match(r'ledger-.*-of-.*\.csv\Z', name) and is_ledger(os.path.join(folder, name)) for name in names):
             raise UserError(f"'{folder}' was filtered in shards; join them first with "
                             f'`dataset_tool.py prefilter --merge {folder}`')
+        if SHEETS in names and 'summary.json' in names:
+            raise UserError(f"'{folder}' was made by prefilter, but its ledger.csv is gone or damaged, so nobody knows "
+                            'which of its files are crops; filter again')
         return None
     if not os.path.isfile(os.path.join(folder, 'summary.json')):
         raise UserError(f"the prefilter run that makes '{folder}' is not finished; end it with --resume")
@@ -197,6 +205,9 @@ def kept_outputs(folder):
                 raise UserError(f"'{folder}' lacks the crop '{item.output}' of its ledger; make it again with "
                                 '`dataset_tool.py prefilter IN OUT --resume`')
             outputs.append(os.path.relpath(found, folder))
+    if not outputs:
+        raise UserError(f"the pre-filter kept none of the photographs that '{folder}' was made from; its ledger.csv "
+                        'says why')
     return sorted(outputs)
 
 

@@ -68,7 +68,8 @@ def display(dataset_dir, output=None, num=64, start=0):
     dataset = _open_pictures(dataset_dir)
     if not 0 <= start < len(dataset):
         raise UserError(f'--start is {start} but the data set has pictures 0 to {len(dataset) - 1}')
-    output = output or os.path.basename(os.path.abspath(dataset_dir)) + '-sheet.png'
+    if output is None:
+        output = os.path.basename(os.path.abspath(dataset_dir)) + '-sheet.png'
     images, _ = dataset.get_samples_np(np.arange(start, min(start + num, len(dataset))))
     columns = int(np.ceil(np.sqrt(len(images) * 1.5)))
     rows = -(-len(images) // columns)

@@ -9,7 +9,7 @@ import numpy as np
 from data.converters import exporter
 from data.records.dataset import TFRecordDataset
 from data.records.levels import levels_of_detail
-from data.records.manifest import read_manifest
+from data.records.manifest import has_manifest, read_manifest
 from dnnlib.progress import Progress
 from dnnlib.util import UserError, sha256_file
 
@@ -35,19 +35,18 @@ def add_arguments(subparsers):
 def verify(dataset_dir):
     """Reads everything. Raises UserError listing what is wrong."""
     dataset = TFRecordDataset(dataset_dir, max_label_size='full' if has_labels(dataset_dir) else 0, prefetch_mb=0)
-    manifest = read_manifest(dataset_dir)
-    problems = []
-    if manifest:
-        problems += _check_manifest(dataset_dir, manifest, dataset)
+    problems, is_described = [], has_manifest(dataset_dir)
+    if is_described:
+        problems += _check_manifest(dataset_dir, read_manifest(dataset_dir), dataset)
     problems += _check_records(dataset)
     if problems:
         shown = '\n  '.join(problems[:_SCREENFUL])
         more = f'\n  … and {len(problems) - _SCREENFUL} more' if len(problems) > _SCREENFUL else ''
         raise UserError(f"'{dataset_dir}' is not sound; make it again:\n  {shown}{more}")
-    checked = 'checksums, ' if manifest else ''
+    checked = 'checksums, ' if is_described else ''
     print(f"'{dataset_dir}' is sound: {checked}{len(dataset)} records at {len(dataset.levels)} levels, "
-          f'{dataset.label_size} label components' + ('' if manifest else '; it has no manifest.json to compare with'),
-          flush=True)
+          f'{dataset.label_size} label components'
+          + ('' if is_described else '; it has no manifest.json to compare with'), flush=True)
 
 
 def has_labels(dataset_dir):

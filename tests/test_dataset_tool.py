@@ -195,6 +195,14 @@ def test_every_bad_file_is_named_with_its_reason(tmp_path, monkeypatch):
     assert not any('good.png' in line for line in lines)
 
 
+def test_the_shape_is_that_of_usable_pictures_however_many_bad_ones_come_first(tmp_path):
+    (tmp_path / 'in').mkdir()
+    for number in range(101):
+        (tmp_path / 'in' / f'a{number:03}.png').write_bytes(b'')
+    PIL.Image.new('RGB', (8, 8)).save(str(tmp_path / 'in' / 'b.png'))
+    assert create(tmp_path / 'in', tmp_path / 'out', '--skip-bad').shape == [3, 8, 8]
+
+
 def test_skip_bad_lists_them_in_the_manifest_instead(tmp_path, monkeypatch):
     monkeypatch.setattr('data.converters.create_from_images._expected_shape', lambda *args: [3, 16, 16])
     reasons = bad_files(tmp_path / 'in')

@@ -12,6 +12,8 @@ import pytest
 from prefilter_helpers import ALWAYS, ONCE, SLOW, content, make_tree, save_photo, settings
 
 from data import ledger
+from data.commands import main
+from data.images import list_images
 from data.prefilter.run import merge, prefilter
 from dnnlib.util import UserError
 
@@ -51,6 +53,40 @@ def test_results_do_not_depend_on_the_number_of_workers(tmp_path):
     for workers in (1, 3):
         prefilter(settings(tmp_path / 'in', tmp_path / f'{workers}'), workers)
     assert content(tmp_path / '1') == content(tmp_path / '3')
+
+
+def test_crops_of_a_folder_further_down_are_those_that_were_kept(tmp_path):
+    make_tree(tmp_path / 'in', 7)
+    out = tmp_path / 'all' / 'faces'
+    prefilter(settings(tmp_path / 'in', out), 1)
+    save_photo(tmp_path / 'all' / 'more.png', size=(32, 32))
+    save_photo(out / 'stray.png')
+    found, _ = list_images(str(tmp_path / 'all'))
+    assert found == sorted(['faces/' + name for name in ledger.kept_outputs(str(out))] + ['more.png'])
+    assert len(found) == 7
+    (out / 'ledger.csv').unlink()
+    with pytest.raises(UserError, match='its ledger.csv is gone or damaged'):
+        list_images(str(tmp_path / 'all'))
+
+
+def test_a_pre_filter_that_kept_nothing_leaves_no_images(tmp_path):
+    save_photo(tmp_path / 'in' / 'a.png', green=0)
+    summary = prefilter(settings(tmp_path / 'in', tmp_path / 'all' / 'out'), 1)
+    assert summary['kept'] == 0 and summary['contact_sheets']
+    for folder in (tmp_path / 'all', tmp_path / 'all' / 'out'):
+        with pytest.raises(UserError, match='the pre-filter kept none of the photographs'):
+            main(['create_from_images', str(tmp_path / 'set'), str(folder), '--resize', '32'])
+    assert not (tmp_path / 'set').exists()
+
+
+def test_shards_without_files_are_finished_too(tmp_path):
+    make_tree(tmp_path / 'in', 2)
+    for number in range(1, 5):
+        prefilter(settings(tmp_path / 'in', tmp_path / 'out'), 1, shard=(number, 4))
+    assert merge(str(tmp_path / 'out'))['files'] == 2
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(UserError, match='holds no files'):
+        prefilter(settings(tmp_path / 'empty', tmp_path / 'out2'), 1)
 
 
 def test_shards_merge_into_what_one_run_makes(tmp_path):

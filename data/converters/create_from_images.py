@@ -17,6 +17,7 @@ from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
 _SCREENFUL = 20
+_ENOUGH = 100
 
 
 def add_arguments(subparsers):
@@ -119,9 +120,11 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
 
 
 def _expected_shape(folder, paths, size, convert):
-    """[C, H, W] that all pictures should have: what most of the first hundred have."""
+    """[C, H, W] that all pictures should have: what most of the first hundred usable ones have."""
     shapes = collections.Counter()
-    for path in paths[:100]:
+    for path in paths:
+        if sum(shapes.values()) == _ENOUGH:
+            break
         try:
             image = open_image(os.path.join(folder, path))
             check_mode(image, convert)

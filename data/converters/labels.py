@@ -67,7 +67,7 @@ def select(paths, args, folder):
             if value is not None:
                 raise UserError(f'{option} needs --labels')
         return Selection(paths, None, facts)
-    names = args.label_names.split(',') if args.label_names else None
+    names = None if args.label_names is None else args.label_names.split(',')
     labels = Labels(args.labels, paths, names, args.label_map, folder, args.drop_unlabelled)
     print(labels.describe(), flush=True)
     facts['labels'] = labels.facts

@@ -60,7 +60,7 @@ def prepare(args):
         if not os.path.exists(path):
             raise UserError(f"'{path}' does not exist (the directory to make comes first: "
                             f'prepare {args.kind} DATASET_DIR SOURCE)')
-    work = args.work or args.dataset_dir.rstrip(os.sep) + '-work'
+    work = args.dataset_dir.rstrip(os.sep) + '-work' if args.work is None else args.work
     photos = _choose_folder(_photos(args.source, work, args.max_unpacked), args.subfolder, source)
     names, _ = list_images(photos)
     print(f"{len(names)} images in '{photos}'", flush=True)

@@ -82,8 +82,8 @@ def settings_of(args, folder, out):
                                 f"--{name.replace('_', '-')}")
             values[name] = given
     return Settings(folder, out, paper=args.paper, max_pixels=args.max_pixels or MAX_PIXELS,
-                    include=ImageList(args.include_list) if args.include_list else None,
-                    exclude=ImageList(args.exclude_list) if args.exclude_list else None, **values)
+                    include=None if args.include_list is None else ImageList(args.include_list),
+                    exclude=None if args.exclude_list is None else ImageList(args.exclude_list), **values)
 
 
 def _shard(text):

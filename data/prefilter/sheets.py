@@ -13,7 +13,7 @@ from data import ledger
 from data.prefilter.decode import Unusable, decode, read_file
 from dnnlib.files import atomic_path, parse_json
 
-FOLDER = 'contact-sheets'
+FOLDER = ledger.SHEETS
 NUM_KEPT = 100
 NUM_PER_REASON = 30
 

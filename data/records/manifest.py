@@ -42,12 +42,17 @@ _ENTRIES = {
 }
 
 
+def has_manifest(dataset_dir):
+    """Whether there is a manifest, sound or not."""
+    return os.path.lexists(os.path.join(dataset_dir, MANIFEST))
+
+
 def read_manifest(dataset_dir):
     """The manifest as a dict, {} where there is none. Raises UserError if it cannot be understood."""
     path = os.path.join(dataset_dir, MANIFEST)
-    if not os.path.isfile(path):
+    if not has_manifest(dataset_dir):
         return {}
-    manifest = read_json(path, advice='delete it or make the data set again', max_bytes=1 << 30)
+    manifest = read_json(path, advice='delete it or make the data set again', max_bytes=1 << 28)
     for key, (expected, is_sound) in _ENTRIES.items():
         if key in manifest and not is_sound(manifest[key]):
             raise UserError(f"{path}: '{key}' is {json.dumps(manifest[key])[:80]}; {expected} is expected; make the "
