@@ -106,6 +106,22 @@ def atomic_folder(path):
     sync(os.path.dirname(path))
 
 
+@contextlib.contextmanager
+def temporary_folder(path):
+    """Yields a new folder beside `path`, so that what is made there can become it by renaming; it is gone afterwards.
+
+    What a kill leaves is removed as for `atomic_folder`. Raises OSError where no folder can be made.
+    """
+    path = os.path.abspath(os.fspath(path))
+    remove_leftovers(os.path.dirname(path))
+    temp, lock = _make_locked_folder(path)
+    try:
+        yield temp
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
+        os.close(lock)
+
+
 def _make_locked_folder(path):
     """A new temporary folder and the descriptor that holds its lock, which ends with the process."""
     while True:

@@ -11,7 +11,7 @@ import math
 import os
 import stat
 
-from dnnlib.atomic import atomic_folder, atomic_path, atomic_write, sync  # noqa: F401  (part of this module)
+from dnnlib.atomic import atomic_folder, atomic_path, atomic_write, sync, temporary_folder  # noqa: F401  (part of this module)
 from dnnlib.errors import FileError, UserError
 from dnnlib.locks import BUSY, HELD, UNSUPPORTED, try_lock  # noqa: F401  (part of this module)
 
@@ -122,8 +122,10 @@ def read_json_lines(path, absent=REQUIRED):
     return values
 
 
-def parse_json(text, finite=True):
+def parse_json(text, finite=True, unique=False):
     """The value of a JSON text: str, or bytes in UTF-8 with or without a byte order mark.
+
+    `unique`: refuse an object with two values of one name, of which the last one counts otherwise.
 
     Raises ValueError, whose text completes a sentence ('… is damaged: …'), for all that is no JSON, nesting beyond
     MAX_DEPTH, integers beyond MAX_INTEGER, and, if `finite`, numbers that are none or have no end.
@@ -132,7 +134,8 @@ def parse_json(text, finite=True):
         if isinstance(text, bytes):
             text = text.decode('utf-8-sig')
         value = json.loads(text, parse_int=_integer, parse_float=_finite_float if finite else float,
-                           parse_constant=_refuse_constant if finite else float)
+                           parse_constant=_refuse_constant if finite else float,
+                           object_pairs_hook=_unique_names if unique else None)
     except UnicodeDecodeError as err:
         raise ValueError(f'byte {err.start} is no text in UTF-8') from None
     except RecursionError:
@@ -157,6 +160,15 @@ def _finite_float(text):
 
 def _refuse_constant(text):
     raise ValueError(f'{text} is not a number')
+
+
+def _unique_names(pairs):
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f'it has two values called {twice[:100]!r}')
+    return value
 
 
 def check_depth(value, depth=MAX_DEPTH):

@@ -15,6 +15,7 @@ import struct
 import numpy as np
 
 from dnnlib import pickle_globals
+from dnnlib.files import open_regular
 from dnnlib.pickle_globals import Malformed, check_key
 from dnnlib.util import UserError
 
@@ -35,6 +36,7 @@ may make, since an opcode of one byte can make a set of 200."""
 Limits.__new__.__defaults__ = (100000,)
 
 LIMITS = Limits(opcodes=5000000, depth=32)
+_FREELY_REPEATED = 64 << 20     # bytes of texts and arrays that may appear in several places, whatever a file's size
 
 
 class Stop(Exception):
@@ -86,7 +88,8 @@ class Reader:
         except Malformed as err:
             raise PickleRefused('malformed', f'{self.name}: refused: the pickle {err}') from None
         # A value that appears twice still takes an instruction each time, unless whole containers are shared.
-        check_plain(result, self.name, nodes=4 * self._opcodes + 1000, depth=self.limits.depth)
+        check_plain(result, self.name, nodes=4 * self._opcodes + 1000, depth=self.limits.depth,
+                    size=4 * self._end + _FREELY_REPEATED)
         return result
 
     # Bytes
@@ -407,10 +410,11 @@ _OPCODES = {
 _PLAIN_TYPES = (type(None), bool, int, float, complex, str, bytes, bytearray, np.ndarray, np.generic)
 
 
-def check_plain(value, name, nodes, depth):
-    """Raises PickleRefused unless `value` is plain data and `Instance` records, at most `nodes`, nested to `depth`.
+def check_plain(value, name, nodes, depth, size):
+    """Raises PickleRefused unless `value` is plain data and `Instance` records.
 
-    Shared parts count once for each place where they appear, so that whoever walks the result can do so without care.
+    At most `nodes` values, nested to `depth`, with texts and arrays of `size` bytes in all. Shared parts count once for
+    each place where they appear, so that whoever walks, prints or converts the result can do so without care.
     """
     stack = [(value, depth)]
     while stack:
@@ -418,16 +422,18 @@ def check_plain(value, name, nodes, depth):
         if isinstance(item, (list, tuple, set, frozenset)):
             children = item
         elif isinstance(item, dict):
-            children = item.values()
+            children = list(item) + list(item.values())
         elif isinstance(item, pickle_globals.Instance):
             children = [item.state]
         elif isinstance(item, _PLAIN_TYPES):
-            continue
+            children = ()
+            size -= item.nbytes if isinstance(item, (np.ndarray, np.generic)) else \
+                len(item) if isinstance(item, (str, bytes, bytearray)) else 0
         else:
             raise PickleRefused('malformed', f'{name}: refused: the pickle leaves a value unfinished or holds a bare '
                                              'name instead of data')
         nodes -= len(children)
-        if depth <= 0 or nodes < 0:
+        if depth <= 0 and children or nodes < 0 or size < 0:
             raise PickleRefused('too-big', f'{name}: refused: the pickle nests or repeats its values far beyond what '
                                            'any file of this kind needs')
         stack.extend((child, depth - 1) for child in children)
@@ -446,14 +452,14 @@ def open_bounded(path_or_file):
         return io.BytesIO(data), name, True
     name = os.fspath(path_or_file)
     try:
-        file = open(name, 'rb')
+        file = open_regular(name)
     except OSError as err:
         raise UserError(f'{name}: cannot be opened: {err.strerror}') from None
     except ValueError:
         raise UserError(f'{name!r}: not a possible file name') from None
-    if not file.seekable() or os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+    if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
         file.close()
-        raise UserError(f'{name}: not a regular file of at most {MAX_FILE_BYTES >> 30} GiB')
+        raise UserError(f'{name}: more than {MAX_FILE_BYTES >> 30} GiB; no file of this kind is so big')
     return file, name, True
 
 

@@ -244,7 +244,8 @@ def test_repeated_reals_and_singular_statistics_are_reported(network, tmp_path):
 
 def test_images_that_are_nan_end_in_a_record_without_a_value(tmp_path, faces):
     def spoil(G):
-        G.set_var('G_synthesis/ToRGB_lod0/bias', np.full([3], np.nan))
+        shape = G.vars['G_synthesis/ToRGB_lod0/weight'].shape.as_list()
+        G.set_var('G_synthesis/ToRGB_lod0/weight', np.full(shape, 3e38))  # finite, as what a file holds must be
     path = write_network(str(tmp_path / 'nan.pkl'), change=spoil)
     found = measure(['ppl_wend', 'ls', 'fid50k', 'fid50k_mix3'], path, faces)
     for name in ('ppl_wend', 'fid50k', 'fid50k_mix3'):

@@ -110,6 +110,7 @@ def init_networks_from(networks, path):
     Nothing is left out silently: raises UserError unless every variable of each network is in the file, and the other
     way round, with the same shape.
     """
+    from dnnlib.tflib import network_state
     from dnnlib.tflib.safe_pickle import read_networks
     states = read_networks(path)
     if not isinstance(states, tuple) or len(states) != len(networks):
@@ -119,6 +120,7 @@ def init_networks_from(networks, path):
         check_same_variables({name: tflib.shape_to_list(var.shape) for name, var in net.vars.items()},
                              {name: list(np.shape(value)) for name, value in values.items()},
                              f'{net.name} in {path}')
+        network_state.check_finite(values, f'{net.name} in {path}')
     for net, values in zip(networks, stored):
         tflib.set_vars({net.vars[name]: value for name, value in values.items()})
         count = sum(int(np.prod(np.shape(value))) for value in values.values())

@@ -10,6 +10,7 @@ import pickle
 
 import numpy as np
 
+from dnnlib.files import sync, temporary_folder
 from dnnlib.tflib import pickle_writer, plain_files, safe_pickle
 from dnnlib.util import UserError, atomic_write, make_folder, run_main
 
@@ -80,6 +81,24 @@ def same(a, b):
     return a == b or a != a and b != b
 
 
+def _write_checked(content, source, target):
+    """Writes `target`, and what lies beside it, once it reads back equal; nothing is left of a file that does not."""
+    folder, name = os.path.split(os.path.abspath(target))
+    make_folder(folder)
+    with temporary_folder(target) as temp:
+        written = os.path.join(temp, name)
+        try:
+            write(content, written)
+            found = read(written)
+        except UserError as err:
+            raise UserError(str(err).replace(temp, folder)) from None
+        if not same(found, content):
+            raise UserError(f'{target}: what was written reads back differently; keep {source} and report this')
+        for part in sorted(os.listdir(temp)):
+            os.replace(os.path.join(temp, part), os.path.join(folder, part))
+    sync(folder)
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(prog='python -m dnnlib.tflib.convert', description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -87,16 +106,14 @@ def main(argv=None):
     parser.add_argument('target', metavar='OUT', help='file to write')
     parser.add_argument('--force', action='store_true', help='replace OUT if it exists')
     args = parser.parse_args(argv)
-    _suffix(args.target)
-    if os.path.exists(args.target) and not args.force:
-        raise UserError(f'{args.target}: exists already; give --force to replace it')
+    is_npz = _suffix(args.target) == '.npz'
+    for path in [args.target] + [plain_files.description_path(args.target)] * is_npz:
+        if os.path.exists(path) and not args.force:
+            raise UserError(f'{path}: exists already; give --force to replace it')
     if os.path.isdir(args.source):
         raise UserError(f'{args.source}: a folder; name one of its files, of a run for example network-final.pkl')
     content = read(args.source)
-    make_folder(os.path.dirname(os.path.abspath(args.target)))
-    write(content, args.target)
-    if not same(read(args.target), content):
-        raise UserError(f'{args.target}: what was written reads back differently; keep {args.source} and report this')
+    _write_checked(content, args.source, args.target)
     states = [content] if isinstance(content, safe_pickle.NetworkState) else content
     for state in states:
         count = sum(value.size for inner in state.walk() for _, value in inner.variables)

@@ -53,6 +53,18 @@ class Network:
         self._setup(name, build_func, source, static_kwargs, components={})
         self.reset_own_vars()
 
+    @classmethod
+    def without_values(cls, name, func_name, **static_kwargs):
+        """Like the constructor, but the variables get no values: the caller gives them some.
+
+        So nothing takes memory for a variable before its shape was compared with what a file holds for it.
+        """
+        net = object.__new__(cls)
+        build_func = util.get_obj_by_name(func_name)
+        source = registry.module_source(importlib.import_module(build_func.__module__))
+        net._setup(name, build_func, source, static_kwargs, components={})
+        return net
+
     def _setup(self, name, build_func, source, static_kwargs, components, scope=None):
         """Sets every field and builds the template graph, which makes the variables."""
         self._begin(name, build_func, source, static_kwargs, components, scope)
@@ -346,4 +358,5 @@ class Network:
                     scope=next(scopes) if scopes is not None else None)
         values = OrderedDict(state['variables'])
         network_state.check_values(self, values)
+        network_state.check_finite(values, self.name)
         tfutil.set_vars({self.own_vars[name]: value for name, value in values.items()})

@@ -1,5 +1,7 @@
 """What a stored network says, held against what this project has: build functions and variables."""
 
+import contextlib
+import functools
 import hashlib
 import importlib
 import sys
@@ -14,8 +16,10 @@ from dnnlib.tflib import registry, tfutil
 def stored_build_func(state, trust_stored_code):
     """(build function, module source) for a stored state: ours where we have it, else the trusted stored code.
 
+    What stored code raises, now or whenever the function is called, becomes a UserError.
+
     Raises:
-        UserError: the build function is not ours and the stored code is not trusted.
+        UserError: the build function is not ours and the stored code is not trusted, or it fails.
     """
     name = state['build_func_name']
     if name in registry.known_build_funcs() or not trust_stored_code:
@@ -25,8 +29,31 @@ def stored_build_func(state, trust_stored_code):
     module = types.ModuleType(f'trusted_stored_network_{hashlib.sha256(source.encode()).hexdigest()[:16]}')
     module.__stored_source__ = source
     sys.modules[module.__name__] = module  # sub-networks that the code makes are looked up by module name
-    exec(compile(source, f'<stored source of {name}>', 'exec'), module.__dict__)
-    return module.__dict__[name], source
+    with _stored_code(name):
+        exec(compile(source, f'<stored source of {name}>', 'exec'), module.__dict__)
+        build_func = module.__dict__[name]
+
+    @functools.wraps(build_func)
+    def guarded(*args, **kwargs):
+        with _stored_code(name):
+            return build_func(*args, **kwargs)
+    return guarded, source
+
+
+@contextlib.contextmanager
+def _stored_code(name):
+    """Makes one sentence of whatever foreign code raises, a request to exit included."""
+    try:
+        yield
+    except (KeyboardInterrupt, util.UserError):
+        raise
+    except BaseException as err:
+        try:
+            text = str(err)[:300]
+        except BaseException:  # that, too, may be its code
+            text = ''
+        raise util.UserError(f"the code stored in the file for '{name}', executed as asked, fails: "
+                             + ' '.join(f'{type(err).__name__}: {text}'.split())) from err
 
 
 def check_values(net, values):
@@ -41,6 +68,19 @@ def check_values(net, values):
         parts = [f'{what}: {_some(names)}' for what, names in kinds if names]
         raise util.UserError(f"the variables stored for network '{net.name}' do not fit its build function "
                              f"'{net._build_func_name}' ({'; '.join(parts)})")
+
+
+def check_finite(values, name):
+    """Raises UserError if an array of a dict from variable to array holds NaN or an infinite value as float32.
+
+    name: the network's, for the sentence.
+    """
+    with np.errstate(over='ignore'):
+        bad = [key for key, value in values.items() if np.asarray(value).dtype.kind == 'f'
+               and not np.all(np.isfinite(np.asarray(value, np.float32)))]
+    if bad:
+        raise util.UserError(f"variables of network '{name}' hold NaN or infinite values ({_some(bad)}): its training "
+                             'had gone wrong, or the file is damaged; choose an earlier snapshot')
 
 
 def _some(names, limit=4):

@@ -6,24 +6,21 @@ component on the way. Everything else is JSON, with tags where JSON cannot tell 
 
 import collections
 import hashlib
-import io
 import json
 import math
 import os
-import zipfile
 
 import numpy as np
 
+from dnnlib import array_files
 from dnnlib.errors import FileError, UserError
-from dnnlib.files import atomic_write, parse_json, read_bytes, write_json
-from dnnlib.tflib.safe_pickle import SNAPSHOT, NetworkState
+from dnnlib.files import atomic_write, open_regular, parse_json, read_bytes, write_json
+from dnnlib.tflib.safe_pickle import SNAPSHOT, NetworkState, checked_state
 from dnnlib.util import EasyDict
 
 FORMAT = 'stylegan-networks'
 FORMAT_VERSION = 1
-_MAX_BYTES = 8 << 30
-_MAX_HEADER_BYTES = 64 << 20
-_FREELY_UNPACKED = 64 << 20
+_MAX_HEADER_BYTES = 16 << 20
 _MAX_DEPTH = 16
 
 
@@ -51,7 +48,7 @@ def encode(value):
 
 
 def decode(value, depth=0):
-    """The value that `encode` was given. Raises ValueError, TypeError or KeyError for malformed input."""
+    """The value that `encode` was given. Raises ValueError for anything that it does not write."""
     if depth > _MAX_DEPTH:
         raise ValueError('values are nested too deeply')
     if isinstance(value, list):
@@ -59,26 +56,48 @@ def decode(value, depth=0):
     if not isinstance(value, dict):
         return value
     tag = next(iter(value)) if len(value) == 1 else ''
-    inner = value.get(tag)
-    if tag == '__float__':
-        return {'inf': math.inf, '-inf': -math.inf, 'nan': math.nan}[inner]
-    if tag == '__tuple__':
-        return tuple(decode(item, depth + 1) for item in inner)
-    if tag in ('__array__', '__scalar__'):
-        dtype, shape, data = inner
-        array = np.frombuffer(bytes.fromhex(data), _dtype(dtype)).reshape(shape)
-        return array if tag == '__array__' else array[()]
-    kinds = {'__dict__': dict, '__easydict__': EasyDict, '__ordered__': collections.OrderedDict}
-    if tag in kinds:
-        return kinds[tag]((decode(key, depth + 1), decode(item, depth + 1)) for key, item in inner)
+    if tag in _DECODERS:
+        return _DECODERS[tag](value[tag], depth)
     return {key: decode(item, depth + 1) for key, item in value.items()}
 
 
-def _dtype(name):
-    dtype = np.dtype(str(name))
-    if dtype.kind not in 'buifc':
-        raise ValueError(f'{name} is not a type of numbers')
-    return dtype
+def _expect(condition, what):
+    if not condition:
+        raise ValueError(f'{what} is written in an unknown way')
+
+
+def _decode_float(text, _depth):
+    _expect(text in ('inf', '-inf', 'nan'), 'a number')
+    return float(text)
+
+
+def _decode_tuple(items, depth):
+    _expect(isinstance(items, list), 'a tuple')
+    return tuple(decode(item, depth + 1) for item in items)
+
+
+def _decode_array(parts, _depth):
+    _expect(isinstance(parts, list) and len(parts) == 3 and isinstance(parts[2], str), 'an array')
+    dtype, data = array_files.dtype_of(parts[0]), bytes.fromhex(parts[2])
+    array_files.check_shape(parts[1], dtype, len(data))
+    return np.frombuffer(data, dtype).reshape(parts[1]) if data else np.zeros(parts[1], dtype)
+
+
+def _decode_mapping(kind):
+    def decode_pairs(pairs, depth):
+        _expect(isinstance(pairs, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs), 'a dict')
+        decoded = [(decode(key, depth + 1), decode(item, depth + 1)) for key, item in pairs]
+        _expect(all(key is None or isinstance(key, (str, int)) for key, _ in decoded), 'the key of a dict')
+        result = kind(decoded)
+        _expect(len(result) == len(decoded), 'a dict with two equal keys')
+        return result
+    return decode_pairs
+
+
+_DECODERS = {
+    '__float__': _decode_float, '__tuple__': _decode_tuple, '__array__': _decode_array,
+    '__scalar__': lambda parts, depth: _decode_array(parts, depth)[()], '__dict__': _decode_mapping(dict),
+    '__easydict__': _decode_mapping(EasyDict), '__ordered__': _decode_mapping(collections.OrderedDict)}
 
 
 # ---- Networks as a description and arrays
@@ -110,37 +129,51 @@ def _describe(state, path, sources, arrays):
 def restore(description, arrays, file_name):
     """The inverse of `describe`. Raises UserError for a description that is malformed or does not fit the arrays."""
     try:
-        if description['format'] != FORMAT or description['format_version'] != FORMAT_VERSION:
-            raise UserError(f"{file_name}: written in format {description['format']} "
-                            f"{description['format_version']}; expected {FORMAT} {FORMAT_VERSION}")
-        states = tuple(_restore(entry, description['sources'], arrays) for entry in description['networks'])
-        if description['single']:
-            state, = states
-            return state
-        return states
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError) as err:
-        raise UserError(f'{file_name}: not a description of networks, or not of these arrays '
-                        f'({type(err).__name__}: {str(err)[:200]})') from err
+        found = description.get('format'), description.get('format_version')
+        if found != (FORMAT, FORMAT_VERSION):
+            raise UserError(f'{file_name}: written in format {str(found[0])[:40]} {str(found[1])[:40]}; expected '
+                            f'{FORMAT} {FORMAT_VERSION}')
+        entries, sources = description.get('networks'), description.get('sources')
+        _expect(isinstance(entries, list) and isinstance(sources, dict) and type(description.get('single')) is bool
+                and (len(entries) == 1 if description['single'] else entries), 'the list of networks')
+        left, count = dict(arrays), [0]
+        states = tuple(checked_state(_restore(entry, sources, left), file_name, count) for entry in entries)
+        if left:
+            raise ValueError(f'{len(left)} arrays belong to no network, such as {next(iter(left))[:100]!r}')
+        return states[0] if description['single'] else states
+    except (ValueError, RecursionError) as err:
+        reason = str(err)[:200]
+        raise UserError(f'{file_name}: not a description of networks, or not of these arrays ({reason})') from err
 
 
-def _restore(entry, sources, arrays, depth=0):
-    if depth > _MAX_DEPTH:
-        raise ValueError('networks are nested too deeply')
-    texts = [entry['name'], entry['build_func_name'], sources[entry['build_module_src']]]
-    static_kwargs = decode(entry['static_kwargs'])
-    if not all(isinstance(text, str) for text in texts) or not isinstance(static_kwargs, dict):
-        raise ValueError('names must be text, and arguments a dict')
-    return NetworkState(
-        version=int(entry['version']), name=texts[0], build_func_name=texts[1], build_module_src=texts[2],
-        static_kwargs=static_kwargs,
-        components={attribute: _restore(component, sources, arrays, depth + 1)
-                    for attribute, component in entry['components']},
-        variables=[(name, arrays[f"{entry['path']}/{name}"]) for name in entry['variables']])
+_ENTRY = {'path': str, 'name': str, 'version': int, 'build_func_name': str, 'build_module_src': str,
+          'variables': list, 'components': list}
+
+
+def _restore(entry, sources, left, depth=0):
+    """The published state dict of one network, components as such dicts; takes its arrays out of `left`."""
+    _expect(depth <= _MAX_DEPTH and isinstance(entry, dict) and all(type(entry.get(key)) is kind
+                                                                    for key, kind in _ENTRY.items()), 'a network')
+    source = sources.get(entry['build_module_src'])
+    _expect(isinstance(source, str), 'the source of a network')
+    variables = []
+    for name in entry['variables']:
+        key = f"{entry['path']}/{name}" if isinstance(name, str) else None
+        if key not in left:
+            raise ValueError(f'there is no array {str(key)[:100]!r}, or it is named twice')
+        variables.append((name, left.pop(key)))
+    pairs = entry['components']
+    _expect(all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs)
+            and len({pair[0] for pair in pairs}) == len(pairs), 'a component')
+    return dict(version=entry['version'], name=entry['name'], build_func_name=entry['build_func_name'],
+                build_module_src=source, static_kwargs=decode(entry.get('static_kwargs')), variables=variables,
+                components={key: _restore(component, sources, left, depth + 1) for key, component in pairs})
 
 
 # ---- .npz and .json
 
-def _json_path(path):
+def description_path(path):
+    """The .json file that belongs to an .npz file."""
     return os.path.splitext(path)[0] + '.json'
 
 
@@ -149,29 +182,13 @@ def write_npz(content, path):
     description, arrays = describe(content)
     with atomic_write(path) as file:
         np.savez(file, **arrays)
-    write_json(_json_path(path), description)
+    write_json(description_path(path), description)
 
 
 def read_npz(path):
     """What `write_npz` was given, as `safe_pickle.read_networks` returns it. Raises UserError."""
-    arrays = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            size = sum(member.file_size for member in members)
-            if size > _MAX_BYTES or size > 32 * os.path.getsize(path) + _FREELY_UNPACKED:
-                raise UserError(f'{path}: unpacks to {size} bytes, far more than the networks of a file of its size do')
-            for member in members:
-                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise ValueError('unknown compression')
-                arrays[member.filename[:-len('.npy')]] = _read_npy(archive.read(member))
-    except UserError:
-        raise
-    except OSError as err:
-        raise UserError(f'{path}: cannot be read: {err.strerror}') from None
-    except Exception as err:  # NumPy parses headers as Python source: damage raises all that a tokenizer can
-        raise UserError(f'{path}: not a file of arrays, or damaged ({str(err)[:200]})') from None
-    name = _json_path(path)
+    arrays = array_files.read_npz(path)
+    name = description_path(path)
     try:
         text = read_bytes(name, _MAX_HEADER_BYTES)
     except FileError as err:
@@ -182,41 +199,19 @@ def read_npz(path):
 
 def _parse(text, name):
     try:
-        description = parse_json(text)
-    except (TypeError, ValueError) as err:
-        raise UserError(f'{name}: not JSON: {err}') from None
+        description = parse_json(text, unique=True)
+    except ValueError as err:
+        raise UserError(f'{name}: not JSON, or damaged: {err}') from None
     if not isinstance(description, dict):
         raise UserError(f'{name}: not a description of networks')
     return description
-
-
-def _read_npy(data):
-    """An array from the bytes of an .npy file, whose header is believed only if it fits them exactly."""
-    file = io.BytesIO(data)
-    version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0)) or int.from_bytes(data[8:10], 'little') > 4096:
-        raise ValueError('unknown kind of array')
-    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = reader(file)
-    body = memoryview(data)[file.tell():]
-    _check_size(shape, dtype, len(body))
-    return np.frombuffer(body, dtype).reshape(shape, order='F' if fortran else 'C')
-
-
-def _check_size(shape, dtype, size):
-    count = 1
-    for length in shape:
-        if type(length) is not int or length < 0:
-            raise ValueError('impossible shape')
-        count *= length
-    if _dtype(dtype).itemsize * count != size:
-        raise ValueError(f'an array of shape {list(shape)[:8]} does not fit the {size} bytes stored for it')
 
 
 # ---- .safetensors
 
 _SAFE_TYPES = {'<f8': 'F64', '<f4': 'F32', '<f2': 'F16', '<i8': 'I64', '<i4': 'I32', '<i2': 'I16', '|i1': 'I8',
                '|u1': 'U8', '|b1': 'BOOL', '<u2': 'U16', '<u4': 'U32', '<u8': 'U64'}
+_SAFE_CODES = {code: dtype for dtype, code in _SAFE_TYPES.items()}
 
 
 def write_safetensors(content, path):
@@ -241,27 +236,40 @@ def write_safetensors(content, path):
 def read_safetensors(path):
     """What `write_safetensors` was given, as `safe_pickle.read_networks` returns it. Raises UserError."""
     try:
-        with open(path, 'rb') as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), 'little')
-            if size > _MAX_BYTES or length > min(size - 8, _MAX_HEADER_BYTES):
+            if size > array_files.MAX_BYTES or length > min(size - 8, _MAX_HEADER_BYTES):
                 raise UserError(f'{path}: not a .safetensors file, or cut off')
             header = _parse(file.read(length), path)
-            data = file.read()
+            data = memoryview(file.read())
     except OSError as err:
         raise UserError(f'{path}: cannot be read: {err.strerror}') from None
-    types = {code: dtype for dtype, code in _SAFE_TYPES.items()}
     try:
-        metadata = header.pop('__metadata__')['networks']
-        arrays = {}
-        for name, entry in header.items():
-            begin, end = entry['data_offsets']
-            body = memoryview(data)[begin:end]
-            if not 0 <= begin <= end <= len(data):
-                raise ValueError('an array lies outside the file')
-            dtype = np.dtype(types[entry['dtype']])
-            _check_size(entry['shape'], dtype, len(body))
-            arrays[name] = np.frombuffer(body, dtype).reshape(entry['shape'])
-    except (AttributeError, KeyError, TypeError, ValueError) as err:
-        raise UserError(f'{path}: not written by this project, or damaged ({type(err).__name__}: {err})') from None
-    return restore(_parse(metadata, path), arrays, path)
+        metadata = header.pop('__metadata__', None)
+        _expect(isinstance(metadata, dict) and isinstance(metadata.get('networks'), str), 'the metadata')
+        arrays = {name: _safetensors_array(entry, data) for name, entry in header.items()}
+        _check_places(header.values(), len(data))
+    except ValueError as err:
+        raise UserError(f'{path}: not written by this project, or damaged ({err})') from None
+    return restore(_parse(metadata['networks'], path), arrays, path)
+
+
+def _safetensors_array(entry, data):
+    _expect(isinstance(entry, dict), 'an array')
+    code, shape, place = (entry.get(key) for key in ('dtype', 'shape', 'data_offsets'))
+    _expect(code in _SAFE_CODES if isinstance(code, str) else False, 'the type of an array')
+    _expect(isinstance(place, list) and len(place) == 2 and all(type(offset) is int for offset in place)
+            and 0 <= place[0] <= place[1] <= len(data), 'the place of an array')
+    dtype, body = np.dtype(_SAFE_CODES[code]), data[place[0]:place[1]]
+    array_files.check_shape(shape, dtype, len(body))
+    return np.frombuffer(body, dtype).reshape(shape) if len(body) else np.zeros(shape, dtype)
+
+
+def _check_places(entries, size):
+    """Arrays must fill the file without gaps, and none may share its bytes with another."""
+    end = 0
+    for begin, next_end in sorted(entry['data_offsets'] for entry in entries):
+        _expect(begin == end, 'the order of arrays')
+        end = next_end
+    _expect(end == size, 'the end of the data')

@@ -24,7 +24,8 @@ _LIMITS = Limits(opcodes=400000, depth=16)
 _MAX_COMPONENTS = 64
 _LARGEST_KWARGS = {'resolution': 1 << 14, 'mapping_layers': 256, 'num_channels': 1 << 12, 'label_size': 1 << 20,
                    'latent_size': 1 << 20, 'dlatent_size': 1 << 20, 'mapping_fmaps': 1 << 20, 'fmap_max': 1 << 20,
-                   'dlatent_broadcast': 1 << 10, 'mbstd_num_features': 1 << 10}
+                   'dlatent_broadcast': 1 << 10, 'mbstd_num_features': 1 << 10, 'fmap_base': 1 << 40,
+                   'fmap_decay': 1 << 10}
 _STYLEGAN2_FUNCS = ('G_main', 'G_synthesis_stylegan2', 'G_synthesis_stylegan_revised', 'D_stylegan', 'D_stylegan2')
 _TORCH_MAGIC = 0x1950a86a20f9469cfc6c  # the number that heads files of torch.save before its zip format
 
@@ -58,6 +59,14 @@ class NetworkState:
             for state in component.walk():
                 yield state
 
+    def local_names(self):
+        """The names of all variables, as `Network.vars` has them: the components' behind '<component's name>/'."""
+        for name, _ in self.variables:
+            yield name
+        for component in self.components.values():
+            for name in component.local_names():
+                yield f'{component.name}/{name}'
+
     def __repr__(self):
         count = sum(array.size for state in self.walk() for _, array in state.variables)
         return f'NetworkState({self.name!r}, {self.build_func_name}, {count} numbers)'
@@ -87,11 +96,11 @@ def read_networks(path_or_file):
         if owned:
             file.close()
     if isinstance(content, pickle_globals.Instance):
-        return _network_state(content, name, [0])
+        return checked_state(content, name, [0])
     if isinstance(content, (tuple, list)) and content \
             and all(isinstance(item, pickle_globals.Instance) for item in content):
         count = [0]
-        return tuple(_network_state(item, name, count) for item in content)
+        return tuple(checked_state(item, name, count) for item in content)
     if isinstance(content, int) and content == _TORCH_MAGIC:
         raise _pytorch(name)
     raise PickleRefused('not-a-network', f'{name}: a pickle, but of {_describe(content)}; expected the networks '
@@ -193,62 +202,75 @@ def _describe(content):
 
 # From state dicts to records
 
-def _network_state(instance, name, count):
-    """Checks the form of one stored state. `count` holds the number of networks met in this file so far."""
+def checked_state(state, name, count):
+    """The NetworkState of a published state dict from the file `name`. Raises PickleRefused if its form is wrong.
+
+    Components are such dicts in turn, or the `Instance` records of the pickle reader. `count` is a list that holds the
+    number of networks met in this file so far.
+    """
     count[0] += 1
     if count[0] > _MAX_COMPONENTS:
         raise PickleRefused('malformed', f'{name}: refused: more than {_MAX_COMPONENTS} networks inside networks')
-    state = instance.state
+    if isinstance(state, pickle_globals.Instance):
+        state = state.state
     if not isinstance(state, dict):
         raise PickleRefused('malformed', f'{name}: a network without content; get the file again')
 
     def field(key, kinds, default=None):
         value = state.get(key, default)
-        if not isinstance(value, kinds):
+        if not isinstance(value, kinds) or isinstance(value, bool):
             raise PickleRefused('malformed', f"{name}: a network's '{key}' is {_describe(value)}; the file is damaged "
                                              'or was not written by a StyleGAN-era dnnlib')
         return value
 
     func_name = field('build_func_name', str)
-    if func_name in _STYLEGAN2_FUNCS or state.get('version') == 4 or 'D_stylegan2' in str(state.get(
-            'build_module_src', ''))[:1000000]:
+    source = field('build_module_src', str, '')
+    version = field('version', int)
+    if func_name in _STYLEGAN2_FUNCS or version == 4 or 'D_stylegan2' in source[:1000000]:
         raise PickleRefused('stylegan2', f'{name}: a StyleGAN2 network ({func_name[:60]}); its layers are different. '
                                          "This project reads StyleGAN's of 2019 and Progressive GAN's")
-    version = field('version', int)
     if version not in VERSIONS:
         raise PickleRefused('version', f'{name}: a network of format version {version}; versions '
                                        f'{VERSIONS[0]} and {VERSIONS[1]} can be read')
     components = field('components', dict, {})
-    if not re.match(r'[A-Za-z_][A-Za-z0-9_]{0,99}\Z', func_name) \
-            or not all(isinstance(key, str) and isinstance(item, pickle_globals.Instance)
-                       for key, item in components.items()):
+    if not all(isinstance(key, str) and _ATTRIBUTE.match(key) and isinstance(item, (pickle_globals.Instance, dict))
+               for key, item in components.items()) or not _ATTRIBUTE.match(func_name):
         raise PickleRefused('malformed', f'{name}: a network with a malformed build function or component')
     static_kwargs = field('static_kwargs', dict)
     if not all(isinstance(key, str) for key in static_kwargs):
         raise PickleRefused('malformed', f'{name}: a network whose keyword arguments have no names')
     if not re.match(r'[A-Za-z0-9.][A-Za-z0-9_.\\/-]{0,99}\Z', field('name', str)):
         raise PickleRefused('malformed', f'{name}: a network with a malformed name')
-    return NetworkState(
-        version=version,
-        name=state['name'],
-        static_kwargs=dict(static_kwargs),
-        components={key: _network_state(item, name, count) for key, item in components.items()},
-        build_module_src=field('build_module_src', str, ''),
-        build_func_name=func_name,
+    result = NetworkState(
+        version=version, name=state['name'], static_kwargs=dict(static_kwargs),
+        components={key: checked_state(item, name, count) for key, item in components.items()},
+        build_module_src=source, build_func_name=func_name,
         variables=_variables(field('variables', (list, tuple)), name))
+    local_names = list(result.local_names())
+    if len(set(local_names)) != len(local_names):
+        raise PickleRefused('malformed', f'{name}: a network with two variables of one name, its components counted')
+    return result
+
+
+_ATTRIBUTE = re.compile(r'[A-Za-z_][A-Za-z0-9_]{0,99}\Z')
 
 
 def _variables(items, name):
     variables = []
     for item in items:
         ok = isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str) \
-            and isinstance(item[1], (np.ndarray, np.generic, int, float))
-        if not ok or not re.match(r'[A-Za-z0-9_.][A-Za-z0-9_./\\-]{0,199}\Z', item[0]):
+            and re.match(r'[A-Za-z0-9_.][A-Za-z0-9_./\\-]{0,199}\Z', item[0]) and _is_numbers(item[1])
+        if not ok:
             raise PickleRefused('malformed', f'{name}: a network with a malformed variable')
         variables.append((item[0], np.asarray(item[1])))
-    if len({key for key, _ in variables}) != len(variables):
-        raise PickleRefused('malformed', f'{name}: a network with two variables of one name')
     return variables
+
+
+def _is_numbers(value):
+    """Whether a value is what a variable may have: real numbers of a common size, or truth values."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.dtype.kind in 'fiub' and value.dtype.itemsize <= 8
+    return type(value) is float or type(value) in (int, bool) and abs(value) < 1 << 63
 
 
 # From records to networks
@@ -262,19 +284,34 @@ def _check_sizes(state, name):
     kwargs = state.static_kwargs
     for key, limit in _LARGEST_KWARGS.items():
         value = kwargs.get(key)
-        if isinstance(value, (int, float)) and not -limit <= value <= limit:
+        if isinstance(value, np.ndarray):  # one of a single number counts as that number in shapes
+            refuse(key, 'an array', 'a number is needed')
+        if _is_number(value) and not -limit <= value <= limit:
             refuse(key, value, f'at most {limit} is believable')
     for key in ('num_channels', 'fmap_max'):
-        if isinstance(kwargs.get(key), (int, float)) and kwargs[key] < 1:
+        if _is_number(kwargs.get(key)) and kwargs[key] < 1:
             refuse(key, kwargs[key], 'at least 1 is needed')
-    if np.size(kwargs.get('blur_filter')) > 64:
-        refuse('blur_filter', f'{np.size(kwargs["blur_filter"])} numbers', 'at most 64 are believable')
+    taps = kwargs.get('blur_filter')
+    if taps is not None and not _is_short_list(taps, 64):
+        refuse('blur_filter', _describe(taps), 'null or a list of at most 64 numbers is believable')
     resolution = kwargs.get('resolution', 1024 if state.build_func_name in ('G_style', 'G_synthesis') else 32)
     base, decay = kwargs.get('fmap_base', 8192), kwargs.get('fmap_decay', 1.0)
-    if all(isinstance(value, (int, float)) for value in (resolution, base, decay)) and resolution >= 4:
-        exponent = (np.log2(resolution) - 1) * decay
+    if all(_is_number(value) for value in (resolution, base, decay)) and resolution >= 4:
+        exponent = (np.log2(float(resolution)) - 1) * decay
         if not (-60 <= exponent <= 60 and base >= 2.0 ** max(exponent, 0)):
             refuse('fmap_base', f'{base} and fmap_decay={decay}', f'no channels are left at resolution {resolution}')
+
+
+def _is_number(value):
+    return isinstance(value, (int, float, np.integer, np.floating, np.bool_))
+
+
+def _is_short_list(value, most):
+    """Whether a value is a list of at most so many numbers, looking at no more of it than that."""
+    if isinstance(value, np.ndarray):
+        return value.ndim == 1 and value.size <= most and value.dtype.kind in 'fiu'
+    return isinstance(value, (list, tuple)) and len(value) <= most and all(
+        _is_number(item) for item in value)
 
 
 def _check_build_func(state, name, trust_stored_code):
@@ -348,7 +385,9 @@ def _materialize(network):
     try:
         try:
             network._load_state(state.to_dict(), trust_stored_code, iter(scopes.of(state)))
-        except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as err:
+        except UserError:
+            raise
+        except Exception as err:  # arguments of any kind reach TensorFlow
             raise UserError(f"network '{state.name}' cannot be built by '{state.build_func_name}' with the arguments "
                             f'stored in the file ({type(err).__name__}: {str(err)[:300]})') from err
     except UserError as err:
