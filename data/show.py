@@ -8,6 +8,7 @@ import PIL.Image
 
 from data.converters.exporter import check_new
 from data.options import add_workers, boolean, positive_int
+from data.pictures import create_image_grid
 from data.records.dataset import TFRecordDataset
 from data.verify import has_labels
 from data.workers import ordered_map
@@ -73,14 +74,10 @@ def display(dataset_dir, output=None, num=64, start=0):
     images, _ = dataset.get_samples_np(np.arange(start, min(start + num, len(dataset))))
     columns = int(np.ceil(np.sqrt(len(images) * 1.5)))
     rows = -(-len(images) // columns)
-    channels, height, width = dataset.shape
-    sheet = np.zeros([rows * columns, channels, height, width], np.uint8)
-    sheet[:len(images)] = images
-    sheet = sheet.reshape(rows, columns, channels, height, width).transpose(2, 0, 3, 1, 4)
     make_folder(os.path.dirname(os.path.abspath(output)))
     try:
         with atomic_path(output) as temp:
-            to_picture(sheet.reshape(channels, rows * height, columns * width)).save(temp, 'PNG')
+            to_picture(create_image_grid(images, (columns, rows))).save(temp, 'PNG')
     except OSError as err:
         raise UserError(f"cannot write '{output}': {err.strerror or err}") from err
     print(f'{len(images)} pictures in {output}', flush=True)

@@ -10,14 +10,14 @@ import time
 
 import numpy as np
 
+from data import pictures
 from data.records import dataset
 from dnnlib import tflib
 from dnnlib.files import write_json
 from dnnlib.progress import Progress
-from dnnlib.tflib import tf
+from dnnlib.tflib import pickle_writer, tf
 from dnnlib.util import UserError
 from metrics.networks.files import slug
-from training import misc
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'train': ('train_classifier',)}
@@ -73,7 +73,7 @@ def train_classifier(
             return 'stopped'
         result = trainer.evaluate()
         path = os.path.join(run_dir, f'classifier-{slug(name)}.pkl')
-        misc.save_pkl(net, path)
+        pickle_writer.save(net, path)
         result.update(attribute=slug(name), network=os.path.basename(path), total_kimg=total_kimg, seed=seed,
                       dataset_fingerprint=data.fingerprint)
         write_json(os.path.join(run_dir, f'classifier-{slug(name)}.json'), result)
@@ -119,7 +119,7 @@ class Trainer:
         self._images = tf.placeholder(tf.uint8, [None] + list(data.shape))
         self._targets = tf.placeholder(tf.float32, [None])
         with tf.device(tflib.device_name(0)):
-            images = misc.adjust_dynamic_range(tf.cast(self._images, tf.float32), data.dynamic_range, [-1, 1])
+            images = pictures.adjust_dynamic_range(tf.cast(self._images, tf.float32), data.dynamic_range, [-1, 1])
             self._logits = net.get_output_for(images, *[None] * (net.num_inputs - 1))[:, 0]
             # Cross-entropy of softmax([logit, -logit]).
             losses = tf.nn.softplus(-2.0 * self._logits * (2.0 * self._targets - 1.0))
@@ -146,7 +146,7 @@ class Trainer:
                 place += len(indices)
                 images, targets = self._read(indices)
                 if self._mirror_augment:
-                    images = misc.apply_mirror_augment(images, self._rng)
+                    images = pictures.apply_mirror_augment(images, self._rng)
                 _, loss = tflib.run([self._train_op, self._loss], {self._images: images, self._targets: targets})
                 recent = recent[-199:] + [loss]
                 done += len(indices)

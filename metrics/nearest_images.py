@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from data.pictures import save_image_grid
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from metrics import features
@@ -11,7 +12,6 @@ from metrics.base import MetricBase
 from metrics.context import NOISE, chunk_seed
 from metrics.neighbours import NearestNeighbours
 from metrics.scores.result import Result
-from training import misc
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'metric': ('NearestImages',)}
@@ -66,5 +66,5 @@ class NearestImages(MetricBase):
                 nearest, _ = ctx.dataset.get_samples_np(indices[start + number])
                 rows.append(np.concatenate([images[number:number + 1], nearest]))
         os.makedirs(ctx.out_dir, exist_ok=True)
-        misc.save_image_grid(np.concatenate(rows), os.path.join(ctx.out_dir, self.name + '.png'), drange=[0, 255],
+        save_image_grid(np.concatenate(rows), os.path.join(ctx.out_dir, self.name + '.png'), drange=[0, 255],
                              grid_size=(self.num_nearest + 1, len(rows)))

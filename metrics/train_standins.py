@@ -11,6 +11,7 @@ from collections import OrderedDict
 
 import numpy as np
 
+from data.pictures import apply_mirror_augment
 from data.records import dataset
 from dnnlib import tflib
 from dnnlib.files import atomic_path, write_json
@@ -21,7 +22,6 @@ from metrics import classifier_training
 from metrics.networks import standin
 from metrics.networks.choice import is_toyfaces
 from metrics.networks.files import slug
-from training import misc
 
 MAX_BYTES = 2 << 20
 CLASSIFIER = dict(func_name='training.networks_stylegan.D_basic', fmap_base=64, fmap_max=16, num_channels=3,
@@ -54,7 +54,7 @@ def train_features(data, num_images, seed, batch=64, learning_rate=1e-3):
     with Progress('features', num_images, 'images', stream=sys.stderr) as progress:
         for done in range(0, num_images, batch):
             images, targets = data.get_samples_np(rng.randint(num_train, size=batch))
-            tflib.run(train_op, {images_in: misc.apply_mirror_augment(images, rng), targets_in: targets,
+            tflib.run(train_op, {images_in: apply_mirror_augment(images, rng), targets_in: targets,
                                  rate: learning_rate * (1 - done / num_images)})
             progress.add(batch)
     images, targets = data.get_samples_np(np.arange(num_train, data.num_images))

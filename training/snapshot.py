@@ -5,10 +5,11 @@ import re
 
 import numpy as np
 
+from data import pictures
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.util import EasyDict, UserError
-from training import misc, towers
+from training import towers
 
 # Pixels to fill and the least number of columns and rows, per named size.
 _SIZES = {'1080p': (1920, 1080, 3, 2), '4k': (3840, 2160, 7, 4)}
@@ -156,9 +157,9 @@ def save_samples(training_set, samples, path, drange, size):
     image [C, H, W] in [0, 1].
     """
     if hasattr(training_set, 'draw_samples'):
-        misc.save_image(training_set.draw_samples(samples, drange, size), path)
+        pictures.save_image(training_set.draw_samples(samples, drange, size), path)
     elif training_set.is_image:
-        misc.save_image_grid(samples, path, drange=drange, grid_size=size)
+        pictures.save_image_grid(samples, path, drange=drange, grid_size=size)
 
 
 def save_reals(training_set, grid, run_dir):

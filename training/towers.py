@@ -5,11 +5,11 @@ import contextlib
 
 import numpy as np
 
+from data.pictures import adjust_dynamic_range
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.tflib.autosummary import autosummary
 from dnnlib.util import EasyDict, UserError, call_func_by_name
-from training import misc
 from training.layers.network_batch_norm import BATCH_STATISTICS
 
 # Variables besides the trainable ones that a training step changes; every tower sees another part of the minibatch.
@@ -31,7 +31,7 @@ def process_reals(reals, lod, mirror_augment, drange_data, drange_net, shape, is
     (nearest) to full resolution. Source: "Progressive Growing of GANs", section 2.
     """
     with tf.name_scope('ProcessReals'):
-        x = misc.adjust_dynamic_range(tf.cast(reals, tf.float32), drange_data, drange_net)
+        x = adjust_dynamic_range(tf.cast(reals, tf.float32), drange_data, drange_net)
         if mirror_augment:
             is_flipped = tflib.rnd.random_uniform([tf.shape(x)[0]]) < 0.5
             x = tf.where(is_flipped, tf.reverse(x, axis=[3]), x)

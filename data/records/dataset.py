@@ -180,7 +180,7 @@ class SyntheticDataset(Dataset):
         return rng.uniform(self.dynamic_range[0], self.dynamic_range[1], size=self.shape).astype(self.dtype)
 
 
-def load_dataset(class_name='training.dataset.TFRecordDataset', data_dir=None, verbose=False, **kwargs):
+def load_dataset(class_name='data.records.dataset.TFRecordDataset', data_dir=None, verbose=False, **kwargs):
     """Makes the data set of class `class_name`; its `tfrecord_dir` is relative to `data_dir` if that is given."""
     if 'tfrecord_dir' in kwargs and data_dir is not None:
         kwargs['tfrecord_dir'] = os.path.join(data_dir, kwargs['tfrecord_dir'])

@@ -7,6 +7,8 @@ array reconstructor (numpy 2 moved it to a module that numpy 1 does not have).
 import pickle
 import types
 
+from dnnlib.files import atomic_write
+
 PROTOCOL = 4
 _RENAMED_PREFIX = ('numpy._core', 'numpy.core')
 
@@ -34,6 +36,12 @@ class _PortablePickler(pickle._Pickler):
     dispatch = dict(pickle._Pickler.dispatch)
     dispatch[types.FunctionType] = save_global
     dispatch[types.BuiltinFunctionType] = save_global
+
+
+def save(obj, path):
+    """Stores networks (or plain values) as a pickle that readers of the published files understand, atomically."""
+    with atomic_write(path) as file:
+        dump(obj, file)
 
 
 def dump(obj, file):
