@@ -6,8 +6,9 @@ import time
 import traceback
 
 from dnnlib import tflib
+from dnnlib.tflib import pickle_writer
 from dnnlib.util import EasyDict, StopRequested, UserError
-from training import checkpoint, misc, run_state, towers
+from training import checkpoint, run_state, towers
 from training.schedule import changes_phase, training_schedule
 
 ROLLBACK_STEPS = 1 << 26    # How far a rollback moves the step counter, and with it every random number.
@@ -129,7 +130,7 @@ class Run:
     def save_snapshot(self):
         """Stores (G, D, Gs). Returns the path."""
         path = os.path.join(self.dir, f'network-snapshot-{self.progress.cur_nimg // 1000:06d}.pkl')
-        misc.save_pkl(tuple(self.networks), path)
+        pickle_writer.save(tuple(self.networks), path)
         return path
 
     def measure(self, path):

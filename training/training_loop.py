@@ -6,8 +6,9 @@ import time
 import config
 from data.records.dataset import load_dataset
 from dnnlib import files, tflib, util
+from dnnlib.tflib import pickle_writer
 from dnnlib.util import EasyDict, StopRequested, UserError
-from training import checkpoint, misc, run_state, snapshot, steps, towers
+from training import checkpoint, run_state, snapshot, steps, towers
 from training.run import Run
 from training.run_log import RunLog
 from training.schedule import training_schedule
@@ -111,7 +112,7 @@ def _train(run):
             run.log.skip_time(began)
 
     if run.is_finished:
-        misc.save_pkl(tuple(run.networks), os.path.join(run.dir, 'network-final.pkl'))
+        pickle_writer.save(tuple(run.networks), os.path.join(run.dir, 'network-final.pkl'))
     else:
         print('Stopping as asked: writing a network snapshot and a checkpoint ...', flush=True)
         run.save_snapshot()
