@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import tracemalloc
 
 import numpy as np
@@ -332,26 +331,7 @@ def test_a_reader_error_reaches_the_consumer_after_the_sound_minibatches(tmp_pat
         assert dataset.state_dict()['images_consumed'] == 5
 
 
-# ---- Fingerprints
-
-def test_fingerprints_tell_content_not_packaging(tmp_path, reference):
-    shutil.copytree(reference, str(tmp_path / 'a'))
-    shutil.copytree(reference, str(tmp_path / 'b'))
-    first = TFRecordDataset(str(tmp_path / 'a'))
-    images, _ = first.get_samples_np(range(12))
-    write_level(tmp_path / 'b', images, 'images-tfrecords-r05.tfrecords')  # same images, features in another order
-    second = TFRecordDataset(str(tmp_path / 'b'))
-    assert first.fingerprint == second.fingerprint
-    assert json.loads((tmp_path / 'a' / 'fingerprint.json').read_text())['fingerprint'] == first.fingerprint
-    images[3, 0, 0, 0] ^= 1
-    write_level(tmp_path / 'b', images, 'images-tfrecords-r05.tfrecords')
-    assert TFRecordDataset(str(tmp_path / 'b')).fingerprint != first.fingerprint
-
-
-def test_labels_are_part_of_the_fingerprint(tmp_path, folder):
-    labelled = TFRecordDataset(make_dataset(tmp_path / 'labelled', labels=np.eye(10))).fingerprint
-    assert labelled != TFRecordDataset(folder).fingerprint
-
+# ---- Manifest
 
 def test_a_damaged_manifest_is_named(tmp_path, folder):
     (tmp_path / 'set' / 'manifest.json').write_text('{"files": ')

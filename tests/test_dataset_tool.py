@@ -81,7 +81,8 @@ def test_the_manifest_tells_what_was_made_and_from_what(tmp_path, golden_dir):
     manifest = json.loads((tmp_path / 'set' / 'manifest.json').read_text())
     for name, entry in manifest['files'].items():
         content = (tmp_path / 'set' / name).read_bytes()
-        assert entry == {'size': len(content), 'sha256': hashlib.sha256(content).hexdigest()}
+        assert (entry['size'], entry['sha256']) == (len(content), hashlib.sha256(content).hexdigest())
+        assert entry['mtime_ns'] == (tmp_path / 'set' / name).stat().st_mtime_ns
     assert len(manifest['files']) == 4 and manifest['num_images'] == 12 and manifest['shape'] == [3, 32, 32]
     assert manifest['command'] == 'create_from_images' and manifest['arguments']['shuffle'] is True
     assert manifest['skipped'] == [] and manifest['source']['files'] == 12

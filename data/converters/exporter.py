@@ -6,18 +6,21 @@ import hashlib
 import math
 import os
 import signal
+import time
 
 import numpy as np
 
+from data.records.fingerprint import Fingerprint
 from data.records.label_files import check_finite
 from data.records.levels import levels_of_detail
-from data.records.manifest import Fingerprint, write_manifest
+from data.records.manifest import describe_file, write_manifest
 from data.records.tfrecord import Encoder
 from dnnlib import machine, util
 from dnnlib.files import make_folder, sync
 from dnnlib.util import UserError
 
 SMALLEST = 4  # resolution of the lowest level
+_TICK = 0.02  # seconds after which a file system gives a change another time
 
 
 def has_levels(shape, dtype):
@@ -162,7 +165,7 @@ class Exporter:
                 np.save(f, self._labels)
                 f.flush()
                 sync(f)
-            files[name] = {'size': os.path.getsize(path), 'sha256': util.sha256_file(path)}
+            files[name] = describe_file(path, os.path.getsize(path), util.sha256_file(path))
         is_image = has_levels(self.shape, self.dtype) and self.shape[0] in (1, 3)
         manifest = {
             'manifest_version': 1,
@@ -178,6 +181,7 @@ class Exporter:
             'files': files,
         }
         manifest.update(self._manifest)
+        time.sleep(_TICK)
         write_manifest(self._temp, manifest)
 
 
@@ -207,7 +211,7 @@ class _Output:
         """Brings everything to the disk. Returns what the manifest says about the file."""
         self.file.flush()
         sync(self.file)
-        return {'size': self._size, 'sha256': self._hash.hexdigest()}
+        return describe_file(self.file.name, self._size, self._hash.hexdigest())
 
 
 def level_log2s(shape, dtype):

@@ -7,9 +7,10 @@ import re
 import numpy as np
 
 from data.records.base import Dataset
+from data.records.fingerprint import dataset_fingerprint
 from data.records.label_files import load_labels
 from data.records.levels import levels_of_detail
-from data.records.manifest import dataset_fingerprint, read_manifest
+from data.records.manifest import read_manifest
 from data.records.tfrecord import RecordFile
 from dnnlib import util
 from dnnlib.util import UserError
@@ -57,9 +58,10 @@ class TFRecordDataset(Dataset):
 
     @property
     def fingerprint(self):
-        """Hash of all samples at this resolution and all labels, see `data.records.manifest`. The first call may take
-        long for a data set that was made by another tool."""
-        return dataset_fingerprint(self.tfrecord_dir, self._files[0], self._all_labels, interrupt=self.interrupt)
+        """Hash of all samples at this resolution and all labels, see `data.records.fingerprint`. The first call may
+        take long for a data set that was copied or made by another tool."""
+        return dataset_fingerprint(self.tfrecord_dir, [self._files[level] for level in sorted(self._files)],
+                                   self._all_labels, self.label_file, self.interrupt)
 
     def _read(self, indices, level):
         return self._files[level].read_batch(indices)
