@@ -26,7 +26,7 @@ def add_arguments(subparsers):
                                    description='Writes a PNG with pictures of a data set, in its order.')
     parser.add_argument('dataset_dir', metavar='DATASET_DIR')
     parser.add_argument('--output', metavar='FILE', help='PNG to write (default DATASET-sheet.png here)')
-    parser.add_argument('--num', type=positive_int, default=64, metavar='N', help='how many pictures (default 64)')
+    parser.add_argument('--num', type=positive_int, metavar='N', help='how many pictures (default 64; 1000 points)')
     parser.add_argument('--start', type=int, default=0, metavar='N', help='number of the first one (default 0)')
     parser.set_defaults(run=lambda args: display(args.dataset_dir, args.output, args.num, args.start))
 
@@ -52,9 +52,9 @@ def _open(dataset_dir, labels=True):
                            prefetch_mb=0)
 
 
-def _open_pictures(dataset_dir):
+def _open_pictures(dataset_dir, or_points=False):
     dataset = _open(dataset_dir)
-    if not dataset.is_image:
+    if not dataset.is_image and not (or_points and dataset.is_points):
         raise UserError(f"'{dataset_dir}' holds arrays of {dataset.shape} {dataset.dtype}, which are not pictures")
     return dataset
 
@@ -64,23 +64,31 @@ def to_picture(array):
     return PIL.Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
 
 
-def display(dataset_dir, output=None, num=64, start=0):
-    """Draws pictures start…start+num−1 on one sheet, rows first."""
-    dataset = _open_pictures(dataset_dir)
+def display(dataset_dir, output=None, num=None, start=0):
+    """Draws pictures start…start+num−1 on one sheet, rows first; or points in one picture."""
+    dataset = _open_pictures(dataset_dir, or_points=True)
+    num = num or (1000 if dataset.is_points else 64)
     if not 0 <= start < len(dataset):
         raise UserError(f'--start is {start} but the data set has pictures 0 to {len(dataset) - 1}')
     if output is None:
         output = os.path.basename(os.path.abspath(dataset_dir)) + '-sheet.png'
     images, _ = dataset.get_samples_np(np.arange(start, min(start + num, len(dataset))))
-    columns = int(np.ceil(np.sqrt(len(images) * 1.5)))
-    rows = -(-len(images) // columns)
+    picture = _sheet(images) if dataset.is_image else np.rint(
+        dataset.draw_samples(images, dataset.dynamic_range, None) * 255).astype(np.uint8)
     make_folder(os.path.dirname(os.path.abspath(output)))
     try:
         with atomic_path(output) as temp:
-            to_picture(create_image_grid(images, (columns, rows))).save(temp, 'PNG')
+            to_picture(picture).save(temp, 'PNG')
     except OSError as err:
         raise UserError(f"cannot write '{output}': {err.strerror or err}") from err
-    print(f'{len(images)} pictures in {output}', flush=True)
+    print(f"{len(images)} {'pictures' if dataset.is_image else 'points'} in {output}", flush=True)
+
+
+def _sheet(images):
+    """Pictures [N, C, H, W] side by side in rows: [C, H, W]."""
+    columns = int(np.ceil(np.sqrt(len(images) * 1.5)))
+    rows = -(-len(images) // columns)
+    return create_image_grid(images, (columns, rows))
 
 
 class PictureWriter:

@@ -2,6 +2,7 @@
 
 import os
 
+from data.records.base import resolution_of
 from data.records.dataset import load_dataset
 from dnnlib import machine, util
 from dnnlib.util import EasyDict, UserError
@@ -71,7 +72,7 @@ def check_initial_networks(path, data):
     states = util.get_obj_by_name('dnnlib.tflib.safe_pickle.read_networks')(path)
     if not isinstance(states, tuple) or len(states) != 3:
         raise UserError(f'--init-from: {path} does not hold the three networks (G, D, Gs) of a snapshot')
-    wanted = dict(resolution=max(data.shape[1:]), num_channels=data.shape[0], label_size=data.label_size)
+    wanted = dict(resolution=resolution_of(data.shape), num_channels=data.shape[0], label_size=data.label_size)
     for key, value in wanted.items():
         found = states[0].static_kwargs.get(key, value)
         if found != value:
@@ -117,7 +118,7 @@ def warnings(config, data, phases, need, result_dir):
                    'GPU with CUDA_VISIBLE_DEVICES' for text in device_check.company()]
     if not phases:
         return result
-    if phases[-1].resolution < max(data.shape[1:]):
+    if phases[-1].resolution < 1 << data.resolution_log2:
         result.append(f'the run ends at {phases[-1].resolution}x{phases[-1].resolution}, before it reaches the full '
                       f"resolution; raise train.total_kimg or lower sched.lod_training_kimg and lod_transition_kimg")
     elif phases[-1].kind == 'fade':
@@ -167,8 +168,9 @@ def gigabytes(count):
 
 def report(config, data, phases, sizes, need, result_dir):
     """The whole plan as lines of text."""
-    channels, height, width = data.shape
-    lines = [f'Data: {data.num_images} samples of {width}x{height}, {channels} channel(s), '
+    size = 'x'.join(str(length) for length in reversed(data.shape[1:]))
+    what = f'{size}, {data.shape[0]} channel(s)' if size else f'{data.shape[0]} number(s)'
+    lines = [f'Data: {data.num_images} samples of {what}, '
              + (f'{data.label_size} label components' if data.label_size else 'no labels used')]
     if sizes is not None:
         lines.append(f'Networks: {sizes.G_params} trainable parameters in G, {sizes.D_params} in D')

@@ -12,6 +12,7 @@ import re
 import numpy as np
 import PIL.Image
 
+from data.records.base import resolution_of
 from dnnlib.command_line import HelpFormatter
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_write, read_json_lines, recall_json
@@ -45,7 +46,7 @@ def gather(run_dir):
     starts = (recall_json(os.path.join(run_dir, 'environment.json')) or {}).get('starts', [])
     kimg = stats[-1]['kimg'] if stats else 0.0
     seconds = seconds_by_resolution(stats)
-    cell = data['shape'] if data else None
+    cell = data['shape'] if data and len(data['shape']) == 3 else None
     return EasyDict(
         run_dir=run_dir, name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config, data=data,
         provenance=record.get('provenance', {}), stats=stats, phases=phases, starts=starts, kimg=kimg,
@@ -67,7 +68,7 @@ def _plan(config, data):
     if data is None or not run_config.is_adversarial(config):
         return [], None
     data = EasyDict(data)
-    resolution_log2 = int(np.ceil(np.log2(max(data.shape[1:]))))
+    resolution_log2 = int(np.ceil(np.log2(resolution_of(data.shape))))
     try:
         return plan.make_phases(config, resolution_log2), forecast.network_sizes(config.G, config.D, data)
     except UserError:

@@ -143,9 +143,10 @@ def _text(value):
 def _data_line(run):
     if not run.data:
         return ''
-    channels, height, width = run.data['shape']
+    shape = run.data['shape']
+    what = f'{shape[2]}x{shape[1]}' if len(shape) == 3 else f'{shape[0]} numbers'
     name = run.config.dataset.get('tfrecord_dir') or run.config.dataset.get('class_name', '').rpartition('.')[2]
-    return f"Trained on {run.data['num_images']:,} samples of {width}x{height} ({name}). "
+    return f"Trained on {run.data['num_images']:,} samples of {what} ({name}). "
 
 
 def _fact(what, value):
@@ -157,7 +158,7 @@ def _facts(run, total, percent):
     yield 'progress', f'{run.kimg:,.5g} of {total:,.5g} kimg' if run.kimg < 1e5 else f'{run.kimg:,.0f} kimg'
     if run.stats:
         last = run.stats[-1]
-        if last.get('resolution'):
+        if last.get('resolution', 1) > 1:
             fading = ' (fading in)' if last.get('lod', 0) % 1 else ''
             yield 'resolution now', f"{last['resolution']}x{last['resolution']}{fading}"
         yield 'time so far', format_time(last.get('total_sec', 0))

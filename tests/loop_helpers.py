@@ -67,6 +67,12 @@ def train(run_dir, context=None, **overrides):
         return training_loop(run_dir=str(run_dir), run_context=context or Context(), **args)
 
 
+def dataset_in(tfrecord_dir, seed, **_kwargs):
+    """The data set in a folder; what the tiny run says of its own is left out."""
+    from data.records.dataset import TFRecordDataset
+    return TFRecordDataset(tfrecord_dir, seed=seed)
+
+
 def nan_loss(reals, **kwargs):
     """A loss of D whose numbers have gone wrong."""
     from training.loss import D_logistic

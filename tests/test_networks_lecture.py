@@ -51,8 +51,8 @@ class Case:
         tflib.init_uninitialized_vars()
         tflib.autosummary.finalize_autosummaries()
         self.loop = types.SimpleNamespace(
-            graph=self.graph, training_set=self.data, progress=EasyDict(step=0, cur_nimg=0), step_order=step_order,
-            D_repeats=1, has_moving_average=False, dir='run')
+            graph=self.graph, training_set=self.data, progress=EasyDict(step=0, cur_nimg=0), has_moving_average=False,
+            settings=EasyDict(step_order=step_order, D_repeats=1), dir='run')
         self.reset()
 
     def reset(self):

@@ -21,10 +21,10 @@ def grid_size(shape, size='1080p'):
     """(columns, rows) of a picture of samples.
 
     Args:
-        shape: [C, H, W] of a sample.
+        shape: [C, H, W] of a sample, or [C].
         size: '1080p', '4k', or columns and rows as in '8x4'.
     """
-    height, width = shape[1:]
+    height, width = shape[1:] or (1, 1)
     match = re.match(r'([1-9]\d{0,2})x([1-9]\d{0,2})$', str(size))
     if match:
         return int(match.group(1)), int(match.group(2))
@@ -114,9 +114,10 @@ class SnapshotGrid:
         seed: the run's seed.
         drange_net: dynamic range of what Gs gives.
         minibatch_size: samples per session call.
+        D: the discriminator, whose field is drawn too where the data set knows how; None to leave it out.
     """
 
-    def __init__(self, Gs, training_set, grid, seed, drange_net=(-1, 1), minibatch_size=8):
+    def __init__(self, Gs, training_set, grid, seed, drange_net=(-1, 1), minibatch_size=8, D=None):
         self.training_set = training_set
         self.grid = grid
         self.drange_net = drange_net
@@ -128,6 +129,11 @@ class SnapshotGrid:
             with tflib.rnd.seed_scope(tf.stack([tf.constant(towers.signed32(seed), tf.int32), self._first])):
                 self._samples = Gs.get_output_for(self._latents, self._labels, is_validation=True,
                                                   seed=tflib.rnd.next_seed())
+            self._scores = None
+            field_points = getattr(training_set, 'field_points', None)
+            if field_points is not None and D is not None:
+                field = tf.constant(field_points(drange_net))
+                self._scores = D.get_output_for(field, tf.zeros([field.shape[0], D.input_shapes[1][1]]))
 
     def draw(self):
         """Samples [N, ...] float32 of the current weights."""
@@ -142,22 +148,24 @@ class SnapshotGrid:
     def save_fakes(self, path):
         """Stores a picture of what the generator makes now, unless the data cannot be drawn."""
         if can_draw(self.training_set):
-            save_samples(self.training_set, self.draw(), path, self.drange_net, self.grid.size)
+            field = {} if self._scores is None else {'scores': tflib.run(self._scores)}
+            save_samples(self.training_set, self.draw(), path, self.drange_net, self.grid.size, **field)
 
 
 def can_draw(training_set):
     """Whether samples of this data set can be shown as a picture."""
-    return training_set.is_image or hasattr(training_set, 'draw_samples')
+    return training_set.is_image or getattr(training_set, 'draw_samples', None) is not None
 
 
-def save_samples(training_set, samples, path, drange, size):
+def save_samples(training_set, samples, path, drange, size, **field):
     """Stores samples [N, ...] as a picture, the way the data set wants to be drawn, if it can be.
 
     Data that are not images may bring a method `draw_samples(samples, drange, (columns, rows))` that returns an
-    image [C, H, W] in [0, 1].
+    image [C, H, W] in [0, 1]. If they bring `field_points(drange)` too, which gives samples [M, ...], `field` holds
+    the discriminator's `scores` [M, 1] of these, as a further argument.
     """
-    if hasattr(training_set, 'draw_samples'):
-        pictures.save_image(training_set.draw_samples(samples, drange, size), path)
+    if getattr(training_set, 'draw_samples', None) is not None:
+        pictures.save_image(training_set.draw_samples(samples, drange, size, **field), path)
     elif training_set.is_image:
         pictures.save_image_grid(samples, path, drange=drange, grid_size=size)
 

@@ -20,16 +20,19 @@ def process_reals(reals, lod, mirror_augment, drange_data, drange_net, shape, is
     """Turns a minibatch of the data set into what the discriminator is shown.
 
     Args:
-        reals: [N, C, h, w] at level floor(lod), in the data's own type and range.
+        reals: [N, C, h, w] at level floor(lod), or [N, C], in the data's own type and range.
         lod: float scalar tensor.
         mirror_augment: flip each sample left to right with probability 1/2.
         drange_data, drange_net: the ranges of values before and after.
-        shape: [C, H, W] of what comes out.
+        shape: [C, H, W] (or [C]) of what comes out.
         is_growing: False leaves out what has no effect at level 0.
 
-    Returns [N, C, H, W] float32: in a fade blended with its own 2x2 means by the fraction of lod, and upscaled
-    (nearest) to full resolution. Source: "Progressive Growing of GANs", section 2.
+    Returns [N, C, H, W] (or [N, C]) float32: in a fade blended with its own 2x2 means by the fraction of lod, and
+    upscaled (nearest) to full resolution. Source: "Progressive Growing of GANs", section 2.
     """
+    if mirror_augment and len(shape) != 3:
+        raise UserError(f'train.mirror_augment flips images, but samples of the data set have the shape {list(shape)}; '
+                        'turn it off')
     with tf.name_scope('ProcessReals'):
         x = adjust_dynamic_range(tf.cast(reals, tf.float32), drange_data, drange_net)
         if mirror_augment:

@@ -140,7 +140,7 @@ def _open_run(settings, training_set, restored):
     grid = snapshot.choose_grid(training_set, G.input_shapes[0][1:], seed=s.seed, **(s.grid_args or {}))
     run = Run(s, training_set, list(networks), graph, run_state.circumstances(s.tf_config, s.num_gpus))
     run.painter = snapshot.SnapshotGrid(Gs, training_set, grid, s.seed, s.drange_net,
-                                        max(sched.minibatch // s.num_gpus, 1))
+                                        max(sched.minibatch // s.num_gpus, 1), D)
     tflib.init_uninitialized_vars()
     tflib.autosummary.finalize_autosummaries()
     if restored is None:

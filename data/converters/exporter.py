@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 
+from data.records.base import resolution_of
 from data.records.fingerprint import Fingerprint
 from data.records.label_files import check_finite
 from data.records.levels import levels_of_detail
@@ -24,8 +25,8 @@ _TICK = 0.02  # seconds after which a file system gives a change another time
 
 
 def has_levels(shape, dtype):
-    """Whether arrays of this shape [C, H, W] and dtype are pictures with levels of detail."""
-    return np.dtype(dtype) == np.uint8 and shape[1] == shape[2] and shape[1] & (shape[1] - 1) == 0 \
+    """Whether arrays of this shape [C, H, W] (or [C]) and dtype are pictures with levels of detail."""
+    return np.dtype(dtype) == np.uint8 and len(shape) == 3 and shape[1] == shape[2] and shape[1] & (shape[1] - 1) == 0 \
         and shape[1] >= SMALLEST
 
 
@@ -70,7 +71,8 @@ class Exporter:
     """Writes a data set into `dataset_dir`, which appears, complete, when the context ends without an error.
 
     dataset_dir: must not exist, or be an empty directory; its name becomes the files' name.
-    shape:       [C, H, W] of every array; `dtype` its type. uint8 squares get all levels down to 4x4, others only one.
+    shape:       [C, H, W] of every array, or [C]; `dtype` its type. uint8 squares get all levels down to 4x4, others
+                 only one.
     forecast:    number of arrays expected, for the check of free space; None to leave that out.
 
     Raises UserError if the directory is there already or the disk has no room.
@@ -215,8 +217,8 @@ class _Output:
 
 
 def level_log2s(shape, dtype):
-    """Log2 of the resolutions of the levels of arrays [C, H, W], the full one first."""
-    top = int(math.ceil(math.log2(max(shape[1:]))))
+    """Log2 of the resolutions of the levels of arrays [C, H, W] or [C], the full one first."""
+    top = int(math.ceil(math.log2(resolution_of(shape))))
     return list(range(top, 1, -1)) if has_levels(shape, dtype) else [top]
 
 

@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 
+from data.point_pictures import PointPicture
 from data.records.prefetch import Prefetcher
 from dnnlib.util import UserError
 
@@ -16,16 +17,26 @@ _READ_AHEAD_BYTES = 32 << 20
 _READ_AHEAD_BATCHES = (2, 16)  # at least, at most
 
 
+def resolution_of(shape):
+    """The resolution of samples [C, H, W], and 1 of samples [C]."""
+    return max(list(shape[1:]) or [1])
+
+
 class Dataset:
     """What all data sets share. A subclass sets the attributes below and defines `_read(indices, level)`.
 
     Attributes:
-        shape:         [C, H, W] of one sample at level 0.
+        shape:         [C, H, W] of one sample at level 0; [C] of samples without pixels, such as points.
         dtype:         name of the samples' dtype, such as 'uint8'.
         dynamic_range: [lowest, highest] value of a sample.
-        resolution, resolution_log2: the larger of H and W, and its logarithm.
+        resolution, resolution_log2: the larger of H and W, and its logarithm; 1 and 0 without pixels.
         num_images:    number of samples; also `len()`.
         is_image:      whether samples can be drawn as pictures.
+        is_points:     whether samples are points in the plane, of shape [2].
+        draw_samples:  for samples that are no images, the function that draws a minibatch of them as one picture,
+                       [C, H, W] in [0, 1]; see `data.point_pictures`. None where there is none.
+        field_points:  where `draw_samples` can show what a discriminator thinks, the function that says at which
+                       samples it is to be asked. None where it cannot.
         label_size:    number of label components used, 0 for none; `label_dtype`; `label_names` or None.
         levels:        levels of detail that can be asked for; level k has 1/2^k of the resolution.
     """
@@ -38,11 +49,14 @@ class Dataset:
         if not self.dynamic_range[0] < self.dynamic_range[1]:
             raise UserError(f'the dynamic range of the samples is {self.dynamic_range}; the lowest value, then a '
                             'higher one are expected')
-        self.resolution = max(self.shape[1:])
+        self.resolution = resolution_of(self.shape)
         self.resolution_log2 = int(np.ceil(np.log2(self.resolution)))
         self.num_images = int(num_images)
         self.levels = sorted(levels)
         self.is_image = bool(is_image)
+        self.is_points = self.shape == [2]
+        picture = PointPicture(self) if self.is_points else None
+        self.draw_samples, self.field_points = (picture.draw, picture.field_points) if picture else (None, None)
         self.label_dtype = 'float32'
         self.label_size = 0 if labels is None else int(labels.shape[1])
         self.label_names = label_names
@@ -126,7 +140,7 @@ class Dataset:
         with tf.device('/cpu:0'):
             samples, labels = tf.py_func(self._next_for_tf, [], [tf.as_dtype(self.dtype), tf.float32],
                                          name='Minibatch')
-        samples.set_shape([None, self.shape[0], None, None])
+        samples.set_shape([None, self.shape[0]] + [None] * (len(self.shape) - 1))
         labels.set_shape([None, self.label_size])
         return samples, labels
 

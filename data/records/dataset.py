@@ -6,7 +6,8 @@ import re
 
 import numpy as np
 
-from data.records.base import Dataset
+from data import points
+from data.records.base import Dataset, resolution_of
 from data.records.fingerprint import dataset_fingerprint
 from data.records.label_files import load_labels
 from data.records.levels import levels_of_detail
@@ -40,9 +41,10 @@ class TFRecordDataset(Dataset):
         manifest = read_manifest(self.tfrecord_dir)
         files = _open_levels(self.tfrecord_dir, resolution)
         full = files[max(files)]
-        is_image = manifest.get('is_image', full.dtype == np.uint8 and full.shape[0] in (1, 3))
+        has_pixels = len(full.shape) == 3
+        is_image = has_pixels and manifest.get('is_image', full.dtype == np.uint8 and full.shape[0] in (1, 3))
         self._files = {max(files) - log2: record_file for log2, record_file in files.items()}
-        if is_image or full.dtype == np.uint8:
+        if is_image or has_pixels and full.dtype == np.uint8:
             _check_pyramid(self.tfrecord_dir, files)
         all_labels, self.label_file = load_labels(self.tfrecord_dir, label_file, max_label_size, len(full))
         self._all_labels = all_labels
@@ -55,6 +57,7 @@ class TFRecordDataset(Dataset):
             dynamic_range=manifest.get('dynamic_range', [0, 255] if full.dtype == np.uint8 else [-1, 1]),
             labels=labels, label_names=names[:labels.shape[1]] if names and labels is not None else None,
             repeat=repeat, shuffle=shuffle_mb > 0, prefetch=prefetch_mb > 0, seed=seed)
+        self.distribution = points.get(manifest['distribution']) if 'distribution' in manifest else None
 
     @property
     def fingerprint(self):
@@ -87,10 +90,10 @@ def _open_levels(folder, resolution):
         if resolution is not None and named and 1 << int(named.group(1)) > resolution:
             continue  # not needed, so it may be missing or damaged
         record_file = RecordFile(path)
-        if len(record_file.shape) != 3:
+        if len(record_file.shape) not in (1, 3):
             raise UserError(f'{path} holds arrays of shape {list(record_file.shape)}; [channels, height, width] is '
-                            f'expected (a point of two numbers is [2, 1, 1])')
-        log2 = int(np.ceil(np.log2(max(record_file.shape[1:]))))
+                            f'expected, or [channels] for points and other samples without pixels')
+        log2 = int(np.ceil(np.log2(resolution_of(record_file.shape))))
         if log2 in files:
             raise UserError(f'{path} and {files[log2].path} have the same resolution; keep one data set per directory')
         if resolution is None or 1 << log2 <= resolution:
@@ -150,7 +153,7 @@ class SyntheticDataset(Dataset):
                  buffer_mb=256, num_threads=2, seed=0):
         dtype = np.dtype(dtype)
         shape = list(shape) if shape is not None else [num_channels, resolution, resolution]
-        is_image = dtype == np.uint8 and shape[0] in (1, 3)
+        is_image = dtype == np.uint8 and shape[0] in (1, 3) and len(shape) == 3
         if is_image and (shape[1] != shape[2] or shape[1] & (shape[1] - 1)):
             raise UserError(f'pictures of {shape[2]}x{shape[1]} are asked for; their sides must be one power of two')
         labels = None

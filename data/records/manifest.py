@@ -31,6 +31,7 @@ _ENTRIES = {
         isinstance(name, str) for name in value)),
     'dynamic_range': ('a list of two numbers', _is_range),
     'is_image': ('true or false', lambda value: isinstance(value, bool)),
+    'distribution': ('a text', lambda value: isinstance(value, str)),
     'arguments': ('an object', lambda value: isinstance(value, dict)),
     'skipped': ('a list', lambda value: isinstance(value, list)),
     'left_out': ('an object of whole numbers', lambda value: isinstance(value, dict) and all(
