@@ -1,11 +1,12 @@
 """Forecasts what a run will take: memory, disk, and how the cost of a step depends on the resolution.
 
-Known for the StyleGAN and Progressive GAN networks, whose sizes follow from their keywords; others get no forecast.
+Known for the networks of this project, whose sizes follow from their keywords; others get no forecast.
 """
 
 import math
 
 from dnnlib.util import EasyDict
+from experiment import fixed_networks
 from experiment.settings import with_defaults
 
 STYLE_G, STYLE_D = 'training.networks_stylegan.G_style', 'training.networks_stylegan.D_basic'
@@ -21,6 +22,11 @@ PICTURE_BYTES_PER_PIXEL = 1.5   # of a PNG of generated pictures, three channels
 _GRID_PIXELS = {'1080p': 1920 * 1080, '4k': 3840 * 2160}
 
 
+def is_growing(G, D):
+    """Whether both sections name the networks of StyleGAN or Progressive GAN, which can grow."""
+    return (G.func_name, D.func_name) in ((STYLE_G, STYLE_D), (PAPER_G, PAPER_D))
+
+
 def network_sizes(G, D, data):
     """Parameters and feature-map sizes of a pair of networks.
 
@@ -29,8 +35,8 @@ def network_sizes(G, D, data):
     for one image, by log2 of the resolution; macs: multiply-accumulates of one pass through both convolution stacks
     for one image, by log2 of the resolution), or None for networks of other families.
     """
-    if (G.func_name, D.func_name) not in ((STYLE_G, STYLE_D), (PAPER_G, PAPER_D)):
-        return None
+    if not is_growing(G, D):
+        return fixed_networks.network_sizes(G, D, data)
     g, d = with_defaults('G', G), with_defaults('D', D)
     channels, labels = data.shape[0], data.label_size
     log2 = int(math.log2(data.shape[1]))

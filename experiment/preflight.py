@@ -6,7 +6,7 @@ from data.records.base import resolution_of
 from data.records.dataset import load_dataset
 from dnnlib import machine, util
 from dnnlib.util import EasyDict, UserError
-from experiment import device_check, forecast, plan, run_config, settings
+from experiment import device_check, fixed_networks, forecast, plan, run_config, settings
 
 SMALL_DATA_SET = 10000      # images; below it a discriminator tends to learn the images by heart
 
@@ -36,16 +36,19 @@ def check_plan(config, data):
     if config.grid.get('layout', 'random') != 'random' and data.label_size == 0:
         raise UserError(f"grid.layout is '{config.grid.layout}', but the run has no labels; set grid.layout=random, or "
                         'dataset.max_label_size=full if the data set has labels')
+    fixed_networks.check_kind(config, data)
     phases = plan.make_phases(config, data.resolution_log2)
     plan.check_minibatches(config, phases)
     sizes = forecast.network_sizes(config.G, config.D, data)
+    if len(data.shape) == 1:
+        return phases, sizes
     if sizes is not None and (data.shape[1] != data.shape[2] or data.shape[1] != 2 ** data.resolution_log2):
         raise UserError(f'the data set has samples of {data.shape[2]}x{data.shape[1]}; {config.G.func_name} needs '
                         'squares whose side is a power of two')
     if sizes is not None and min(p.resolution for p in phases) < 4:
         raise UserError(f'sched.lod_initial_resolution is {config.sched.lod_initial_resolution}; the networks start at '
                         '4 or more')
-    if sizes is not None:
+    if forecast.is_growing(config.G, config.D):
         _check_channels(config, data.resolution_log2)
     return phases, sizes
 

@@ -79,8 +79,10 @@ def test_an_update_that_is_skipped_leaves_moving_statistics_alone(tmp_path):
 
 @pytest.mark.both
 def test_points_train_in_turn_and_are_drawn_with_the_field(tmp_path):
-    args = points_run(tmp_path / 'moons')
+    args = points_run(tmp_path / 'moons', epoch_pictures=[1, 2, 9], epoch_kimg=0.048)
     assert train(tmp_path / 'a', **args) == 'finished'
+    epochs = sorted(path.name for path in (tmp_path / 'a').glob('*-epoch*'))
+    assert epochs == ['fakes-epoch001.png', 'fakes-epoch002.png']
     picture = np.asarray(PIL.Image.open(str(tmp_path / 'a' / 'fakes000000.png')))
     reals = np.asarray(PIL.Image.open(str(tmp_path / 'a' / 'reals.png')))
     assert picture.shape == reals.shape == (384, 384, 3)

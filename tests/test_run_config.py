@@ -39,7 +39,7 @@ def test_named_configurations_are_valid_and_described(name):
     assert dict(config_files.list_configs(folders.config_dir))[name]
     assert config.sched.get('by_num_gpus') is None
     resolution = config.dataset.get('resolution') or (32 if '32' in name or name == 'demo' else 64)
-    phases, sizes = preflight.check_plan(config, facts(resolution))
+    phases, sizes = preflight.check_plan(config, facts(resolution, **({'shape': [2]} if resolution == 1 else {})))
     if not run_config.is_adversarial(config):
         assert phases == []
         return
@@ -331,6 +331,28 @@ def test_parameter_counts_equal_the_networks(fresh_graph, name, labels):
     data = dict(num_channels=1, resolution=16, label_size=labels)
     assert sizes.G_params == trainable_params(**dict(config.G, **data))
     assert sizes.D_params == trainable_params(**dict(config.D, **data))
+
+
+@pytest.mark.parametrize('name, shape, labels', [
+    ('minimal-gan-z32', [2], 0), ('minimal-gan', [2], 3), ('dcgan-64', [3, 64, 64], 0), ('dcgan-64', [1, 8, 8], 2)])
+def test_parameter_counts_of_the_lecture_equal_the_networks(fresh_graph, name, shape, labels):
+    more = [] if shape == [2] else ['G.ngf=4', 'D.ndf=4']
+    config = load_named(name, *more)
+    resolution = max(shape[1:] or [1])
+    sizes = forecast.network_sizes(config.G, config.D, preflight.EasyDict(shape=shape, label_size=labels))
+    data = dict(num_channels=shape[0], resolution=resolution, label_size=labels)
+    assert sizes.G_params == trainable_params(**dict(config.G, **data))
+    assert sizes.D_params == trainable_params(**dict(config.D, **data))
+    assert forecast.relative_cost(sizes, resolution) > 0
+
+
+@pytest.mark.parametrize('name, shape, problem', [
+    ('dcgan-64', [2], r'G.func_name is training.networks_dcgan.G_dcgan, which is for images.*points of 2 numbers'),
+    ('stylegan-f', [2], 'G_style, which is for images'), ('dcgan-64', [1, 4, 4], '8x8 or more'),
+    ('minimal-gan', [3, 64, 64], r'which is for points.*\[3, 64, 64\]'), ('dcgan-64', [3, 32, 64], 'squares')])
+def test_images_and_points_must_suit_networks(name, shape, problem):
+    with pytest.raises(UserError, match=problem):
+        preflight.check_plan(load_named(name), facts(max(shape[1:] or [1]), shape=shape))
 
 
 @pytest.mark.parametrize('names, params', [

@@ -24,7 +24,7 @@ _FAKES_OF_D = 'fakes_of_D'  # Graph collection of (G, fakes, labels).
 
 def G_wgan(
     G, D, opt, training_set, minibatch_size,
-    reuse_fakes = False,    # Score the fakes of D's last step again, instead of fresh ones; see `fakes_of_D`.
+    reuse_fakes = False,    # Score the fakes of D's last step again, instead of fresh ones.
 ):
     """Wasserstein loss: raise the scores of the fakes."""
     return -_fake_scores_for_G(G, D, training_set, minibatch_size, reuse_fakes)
@@ -32,7 +32,7 @@ def G_wgan(
 
 def G_logistic_saturating(
     G, D, opt, training_set, minibatch_size,
-    reuse_fakes = False,    # Score the fakes of D's last step again, instead of fresh ones; see `fakes_of_D`.
+    reuse_fakes = False,    # Score the fakes of D's last step again, instead of fresh ones.
 ):
     """log(1 - sigmoid(score)): the loss of the minimax game, whose gradient fades where D wins."""
     return -tf.nn.softplus(_fake_scores_for_G(G, D, training_set, minibatch_size, reuse_fakes))
@@ -40,7 +40,7 @@ def G_logistic_saturating(
 
 def G_logistic_nonsaturating(
     G, D, opt, training_set, minibatch_size,
-    reuse_fakes = False,    # Score the fakes of D's last step again, instead of fresh ones; see `fakes_of_D`.
+    reuse_fakes = False,    # Score the fakes of D's last step again, instead of fresh ones.
 ):
     """-log(sigmoid(score)): the default."""
     return tf.nn.softplus(-_fake_scores_for_G(G, D, training_set, minibatch_size, reuse_fakes))

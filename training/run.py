@@ -127,6 +127,13 @@ class Run:
         self.painter.save_fakes(path)
         self.log.add_picture('Fakes', path, self.progress.cur_nimg)
 
+    def draw_epochs(self, before):
+        """Stores a picture under its epoch's number for each of `epoch_pictures` that ended since `before` images."""
+        epoch_nimg = self.settings.epoch_kimg * 1000 if self.settings.epoch_kimg else self.training_set.num_images
+        for epoch in self.settings.epoch_pictures:
+            if before < epoch * epoch_nimg <= self.progress.cur_nimg:
+                self.painter.save_fakes(os.path.join(self.dir, f'fakes-epoch{epoch:03d}.png'))
+
     def save_snapshot(self):
         """Stores (G, D, Gs). Returns the path."""
         path = os.path.join(self.dir, f'network-snapshot-{self.progress.cur_nimg // 1000:06d}.pkl')

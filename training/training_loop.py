@@ -52,6 +52,10 @@ def training_loop(
                                             # a list of 2 rising numbers from -1e6 to 1e6
     image_snapshot_ticks    = 1,            # Ticks between two sample pictures, 0: none; 0 to 1e9
     network_snapshot_ticks  = 10,           # Ticks between two network snapshots, also at tick 1 and the end; 0 to 1e9
+    epoch_pictures          = (),           # Epochs after which a sample picture is named for them besides;
+                                            # a list of whole numbers from 1 to 1000000
+    epoch_kimg              = None,         # Thousands of images in such an epoch, null: as many as the data set has;
+                                            # a number from 0.001 to 1e9, or null
     checkpoint_kimg         = 20,           # Thousands of images between two checkpoints at most;
                                             # a number from 0.001 to 1e9
     checkpoint_minutes      = 10,           # Minutes between two checkpoints at most; a number from 0.01 to 1e9
@@ -101,10 +105,12 @@ def _train(run):
     while not run.is_finished and not s.run_context.should_stop():
         sched = run.schedule()
         run.enter_phase(sched)
+        before = run.progress.cur_nimg
         steps.train_minibatches(run, sched, s.minibatch_repeats)
         run.progress.elapsed = run.log.elapsed()
         run.log.show_progress(run.progress, s.total_kimg * 1000)
         is_healthy = run.check_numbers()
+        run.draw_epochs(before)
         is_best = run.tick_is_over(sched) and run.end_tick(sched)
         if is_healthy and not run.is_finished and (is_best or run.checkpoint_is_due()):
             began = time.time()
