@@ -21,7 +21,7 @@ from data.records.dataset import load_dataset
 from dnnlib import submission
 from dnnlib.tflib.safe_pickle import read_networks
 from dnnlib.util import StopRequested, UserError
-from training import checkpoint, training_loop
+from training import checkpoint, resume, training_loop
 
 # Builds fast: a single resolution, no conditionals, no graph optimizer. All checkpoints are kept.
 QUICK = dict(image_snapshot_ticks=0, checkpoint_keep=99, total_kimg=0.096, dataset_args=dict(resolution=4),
@@ -141,6 +141,106 @@ def test_a_run_killed_in_a_fade_goes_on_to_the_same_bytes(reference_run, tmp_pat
     assert final_bytes(tmp_path) == final_bytes(reference_run)
     assert [r['tick'] for r in stats(tmp_path)] == [1, 2, 3]
     assert [r['nimg'] for r in stats(tmp_path)] == [r['nimg'] for r in stats(reference_run)]
+
+
+def start_and_be_killed(run_dir, kill_after, **overrides):
+    """Trains in a process of its own that kills itself before an iteration."""
+    helper = str(pathlib.Path(__file__).with_name('loop_helpers.py'))
+    process = subprocess.run([sys.executable, helper, str(run_dir), json.dumps({'kill_after': kill_after}),
+                              json.dumps(overrides)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.returncode == -signal.SIGKILL, process.stdout.decode()
+
+
+def test_a_run_killed_before_its_first_snapshot_and_before_its_next_checkpoint_goes_on_to_the_same_bytes(
+        quick_run, tmp_path):
+    seldom = dict(QUICK, checkpoint_kimg=1.0)
+    start_and_be_killed(tmp_path, 1, **seldom)
+    assert [os.path.basename(path) for path in checkpoint.list_checkpoints(str(tmp_path / 'checkpoints'))] == [
+        'checkpoint-000000000000.ckpt']
+    assert not list(tmp_path.glob('network-*')) and not (tmp_path / 'stats.jsonl').exists()
+
+    start_and_be_killed(tmp_path, 5, resume=True, **seldom)  # after the first tick and its snapshot, at 64 images
+    assert len(checkpoint.list_checkpoints(str(tmp_path / 'checkpoints'))) == 1
+    assert (tmp_path / 'network-snapshot-000000.pkl').exists() and len(stats(tmp_path)) == 1
+
+    assert train(tmp_path, resume=True, **seldom) == 'finished'
+    assert final_bytes(tmp_path) == final_bytes(quick_run)
+    assert [r['nimg'] for r in stats(tmp_path)] == [r['nimg'] for r in stats(quick_run)]
+
+
+def files_of(run_dir):
+    return {str(path.relative_to(run_dir)): path.read_bytes() for path in run_dir.rglob('*') if path.is_file()}
+
+
+@pytest.mark.parametrize('what', ['the folder', 'all of them', 'damaged', 'no snapshot either'])
+def test_a_run_that_lost_its_checkpoints_does_not_begin_again(quick_run, tmp_path, what):
+    run_dir = tmp_path / 'run'
+    shutil.copytree(str(quick_run), str(run_dir))
+    if what == 'the folder':
+        shutil.rmtree(str(run_dir / 'checkpoints'))
+    for path in checkpoint.list_checkpoints(str(run_dir / 'checkpoints')):
+        if what == 'damaged':
+            with open(path, 'r+b') as f:
+                f.truncate(1000)
+        else:
+            os.unlink(path)
+    if what == 'no snapshot either':
+        for path in run_dir.glob('network-*'):
+            path.unlink()
+    before = files_of(run_dir)
+    advice = 'start a new run' if what == 'no snapshot either' else (
+        rf'takes up its last networks.*--init-from {run_dir}/network-final.pkl --resume-kimg 0.096')
+    with pytest.raises(UserError, match=advice):
+        train(run_dir, resume=True, **QUICK)
+    assert files_of(run_dir) == before
+
+
+def test_a_new_run_takes_up_the_networks_of_another_where_the_schedule_was(quick_run, tmp_path, capsys):
+    snapshot = str(quick_run / 'network-final.pkl')
+    assert resume.newest_snapshot(str(quick_run)) == (snapshot, 0.096)
+    options = dict(QUICK, init_from=snapshot, resume_kimg=0.096)
+    assert train(tmp_path / 'new', Context(stop_after=0), **dict(options, total_kimg=0.16)) == 'stopped'
+    assert '0.096 of 0.16 kimg are done' in capsys.readouterr().out
+    state = checkpoint.load_newest(str(tmp_path / 'new' / 'checkpoints'))[1]
+    assert (state['progress']['cur_nimg'], state['progress']['tick_start_nimg']) == (96, 96)
+    assert state['dataset']['images_consumed'] == 96
+    assert train(tmp_path / 'new', resume=True, **dict(options, total_kimg=0.16)) == 'finished'
+    assert [r['nimg'] for r in stats(tmp_path / 'new')] == [160]
+    with pytest.raises(UserError, match='--resume-kimg is 0.096, which is not below train.total_kimg'):
+        train(tmp_path / 'late', **options)
+    with pytest.raises(UserError, match='give both'):
+        train(tmp_path / 'bare', resume_kimg=1, **QUICK)
+
+
+@pytest.mark.parametrize('changes,message', [
+    ({'seed': None}, 'seed is missing'), ({'circumstances': None}, 'circumstances is missing'),
+    ({'progress': None}, 'progress is missing'), ({'dataset': 5}, 'dataset is a whole number'),
+    ({'seed': 'seven'}, 'seed must be a whole number'), ({'progress.cur_nimg': 'many'}, 'progress.cur_nimg must be'),
+    ({'progress.cur_nimg': -1}, 'progress.cur_nimg must be from 0'), ({'progress.step': 1.5}, 'progress.step must be'),
+    ({'progress.prev_lod': None}, 'progress.prev_lod is missing'),
+    ({'progress.elapsed': float('nan')}, 'progress.elapsed must be'), ({'circumstances': []}, 'must be a mapping'),
+    ({'circumstances.intra_op_threads': 'two'}, 'circumstances.intra_op_threads must be'),
+    ({'dataset.images_consumed': 'x'}, 'the position in the data set is damaged: images_consumed must be')])
+def test_a_checkpoint_of_odd_state_is_a_sentence(quick_run, tmp_path, capsys, changes, message):
+    run_dir = copy_up_to(quick_run, tmp_path / 'run', 32)
+    paths = checkpoint.list_checkpoints(str(run_dir / 'checkpoints'))
+    state, arrays = checkpoint.read_checkpoint(paths[0])
+    for key, value in changes.items():
+        *outer, key = key.split('.')
+        place = state[outer[0]] if outer else state
+        if value is None:
+            del place[key]
+        else:
+            place[key] = value
+    for path in paths:
+        checkpoint.write_checkpoint(path, state, arrays)
+    with pytest.raises(UserError) as info:
+        if 'position' in message:
+            with load_dataset(class_name='training.dataset.SyntheticDataset', resolution=4) as data:
+                data.load_state_dict(state['dataset'])
+        else:
+            resume.find_checkpoint(str(run_dir), 7)
+    assert message in capsys.readouterr().out + str(info.value)
 
 
 def test_a_run_stopped_politely_goes_on_to_the_same_bytes(quick_run, tmp_path, capsys):

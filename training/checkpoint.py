@@ -126,15 +126,18 @@ def list_checkpoints(folder):
     return [os.path.join(folder, name) for name in sorted(names, reverse=True)]
 
 
-def load_newest(folder, warn=print):
+def load_newest(folder, warn=print, check=None):
     """The newest good checkpoint of a folder as (path, state, arrays); None if there is none.
 
-    Damaged ones are skipped; `warn` is called with a sentence for each.
+    Damaged ones are skipped; `warn` is called with a sentence for each. `check(state, path)` raises UserError for a
+    state that makes no sense.
     """
     for path in list_checkpoints(folder):
         try:
             state, arrays = read_checkpoint(path)
-        except CheckpointError as err:
+            if check is not None:
+                check(state, path)
+        except UserError as err:
             warn(f'warning: {err}; trying the one before it')
             continue
         return path, state, arrays

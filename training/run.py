@@ -8,7 +8,7 @@ import traceback
 from dnnlib import tflib
 from dnnlib.tflib import pickle_writer
 from dnnlib.util import EasyDict, StopRequested, UserError
-from training import checkpoint, run_state, towers
+from training import checkpoint, resume, run_state, towers
 from training.schedule import changes_phase, training_schedule
 
 ROLLBACK_STEPS = 1 << 26    # How far a rollback moves the step counter, and with it every random number.
@@ -40,9 +40,9 @@ class Run:
         self.networks = networks
         self.graph = graph
         self.circumstances = circumstances
-        self.progress = run_state.initial_progress()
+        self.progress = run_state.initial_progress(int(settings.resume_kimg * 1000))
         self.log = self.painter = self.metrics = None
-        self.last_checkpoint_nimg, self.last_checkpoint_time = 0, time.time()
+        self.last_checkpoint_nimg, self.last_checkpoint_time = self.progress.cur_nimg, time.time()
 
     @property
     def has_moving_average(self):
@@ -84,7 +84,7 @@ class Run:
             return in_row == 0
         what = (f'{int(in_row)} updates in a row had NaN or Inf in their gradients, at '
                 f'{self.progress.cur_nimg / 1000:.1f} kimg')
-        restored = checkpoint.load_newest(self.checkpoint_dir)
+        restored = checkpoint.load_newest(self.checkpoint_dir, check=resume.check_state)
         if self.settings.on_nan == 'rollback' and restored is not None and self.progress.rollbacks == 0:
             step = self.progress.step
             self.restore(*restored)
@@ -182,8 +182,9 @@ class Run:
         try:
             os.makedirs(self.checkpoint_dir, exist_ok=True)
             checkpoint.write_checkpoint(path, state, run_state.collect_arrays(self.networks, [g.G_opt, g.D_opt]))
-            best = [checkpoint.checkpoint_path(self.checkpoint_dir, self.progress.best_nimg or 0)]
-            checkpoint.prune(self.checkpoint_dir, self.settings.checkpoint_keep, protect=best)
+            best = self.progress.best_nimg
+            protected = [] if best is None else [checkpoint.checkpoint_path(self.checkpoint_dir, best)]
+            checkpoint.prune(self.checkpoint_dir, self.settings.checkpoint_keep, protect=protected)
         except OSError as err:
             raise UserError(f'cannot write {path}: {err.strerror}; the checkpoints before it are intact: mend that '
                             f'and go on with --resume {self.dir}') from err

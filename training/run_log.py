@@ -41,11 +41,9 @@ class RunLog:
         """Sets the clock to the run's elapsed time and withdraws what was logged after its present state."""
         self._start = time.time() - progress.elapsed
         self._tick_start = time.time()
-        if progress.cur_nimg == 0:
-            return
-        # TensorBoard drops what other event files say about later steps.
-        self.writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), global_step=progress.cur_nimg)
         if os.path.exists(self.stats_path):
+            # TensorBoard drops what other event files say from this step on.
+            self.writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), global_step=progress.cur_nimg + 1)
             records = [record for record in read_json_lines(self.stats_path)
                        if not isinstance(record.get('nimg'), int) or record['nimg'] <= progress.cur_nimg]
             with util.atomic_write(self.stats_path, 'w') as f:

@@ -8,13 +8,13 @@ from dnnlib import machine, tflib
 from dnnlib.util import EasyDict, UserError
 
 
-def initial_progress():
+def initial_progress(cur_nimg=0):
     """What the loop itself remembers, at the start of a run. All of it goes into checkpoints as JSON."""
     return EasyDict(
-        cur_nimg=0,             # real images shown so far
+        cur_nimg=cur_nimg,      # real images shown so far
         step=0,                 # runs of a training op so far; feeds the random numbers
         cur_tick=0,             # reports made so far
-        tick_start_nimg=0,      # cur_nimg at the last report
+        tick_start_nimg=cur_nimg,   # cur_nimg at the last report
         prev_lod=-1.0,          # level of detail of the last iteration
         elapsed=0.0,            # seconds of training, over all parts of the run
         rollbacks=0,            # times that the run went back to a checkpoint after numbers went wrong

@@ -9,6 +9,7 @@ from dnnlib import files, tflib, util
 from dnnlib.tflib import pickle_writer
 from dnnlib.util import EasyDict, StopRequested, UserError
 from training import checkpoint, run_state, snapshot, steps, towers
+from training import resume as resume_state
 from training.run import Run
 from training.run_log import RunLog
 from training.schedule import training_schedule
@@ -38,6 +39,7 @@ def training_loop(
                                             # 1 to 1024
     resume                  = False,        # Go on from the newest good checkpoint in run_dir.
     init_from               = None,         # Network pickle to take the initial weights from.
+    resume_kimg             = 0,            # Thousands of images that these have seen.
     deterministic           = False,        # Ask the engine for repeatable GPU kernels, at some cost in speed.
     total_kimg              = 15000,        # Length of the run, in thousands of real images; a number from 0.001 to 1e9
     G_smoothing_kimg        = 10.0,         # Half-life of the moving average of G's weights, 0: Gs follows G at once;
@@ -75,11 +77,17 @@ def training_loop(
     settings = EasyDict(locals())
     if on_nan not in ('stop', 'rollback'):
         raise UserError(f"train.on_nan is '{on_nan}'; choose stop or rollback")
+    if resume_kimg and init_from is None:
+        raise UserError('--resume-kimg says how many images the networks of --init-from have seen; give both')
+    if not 0 <= resume_kimg < total_kimg:
+        raise UserError(f'--resume-kimg is {resume_kimg:g}, which is not below train.total_kimg ({total_kimg:g})')
     steps.check_order(step_order, D_repeats, G_loss_args)
     checkpoint_dir = os.path.join(run_dir, 'checkpoints')
+    restored = resume_state.find_checkpoint(run_dir, seed) if resume else None
+    if resume and restored is None:
+        print(f'There is no checkpoint in {checkpoint_dir} yet: the run starts from its beginning')
     for folder in (run_dir, checkpoint_dir):
         checkpoint.remove_leftovers(folder)
-    restored = _find_checkpoint(checkpoint_dir, run_dir, seed) if resume else None
     settings.tf_config = _open_session(tf_config or {}, seed, device, num_gpus, deterministic, restored)
 
     training_set = load_dataset(verbose=True, **dict(dict(seed=seed), **dataset_args))
@@ -102,6 +110,8 @@ def training_loop(
 def _train(run):
     """The loop itself. Returns what `training_loop` does."""
     s, is_healthy = run.settings, True
+    if not checkpoint.list_checkpoints(run.checkpoint_dir):
+        run.save_checkpoint()  # before anything of the training is stored: whatever is, can be gone on from
     while not run.is_finished and not s.run_context.should_stop():
         sched = run.schedule()
         run.enter_phase(sched)
@@ -155,6 +165,9 @@ def _open_run(settings, training_set, restored):
     else:
         run.restore(*restored)
         run_state.warn_of_changes(restored[1]['circumstances'], run.circumstances)
+    if restored is None and s.resume_kimg:
+        # The data's order goes on where the networks have seen it.
+        training_set.load_state_dict(dict(training_set.state_dict(), images_consumed=run.progress.cur_nimg))
     run.log = RunLog(run.dir, run.progress)
     if s.metric_arg_list:
         make_group = s.metric_group or util.get_obj_by_name(config.metric_group)
@@ -165,23 +178,6 @@ def _open_run(settings, training_set, restored):
             run.log.add_picture('Reals', os.path.join(run.dir, 'reals.png'), 0)
             run.draw_fakes()
     return run
-
-
-def _find_checkpoint(folder, run_dir, seed):
-    """The newest good checkpoint as (path, state, arrays); None where none was written yet.
-
-    Raises UserError if there are some and all are damaged, or the seed is not this run's.
-    """
-    restored = checkpoint.load_newest(folder)
-    if restored is None:
-        if checkpoint.list_checkpoints(folder):
-            raise UserError(f'every checkpoint in {folder} is damaged; start a new run, for example with --init-from '
-                            f'and the last network-snapshot-*.pkl of {run_dir}')
-        print(f'There is no checkpoint in {folder} yet: the run starts from its beginning')
-    elif restored[1]['seed'] != seed:
-        raise UserError(f'{restored[0]} was written with the seed {restored[1]["seed"]}, this run has {seed}; leave '
-                        'the seed as it was, or start a new run with --init-from')
-    return restored
 
 
 def _open_session(tf_config, seed, device, num_gpus, deterministic, restored):
@@ -206,13 +202,5 @@ def _record_data(run_dir, training_set, should_stop):
         if should_stop():
             raise StopRequested
     training_set.interrupt = interrupt
-    path = os.path.join(run_dir, 'dataset.json')
-    record = {key: getattr(training_set, key) for key in
-              ('shape', 'dtype', 'dynamic_range', 'num_images', 'label_size', 'fingerprint')}
-    before = files.read_json(path, absent=None)
-    if before is None:
-        files.write_json(path, record)
-    elif before != record:
-        changed = ', '.join(key for key in record if before.get(key) != record[key])
-        raise UserError(f'the data set is not the one that {run_dir} was begun on (other {changed}; see {path}); '
-                        'bring the old one back, or start a new run')
+    if resume_state.check_data(run_dir, training_set) is None:
+        files.write_json(os.path.join(run_dir, 'dataset.json'), resume_state.data_record(training_set))

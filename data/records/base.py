@@ -11,10 +11,13 @@ import numpy as np
 
 from data.point_pictures import PointPicture
 from data.records.prefetch import Prefetcher
+from dnnlib import schema
 from dnnlib.util import UserError
 
 _READ_AHEAD_BYTES = 32 << 20
 _READ_AHEAD_BATCHES = (2, 16)  # at least, at most
+_STATE = {'images_consumed': 'a whole number from 0 to 1e15', 'seed': 'a whole number from 0 to 1e15',
+          'num_images': 'a whole number from 1 to 1e15', 'shuffle': 'true or false'}
 
 
 def resolution_of(shape):
@@ -260,7 +263,11 @@ class Dataset:
                 'shuffle': self._shuffle}
 
     def load_state_dict(self, state):
-        """Continues after what was consumed when `state_dict()` was called. Raises UserError for another data set."""
+        """Continues after what was consumed when `state_dict()` was called.
+
+        Raises UserError for another data set, and for a state that is none.
+        """
+        schema.check(state, _STATE, 'the position in the data set')
         if state['num_images'] != self.num_images:
             raise UserError(f"the run was started on {state['num_images']} images but the data set has "
                             f'{self.num_images}; continue with the data set that it was started on')
