@@ -15,9 +15,9 @@ import sys
 from collections import OrderedDict
 
 import config
-from dnnlib import signatures
 from dnnlib.config_files import format_value, nearest
 from dnnlib.errors import UserError
+from dnnlib.values import signatures
 
 CONSTANT = 'DECLARES'
 BUILD_FUNCTIONS = ('G', 'D', 'network')     # kinds that a network file may name

@@ -7,9 +7,9 @@ session (`dnnlib.tflib.create_session`).
 
 import re
 
-from dnnlib import value_types
 from dnnlib.config_files import kind, nearest
 from dnnlib.util import UserError
+from dnnlib.values import value_types
 from experiment.settings import any_origin, mistake
 
 _FLAG, _COUNT, _TEXT = 'true or false', 'a whole number from -1 to 1e15', 'a text'

@@ -1,15 +1,16 @@
 """Which settings a configuration may have: those of the functions that receive them, read from their source.
 
-A setting's default, meaning, type and range stand in the signature of its function (see `dnnlib.value_types`) and
+A setting's default, meaning, type and range stand in its function's signature (see `dnnlib.values.value_types`) and
 nowhere else. No TensorFlow is imported.
 """
 
 from collections import OrderedDict, namedtuple
 
-from dnnlib import registry, signatures
+from dnnlib import registry
 from dnnlib.config_files import format_value, nearest
 from dnnlib.util import EasyDict, UserError
-from dnnlib.value_types import split_comment
+from dnnlib.values import signatures
+from dnnlib.values.value_types import split_comment
 
 LOOP = 'training.training_loop.training_loop'
 SCHEDULE = 'training.schedule.training_schedule'

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dnnlib import config_files, signatures
+from dnnlib import config_files
 from dnnlib.util import UserError
+from dnnlib.values import signatures
 
 
 @pytest.fixture
@@ -281,7 +282,7 @@ def test_unknown_names_have_no_signature(module, name):
 
 
 def test_reading_signatures_needs_no_tensorflow():
-    code = ('import sys; from dnnlib.signatures import read_signature as r; s = r("dnnlib.tflib.Optimizer");'
+    code = ('import sys; from dnnlib.values.signatures import read_signature as r; s = r("dnnlib.tflib.Optimizer");'
             'assert "use_loss_scaling" in s.params; sys.exit("tensorflow" in sys.modules)')
     root = os.path.dirname(os.path.dirname(os.path.abspath(config_files.__file__)))
     assert subprocess.call([sys.executable, '-c', code], cwd=root) == 0

@@ -8,8 +8,9 @@ import pytest
 import config
 import run_metrics
 import train
-from dnnlib import registry, signatures, tflib
+from dnnlib import registry, tflib
 from dnnlib.util import UserError, get_obj_by_name
+from dnnlib.values import signatures
 from experiment import run_config
 
 KINDS = ['train', 'G', 'D', 'network', 'G_loss', 'D_loss', 'dataset', 'metric']

@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import config as folders
-from dnnlib import config_files, machine, signatures
+from dnnlib import config_files, machine
 from dnnlib.util import UserError
+from dnnlib.values import signatures
 from experiment import forecast, plan, preflight, probe, run_config
 from experiment.run_config import load
 from training.schedule import training_schedule

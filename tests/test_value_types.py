@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from dnnlib import registry, signatures, value_types
+from dnnlib import registry
 from dnnlib.config_files import format_value, parse_yaml
+from dnnlib.values import signatures, value_types
 from experiment import session_settings, settings
 
 pytestmark = pytest.mark.both
@@ -74,7 +75,7 @@ def known_settings():
 def test_every_setting_has_a_meaning_and_a_type_which_its_default_suits_and_numbers_have_a_range():
     for name, setting in known_settings():
         assert setting.meaning, name
-        assert setting.type is not None, f'{name}: say after a semicolon what is allowed, see dnnlib/value_types.py'
+        assert setting.type is not None, f'{name}: say after a semicolon what is allowed, see dnnlib/values'
         if setting.default is not signatures.REQUIRED and setting.default is not signatures.COMPUTED:
             assert setting.type.problem(setting.default) is None, name
         for number in setting.type.alternatives:

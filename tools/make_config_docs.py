@@ -10,8 +10,9 @@ from collections import OrderedDict
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from dnnlib import config_files, registry, signatures  # noqa: E402
+from dnnlib import config_files, registry  # noqa: E402
 from dnnlib.util import atomic_write  # noqa: E402
+from dnnlib.values import signatures  # noqa: E402
 from experiment import run_config, settings  # noqa: E402
 
 TARGET = os.path.join(ROOT, 'docs', 'configs.md')

@@ -7,9 +7,9 @@ import glob
 import os
 import re
 
-from dnnlib import schema
 from dnnlib.errors import UserError
 from dnnlib.files import read_json, read_json_lines
+from dnnlib.values import schema
 from training import checkpoint
 
 _COUNT = 'a whole number from 0 to 1e15'

@@ -11,8 +11,8 @@ import numpy as np
 
 from data.point_pictures import PointPicture
 from data.records.prefetch import Prefetcher
-from dnnlib import schema
 from dnnlib.util import UserError
+from dnnlib.values import schema
 
 _READ_AHEAD_BYTES = 32 << 20
 _READ_AHEAD_BATCHES = (2, 16)  # at least, at most

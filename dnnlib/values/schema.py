@@ -1,13 +1,13 @@
-"""What the JSON records of a run must hold: one table for each kind, in the words of `dnnlib.value_types`.
+"""What the JSON records of a run must hold: one table for each kind, in the words of `dnnlib.values.value_types`.
 
 A table maps keys to what stands there: words ('a whole number from 0 to 1e15'), another table, `[table or words]` for a
 list of such, `{'*': words}` for a mapping with any keys, or a type (dict, list, object). A key that ends in `?` may be
 absent, one that the table does not have may be there.
 """
 
-from dnnlib import value_types
 from dnnlib.config_files import kind
 from dnnlib.errors import FileError
+from dnnlib.values import value_types
 
 
 def problem(value, table, place=''):
