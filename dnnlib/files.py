@@ -5,10 +5,12 @@ UserError), never another exception.
 """
 
 import errno
+import fnmatch
 import hashlib
 import json
 import math
 import os
+import shutil
 import stat
 
 from dnnlib.atomic import atomic_folder, atomic_path, atomic_write, sync, temporary_folder  # noqa: F401  (part of this module)
@@ -216,3 +218,32 @@ def sha256_file(path):
         for block in iter(lambda: f.read(1 << 20), b''):
             digest.update(block)
     return digest.hexdigest()
+
+
+def list_dir_recursively_with_ignore(dir_path, ignores=None, add_base_to_relative=False):
+    """[(path, path relative to the folder)] of all files below a folder, less names that match a pattern.
+
+    Args:
+        ignores: patterns of names, such as '*.sln'; folders that match are not entered.
+        add_base_to_relative: put the folder's own name in front of the relative paths.
+    """
+    check_listable(dir_path)
+    ignores = ignores or []
+    base = os.path.basename(os.path.normpath(dir_path)) if add_base_to_relative else ''
+
+    def is_wanted(name):
+        return not any(fnmatch.fnmatch(name, pattern) for pattern in ignores)
+
+    found = []
+    for folder, subfolders, names in os.walk(dir_path):
+        subfolders[:] = [name for name in subfolders if is_wanted(name)]
+        paths = [os.path.join(folder, name) for name in names if is_wanted(name)]
+        found += [(path, os.path.join(base, os.path.relpath(path, dir_path))) for path in paths]
+    return found
+
+
+def copy_files_and_create_dirs(files):
+    """Copies files, given as pairs of a path and that of the copy, and makes the folders that are missing."""
+    for source, target in files:
+        make_folder(os.path.dirname(os.path.abspath(target)))
+        shutil.copyfile(source, target)

@@ -1,8 +1,14 @@
 """Small helpers used everywhere: dictionaries with attributes, by-name lookup, atomic files, logging, downloads."""
 
+import ctypes
 import errno
+import functools
 import importlib
+import inspect
+import io
+import operator
 import os
+import pickle
 import sys
 import types
 
@@ -15,6 +21,8 @@ from dnnlib.files import (  # noqa: F401
     atomic_path,
     atomic_write,
     check_listable,
+    copy_files_and_create_dirs,
+    list_dir_recursively_with_ignore,
     make_folder,
     sha256_file,
 )
@@ -94,6 +102,47 @@ def format_time(seconds):
     return f'{s // 86400}d {s // 3600 % 24:02}h {s // 60 % 60:02}m'
 
 
+def ask_yes_no(question):
+    """Asks until the answer is yes or no (or y, t, true, on, 1, n, f, false, off, 0); returns whether it was yes."""
+    while True:
+        answer = input(f'{question} [y/n] ').strip().lower()
+        if answer in ('y', 'yes', 't', 'true', 'on', '1'):
+            return True
+        if answer in ('n', 'no', 'f', 'false', 'off', '0'):
+            return False
+
+
+def tuple_product(values):
+    """The product of the values of a tuple, 1 for an empty one."""
+    return functools.reduce(operator.mul, values, 1)
+
+
+_C_TYPES = {'uint8': ctypes.c_ubyte, 'uint16': ctypes.c_uint16, 'uint32': ctypes.c_uint32, 'uint64': ctypes.c_uint64,
+            'int8': ctypes.c_byte, 'int16': ctypes.c_int16, 'int32': ctypes.c_int32, 'int64': ctypes.c_int64,
+            'float32': ctypes.c_float, 'float64': ctypes.c_double}
+
+
+def get_dtype_and_ctype(type_obj):
+    """(NumPy's dtype, ctypes' type) of equal size for a type's name, or for a type or dtype that has one.
+
+    Raises RuntimeError for what has no name, KeyError for a type that C lacks.
+    """
+    import numpy as np
+    name = type_obj if isinstance(type_obj, str) else getattr(type_obj, '__name__', getattr(type_obj, 'name', None))
+    if name is None:
+        raise RuntimeError(f'{type_obj!r} is neither the name of a type nor a type')
+    return np.dtype(name), _C_TYPES[name]
+
+
+def is_pickleable(obj):
+    """Whether Python can pickle an object."""
+    try:
+        pickle.dump(obj, io.BytesIO())
+    except Exception:  # whatever its methods raise
+        return False
+    return True
+
+
 # ---- Objects by name
 
 def get_module_from_obj_name(obj_name):
@@ -131,6 +180,11 @@ def get_obj_from_module(module, local_name):
 def get_obj_by_name(name):
     """Returns the object with this fully qualified name, importing its module. Raises ImportError."""
     return get_obj_from_module(*get_module_from_obj_name(name))
+
+
+def get_module_dir_by_obj_name(obj_name):
+    """The folder of the module that holds the object of this name. Raises ImportError."""
+    return os.path.dirname(inspect.getfile(get_module_from_obj_name(obj_name)[0]))
 
 
 def call_func_by_name(*args, func_name=None, **kwargs):

@@ -233,6 +233,32 @@ def conditional_entropy_bits(svm_outputs, targets):
     return float(entropy) if entropy.ndim == 0 else entropy
 
 
+def prob_normalize(p):
+    """A table [X, Y] of frequencies or counts, divided by its sum."""
+    p = np.asarray(p, dtype=np.float64)
+    if p.ndim != 2:
+        raise ValueError(f'a table of probabilities has two dimensions, not {p.ndim}')
+    return p / np.sum(p)
+
+
+def entropy(p):
+    """H(X, Y) in bits of a table [X, Y]."""
+    p = prob_normalize(p)
+    return float(-np.sum(p * np.log2(np.where(p > 0, p, 1.0))))
+
+
+def mutual_information(p):
+    """I(X; Y) in bits of a table [X, Y]."""
+    p = prob_normalize(p)
+    return entropy(np.sum(p, axis=1, keepdims=True)) + entropy(np.sum(p, axis=0, keepdims=True)) - entropy(p)
+
+
+def conditional_entropy(p):
+    """H(Y | X) in bits, at least 0, of a table [X, Y]: what is left to know of the column once the row is known."""
+    p = prob_normalize(p)
+    return max(entropy(p) - entropy(np.sum(p, axis=1, keepdims=True)), 0.0)
+
+
 def separability_score(conditional_entropies_bits):
     """2 to the sum of conditional entropies in bits: the paper's exponential of the sum in nats."""
     return float(2.0 ** np.sum(conditional_entropies_bits))

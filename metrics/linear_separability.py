@@ -9,18 +9,33 @@ import numpy as np
 import sklearn.exceptions
 import sklearn.svm
 
+from dnnlib import artifacts
 from dnnlib.tflib import tf
 from dnnlib.util import UserError
-from metrics.arithmetic import conditional_entropy_bits, most_confident, separability_score
+from metrics.arithmetic import (  # noqa: F401  (the measures of tables are part of this module)
+    conditional_entropy,
+    conditional_entropy_bits,
+    entropy,
+    most_confident,
+    mutual_information,
+    prob_normalize,
+    separability_score,
+)
 from metrics.base import MetricBase
 from metrics.context import HALVES, NOISE, MetricFailure, chunk_rng, chunk_seed
 from metrics.features import to_rgb
+from metrics.networks import files
 from metrics.scores.result import Result
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'metric': ('LS',)}
 
 NUM_HALVINGS = 20
+
+# Addresses of the 40 published classifiers, in the order of the attributes.
+_RELEASED = artifacts.read_table()
+classifier_urls = [artifacts.lookup(files.classifier_file(index), _RELEASED).urls[0]
+                   for index in range(len(files.ATTRIBUTES))]
 
 
 class LS(MetricBase):

@@ -5,7 +5,8 @@ import numpy as np
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.util import UserError
-from metrics.arithmetic import path_length_mean, slerp
+from metrics import arithmetic
+from metrics.arithmetic import path_length_mean
 from metrics.base import MetricBase
 from metrics.context import HALVES, NOISE, PATH, MetricFailure, chunk_rng, chunk_seed
 from metrics.features import to_rgb
@@ -57,7 +58,7 @@ class PPL(MetricBase):
             start, end = latents[:, 0], latents[:, 1]
             if self.space == 'z':
                 # In float64: the step is not much longer than what float32 can tell apart.
-                start, end = (slerp(start.astype(np.float64), end.astype(np.float64), place)
+                start, end = (arithmetic.slerp(start.astype(np.float64), end.astype(np.float64), place)
                               for place in (t, t + self.epsilon))
             return {'start': start, 'end': end, 't': t[:, :, np.newaxis], 'seed': chunk_seed(ctx.seed, NOISE, chunk)}
 
@@ -104,6 +105,24 @@ class PPL(MetricBase):
         result.add_with_halves(path_length_mean(distances), pairs)
         result.details.update(mean_without_rejection=np.mean(distances), median=np.median(distances))
         return result
+
+
+def normalize(v):
+    """Vectors [..., d] divided by their L2 norms: a tensor for a tensor, an array for an array."""
+    if not tflib.is_tf_expression(v):
+        return arithmetic.normalize(np.asarray(v))
+    return v / tf.sqrt(tf.reduce_sum(tf.square(v), axis=-1, keepdims=True))
+
+
+def slerp(a, b, t):
+    """Spherical interpolation from a [..., d] to b at t, as `metrics.arithmetic.slerp`, of tensors too."""
+    if not any(tflib.is_tf_expression(x) for x in (a, b, t)):
+        return arithmetic.slerp(a, b, t)
+    a, b = normalize(tf.convert_to_tensor(a)), normalize(tf.convert_to_tensor(b))
+    cosine = tf.reduce_sum(a * b, axis=-1, keepdims=True)
+    angle = t * tf.acos(tf.clip_by_value(cosine, -1.0, 1.0))
+    direction = normalize(b - cosine * a)
+    return normalize(a * tf.cos(angle) + direction * tf.sin(angle))
 
 
 def noise_variables(network):

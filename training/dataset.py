@@ -4,6 +4,8 @@ from data.records.dataset import (  # noqa: F401  (names that programs and confi
     SyntheticDataset,
     TFRecordDataset,
     load_dataset,
+    parse_tfrecord_np,
+    parse_tfrecord_tf,
 )
 
 # Names that files may give, see dnnlib/registry.py.

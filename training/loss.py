@@ -145,20 +145,28 @@ def fakes_of_D(G):
 
 # ---- Common parts
 
+def fp32(*values):
+    """The given tensors, or those of one given tuple, as float32: one tensor, or a tuple of several."""
+    if len(values) == 1 and isinstance(values[0], tuple):
+        values = values[0]
+    values = tuple(tf.cast(value, tf.float32) for value in values)
+    return values if len(values) > 1 else values[0]
+
+
 def _fake_scores_for_G(G, D, training_set, minibatch_size, reuse_fakes):
     if reuse_fakes:
         fakes, labels = fakes_of_D(G)
     else:
         labels = training_set.get_random_labels_tf(minibatch_size)
         fakes = draw_fakes(G, minibatch_size, labels)
-    return tf.cast(D.get_output_for(fakes, labels, is_training=True), tf.float32)
+    return fp32(D.get_output_for(fakes, labels, is_training=True))
 
 
 def _scores_for_D(G, D, training_set, minibatch_size, reals, labels):
     """(real scores, fake scores, fakes). The fakes get the labels of the reals."""
     fakes = draw_fakes_for_D(G, minibatch_size, labels)
-    real_scores = tf.cast(D.get_output_for(reals, labels, is_training=True), tf.float32)
-    fake_scores = tf.cast(D.get_output_for(fakes, labels, is_training=True), tf.float32)
+    real_scores = fp32(D.get_output_for(reals, labels, is_training=True))
+    fake_scores = fp32(D.get_output_for(fakes, labels, is_training=True))
     real_scores = autosummary('Loss/scores/real', real_scores)
     fake_scores = autosummary('Loss/scores/fake', fake_scores)
     return real_scores, fake_scores, fakes
@@ -177,7 +185,7 @@ def _mixed_gradient_penalty(D, opt, reals, fakes, labels, weight, target):
     fakes = tf.cast(fakes, reals.dtype)
     shape = tf.concat([tf.shape(reals)[:1], tf.ones([reals.shape.rank - 1], tf.int32)], axis=0)
     mixed = tflib.lerp(reals, fakes, tf.cast(tflib.rnd.random_uniform(shape, 0.0, 1.0, tf.float32), reals.dtype))
-    scores = tf.cast(D.get_output_for(mixed, labels, is_training=True), tf.float32)
+    scores = fp32(D.get_output_for(mixed, labels, is_training=True))
     scores = autosummary('Loss/scores/mixed', scores)
     # The root's slope is infinite at zero, which would turn a sample without gradient into NaN for all.
     norms = tf.sqrt(tf.maximum(_squared_gradient(opt, scores, mixed), 1e-30))

@@ -4,6 +4,7 @@ import glob
 import os
 import re
 
+import config
 from data.pictures import (  # noqa: F401  (part of this module)
     adjust_dynamic_range,
     apply_mirror_augment,
@@ -12,10 +13,12 @@ from data.pictures import (  # noqa: F401  (part of this module)
     save_image,
     save_image_grid,
 )
+from data.records.dataset import load_dataset
 from dnnlib import util
 from dnnlib.tflib import pickle_writer
 from dnnlib.util import UserError
 from training import snapshot
+from training.original import previous_run
 
 # ---- Networks in files
 
@@ -26,7 +29,6 @@ def open_file_or_url(file_or_url, check=None):
     `check`: what a download must be to be kept, see `dnnlib.util.open_url`.
     """
     if util.is_url(file_or_url):
-        import config
         return util.open_url(file_or_url, cache_dir=config.cache_dir, check=check)
     try:
         return open(file_or_url, 'rb')
@@ -61,7 +63,6 @@ def locate_run_dir(run_id_or_run_dir, result_dir=None):
     if os.path.isdir(text):
         return text
     if result_dir is None:
-        import config
         result_dir = config.result_dir
     if text and os.path.basename(text) == text and os.path.isdir(os.path.join(result_dir, text)):
         return os.path.join(result_dir, text)
@@ -115,6 +116,28 @@ def locate_network_pkl(run_id_or_run_dir_or_network_pkl, snapshot_or_network_pkl
 def load_network_pkl(run_id_or_run_dir_or_network_pkl, snapshot_or_network_pkl=None):
     """Loads the pickle that `locate_network_pkl` finds."""
     return load_pkl(locate_network_pkl(run_id_or_run_dir_or_network_pkl, snapshot_or_network_pkl))
+
+
+def get_id_string_for_network_pkl(network_pkl):
+    """A short name for a pickle: the last two parts of its path without the suffix, joined by '-'."""
+    parts = network_pkl.replace('.pkl', '').replace('\\', '/').split('/')
+    return '-'.join(parts[-2:])
+
+
+def parse_config_for_previous_run(run_id):
+    """The settings of a run: a dict of dicts with at least 'dataset' and 'train'. Raises UserError.
+
+    `run_id`: as for `locate_run_dir`; the run may be one of the original.
+    """
+    return previous_run.settings_of(locate_run_dir(run_id))
+
+
+def load_dataset_for_previous_run(run_id, **kwargs):
+    """(data set, whether reals are mirrored) of a run; `kwargs` replace settings of the data set. Raises UserError."""
+    run_dir = locate_run_dir(run_id)
+    settings = previous_run.settings_of(run_dir)
+    kwargs = dict(dict(settings['dataset'], data_dir=previous_run.data_dir_of(run_dir) or config.data_dir), **kwargs)
+    return load_dataset(**kwargs), bool(settings['train'].get('mirror_augment', False))
 
 
 # ---- Arrays and pictures: `data.pictures`

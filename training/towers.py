@@ -16,32 +16,33 @@ from training.layers.network_batch_norm import BATCH_STATISTICS
 _RUNNING_MEANS = ('dlatent_avg', 'moving_mean', 'moving_variance')
 
 
-def process_reals(reals, lod, mirror_augment, drange_data, drange_net, shape, is_growing):
+def process_reals(x, lod, mirror_augment, drange_data, drange_net, shape=None, is_growing=True):
     """Turns a minibatch of the data set into what the discriminator is shown.
 
     Args:
-        reals: [N, C, h, w] at level floor(lod), or [N, C], in the data's own type and range.
+        x: reals [N, C, h, w] at level floor(lod), or [N, C], in the data's own type and range.
         lod: float scalar tensor.
         mirror_augment: flip each sample left to right with probability 1/2.
         drange_data, drange_net: the ranges of values before and after.
-        shape: [C, H, W] (or [C]) of what comes out.
+        shape: [C, H, W] (or [C]) of what comes out, where it is known.
         is_growing: False leaves out what has no effect at level 0.
 
     Returns [N, C, H, W] (or [N, C]) float32: in a fade blended with its own 2x2 means by the fraction of lod, and
     upscaled (nearest) to full resolution. Source: "Progressive Growing of GANs", section 2.
     """
-    if mirror_augment and len(shape) != 3:
+    if mirror_augment and shape is not None and len(shape) != 3:
         raise UserError(f'train.mirror_augment flips images, but samples of the data set have the shape {list(shape)}; '
                         'turn it off')
     with tf.name_scope('ProcessReals'):
-        x = adjust_dynamic_range(tf.cast(reals, tf.float32), drange_data, drange_net)
+        x = adjust_dynamic_range(tf.cast(x, tf.float32), drange_data, drange_net)
         if mirror_augment:
             is_flipped = tflib.rnd.random_uniform([tf.shape(x)[0]]) < 0.5
             x = tf.where(is_flipped, tf.reverse(x, axis=[3]), x)
         if is_growing:
             x = tflib.lerp(x, _repeat_pixels(_box_means(x), 2), lod - tf.floor(lod))
             x = _repeat_pixels(x, tf.cast(2 ** tf.floor(lod), tf.int32))
-        x.set_shape([None] + list(shape))
+        if shape is not None:
+            x.set_shape([None] + list(shape))
         return x
 
 

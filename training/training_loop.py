@@ -13,6 +13,7 @@ from training import resume as resume_state
 from training.run import Run
 from training.run_log import RunLog
 from training.schedule import training_schedule
+from training.towers import process_reals  # noqa: F401  (part of this module)
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'train': ('training_loop',)}

@@ -12,7 +12,7 @@ from data.records.fingerprint import dataset_fingerprint
 from data.records.label_files import load_labels
 from data.records.levels import levels_of_detail
 from data.records.manifest import read_manifest
-from data.records.tfrecord import RecordFile
+from data.records.tfrecord import Malformed, RecordFile, parse_example
 from dnnlib import util
 from dnnlib.util import UserError
 
@@ -194,3 +194,22 @@ def load_dataset(class_name='data.records.dataset.TFRecordDataset', data_dir=Non
         print(f'Data set: {dataset.num_images} samples of {dataset.shape} {dataset.dtype} in {dataset.dynamic_range}, '
               f'{dataset.label_size} label components', flush=True)
     return dataset
+
+
+# ---- Single records, for programs that read the files by other means
+
+def parse_tfrecord_np(record):
+    """The sample [C, H, W] in a serialized Example (bytes), in its own type. Raises UserError."""
+    try:
+        example = parse_example(record)
+    except Malformed as err:
+        raise UserError(f'the record {err}') from None
+    return np.frombuffer(record[example.start:example.end], example.dtype).reshape(example.shape).copy()
+
+
+def parse_tfrecord_tf(record):
+    """The sample, a uint8 tensor [C, H, W], in a serialized Example (scalar string tensor)."""
+    from dnnlib.tflib import tf
+    features = tf.parse_single_example(record, dict(shape=tf.FixedLenFeature([3], tf.int64),
+                                                    data=tf.FixedLenFeature([], tf.string)))
+    return tf.reshape(tf.decode_raw(features['data'], tf.uint8), features['shape'])

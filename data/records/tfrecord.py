@@ -27,7 +27,7 @@ _MAX_LAYOUTS = 64  # distinct byte layouts remembered per file; more only cost t
 _MAX_DIMS = 8
 
 
-class _Malformed(Exception):
+class Malformed(Exception):
     """What is wrong with the bytes of one record, as the end of a sentence."""
 
 
@@ -115,13 +115,13 @@ def _read_varint(buf, pos, end):
     value = 0
     for shift in range(0, 70, 7):
         if pos >= end:
-            raise _Malformed('is cut off inside a number')
+            raise Malformed('is cut off inside a number')
         byte = buf[pos]
         pos += 1
         value |= (byte & 0x7f) << shift
         if byte < 0x80:
             return value, pos
-    raise _Malformed('has an endless number')
+    raise Malformed('has an endless number')
 
 
 def _fields(buf, pos, end):
@@ -138,9 +138,9 @@ def _fields(buf, pos, end):
         elif wire in (1, 5):
             size = 8 if wire == 1 else 4
         else:
-            raise _Malformed(f'has a field of unknown type {wire}')
+            raise Malformed(f'has a field of unknown type {wire}')
         if size > end - pos:
-            raise _Malformed('has a field longer than itself')
+            raise Malformed('has a field longer than itself')
         if wire == 2:
             yield number, (pos, pos + size)
         pos += size
@@ -166,7 +166,7 @@ def _parse_features(buf):
 def _bytes_value(buf, feature, name):
     values = [value for bytes_list in _nested(buf, feature, 1) for value in _nested(buf, bytes_list, 1)]
     if len(values) != 1:
-        raise _Malformed(f"has {len(values)} values in its feature '{name}' where one was expected")
+        raise Malformed(f"has {len(values)} values in its feature '{name}' where one was expected")
     return values[0]
 
 
@@ -190,18 +190,18 @@ Example = collections.namedtuple('Example', 'shape dtype start end')  # elements
 
 
 def parse_example(payload):
-    """Finds the array in a serialized Example (bytes). Returns an `Example`; raises _Malformed."""
+    """Finds the array in a serialized Example (bytes). Returns an `Example`; raises Malformed."""
     features = _parse_features(payload)
     for name in ('shape', 'data'):
         if name.encode() not in features:
-            raise _Malformed(f"has no feature '{name}'")
+            raise Malformed(f"has no feature '{name}'")
     shape = tuple(_int_values(payload, features[b'shape']))
     dtype = 'uint8'
     if b'dtype' in features:
         start, end = _bytes_value(payload, features[b'dtype'], 'dtype')
         dtype = bytes(payload[start:end]).decode('ascii', 'replace')
         if dtype not in DTYPES:
-            raise _Malformed(f"has elements of the unknown type '{dtype[:20]}'")
+            raise Malformed(f"has elements of the unknown type '{dtype[:20]}'")
     dtype = np.dtype(dtype).newbyteorder('<')
     start, end = _bytes_value(payload, features[b'data'], 'data')
     size = dtype.itemsize
@@ -209,7 +209,7 @@ def parse_example(payload):
         size *= length
     if not 1 <= len(shape) <= _MAX_DIMS or size != end - start or size == 0:
         what = 'x'.join(str(length) for length in shape[:_MAX_DIMS]) or 'nothing'
-        raise _Malformed(f'holds {end - start} bytes of data for an array of {what} {dtype.name}')
+        raise Malformed(f'holds {end - start} bytes of data for an array of {what} {dtype.name}')
     return Example(shape, dtype, start, end)
 
 
@@ -294,7 +294,7 @@ class RecordFile:
     def _example(self, index, payload):
         try:
             return parse_example(payload)
-        except _Malformed as err:
+        except Malformed as err:
             raise self._error(index, str(err)) from None
 
     def read(self, index):

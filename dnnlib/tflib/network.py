@@ -22,6 +22,24 @@ def take_scope(name):
         return tf.get_default_graph().unique_name(name.replace('/', '_'), mark_as_used=True)
 
 
+_import_handlers = []
+
+
+def import_handler(handler_func):
+    """Decorates a function that sees every stored network's state, a dict, before it is built, and returns it.
+
+    It may change it, to rename a build function or an argument, say. Code that it puts into 'build_module_src' is
+    treated as a file's own: run only if the file is trusted, and its build function is none of ours.
+    """
+    _import_handlers.append(handler_func)
+    return handler_func
+
+
+def has_import_handlers():
+    """Whether states may be changed before they are built."""
+    return bool(_import_handlers)
+
+
 class Network:
     """A build function with its arguments and variables.
 
@@ -345,16 +363,19 @@ class Network:
     def _load_state(self, state, trust_stored_code, scopes=None):
         """`scopes`: iterator over scopes taken before, for the components and then for this network."""
         tfutil.assert_tf_initialized()
-        if state['version'] not in READABLE_VERSIONS:
-            raise util.UserError(f"network '{state['name']}' has pickle version {state['version']}; "
-                                 f"versions {' and '.join(map(str, READABLE_VERSIONS))} can be read")
         components = {}
         for key, value in state.get('components', {}).items():
             components[key] = value if isinstance(value, Network) else object.__new__(Network)
             if components[key] is not value:
                 components[key]._load_state(value, trust_stored_code, scopes)
+        state = dict(state, components=components)
+        for handler in _import_handlers:
+            state = handler(state)
+        if state['version'] not in READABLE_VERSIONS:
+            raise util.UserError(f"network '{state['name']}' has pickle version {state['version']}; "
+                                 f"versions {' and '.join(map(str, READABLE_VERSIONS))} can be read")
         build_func, source = network_state.stored_build_func(state, trust_stored_code)
-        self._setup(state['name'], build_func, source, state['static_kwargs'], components,
+        self._setup(state['name'], build_func, source, state['static_kwargs'], state['components'],
                     scope=next(scopes) if scopes is not None else None)
         values = OrderedDict(state['variables'])
         network_state.check_values(self, values)

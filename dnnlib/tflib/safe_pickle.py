@@ -315,9 +315,11 @@ def _is_short_list(value, most):
 
 
 def _check_build_func(state, name, trust_stored_code):
-    from dnnlib.tflib import registry
+    from dnnlib.tflib import network, registry
     known = registry.known_build_funcs()
     if state.build_func_name not in known:
+        if network.has_import_handlers():
+            return  # one of them may change the name; when the network is built, the same is asked again
         if not trust_stored_code:
             raise PickleRefused('unknown-build-func', f"{name}: network '{state.name}' is built by "
                                 f"'{state.build_func_name}', which is not among the networks known here "

@@ -2,10 +2,14 @@
 
 import os
 import weakref
+from typing import Union
 
 import numpy as np
 
 from dnnlib.tflib.engine import tf
+
+TfExpression = Union[tf.Tensor, tf.Variable, tf.Operation]
+TfExpressionEx = Union[TfExpression, int, float, np.ndarray]
 
 _known = weakref.WeakKeyDictionary()  # session -> its variables that are known to have a value
 
@@ -159,19 +163,19 @@ def _vars_with_values():
     return _known.setdefault(tf.get_default_session(), weakref.WeakSet())
 
 
-def set_vars(var_to_value):
+def set_vars(var_to_value_dict):
     """Gives variables new values, all in one session call and without adding to the graph.
 
     Args:
-        var_to_value: dict from variable to an array (or number) of the variable's shape.
+        var_to_value_dict: dict from variable to an array (or number) of the variable's shape.
     """
     assert_tf_initialized()
     # A variable's initializer assigns its second input, which can be fed like any tensor.
     feed = {var.initializer.inputs[1]: np.asarray(value, dtype=var.dtype.base_dtype.as_numpy_dtype)
-            for var, value in var_to_value.items()}
+            for var, value in var_to_value_dict.items()}
     if feed:
-        run([var.initializer for var in var_to_value], feed)
-    _vars_with_values().update(var_to_value)
+        run([var.initializer for var in var_to_value_dict], feed)
+    _vars_with_values().update(var_to_value_dict)
 
 
 def get_vars(variables):

@@ -1,0 +1,63 @@
+"""What an earlier run was trained on: from this project's record of it, or from the text that the original wrote."""
+
+import ast
+import collections
+import os
+import re
+
+from dnnlib.files import read_bytes
+from dnnlib.submission import read_submit_config
+from dnnlib.util import UserError
+
+_MAX_BYTES = 1 << 20
+
+
+def settings_of(run_dir):
+    """The configuration of a run, at least its sections `dataset` and `train`, as the original names their keys.
+
+    Returns a defaultdict of dicts. Raises UserError for a folder that holds no readable record.
+    """
+    if os.path.isfile(os.path.join(run_dir, 'submit_config.json')):
+        config = read_submit_config(run_dir)['config']
+        if 'dataset_args' in config:  # from `submit_run`, whose record is the arguments of the training loop
+            config = dict(config, dataset=config['dataset_args'], train=config)
+    else:
+        config = _read_original(os.path.join(run_dir, 'config.txt'))
+    settings = collections.defaultdict(dict, config)
+    settings['dataset'] = {key: value for key, value in settings['dataset'].items() if value is not None}
+    return settings
+
+
+def data_dir_of(run_dir):
+    """The folder of data sets that a run was given; None where it is not recorded."""
+    if not os.path.isfile(os.path.join(run_dir, 'submit_config.json')):
+        return None
+    return read_submit_config(run_dir).get('data_dir')
+
+
+def _read_original(path):
+    """The dicts in a config.txt of the original, which is Python's own text of one: read as data, never run."""
+    text = read_bytes(path, _MAX_BYTES, 'the settings of the run').decode('utf-8', 'replace')
+    config = {}
+    # One entry a line, `'name': {...},`, of which those that are no plain data are left out.
+    for match in re.finditer(r"^[{ ] *'(\w+)': (\{.*?\})[,}]?$", text, re.MULTILINE):
+        try:
+            config[match.group(1)] = ast.literal_eval(match.group(2))
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    if not isinstance(config.get('dataset'), dict):
+        raise UserError(f'{path} does not say which data set the run was trained on')
+    _rename_older_settings(config['dataset'], config.setdefault('train', {}))
+    return config
+
+
+def _rename_older_settings(dataset, train):
+    """Brings the settings of the runs of Progressive GAN to the names of today."""
+    if 'file_pattern' in dataset:
+        dataset['tfrecord_dir'] = dataset.pop('file_pattern').replace('-r??.tfrecords', '')
+    if 'mirror_augment' in dataset:
+        train['mirror_augment'] = dataset.pop('mirror_augment')
+    if 'max_labels' in dataset:
+        number = dataset.pop('max_labels')
+        dataset['max_label_size'] = {None: 0, 'all': 'full'}.get(number, number)
+    dataset.pop('max_images', None)
