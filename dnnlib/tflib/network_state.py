@@ -56,6 +56,18 @@ def _stored_code(name):
                              + ' '.join(f'{type(err).__name__}: {text}'.split())) from err
 
 
+@contextlib.contextmanager
+def building(name, func_name, file_name=''):
+    """Makes one sentence of what arguments from a file do to a build function: they may be of any kind."""
+    try:
+        yield
+    except util.UserError:
+        raise
+    except Exception as err:
+        raise util.UserError(f"{file_name and file_name + ': '}network '{name}' cannot be built by '{func_name}' with "
+                             f'the arguments stored in the file ({type(err).__name__}: {str(err)[:300]})') from err
+
+
 def check_values(net, values):
     """Raises UserError unless `values`, a dict from local name to array, fits the network's own variables."""
     missing = [name for name in net.own_vars if name not in values]

@@ -275,7 +275,7 @@ def _is_numbers(value):
 
 # From records to networks
 
-def _check_sizes(state, name):
+def check_sizes(state, name):
     """Refuses arguments from which graphs of absurd size follow, before any variable's shape can be compared with the
     file's content, and those without any channels, at which TensorFlow ends the process (SIGFPE)."""
     def refuse(key, value, what):
@@ -327,7 +327,7 @@ def _check_build_func(state, name, trust_stored_code):
                                 'you say so (--trust-stored-code, for files from people whom you trust)')
         print(f"Network '{state.name}' will execute the code stored in {name}, as asked.", file=sys.stderr)
         return
-    _check_sizes(state, name)
+    check_sizes(state, name)
 
 
 class _Scopes:
@@ -380,18 +380,14 @@ def _lazy_network(state, file_name, trust_stored_code, scopes):
 
 def _materialize(network):
     """Turns a LazyNetwork into the plain Network that it stands for."""
+    from dnnlib.tflib import network_state
     from dnnlib.tflib.network import Network
     lazy_class = network.__class__
     state, file_name, trust_stored_code, scopes = pending = network.__dict__.pop('_pending')
     network.__class__ = Network
     try:
-        try:
+        with network_state.building(state.name, state.build_func_name):
             network._load_state(state.to_dict(), trust_stored_code, iter(scopes.of(state)))
-        except UserError:
-            raise
-        except Exception as err:  # arguments of any kind reach TensorFlow
-            raise UserError(f"network '{state.name}' cannot be built by '{state.build_func_name}' with the arguments "
-                            f'stored in the file ({type(err).__name__}: {str(err)[:300]})') from err
     except UserError as err:
         network.__dict__.clear()
         network.__dict__['_pending'] = pending

@@ -57,12 +57,17 @@ def _load_standin(name):
     entry = standin.read_record()['networks'].get(name)
     if entry is None:
         raise UserError(f"there is no stand-in '{name}' in {standin.RECORD}")
-    kwargs = {key: _tuples(value) for key, value in entry['kwargs'].items()}
-    net = tflib.Network('standin_' + name, func_name=entry['func_name'], **kwargs)
-    weights.set_values(net, standin.read_weights(name))
-    return weights.FeatureNetwork(net, [
+    net = weights.build('standin_' + name, entry['func_name'], {key: _tuples(value) for key, value
+                                                                in entry['kwargs'].items()}, standin.RECORD)
+    weights.set_values(net, standin.read_weights(name), standin.WEIGHTS)
+    verified = standin.are_as_published()
+    record = OrderedDict([
         ('name', f'stand-in {name} (trained on drawn faces)'), ('is_standin', True),
-        ('file', os.path.basename(standin.WEIGHTS)), ('file_sha256', sha256_file(standin.WEIGHTS)), ('verified', True)])
+        ('file', os.path.basename(standin.WEIGHTS)), ('file_sha256', sha256_file(standin.WEIGHTS)),
+        ('verified', verified)])
+    if not verified:
+        record['note'] = 'the stand-ins here are not those that came with this project'
+    return weights.FeatureNetwork(net, record)
 
 
 def _tuples(value):

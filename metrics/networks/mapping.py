@@ -27,11 +27,16 @@ def essential_shape(shape):
     return tuple(size for size in shape if size != 1)
 
 
-def describe(arrays, limit=400):
+def describe(arrays):
     """One line per (name, array), for messages."""
-    lines = [f'  {name}  {list(np.shape(array))}' for name, array in arrays[:limit]]
-    if len(arrays) > limit:
-        lines.append(f'  ... and {len(arrays) - limit} more')
+    return describe_shapes(OrderedDict((name, np.shape(array)) for name, array in arrays))
+
+
+def describe_shapes(shapes, limit=400):
+    """One line per item of a dict from name to shape, for messages."""
+    lines = [f'  {name[:200]}  {list(shape)}' for name, shape in list(shapes.items())[:limit]]
+    if len(shapes) > limit:
+        lines.append(f'  ... and {len(shapes) - limit} more')
     return '\n'.join(lines)
 
 

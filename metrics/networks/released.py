@@ -5,11 +5,10 @@ networks (`metrics.networks.mapping`), and records say "not verified" until some
 """
 
 import os
-import zipfile
 
 import numpy as np
 
-from dnnlib import artifacts, tflib
+from dnnlib import array_files, artifacts, tflib
 from dnnlib.tflib import safe_pickle
 from dnnlib.util import UserError, sha256_file
 from metrics.networks import files, frozen_graph, mapping, weights
@@ -18,7 +17,7 @@ from metrics.networks import files, frozen_graph, mapping, weights
 def inception(path=None):
     """Inception features from the released pickle, or from the frozen graph (`.pb`, `.tgz`), whichever there is."""
     path = path or _first_found(files.INCEPTION, files.INCEPTION_FROZEN)
-    net = tflib.Network('inception_v3_features', func_name='metrics.networks.inception_v3.inception_v3_features')
+    net = tflib.Network.without_values('inception_v3_features', 'metrics.networks.inception_v3.inception_v3_features')
     if path.endswith(('.pb', '.tgz', '.tar.gz')):
         found = frozen_graph.read_weights(path)
     else:
@@ -38,7 +37,7 @@ def inception(path=None):
 def perceptual(path=None):
     """The LPIPS distance."""
     path = path or artifacts.get(files.PERCEPTUAL)
-    net = tflib.Network('vgg16_lpips', func_name='metrics.networks.vgg16_lpips.vgg16_lpips')
+    net = tflib.Network.without_values('vgg16_lpips', 'metrics.networks.vgg16_lpips.vgg16_lpips')
     found = [(name, _as_hwio(array)) for name, array in read_variables(path)[1]]
 
     def kind_of(name):
@@ -70,7 +69,11 @@ def classifier(index, settings=None, path=None):
         kwargs['blur_filter'] = [1, 2, 1] if settings.get('classifier_blur', True) else None
         how = f"D_basic {'with' if kwargs['blur_filter'] else 'without'} blur (setting classifier_blur)"
     kwargs.update(label_size=0, mbstd_group_size=0)
-    net = tflib.Network(f'classifier_{index:02d}', func_name=func_name, **kwargs)
+    net = weights.build(f'classifier_{index:02d}', func_name, kwargs, path)
+    shape = net.input_shapes[0]
+    if shape[1:] != [3] + shape[-1:] * 2 or not 4 <= shape[-1] <= 1024 or net.output_shape[1:] != [1]:
+        raise UserError(f'{path}: a network from {shape[1:]} to {net.output_shape[1:]}, where a classifier of square '
+                        'RGB images is expected')
 
     def kind_of(variable):
         return variable.rsplit('/', 1)[-1]
@@ -91,11 +94,7 @@ def read_variables(path):
     The state is None where the file is a plain archive of arrays (`.npz`).
     """
     if path.endswith('.npz'):
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                return None, [(name, archive[name]) for name in archive.files]
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
-            raise UserError(f'{path}: cannot be read: {err}') from err
+        return None, _real(array_files.read_npz(path).items(), path)
     states = safe_pickle.read_networks(path)
     if isinstance(states, tuple):
         raise UserError(f'{path}: holds {len(states)} networks where a single feature network is expected')
@@ -106,7 +105,15 @@ def read_variables(path):
         for key, component in state.components.items():
             collect(component, f'{prefix}{key}/')
     collect(states, '')
-    return states, found
+    return states, _real(found, path)
+
+
+def _real(found, path):
+    """[(name, array), ...] as given. Raises UserError unless all are real numbers."""
+    for name, array in found:
+        if array.dtype.kind not in 'fiu':
+            raise UserError(f'{path}: the array {name[:200]} is of type {array.dtype}; weights are real numbers')
+    return list(found)
 
 
 def _first_found(*names):
@@ -136,10 +143,7 @@ def _assign(net, found, kind_of, path, classify=None):
         shapes = type(wanted)((name, shape) for name, shape in wanted.items() if int(np.prod(shape)) > 1)
         values = mapping.map_by_shape(found, shapes, kind_of, path, classify)
         _set_single_numbers(net, found, wanted, values, path)
-    for name, value in values.items():
-        if not np.all(np.isfinite(value)):
-            raise UserError(f'{path}: the weights mapped to {name} contain NaN or infinite values')
-    tflib.set_vars({net.vars[name]: value for name, value in values.items()})
+    weights.assign(net, values, path)
 
 
 def _set_single_numbers(net, found, wanted, values, path):

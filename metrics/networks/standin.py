@@ -5,14 +5,14 @@ in `metrics/standins/`, written by `python -m metrics.train_standins`.
 """
 
 import os
-import zipfile
 from collections import OrderedDict
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from dnnlib.errors import UserError
-from dnnlib.files import read_json
+from dnnlib.array_files import read_npz
+from dnnlib.errors import FileError, UserError
+from dnnlib.files import read_json, sha256_file
 from training.layers.network_layers import to_layout
 
 BUNDLED_MODULES = ('training.layers.network_layers',)
@@ -20,6 +20,12 @@ BUNDLED_MODULES = ('training.layers.network_layers',)
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'standins')
 WEIGHTS = os.path.join(FOLDER, 'standins.npz')
 RECORD = os.path.join(FOLDER, 'standins.json')
+# What the two files of this project are. `train_standins` writes others, which are no less good, but not these.
+WEIGHTS_SHA256 = '6a3a23230a70555d6aa73859de65b72ad3b3be9ec09547d0719a95af3f3424a2'
+RECORD_SHA256 = 'fcc5e19bc0e4707e4b3999525a3ef3798003e5916eef81708668e38610d4c1eb'
+BUILD_FUNCS = {full.rpartition('.')[2]: full for full in (
+    'metrics.networks.standin.standin_features', 'metrics.networks.vgg16_lpips.vgg16_lpips',
+    'training.networks_stylegan.D_basic')}
 SIZE = 32               # resolution that all stand-ins look at
 _ADVICE = 'restore the folder metrics/standins, or make them again with: python -m metrics.train_standins'
 PERCEPTUAL_STAGES = ((1, 16), (1, 32), (1, 48))
@@ -58,17 +64,31 @@ def standin_features(
 
 def read_record():
     """What `standins.json` says: per stand-in its build function, keywords and accuracy. Raises UserError."""
-    return read_json(RECORD, what='the record of the stand-in networks', advice=_ADVICE)
+    record = read_json(RECORD, what='the record of the stand-in networks', advice=_ADVICE)
+    networks = record.get('networks')
+    if not isinstance(networks, dict) or not all(map(_is_entry, networks.values())):
+        raise UserError(f'{RECORD} is not the record of the stand-in networks; {_ADVICE}')
+    return record
+
+
+def _is_entry(entry):
+    return isinstance(entry, dict) and entry.get('func_name') in BUILD_FUNCS.values() \
+        and isinstance(entry.get('kwargs'), dict) and isinstance(entry.get('attribute', ''), str)
 
 
 def read_weights(name):
     """OrderedDict of variable -> array of one stand-in. Raises UserError."""
     try:
-        with np.load(WEIGHTS, allow_pickle=False) as archive:
-            prefix = name + ':'
-            values = OrderedDict((key[len(prefix):], archive[key]) for key in archive.files if key.startswith(prefix))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as err:
-        raise UserError(f'the stand-in networks cannot be read ({WEIGHTS}: {err}); {_ADVICE}') from err
+        arrays = read_npz(WEIGHTS)
+    except FileError as err:
+        raise UserError(f'the stand-in networks cannot be read: {err}; {_ADVICE}') from err
+    prefix = name + ':'
+    values = OrderedDict((key[len(prefix):], value) for key, value in arrays.items() if key.startswith(prefix))
     if not values:
         raise UserError(f"there is no stand-in '{name}' in {WEIGHTS}")
     return values
+
+
+def are_as_published():
+    """Whether both files are those that came with this project, so that scores are comparable with other people's."""
+    return all(sha256_file(path) == digest for path, digest in ((WEIGHTS, WEIGHTS_SHA256), (RECORD, RECORD_SHA256)))
