@@ -68,13 +68,15 @@ def parse_args(argv):
                         'ppl_zend, ppl_wend, ls; beyond the papers\': kid50k, pr50k, fid50k_mix2, fid50k_mix3, '
                         'fid50k_mix4, nearest')
     group = parser.add_argument_group('what to measure')
-    group.add_argument('--network', metavar='NETWORK', help='network pickle, run directory (its newest snapshot), '
-                       'name of a released file, or address')
-    group.add_argument('--run', metavar='RUN', help='run directory or number; its data set is used')
+    group.add_argument('--network', metavar='NETWORK', help='file, run directory or number (its best snapshot where '
+                       'one is known, else its last; RUN:best, RUN:final and RUN:000049 say which), name of a released '
+                       'file, or address')
+    group.add_argument('--run', metavar='RUN', help='the same for a run')
     group.add_argument('--all-snapshots', action='store_true', help='every snapshot of the run, in order')
     group.add_argument('--dataset', metavar='DIR', help="data set that it was trained on (default: the run's)")
     group.add_argument('--mirror-augment', action='store_true', default=None, help="mirror reals at random as in "
                        "training (default: as the run's configuration says, else no)")
+    group.add_argument('--no-mirror-augment', dest='mirror_augment', action='store_false', help='do not')
     group.add_argument('--untrained', action='store_true', help='give the network fresh weights first, for a baseline')
     group.add_argument('--num-samples', type=int, metavar='INT', help='samples, in place of the preset\'s number')
     group.add_argument('--out', metavar='DIR', help='folder of the records (default: metrics/<snapshot> in the run '
@@ -130,38 +132,32 @@ def explain(args):
 
 def measure(args):
     """Measures one network, or all snapshots of a run."""
-    from metrics.context import locate_network, run_data
     from metrics.jobs import Job
-    from training import misc
+    from training.network_files import runs
+    from training.network_files.locate import locate
     specs = chosen_metrics(args)
     options = start(args)
-    if args.run is not None:
-        run_dir = misc.locate_run_dir(args.run)
-        paths = misc.list_network_pkls(run_dir)
-        if not paths:
-            raise UserError(f'{run_dir} holds no network pickle yet')
-        paths = paths if args.all_snapshots else paths[-1:]
+    if args.all_snapshots:
+        found = [locate(path) for path in runs.snapshots_of(runs.locate_run_dir(args.run))]
+    elif args.run is not None:
+        found = [locate(args.run, option='--run').tell()]
     else:
         if args.dataset is None and not os.path.exists(args.network):
             refuse_without_data(specs, args.network)
-        paths = [locate_network(args.network)]
-        run_dir = os.path.dirname(os.path.abspath(paths[0]))
-        run_dir = run_dir if os.path.isfile(os.path.join(run_dir, 'submit_config.json')) else None
-    dataset_args, mirrored = run_data(run_dir) if run_dir is not None else (None, False)
-    if args.dataset is not None:
-        dataset_args = dict(tfrecord_dir=find_dataset(args.dataset, args.data_dir))
-    mirrored = mirrored if args.mirror_augment is None else args.mirror_augment
+        found = [locate(args.network, option='--network').tell()]
+    run_dir = found[0].run_dir
+    dataset_args, mirrored = data_of(args, run_dir)
     problems = False
-    for path in paths:
-        name = os.path.splitext(os.path.basename(path))[0] + ('-untrained' if args.untrained else '')
+    for network in found:
+        name = network.name + ('-untrained' if args.untrained else '')
         out_dir = args.out or (os.path.join(run_dir, 'metrics') if run_dir is not None
                                else os.path.join(folders.result_dir, 'metrics'))
         if args.out is None or args.all_snapshots:
             out_dir = os.path.join(out_dir, name)
-        job = Job(specs, path, out_dir, dataset_args=dataset_args, mirror_augment=mirrored, run_dir=run_dir,
+        job = Job(specs, network, out_dir, dataset_args=dataset_args, mirror_augment=mirrored, run_dir=run_dir,
                   untrained=args.untrained, **options)
-        found = job.run(again=not args.all_snapshots)
-        problems |= any(value is None for record in found for value in values(record))
+        records = job.run(again=not args.all_snapshots)
+        problems |= any(value is None for record in records for value in values(record))
         print(f'Records: {os.path.abspath(out_dir)}', flush=True)
     return 1 if problems else 0
 
@@ -199,6 +195,18 @@ def chosen_metrics(args):
                 spec['num_keep'] = max(args.num_samples // 2, 1)
         specs.append(spec)
     return specs
+
+
+def data_of(args, run_dir):
+    """(data set's arguments or None, whether reals are mirrored): as the options say, else as the run was trained."""
+    from metrics.context import run_data
+    dataset_args, mirrored = None, args.mirror_augment
+    if run_dir is not None and (args.dataset is None or mirrored is None):
+        dataset_args, run_mirrors = run_data(run_dir)
+        mirrored = run_mirrors if mirrored is None else mirrored
+    if args.dataset is not None:
+        dataset_args = dict(tfrecord_dir=find_dataset(args.dataset, args.data_dir))
+    return dataset_args, bool(mirrored)
 
 
 def refuse_without_data(specs, network):

@@ -40,7 +40,8 @@ def make_parser():
                        'docs/configs.md lists all')
     group.add_argument('--seed', type=int, metavar='INT',
                        help="seed of all random numbers, 0 to 2147483647 (default: the configuration's, mostly 1000)")
-    group.add_argument('--init-from', metavar='PKL', help='network pickle to take the initial weights from')
+    group.add_argument('--init-from', metavar='NETWORK', help='snapshot to take the initial weights from: a file, a '
+                       'run (its best snapshot, see docs/networks.md), a released network, or an address')
     group.add_argument('--resume', metavar='RUN_DIR', help='go on with this run from its newest checkpoint; of its '
                        'settings only length, snapshots, checkpoints, minibatches, metrics, devices and threads (--set '
                        'tf_config.…) can be changed; the latter two give other bits')
@@ -130,7 +131,7 @@ def main(argv=None):
     result_dir = os.path.abspath(args.result_dir or folders.result_dir) if record is None else args.resume
     data = preflight.open_data(config, data_dir)
     if args.init_from is not None:
-        preflight.check_initial_networks(args.init_from, data)
+        args.init_from = preflight.find_initial_networks(args.init_from, data)
     phases, sizes = preflight.check_plan(config, data)
     need = preflight.needs(config, phases, sizes)
     plan = preflight.report(config, data, phases, sizes, need, result_dir)
@@ -169,8 +170,8 @@ def train(args, config, origins, record, data_dir, result_dir, plan, phases_and_
     """Trains in a new run directory, or in that of the run to resume."""
     kwargs = run_config.loop_arguments(config, data_dir)
     if record is None:
-        run_dir = prepare_run_dir(result_dir, config.desc, dict(config=config, data_dir=data_dir), origins,
-                                  ignore=[data_dir, folders.cache_dir])
+        new = dict(config=config, data_dir=data_dir, init_from=args.init_from)
+        run_dir = prepare_run_dir(result_dir, config.desc, new, origins, ignore=[data_dir, folders.cache_dir])
     else:
         run_dir = os.path.abspath(args.resume)
 

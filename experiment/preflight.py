@@ -65,21 +65,23 @@ def _check_channels(config, resolution_log2):
         raise UserError(f'D.mbstd_num_features ({groups}) does not divide the {fmaps} channels at 4x4')
 
 
-def check_initial_networks(path, data):
-    """Raises UserError unless `path` holds the networks (G, D, Gs) of a snapshot, made for such data.
+def find_initial_networks(text, data):
+    """The path of the snapshot that --init-from names; says which one it is. Imports TensorFlow.
 
-    Imports TensorFlow. Whether every variable suits is seen when the networks are built.
+    Raises UserError unless it holds networks (G, D, Gs) made for such data. Whether every variable suits is seen when
+    the networks are built.
     """
-    if not os.path.isfile(path):
-        raise UserError(f"--init-from: there is no file '{path}'")
-    states = util.get_obj_by_name('dnnlib.tflib.safe_pickle.read_networks')(path)
+    from training.network_files import locate
+    found = locate.locate(text, option='--init-from').tell()
+    states = locate.read(found)
     if not isinstance(states, tuple) or len(states) != 3:
-        raise UserError(f'--init-from: {path} does not hold the three networks (G, D, Gs) of a snapshot')
+        raise UserError(f'--init-from: {found.path} does not hold the three networks (G, D, Gs) of a snapshot')
     wanted = dict(resolution=resolution_of(data.shape), num_channels=data.shape[0], label_size=data.label_size)
     for key, value in wanted.items():
-        found = states[0].static_kwargs.get(key, value)
-        if found != value:
-            raise UserError(f'--init-from: the networks in {path} have {key} {found}, the data set has {value}')
+        stored = states[0].static_kwargs.get(key, value)
+        if stored != value:
+            raise UserError(f'--init-from: the networks in {found.path} have {key} {stored}, the data set has {value}')
+    return found.path
 
 
 def check_devices(config):

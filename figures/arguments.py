@@ -6,10 +6,10 @@ import re
 
 import numpy as np
 
-from dnnlib import artifacts, tflib
-from dnnlib.tflib import convert
+from dnnlib import tflib
 from dnnlib.util import EasyDict, UserError, sha256_file
 from figures.generator import Generator
+from training.network_files import locate
 
 
 def add_network_arguments(parser, default=None):
@@ -17,8 +17,9 @@ def add_network_arguments(parser, default=None):
     group = parser.add_argument_group('network')
     shown = f' (default: {default})' if default else ''
     group.add_argument('--network', metavar='NAME|FILE|URL|RUN', default=default, required=default is None,
-                       help='a released network (`python -m dnnlib.artifacts list`), a pickle, its address, or a run '
-                       'directory or number, whose last snapshot is taken' + shown)
+                       help='a released network (`python -m dnnlib.artifacts list`), a file, its address, or a run '
+                       'directory or number, whose best snapshot is taken where one is known, else its last; RUN:best, '
+                       'RUN:final and RUN:000049 say which' + shown)
     group.add_argument('--artifacts-dir', metavar='DIR', help='folder of released files that are here already')
     group.add_argument('--trust-stored-code', action='store_true', help='execute the program text in the pickle where '
                        'its networks are not known here; only for files from people whom you trust')
@@ -36,29 +37,19 @@ def open_network(args):
     """The generator that the options name, and facts about it for records.
 
     Returns:
-        (Network Gs, EasyDict(name, file, sha256, engine)).
+        (Network Gs, EasyDict(network, taken, file, sha256, name, resolution, engine, device)).
     """
-    path = artifacts.resolve(args.network, args.artifacts_dir)
-    if path is None:
-        from training import misc
-        try:
-            path = misc.locate_network_pkl(args.network)
-        except UserError as err:
-            if os.path.isdir(args.network) or args.network.isdigit():
-                raise
-            raise UserError(f"--network is '{args.network}', which is neither a file here, nor an address, nor the "
-                            f'name of a released network (`python -m dnnlib.artifacts list`); {err}') from err
+    found = locate.locate(args.network, args.artifacts_dir, option='--network').tell()
     tflib.init_tf()
     tflib.select_device(args.device)
-    content = convert.load(path, trust_stored_code=args.trust_stored_code, expect='any')
-    network = content[2] if isinstance(content, tuple) else content
+    network = locate.load_generator(found, args.trust_stored_code)
     # Stored code that we executed may declare anything.
     shapes = network.input_shapes[0], network.output_shape
     if None in shapes or shapes[0][1:] == shapes[1][1:] or len(shapes[1]) != 4:
-        raise UserError(f"{path}: network '{network.name}' does not give images; a generator is needed")
-    facts = EasyDict(network=args.network, file=os.path.basename(path), sha256=sha256_file(path), name=network.name,
-                     resolution=network.output_shape[2], engine=f'{tflib.ENGINE} (TensorFlow {tflib.tf.__version__})',
-                     device=tflib.device_kind())
+        raise UserError(f"{found.path}: network '{network.name}' does not give images; a generator is needed")
+    facts = EasyDict(network=args.network, taken=found.taken or 'as named', file=os.path.basename(found.path),
+                     sha256=sha256_file(found.path), name=network.name, resolution=network.output_shape[2],
+                     engine=f'{tflib.ENGINE} (TensorFlow {tflib.tf.__version__})', device=tflib.device_kind())
     return network, facts
 
 

@@ -15,15 +15,15 @@ import numpy as np
 
 import config
 from data.records import dataset
-from dnnlib import artifacts, registry, tflib
+from dnnlib import registry, tflib
 from dnnlib.progress import Progress
 from dnnlib.submission import read_submit_config
-from dnnlib.tflib import safe_pickle, tf
+from dnnlib.tflib import tf
 from dnnlib.util import StopRequested, UserError, sha256_file
 from metrics.networks.choice import choose_source
 from metrics.networks.feature_networks import FeatureNetworks
 from metrics.networks.weights import weights_hash
-from training import misc
+from training.network_files.locate import load_generator, locate
 
 # Streams of random numbers, so that no two purposes share any.
 LATENTS, MIRROR, NOISE, PATH, MIXING, SUBSETS, HALVES = range(7)
@@ -49,7 +49,8 @@ class Context:
 
     Attributes:
         Gs: the measured network.
-        network_path, network_name, network_sha256: where it comes from.
+        network: `training.network_files.locate.Located`, where it comes from.
+        network_name, network_sha256: of its file.
         num_gpus, seed: as given.
         mirror_augment: whether reals are mirrored at random, as in training.
         features: `networks.feature_networks.FeatureNetworks`.
@@ -61,13 +62,13 @@ class Context:
         should_stop: function that tells whether to break off; None: never.
     """
 
-    def __init__(self, Gs, network_path, dataset_args=None, mirror_augment=False, num_gpus=1, seed=0,
+    def __init__(self, Gs, network, dataset_args=None, mirror_augment=False, num_gpus=1, seed=0,
                  features='auto', feature_settings=None, cache_dir=None, run_dir=None, out_dir=None,
                  should_stop=None):
         self.Gs = Gs
-        self.network_path = network_path
-        self.network_name = os.path.splitext(os.path.basename(network_path))[0]
-        self.network_sha256 = sha256_file(network_path)
+        self.network = network
+        self.network_name = network.name
+        self.network_sha256 = sha256_file(network.path)
         self.num_gpus = num_gpus
         self.seed = seed
         self.mirror_augment = bool(mirror_augment)
@@ -96,8 +97,8 @@ class Context:
         """What a record says of what was measured: the network, and what the present metric has used."""
         used = OrderedDict(self.features.used)
         return OrderedDict(
-            network=self.network_name, network_file=os.path.abspath(self.network_path),
-            network_sha256=self.network_sha256,
+            network=self.network_name, network_file=os.path.abspath(self.network.path),
+            network_taken=self.network.taken, network_sha256=self.network_sha256,
             dataset_fingerprint=self.dataset.fingerprint if self.uses_reals else None,
             dataset_images=self.dataset.num_images if self.uses_reals else None,
             mirror_augment=self.mirror_augment if self.uses_reals else None,
@@ -260,20 +261,18 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
         should_stop: function that is asked between chunks whether to break off with StopRequested; None: never.
         untrained: give the network fresh initial weights, for a baseline; its name gets the suffix `-untrained`.
     """
-    path = locate_network(network_pkl)
+    found = locate(network_pkl)
     if dataset_args and 'data_dir' not in dataset_args and not os.path.isdir(dataset_args.get('tfrecord_dir', '.')):
         dataset_args = dict(dataset_args, data_dir=config.data_dir)  # the original's programs name it within there
-    if run_dir is None and os.path.isfile(os.path.join(os.path.dirname(path), 'submit_config.json')) \
-            and dataset_args is None:
-        dataset_args, mirrored = run_data(os.path.dirname(path))
-        mirror_augment = mirrored if mirror_augment is None else mirror_augment
-    elif run_dir is not None and dataset_args is None:
-        dataset_args, mirrored = run_data(run_dir)
-        mirror_augment = mirrored if mirror_augment is None else mirror_augment
+    source = run_dir or found.run_dir
+    if source is not None and (dataset_args is None or mirror_augment is None):
+        run_args, run_mirrors = run_data(source)
+        dataset_args = run_args if dataset_args is None else dataset_args
+        mirror_augment = run_mirrors if mirror_augment is None else mirror_augment
     if cache_dir == 'default':
         cache_dir = config.cache_dir
     if out_dir is None and run_dir is not None:
-        out_dir = os.path.join(run_dir, 'metrics', os.path.splitext(os.path.basename(path))[0])
+        out_dir = os.path.join(run_dir, 'metrics', found.name)
     tf_config = dict({'gpu_options.allow_growth': True, 'allow_soft_placement': True}, **dict(tf_config or {}))
     if tflib.device_kind() == 'cpu':
         tf_config['device_count.CPU'] = max(num_gpus, tf_config.get('device_count.CPU', 1))
@@ -281,10 +280,9 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
         tf.set_random_seed(seed & 0x7FFFFFFF)
         with tflib.create_session(tf_config).as_default():
             with tf.device(tflib.device_name(0)):
-                loaded = safe_pickle.load_network_pickle(path, trust_stored_code=trust_stored_code, expect='any')
-                Gs = loaded[2] if isinstance(loaded, tuple) else loaded
+                Gs = load_generator(found, trust_stored_code)
                 Gs.input_shapes  # noqa: B018  (builds the network here, on this device)
-            ctx = Context(Gs, path, dataset_args, mirror_augment, num_gpus, seed, features, feature_settings,
+            ctx = Context(Gs, found, dataset_args, mirror_augment, num_gpus, seed, features, feature_settings,
                           cache_dir, run_dir, out_dir, should_stop)
             if untrained:
                 Gs.reset_vars()
@@ -298,20 +296,18 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
                 ctx.close()
 
 
-def locate_network(text):
-    """Path of the network that a user names: file, released file's name, address, or run. Raises UserError."""
-    text = os.fspath(text)
-    path = None if os.path.isdir(text) else artifacts.resolve(text)
-    return path if path is not None else misc.locate_network_pkl(text)
-
-
 def run_data(run_dir):
-    """(data set arguments, mirror_augment) of a run, from its record; (None, False) where there is none."""
+    """(data set arguments, mirror_augment) of a run, from its record; (None, False) where there is none.
+
+    Raises UserError if the record is damaged, since scores would silently be those of another protocol.
+    """
+    if not os.path.exists(os.path.join(run_dir, 'submit_config.json')):
+        return None, False
     try:
         record = read_submit_config(run_dir)
     except UserError as err:
-        print(f'note: {err}', file=sys.stderr)
-        return None, False
+        raise UserError(f'{err}; name the data set with --dataset, and say --mirror-augment or --no-mirror-augment as '
+                        'the run was trained') from err
     run_config = record['config']
     args = {key: value for key, value in run_config.get('dataset', {}).items() if value is not None}
     if 'class_name' in args:

@@ -2,11 +2,12 @@
 
 from dnnlib import artifacts
 from dnnlib.util import UserError, call_func_by_name
-from metrics import best_snapshot
 from metrics.context import open_context
 from metrics.networks import files
 from metrics.networks.choice import STANDIN, choose_source
 from metrics.presets import settings_of
+from metrics.scores.own import own_protocol
+from training.network_files import best
 
 
 class MetricGroup:
@@ -30,8 +31,8 @@ class MetricGroup:
             found = []
             for metric in self.metrics:
                 found.append(metric.run_in(ctx, log_results))
-                if log_results and ctx.run_dir is not None:
-                    best_snapshot.update(ctx.run_dir, ctx.network_path, found[-1])
+                if log_results:
+                    update_best(ctx, found[-1])
             return found
 
     def get_result_str(self):
@@ -42,6 +43,16 @@ class MetricGroup:
         """Reports the last values to the event files."""
         for metric in self.metrics:
             metric.update_autosummaries()
+
+
+def update_best(ctx, record):
+    """Chooses the best snapshot of the context's run anew. What keeps it from being kept is told, and ends nothing."""
+    if ctx.run_dir is None or ctx.is_untrained:
+        return
+    try:
+        best.update(ctx.run_dir, record, own_protocol(ctx.run_dir, record['metric']))
+    except (OSError, UserError) as err:
+        print(f'warning: the best snapshot of {ctx.run_dir} was not chosen anew: {err}', flush=True)
 
 
 def make_metric(spec):

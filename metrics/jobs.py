@@ -5,12 +5,12 @@ import os
 from data.records import dataset
 from dnnlib import artifacts, tflib
 from dnnlib.util import UserError, sha256_file
-from metrics import best_snapshot
 from metrics.context import open_context
-from metrics.group import make_metric
+from metrics.group import make_metric, update_best
 from metrics.networks import standin
 from metrics.networks.choice import STANDIN, choose_source
 from metrics.scores import records
+from training.network_files.locate import locate
 
 
 class Job:
@@ -18,16 +18,16 @@ class Job:
 
     Args:
         metric_specs: as for `MetricGroup`.
-        network_path: network pickle.
+        network: the network, as `training.network_files.locate.locate` takes it.
         out_dir: folder of the records.
         dataset_args, mirror_augment, num_gpus, seed, features, feature_settings, run_dir, tf_config, cache_dir,
             trust_stored_code: as for `open_context`.
     """
 
-    def __init__(self, metric_specs, network_path, out_dir, dataset_args=None, mirror_augment=False, num_gpus=1,
+    def __init__(self, metric_specs, network, out_dir, dataset_args=None, mirror_augment=False, num_gpus=1,
                  seed=0, features='auto', run_dir=None, **options):
         self.metrics = [make_metric(spec) for spec in metric_specs]
-        self.network_path = network_path
+        self.network = locate(network)
         self.out_dir = out_dir
         self.features = choose_source(features, dataset_args)
         self._options = dict(options, dataset_args=dataset_args, mirror_augment=mirror_augment, num_gpus=num_gpus,
@@ -49,10 +49,10 @@ class Job:
         pending, left_out = (self.metrics if again else self.pending()), []
         for metric in self.metrics:
             if metric not in pending:
-                print(f'{metric.name} of {os.path.basename(self.network_path)} is measured already '
+                print(f'{metric.name} of {self.network.name} is measured already '
                       f'({self.record_path(metric)})', flush=True)
         if pending:
-            with open_context(self.network_path, out_dir=self.out_dir, **self._options) as ctx:
+            with open_context(self.network, out_dir=self.out_dir, **self._options) as ctx:
                 for metric in pending:
                     try:
                         record = metric.run_in(ctx)
@@ -62,8 +62,7 @@ class Job:
                         print(f'{metric.name} is left out: {err}', flush=True)
                         left_out.append(metric)
                         continue
-                    if ctx.run_dir is not None and not ctx.is_untrained:
-                        best_snapshot.update(ctx.run_dir, ctx.network_path, record)
+                    update_best(ctx, record)
         return [records.read_record(self.record_path(metric)) for metric in self.metrics if metric not in left_out]
 
     def _is_done(self, metric):
@@ -74,7 +73,7 @@ class Job:
         if None in records.values_of(record).values():
             return False
         wanted = dict(metric=metric.name, settings=records.plain(metric.settings), seed=self._options['seed'],
-                      network_sha256=sha256_file(self.network_path), engine=tflib.ENGINE,
+                      network_sha256=sha256_file(self.network.path), engine=tflib.ENGINE,
                       tensorflow=tflib.tf.__version__, device=tflib.device_kind(),
                       is_standin=bool(metric.uses_networks) and self.features == STANDIN)
         if metric.uses_dataset:

@@ -15,7 +15,7 @@ from data.records.dataset import load_dataset
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.util import EasyDict, UserError, call_func_by_name
-from metrics import arithmetic, best_snapshot, context, features, linear_separability, metric_base
+from metrics import arithmetic, context, features, linear_separability, metric_base
 from metrics import perceptual_path_length as path_length
 from metrics.context import open_context
 from metrics.group import MetricGroup, make_metric
@@ -293,29 +293,6 @@ def test_line_of_text_has_the_original_form():
     assert records.text_line(record)[:31] == '...019stylegan-ffhq-1024x1024  '
     record = dict(metric='ls', values=dict(ls_z=165.01, ls_w=3.7447), network='n', seconds=5, problems=[])
     assert records.text_line(record).endswith('ls_z 165.0100   ls_w 3.7447')
-
-
-def test_best_snapshot_is_kept_and_only_replaced_by_a_better_one(tmp_path):
-    def record(value, **changes):
-        return dict(dict(metric='fid50k', value=value, settings={}, seed=0, is_standin=False, dataset_fingerprint='d',
-                         mirror_augment=False, network='n', seconds=1, problems=[]), **changes)
-    paths = []
-    for number in range(4):
-        paths.append(tmp_path / f'network-snapshot-{number:06d}.pkl')
-        paths[-1].write_text(str(number))
-    run_dir, best = str(tmp_path), tmp_path / 'network-best-fid50k.pkl'
-    assert best_snapshot.update(run_dir, str(paths[0]), record(30.0))
-    assert not best_snapshot.update(run_dir, str(paths[1]), record(31.0))
-    assert not best_snapshot.update(run_dir, str(paths[1]), record(None))
-    assert best.read_text() == '0'
-    assert best_snapshot.update(run_dir, str(paths[2]), record(20.0)) and best.read_text() == '2'
-    assert json.loads((tmp_path / 'best-fid50k.json').read_text())['value'] == 20.0
-    # Under another protocol the old score does not count.
-    assert best_snapshot.update(run_dir, str(paths[3]), record(25.0, is_standin=True)) and best.read_text() == '3'
-    assert misc.list_network_pkls(run_dir) == [str(path) for path in paths]
-    # A quick look with few samples replaces nothing.
-    assert not best_snapshot.update(run_dir, str(paths[0]), record(5.0, settings=dict(num_images=9), is_reduced=True))
-    assert best.read_text() == '3'
 
 
 def test_metrics_of_a_run_use_its_data_set_and_leave_their_results_in_it(tmp_path, network, faces):

@@ -10,6 +10,7 @@ from metric_helpers import make_faces, make_network, some_record
 import config
 import run_metrics
 from dnnlib import config_files
+from dnnlib.submission import write_submit_config
 from dnnlib.util import UserError
 from metrics import presets
 from metrics.networks import files
@@ -229,7 +230,7 @@ def test_a_cell_may_hold_what_is_no_network_metric(network, tmp_path):
     run = tmp_path / '00000-run'
     (run / 'metrics').mkdir(parents=True)
     shutil.copy(network, str(run / 'network-final.pkl'))
-    (run / 'submit_config.json').write_text(json.dumps(dict(config=dict(dataset={}, train=dict(total_kimg=9)))))
+    write_submit_config(str(run), dict(config=dict(dataset={}, train=dict(total_kimg=9))))
     (run / 'metrics' / 'reconstruction.json').write_text(json.dumps(
         dict(kind='reconstruction', values=dict(mse_64=0.25), images=12)))
     (tmp_path / 'mine.yaml').write_text(GOOD.replace('metric: fid50k, published: 5',

@@ -10,6 +10,7 @@ import pytest
 import train
 from data.commands import main as dataset_tool
 from dnnlib import submission
+from dnnlib.tflib import convert
 from dnnlib.util import UserError
 
 ROOT = os.path.dirname(os.path.abspath(train.__file__))
@@ -219,4 +220,10 @@ def test_a_run_is_guarded_stopped_resumed_and_not_repeated(tiny, tmp_path):
             'stats.jsonl', 'submit_config.json', 'network-final.pkl', 'report.html'} <= set(os.listdir(run_dir))
 
     train.main(['--resume', run_dir])  # returns at once
+    # Another run may start from it, and from its networks in any format.
+    copy = str(tmp_path / 'copy.safetensors')
+    convert.main([os.path.join(run_dir, 'network-final.pkl'), copy])
+    for text, taken in ((run_dir, 'takes its final one: network-final.pkl'), (copy, '')):
+        code, out, err = run('--config', tiny, '--init-from', text, '--dry-run', '--result-dir', results)
+        assert (code, err) == (0, '') and taken in out
     assert os.listdir(results) == ['00000-tiny']

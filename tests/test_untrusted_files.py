@@ -23,8 +23,9 @@ from dnnlib.submission.records import add_environment_record
 from dnnlib.tflib import plain_files
 from dnnlib.util import UserError
 from experiment import doctor
-from metrics import best_snapshot
 from metrics.scores import records
+from metrics.scores.own import own_protocol
+from training.network_files import best
 
 fuzz = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 leaves = st.none() | st.booleans() | st.integers(-2**70, 2**70) | st.floats() | st.text(max_size=8)
@@ -165,10 +166,12 @@ def test_any_record_of_a_run_is_read_or_refused(tmp_path, capsys, content):
     record = allow_user_errors(records.read_record, str(tmp_path / 'best-fid50k.json'))
     if record is not None:
         allow_user_errors(records.values_of, record)
-    (tmp_path / 'network.pkl').write_bytes(b'')
-    new = dict(metric='fid50k', value=1.0, settings={}, seed=0, is_standin=False, dataset_fingerprint='x',
-               mirror_augment=False)
-    allow_user_errors(best_snapshot.update, str(tmp_path), str(tmp_path / 'network.pkl'), new)
+    (tmp_path / 'network-final.pkl').write_bytes(b'')
+    new = dict(metric='fid50k', value=1.0, network='network-final', network_sha256='x', settings={}, seed=0,
+               is_standin=False, dataset_fingerprint='x', mirror_augment=False)
+    allow_user_errors(best.update, str(tmp_path), new, {'seed': 0})
+    allow_user_errors(best.stands_for, str(tmp_path))
+    allow_user_errors(own_protocol, str(tmp_path), 'fid50k')
 
 
 @pytest.mark.parametrize('content', ['', '[]', '{"starts": 3}', '{"starts": {}}', '{', '{"starts": ["x"]}'])

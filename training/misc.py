@@ -1,8 +1,6 @@
 """Helpers around networks and pictures: loading and storing networks, finding them in run directories, image grids."""
 
-import glob
 import os
-import re
 
 import config
 from data.pictures import (  # noqa: F401  (part of this module)
@@ -18,6 +16,8 @@ from dnnlib import util
 from dnnlib.tflib import pickle_writer
 from dnnlib.util import UserError
 from training import snapshot
+from training.network_files import runs
+from training.network_files.runs import list_network_pkls, locate_run_dir  # noqa: F401  (part of this module)
 from training.original import previous_run
 
 # ---- Networks in files
@@ -54,36 +54,6 @@ def save_pkl(obj, filename):
 # ---- Run directories
 
 
-def locate_run_dir(run_id_or_run_dir, result_dir=None):
-    """The path of a run directory, given that path, or its number (int or digits), or its name in the result folder.
-
-    Raises UserError if there is none, or several of that number.
-    """
-    text = str(run_id_or_run_dir)
-    if os.path.isdir(text):
-        return text
-    if result_dir is None:
-        result_dir = config.result_dir
-    if text and os.path.basename(text) == text and os.path.isdir(os.path.join(result_dir, text)):
-        return os.path.join(result_dir, text)
-    found = []
-    if re.match(r'\d+$', text):
-        found = [path for path in sorted(glob.glob(os.path.join(glob.escape(result_dir), '*-*')))
-                 if os.path.isdir(path) and re.match(r'0*%d-' % int(text), os.path.basename(path))]
-    if len(found) != 1:
-        what = f'{len(found)} run directories have the number {text}' if found else f"no run directory '{text}'"
-        raise UserError(f'{what} in {result_dir}; give the path of one')
-    return found[0]
-
-
-def list_network_pkls(run_id_or_run_dir, include_final=True, result_dir=None):
-    """Paths of a run's network pickles in order of training; `network-final.pkl` comes last."""
-    run_dir = locate_run_dir(run_id_or_run_dir, result_dir)
-    pkls = sorted(glob.glob(os.path.join(glob.escape(run_dir), 'network-snapshot-*.pkl')))
-    final = os.path.join(run_dir, 'network-final.pkl')
-    return pkls + ([final] if include_final and os.path.isfile(final) else [])
-
-
 def locate_network_pkl(run_id_or_run_dir_or_network_pkl, snapshot_or_network_pkl=None, result_dir=None):
     """The path of a network pickle.
 
@@ -97,20 +67,9 @@ def locate_network_pkl(run_id_or_run_dir_or_network_pkl, snapshot_or_network_pkl
         if util.is_url(candidate) or isinstance(candidate, str) and os.path.isfile(candidate):
             return candidate
     run_dir = locate_run_dir(run_id_or_run_dir_or_network_pkl, result_dir)
-    pkls = list_network_pkls(run_dir)
-    if not pkls:
-        util.check_listable(run_dir)
-        raise UserError(f'{run_dir} holds no network pickle (network-snapshot-*.pkl, network-final.pkl) yet')
     if snapshot_or_network_pkl in (None, 'latest'):
-        return pkls[-1]
-    text = str(snapshot_or_network_pkl)
-    for path in pkls:
-        name = os.path.basename(path)
-        number = re.match(r'network-snapshot-0*(\d+)\.pkl$', name)
-        if text == name or number and text.isdigit() and int(text) == int(number.group(1)):
-            return path
-    names = ', '.join(os.path.basename(path) for path in pkls[-5:])
-    raise UserError(f"{run_dir} has no snapshot '{text}'; among its last are {names}")
+        return runs.snapshots_of(run_dir)[-1]
+    return runs.find_snapshot(run_dir, str(snapshot_or_network_pkl))
 
 
 def load_network_pkl(run_id_or_run_dir_or_network_pkl, snapshot_or_network_pkl=None):

@@ -1,6 +1,5 @@
 """A training run while it is under way, and everything that its loop does to it."""
 
-import glob
 import os
 import time
 import traceback
@@ -9,6 +8,7 @@ from dnnlib import tflib
 from dnnlib.tflib import pickle_writer
 from dnnlib.util import EasyDict, StopRequested, UserError
 from training import checkpoint, resume, run_state, towers
+from training.network_files import best
 from training.schedule import changes_phase, training_schedule
 
 ROLLBACK_STEPS = 1 << 26    # How far a rollback moves the step counter, and with it every random number.
@@ -147,7 +147,7 @@ class Run:
         """
         if self.metrics is None:
             return False
-        s, before = self.settings, _best_snapshots(self.dir)
+        s, before = self.settings, best.kept_scores(self.dir)
         try:
             self.metrics.run(path, run_dir=self.dir, mirror_augment=s.mirror_augment, num_gpus=s.num_gpus,
                              tf_config=s.tf_config, should_stop=s.run_context.should_stop)
@@ -160,10 +160,11 @@ class Run:
         except Exception as err:  # whatever it is, the training is worth more
             traceback.print_exc()
             print(f'warning: the metrics of {path} were not computed: {type(err).__name__}: {err}', flush=True)
-        if _best_snapshots(self.dir) == before:
-            return False
-        self.progress.best_nimg = self.progress.cur_nimg
-        return True
+        name = os.path.splitext(os.path.basename(path))[0]
+        is_best = any(network == name for _, network, _ in best.kept_scores(self.dir) - before)
+        if is_best:
+            self.progress.best_nimg = self.progress.cur_nimg
+        return is_best
 
     # ---- Checkpoints
 
@@ -198,12 +199,3 @@ class Run:
         self.progress = EasyDict(state['progress'])
         self.last_checkpoint_nimg, self.last_checkpoint_time = self.progress.cur_nimg, time.time()
         print(f'Going on from {path}, {self.progress.cur_nimg / 1000:g} kimg')
-
-
-def _best_snapshots(run_dir):
-    """The records of the best snapshots as the metrics keep them, one text per metric."""
-    texts = []
-    for path in sorted(glob.glob(os.path.join(glob.escape(run_dir), 'best-*.json'))):
-        with open(path, encoding='utf-8') as f:
-            texts.append(f.read())
-    return texts

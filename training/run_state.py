@@ -5,7 +5,9 @@ import collections
 import numpy as np
 
 from dnnlib import machine, tflib
+from dnnlib.tflib import network_state
 from dnnlib.util import EasyDict, UserError
+from training.network_files import locate
 
 
 def initial_progress(cur_nimg=0):
@@ -107,12 +109,13 @@ def _tower_of(prefix, name, optimizers):
 def init_networks_from(networks, path):
     """Copies the weights of a snapshot (G, D, Gs) into this run's networks and prints what was copied.
 
+    `path` is a file of any format, or whatever else `network_files.locate` finds.
+
     Nothing is left out silently: raises UserError unless every variable of each network is in the file, and the other
     way round, with the same shape.
     """
-    from dnnlib.tflib import network_state
-    from dnnlib.tflib.safe_pickle import read_networks
-    states = read_networks(path)
+    path = locate.locate(path).path
+    states = locate.read(path)
     if not isinstance(states, tuple) or len(states) != len(networks):
         raise UserError(f'{path} does not hold the three networks (G, D, Gs) of a snapshot')
     stored = [_stored_arrays(state) for state in states]

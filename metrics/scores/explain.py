@@ -36,7 +36,8 @@ MEANINGS = OrderedDict([
     ('scipy', 'another scipy: last digits may differ'),
     ('python', None),
 ])
-IGNORED = ('value', 'values', 'standard_error', 'standard_errors', 'seconds', 'time', 'details', 'notes', 'format')
+IGNORED = ('value', 'values', 'standard_error', 'standard_errors', 'seconds', 'time', 'details', 'notes', 'format',
+           'network_taken')
 
 
 def flatten(value, prefix=''):

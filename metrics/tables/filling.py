@@ -7,11 +7,11 @@ from collections import OrderedDict
 from dnnlib.files import read_json
 from dnnlib.submission import read_submit_config
 from dnnlib.util import UserError
-from metrics.context import locate_network
 from metrics.jobs import Job
 from metrics.presets import preset
 from metrics.scores import records
 from metrics.tables.sources import training_commands
+from training.network_files.locate import locate
 
 
 def fill(table, sources, out_dir, quick, resolve_dataset, features, skip_missing=False, **options):
@@ -48,11 +48,11 @@ def _measure(table, name, source, out_dir, quick, resolve_dataset, features, ski
             if not skip_missing:
                 raise
             specs = OrderedDict((key, spec) for key, spec in specs.items() if not key.startswith('fid'))
-    path = locate_network(source.text)
-    job = Job(list(specs.values()), path, out_dir, dataset_args=dataset_args,
+    found = locate(source.text).tell()
+    job = Job(list(specs.values()), found, out_dir, dataset_args=dataset_args,
               mirror_augment=source.mirror_augment, features=features, **options)
     for record in job.run(again=False, tolerant=skip_missing):
-        record = dict(record, kimg=_kimg(path, source.run_dir))
+        record = dict(record, kimg=_kimg(found.path, source.run_dir))
         values.update((key, (value, record)) for key, value in records.values_of(record).items())
     return values
 

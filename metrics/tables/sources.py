@@ -7,11 +7,12 @@ import config as folders
 from dnnlib import artifacts, config_files
 from dnnlib.config_files import nearest
 from dnnlib.util import UserError
-from metrics.context import locate_network, run_data
+from metrics.context import run_data
 from metrics.group import missing_files
 from metrics.networks import files
 from metrics.networks.choice import choose_source
 from metrics.tables.definition import Network, Table
+from training.network_files.locate import Located, is_here, locate
 
 OWN = 'own'     # key of the column and the network of a table of one network
 
@@ -21,7 +22,8 @@ class Source:
 
     Attributes:
         network: its `definition.Network`.
-        text: what names the network here: a file, run, released file's name or address; None: nothing does.
+        text: what names the network here: a file, run, released file's name or address, or a `Located`; None: nothing
+            does.
         dataset: its `definition.DataSet`, or None.
         folder: the data set's folder, by path or by its name in the data folder; None: none is named.
         dataset_args: `load_dataset` keywords of the run, where it brings its data along; else None.
@@ -76,14 +78,14 @@ def own_table(table, network, folder):
         raise UserError(f'--network {network}: say which network of {table.name} it is, as in NAME={network} '
                         f"(names: {', '.join(table.networks)})")
     run_dir, args, mirrors = _run_of(network)
-    path = locate_network(network)
-    title = os.path.basename(run_dir) if run_dir else os.path.splitext(os.path.basename(path))[0]
+    found = locate(network)
+    title = os.path.basename(run_dir) if run_dir else found.name
     definition = Network(OWN, None, None, None)
     cells = [cell._replace(column=OWN, network=OWN, published=None, note=None)
              for _, cell in sorted(first.items())]
     own = Table(table.name, table.title, table.paper, table.row_title, [], {}, OrderedDict([(OWN, definition)]),
                 OrderedDict([(OWN, title)]), table.rows, cells)
-    source = Source(definition, path, None, folder, args if folder is None else None, mirrors, run_dir)
+    source = Source(definition, found, None, folder, args if folder is None else None, mirrors, run_dir)
     return own, OrderedDict([(OWN, source)])
 
 
@@ -103,10 +105,8 @@ def _run_of(text):
     """(run directory, its data set's arguments, whether it mirrors) of a network given; (None, None, False): none."""
     if '://' in text or artifacts.lookup(text) is not None and not os.path.exists(text):
         return None, None, False
-    run_dir = os.path.dirname(os.path.abspath(locate_network(text)))
-    if not os.path.isfile(os.path.join(run_dir, 'submit_config.json')):
-        return None, None, False
-    return (run_dir,) + tuple(run_data(run_dir))
+    run_dir = locate(text).run_dir
+    return (run_dir,) + tuple(run_data(run_dir) if run_dir is not None else (None, False))
 
 
 # ---- What is missing
@@ -143,7 +143,7 @@ def find_missing(table, sources, features, resolve_dataset):
         purpose = ', '.join(OrderedDict((cell.value, None) for cell in cells))
         if source.text is None:
             missing.append(Missing('network', name, purpose, training_commands(source)))
-        elif not os.path.exists(source.text) and _absent(source.text):
+        elif not isinstance(source.text, Located) and not is_here(source.text):
             missing.append(Missing('network', source.text, f'{name}: {purpose}'))
     missing += _missing_data(table, sources, resolve_dataset)
     metrics = list(OrderedDict((cell.metric, None) for cell in table.cells
@@ -181,11 +181,6 @@ def training_commands(source):
 
 def _purpose(name):
     return {files.INCEPTION: f'FID; or {files.INCEPTION_FROZEN}', files.PERCEPTUAL: 'ppl'}.get(name, 'ls')
-
-
-def _absent(name):
-    """Whether a released file is not here. A file that is here but damaged raises UserError."""
-    return artifacts.lookup(name) is None or artifacts.find(name) is None
 
 
 def describe_missing(missing, gpu_days=None):

@@ -1,0 +1,31 @@
+"""The protocol under which a run measures itself: what its best snapshot is chosen by."""
+
+import os
+
+from dnnlib import files
+from dnnlib.submission import read_submit_config
+from metrics.presets import settings_of
+from metrics.scores import records
+
+SEED = 0    # of metrics in training
+
+
+def own_protocol(run_dir, metric):
+    """What is known of it for the metric of this name: dict with some of `network_files.best.PROTOCOL`.
+
+    Raises UserError if the run's records are damaged.
+    """
+    own = dict(seed=SEED, labels='zeros')
+    data = files.read_json(os.path.join(run_dir, 'dataset.json'), absent={})
+    if 'fingerprint' in data:
+        own['dataset_fingerprint'] = data['fingerprint']
+    if not os.path.exists(os.path.join(run_dir, 'submit_config.json')):
+        return own
+    config = read_submit_config(run_dir)['config']
+    own['mirror_augment'] = bool(config.get('train', {}).get('mirror_augment', False))
+    for spec in config.get('metrics') or []:
+        settings = settings_of(spec)
+        if settings.get('name') == metric:
+            own['settings'] = records.plain({key: value for key, value in settings.items()
+                                             if key not in ('name', 'func_name')})
+    return own

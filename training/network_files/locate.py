@@ -1,0 +1,127 @@
+"""One door to networks: what a user's words mean, and what the file holds."""
+
+import os
+import re
+
+from dnnlib import artifacts
+from dnnlib.tflib import convert
+from dnnlib.util import UserError, is_url
+from training.network_files import best, runs
+
+FORMS = 'a file, a run directory or its number, RUN:best, RUN:final or RUN:KIMG, a released network, or an address'
+
+
+class Located:
+    """A network that was found.
+
+    Attributes:
+        asked: what the user said.
+        path: the file.
+        kind: 'file', 'snapshot' (of a run), 'released' or 'address'.
+        run_dir: the directory of the run that it lies in; None for others.
+        taken: in words, which of a run's snapshots it is and why; None where the user named it outright.
+    """
+
+    def __init__(self, asked, path, kind, taken=None):
+        self.asked = asked
+        self.path = path
+        self.kind = kind
+        self.run_dir = runs.run_dir_of(path)
+        self.taken = taken
+
+    @property
+    def name(self):
+        """The file's name without its suffix."""
+        return os.path.splitext(os.path.basename(self.path))[0]
+
+    def tell(self):
+        """Prints what was taken, unless the user named the file. Returns itself."""
+        if self.taken is not None:
+            print(f'Of {os.path.dirname(self.path)} this takes {self.taken}: {os.path.basename(self.path)}', flush=True)
+        return self
+
+
+def locate(text, artifacts_dir=None, result_dir=None, option='the network'):
+    """Finds the network that a user names, downloading it if need be. Returns a `Located`. Raises UserError.
+
+    Args:
+        text: one of `FORMS`; a path may be any os.PathLike, a run's number an int.
+        artifacts_dir: folder of released files that are here already.
+        result_dir: folder of the run directories; None: `config.result_dir`.
+        option: what sentences call the text.
+    """
+    if isinstance(text, Located):
+        return text
+    text = os.fspath(text) if not isinstance(text, int) else str(text)
+    if os.path.isfile(text):
+        return Located(text, text, 'file')
+    if not os.path.isdir(text):
+        path = artifacts.resolve(text, artifacts_dir)
+        if path is not None:
+            return Located(text, path, 'address' if is_url(text) else 'released')
+    run, colon, which = text.rpartition(':')
+    try:
+        if colon and not os.path.isdir(text):
+            return _locate_in_run(text, runs.locate_run_dir(run, result_dir), which)
+        run_dir = runs.locate_run_dir(text, result_dir)
+    except UserError as err:
+        if os.path.isdir(text) or text.isdigit() or colon and os.path.isdir(run):
+            raise
+        if os.path.basename(text) != text:
+            raise UserError(f"{option}: there is no file '{text}'; expected is {FORMS}") from err
+        raise UserError(f"{option} is '{text}', which is neither a file here, nor an address, nor the name of a "
+                        f'released network (`python -m dnnlib.artifacts list`), nor a run; {err}') from err
+    path, taken = best.stands_for(run_dir)
+    return Located(text, path, 'snapshot', taken)
+
+
+def _locate_in_run(text, run_dir, which):
+    if which == 'best':
+        path, taken = best.find_any_best(run_dir)
+        return Located(text, path, 'snapshot', taken)
+    if which == 'final':
+        path = os.path.join(run_dir, runs.FINAL)
+        if not os.path.isfile(path):
+            names = ', '.join(os.path.basename(path) for path in runs.snapshots_of(run_dir)[-5:])
+            raise UserError(f'{run_dir} is not finished, so it has no final network; among its last are {names}')
+        return Located(text, path, 'snapshot', 'its final one')
+    if not re.match(r'\d{1,12}$', which):
+        raise UserError(f"'{text}': after the run comes best, final, or a snapshot's number of kimg such as 000049")
+    return Located(text, runs.find_snapshot(run_dir, which), 'snapshot', f'the one at {int(which)} kimg')
+
+
+def is_here(text, artifacts_dir=None):
+    """Whether what a user names is on this machine, so that `locate` needs no download.
+
+    Raises UserError for a released file that is here but damaged.
+    """
+    if os.path.exists(text):
+        return True
+    if is_url(text):
+        return False
+    if artifacts.lookup(text) is not None:
+        return artifacts.find(text, artifacts_dir) is not None
+    try:
+        locate(text)
+    except UserError:
+        return False
+    return True
+
+
+def read(located):
+    """What the file holds as `NetworkState` records, one or a tuple, whatever its format. Raises UserError."""
+    return convert.read(locate(located).path)
+
+
+def load(located, trust_stored_code=False, which=None, expect='any'):
+    """The networks of a file: pickle, `.npz` with its `.json`, or `.safetensors`.
+
+    See `dnnlib.tflib.safe_pickle.load_network_pickle`; raises UserError.
+    """
+    return convert.load(locate(located).path, trust_stored_code=trust_stored_code, which=which, expect=expect)
+
+
+def load_generator(located, trust_stored_code=False):
+    """The Gs of a snapshot, or the network of a file that holds a single one. Raises UserError."""
+    content = load(located, trust_stored_code)
+    return content[2] if isinstance(content, tuple) else content
