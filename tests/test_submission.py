@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
@@ -12,6 +13,7 @@ from dnnlib import submission
 from dnnlib.config_files import load_config
 from dnnlib.submission import records, run_dir
 from dnnlib.util import UserError
+from training.original import previous_run
 
 pytestmark = pytest.mark.both
 
@@ -266,3 +268,71 @@ def test_the_log_keeps_the_traceback_of_a_failure(tmp_path):
     with pytest.raises(RuntimeError):
         dnnlib.submit_run(config, 'test_submission.announce', text='fail')
     assert 'RuntimeError: as asked' in (tmp_path / '00000-run' / 'log.txt').read_text()
+
+
+WORK = '''
+import dnnlib
+
+def run(submit_config, number, function):
+    assert dnnlib.submit_config is submit_config and function(number) == 4
+    with open(submit_config.run_dir + '/done.txt', 'w') as file:
+        file.write(submit_config.task_name)
+'''
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """A folder with modules of a user's own, which can be imported."""
+    folder = tmp_path / 'program'
+    for name, text in [('mine/__init__.py', ''), ('mine/work.py', WORK), ('mine/deep/helper.py', ''), ('beside.py', ''),
+                       ('other/unused.py', ''), ('weights.bin', '')]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    monkeypatch.syspath_prepend(str(folder))
+    yield folder
+    for name in [name for name in sys.modules if name.split('.')[0] == 'mine']:
+        del sys.modules[name]
+
+
+def test_a_function_of_a_users_own_is_run_and_its_source_kept(tmp_path, program, monkeypatch, capsys):
+    results = str(tmp_path / '<USERNAME>')
+    config = dnnlib.SubmitConfig(run_dir_root=submission.submit.get_template_from_path(results), run_desc='work',
+                                 user_name='somebody', print_info=True, ask_confirmation=True)
+    config.run_dir_ignore += ['configs']
+    config.run_dir_extra_files = [(str(program / 'weights.bin'), 'files/weights.bin')]
+    kwargs = dict(func_name='mine.work.run', number=2, function=lambda x: x * 2)
+    monkeypatch.setattr('builtins.input', lambda question: 'n')
+    assert dnnlib.submit_run(config, **kwargs) is None and os.listdir(str(tmp_path)) == ['program']
+
+    monkeypatch.setattr('builtins.input', lambda question: 'y')
+    submission.submit.set_user_name_override('override')
+    try:
+        done = dnnlib.submit_run(config, **kwargs)
+    finally:
+        submission.submit.set_user_name_override(None)
+    assert done.run_dir == str(tmp_path / 'override' / '00000-work') and 'mine.work.run' in capsys.readouterr().out
+    with open(done.run_dir + '/done.txt') as file:
+        assert file.read() == done.task_name == 'somebody-00000-work'
+    assert os.path.exists(done.run_dir + '/_finished.txt') and dnnlib.submit_config is None
+    present = [name for name in ('mine/work.py', 'mine/deep/helper.py', 'beside.py', 'files/weights.bin', 'train.py',
+                                 'other', 'weights.bin', 'configs', 'mine/work.pyc')
+               if os.path.exists(os.path.join(done.run_dir, 'src', name))]
+    assert present == ['mine/work.py', 'mine/deep/helper.py', 'beside.py', 'files/weights.bin', 'train.py']
+    assert submission.read_submit_config(done.run_dir)['config']['number'] == 2
+
+
+def test_paths_are_converted_between_systems():
+    submit = submission.submit
+    assert submit.convert_path('a\\b/c') == 'a/b/c'
+    assert submit.convert_path('a/b/c', submit.PathType.WINDOWS) == 'a\\b\\c'
+    assert submit.get_path_from_template('/home/<USERNAME>/x') == f'/home/{submit.get_user_name()}/x'
+
+
+def test_a_context_writes_the_settings_of_a_module(tmp_path):
+    module = types.ModuleType('settings')
+    module.dataset = dnnlib.EasyDict(tfrecord_dir='ffhq')
+    module.train = dnnlib.EasyDict(mirror_augment=True)
+    module.os, module.run = os, announce
+    dnnlib.RunContext(dnnlib.SubmitConfig(run_dir=str(tmp_path)), module).close()
+    settings = previous_run.settings_of(str(tmp_path))  # as the original does, and its runs are read
+    assert settings['dataset'] == module.dataset and settings['train'] == module.train

@@ -24,6 +24,17 @@ def to_plain(value):
     return value
 
 
+def as_data(value):
+    """`value` as `to_plain` makes it, with texts in place of whatever is no plain data, such as functions."""
+    if isinstance(value, dict):
+        return {key if isinstance(key, (str, int)) else str(key): as_data(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_data(item) for item in value]
+    if hasattr(value, 'item') and getattr(value, 'shape', None) == ():  # a number of NumPy's
+        value = value.item()
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
 def flatten(config, prefix=''):
     """Yields (dotted key, value) for each leaf of nested dicts; a table keyed by numbers counts as a leaf."""
     for key, value in config.items():

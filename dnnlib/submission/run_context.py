@@ -1,6 +1,7 @@
 """Watches over a running training: requests to stop, elapsed time, and a record of how it ended."""
 
 import os
+import pprint
 import signal
 import socket
 import sys
@@ -60,8 +61,9 @@ class _SignalWatch:
 class RunContext:
     """Context manager around a training run.
 
-    `submit_config` is the run directory's path or an object with an attribute `run_dir`. `max_epoch` is the length of
-    the run in any unit (the training loop counts kimg), used for time estimates only.
+    `submit_config` is the run directory's path or an object with an attribute `run_dir`. `config_module` is a module
+    whose plain settings are written to `config.txt`, as the original does. `max_epoch` is the length of the run in any
+    unit (the training loop counts kimg), used for time estimates only.
 
     The run is asked to stop by a file `abort.txt` in the run directory, by SIGINT (Ctrl-C) or by SIGTERM; the loop
     asks `should_stop()` after each step and then ends cleanly. Signals are watched in the main thread only. On leaving,
@@ -69,6 +71,7 @@ class RunContext:
     """
 
     def __init__(self, submit_config, config_module=None, max_epoch=None):
+        self.submit_config = submit_config
         self.run_dir = submit_config if isinstance(submit_config, str) else submit_config.run_dir
         self.max_epoch = max_epoch
         self.cur_epoch = None
@@ -82,6 +85,9 @@ class RunContext:
             if os.path.exists(self._path(name)):
                 os.unlink(self._path(name))
         self._note(f'started {time.strftime("%Y-%m-%d %H:%M:%S")} as process {os.getpid()}')
+        if config_module is not None:
+            with atomic_write(self._path('config.txt'), 'w') as f:
+                f.write(pprint.pformat(_plain_settings(config_module), indent=4, width=200) + '\n')
         in_main_thread = threading.current_thread() is threading.main_thread()
         self._signals = _SignalWatch() if in_main_thread else None
 
@@ -167,3 +173,9 @@ class RunContext:
 
     def __exit__(self, exc_type, exc_value, traceback):
         self.close(error=exc_value)
+
+
+def _plain_settings(module):
+    """The public values of a module that are plain data, by name."""
+    return {name: value for name, value in vars(module).items()
+            if not name.startswith('_') and isinstance(value, (str, int, float, list, tuple, dict, type(None)))}

@@ -1,11 +1,12 @@
 """Making and locking run directories: numbered folders that no two starts share."""
 
+import fnmatch
 import os
 import re
-import shutil
 import sys
 
 from dnnlib.errors import UserError
+from dnnlib.files import copy_files_and_create_dirs
 from dnnlib.locks import BUSY, UNSUPPORTED, try_lock
 
 SOURCE_SUFFIXES = ('.py', '.yaml', '.yml', '.txt', '.toml', '.cfg')
@@ -99,29 +100,41 @@ class RunLock:
         self.close()
 
 
-def copy_source(root, target, ignore=()):
-    """Copies source and configuration files below `root` to `target`, which must not exist.
+def is_source(folder, name):
+    """Whether a file is source or configuration: no hidden one, of a known suffix, at most a mebibyte."""
+    path = os.path.join(folder, name)
+    return (not name.startswith('.') and name.endswith(SOURCE_SUFFIXES) and os.path.isfile(path)
+            and os.path.getsize(path) <= SOURCE_MAX_BYTES)
 
-    Left out: hidden folders, virtual environments, other run directories, folders in `ignore` (paths), and files over
-    a mebibyte. Returns the number of files copied.
+
+def list_source(root, ignore=()):
+    """[(path, path relative to `root`)] of the source and configuration files below a folder.
+
+    Left out: hidden folders, virtual environments, other run directories, and what is in `ignore`: paths of folders,
+    or patterns of the names of folders and files.
     """
-    ignore = {os.path.realpath(path) for path in list(ignore) + [target]}
-    count = 0
-    os.makedirs(target)
+    folders = {os.path.realpath(path) for path in ignore}
+    patterns = [pattern for pattern in ignore if os.sep not in pattern] + ['.*', '__pycache__']
+
+    def is_wanted(folder, name):
+        return (not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+                and os.path.realpath(os.path.join(folder, name)) not in folders)
+
+    found = []
     for folder, subfolders, names in os.walk(root):
         if 'pyvenv.cfg' in names or 'submit_config.json' in names:
             subfolders[:] = []
             continue
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith('.') and name != '__pycache__'
-                               and os.path.realpath(os.path.join(folder, name)) not in ignore)
-        for name in sorted(names):
-            source = os.path.join(folder, name)
-            if name.startswith('.') or not name.endswith(SOURCE_SUFFIXES) or not os.path.isfile(source):
-                continue
-            if os.path.getsize(source) > SOURCE_MAX_BYTES:
-                continue
-            copy = os.path.join(target, os.path.relpath(source, root))
-            os.makedirs(os.path.dirname(copy), exist_ok=True)
-            shutil.copyfile(source, copy)
-            count += 1
-    return count
+        subfolders[:] = sorted(name for name in subfolders if is_wanted(folder, name))
+        paths = [os.path.join(folder, name) for name in sorted(names)
+                 if is_wanted(folder, name) and is_source(folder, name)]
+        found += [(path, os.path.relpath(path, root)) for path in paths]
+    return found
+
+
+def copy_source(root, target, ignore=()):
+    """Copies what `list_source` lists, less `target` itself, which must not exist. Returns the number of files."""
+    os.makedirs(target)
+    files = list_source(root, list(ignore) + [target])
+    copy_files_and_create_dirs([(path, os.path.join(target, relative)) for path, relative in files])
+    return len(files)

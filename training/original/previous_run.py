@@ -38,17 +38,23 @@ def data_dir_of(run_dir):
 def _read_original(path):
     """The dicts in a config.txt of the original, which is Python's own text of one: read as data, never run."""
     text = read_bytes(path, _MAX_BYTES, 'the settings of the run').decode('utf-8', 'replace')
-    config = {}
-    # One entry a line, `'name': {...},`, of which those that are no plain data are left out.
-    for match in re.finditer(r"^[{ ] *'(\w+)': (\{.*?\})[,}]?$", text, re.MULTILINE):
-        try:
-            config[match.group(1)] = ast.literal_eval(match.group(2))
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
+    config = _literal(text)
+    if not isinstance(config, dict):  # where something is no plain data: what is in one line each, `'name': {...},`
+        entries = re.findall(r"^[{ ] *'(\w+)': (\{.*?\})[,}]?$", text, re.MULTILINE)
+        config = {name: _literal(value) for name, value in entries}
+    config = {name: value for name, value in config.items() if isinstance(value, dict)}
     if not isinstance(config.get('dataset'), dict):
         raise UserError(f'{path} does not say which data set the run was trained on')
     _rename_older_settings(config['dataset'], config.setdefault('train', {}))
     return config
+
+
+def _literal(text):
+    """The plain value that a text is in Python's notation, None for any other text."""
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
 
 
 def _rename_older_settings(dataset, train):
