@@ -7,6 +7,7 @@ import sys
 import config as folders
 from dnnlib import registry
 from dnnlib.command_line import HelpFormatter
+from dnnlib.seeds import seed_option
 from dnnlib.util import UserError, run_main
 
 EXAMPLES = '''examples:
@@ -31,7 +32,8 @@ def _common(parser):
     group = parser.add_argument_group('protocol')
     group.add_argument('--preset', choices=['full', 'quick'], default='full',
                        help='full: the published numbers of samples (default); quick: far fewer, for a first look')
-    group.add_argument('--seed', type=int, default=0, metavar='INT', help='seed of all random numbers (default: 0)')
+    group.add_argument('--seed', type=seed_option, default=0, metavar='INT',
+                       help='seed of all random numbers, 0 to 4294967295 (default: 0)')
     group.add_argument('--features', choices=['auto', 'released', 'standin'], default='auto',
                        help='feature networks: the released ones, or the small stand-ins that are part of this project '
                        '(default: auto, stand-ins for drawn faces and the released ones for everything else)')

@@ -6,6 +6,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dnnlib import tflib
+from dnnlib.seeds import check_seed, signed32
 from dnnlib.tflib import tf
 from dnnlib.util import UserError
 
@@ -14,7 +15,7 @@ MINIBATCH = 8
 
 def latents_of(seed, count, size):
     """The papers' latents of a seed, float64 [count, size]."""
-    return np.random.RandomState(seed).randn(count, size)
+    return np.random.RandomState(check_seed(seed)).randn(count, size)
 
 
 class Generator:
@@ -125,7 +126,7 @@ class Generator:
         hidden = None if self.progress and len(starts) > 1 else True
         for begin in tqdm(starts, desc=title, unit='batch', disable=hidden):
             feed = {tensor: array[begin:begin + self.minibatch] for tensor, array in zip(placeholders, arrays)}
-            feed[seed] = [noise_seed % (1 << 31), begin]
+            feed[seed] = [signed32(noise_seed), begin]
             parts.append(tflib.run(images, feed))
         return np.concatenate(parts)
 

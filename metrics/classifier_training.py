@@ -15,6 +15,7 @@ from data.records import dataset
 from dnnlib import tflib
 from dnnlib.files import write_json
 from dnnlib.progress import Progress
+from dnnlib.seeds import check_seed
 from dnnlib.tflib import pickle_writer, tf
 from dnnlib.util import UserError
 from metrics.networks.files import slug
@@ -59,8 +60,9 @@ def train_classifier(
         raise UserError(f'num_gpus is {num_gpus}; a classifier is trained on one device')
     if not 0 < held_out < 1:
         raise UserError(f'train.held_out is {held_out}; a share between 0 and 1 is expected')
+    check_seed(seed)
     tflib.select_device(device)
-    tflib.init_tf(dict(tf_config or {}, **{'rnd.np_random_seed': seed & 0xFFFFFFFF}))
+    tflib.init_tf(dict(tf_config or {}, **{'rnd.np_random_seed': seed}))
     args = dict(dataset_args, max_label_size='full', prefetch_mb=0)
     with dataset.load_dataset(verbose=True, **args) as data:
         column, name = find_attribute(data, attribute)
@@ -114,7 +116,7 @@ class Trainer:
         self.column = column
         self.minibatch_size = minibatch_size
         self.num_train = max(int(round(data.num_images * (1 - held_out))), 1)
-        self._rng = np.random.RandomState([seed & 0xFFFFFFFF, column])
+        self._rng = np.random.RandomState([check_seed(seed), column])
         self._mirror_augment = mirror_augment
         self._images = tf.placeholder(tf.uint8, [None] + list(data.shape))
         self._targets = tf.placeholder(tf.float32, [None])

@@ -17,6 +17,7 @@ import config
 from data.records import dataset
 from dnnlib import registry, tflib
 from dnnlib.progress import Progress
+from dnnlib.seeds import check_seed
 from dnnlib.submission import read_submit_config
 from dnnlib.tflib import tf
 from dnnlib.util import StopRequested, UserError, sha256_file
@@ -35,7 +36,7 @@ class MetricFailure(Exception):
 
 def chunk_rng(seed, stream, chunk):
     """numpy's RandomState of one chunk."""
-    return np.random.RandomState([seed & 0xFFFFFFFF, stream, chunk])
+    return np.random.RandomState([seed, stream, chunk])
 
 
 def chunk_seed(seed, stream, chunk):
@@ -70,7 +71,7 @@ class Context:
         self.network_name = network.name
         self.network_sha256 = sha256_file(network.path)
         self.num_gpus = num_gpus
-        self.seed = seed
+        self.seed = check_seed(seed)
         self.mirror_augment = bool(mirror_augment)
         self.cache_dir = cache_dir
         self.run_dir = run_dir
@@ -244,6 +245,12 @@ class Context:
                     yield chunk, start, count, outputs[:-1]
 
 
+def _graph_seed(seed):
+    """What TensorFlow draws initial weights from, which takes seeds modulo 2 ** 31 - 1: larger ones are spread."""
+    limit = 2 ** 31 - 1
+    return seed if seed < limit else int.from_bytes(hashlib.sha256(b'%d' % seed).digest()[:8], 'little') % limit
+
+
 @contextlib.contextmanager
 def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=None, num_gpus=1, tf_config=None,
                  seed=0, features='auto', feature_settings=None, out_dir=None, cache_dir='default',
@@ -252,7 +259,7 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
 
     Args:
         network_pkl, run_dir, dataset_args, mirror_augment, num_gpus, tf_config: see `metrics.base.MetricBase.run`.
-        seed: all random numbers follow from it.
+        seed: all random numbers follow from it; 0 to 2 ** 32 - 1.
         features: 'released', 'standin', or 'auto': stand-ins for drawn faces, else the released networks.
         feature_settings: see `networks.feature_networks.FeatureNetworks`.
         out_dir: folder of JSON records; default: `metrics/<snapshot>` in the run directory, if there is one.
@@ -261,6 +268,7 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
         should_stop: function that is asked between chunks whether to break off with StopRequested; None: never.
         untrained: give the network fresh initial weights, for a baseline; its name gets the suffix `-untrained`.
     """
+    seed = check_seed(seed)
     found = locate(network_pkl)
     if dataset_args and 'data_dir' not in dataset_args and not os.path.isdir(dataset_args.get('tfrecord_dir', '.')):
         dataset_args = dict(dataset_args, data_dir=config.data_dir)  # the original's programs name it within there
@@ -277,7 +285,7 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
     if tflib.device_kind() == 'cpu':
         tf_config['device_count.CPU'] = max(num_gpus, tf_config.get('device_count.CPU', 1))
     with tf.Graph().as_default():
-        tf.set_random_seed(seed & 0x7FFFFFFF)
+        tf.set_random_seed(_graph_seed(seed))
         with tflib.create_session(tf_config).as_default():
             with tf.device(tflib.device_name(0)):
                 Gs = load_generator(found, trust_stored_code)

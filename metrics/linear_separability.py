@@ -192,7 +192,7 @@ def fit_svm(samples, targets, seed):
         return np.zeros_like(targets), 'all kept samples are of one class', True
     # Every setting is written out, since defaults differ between releases.
     svm = sklearn.svm.LinearSVC(penalty='l2', loss='squared_hinge', dual=True, tol=1e-4, C=1.0, fit_intercept=True,
-                                intercept_scaling=1, class_weight=None, verbose=0, random_state=seed & 0x7FFFFFFF,
+                                intercept_scaling=1, class_weight=None, verbose=0, random_state=seed,
                                 max_iter=1000)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')

@@ -16,6 +16,7 @@ from data.records import dataset
 from dnnlib import tflib
 from dnnlib.files import atomic_path, write_json
 from dnnlib.progress import Progress
+from dnnlib.seeds import seed_option
 from dnnlib.tflib import tf
 from dnnlib.util import UserError, run_main
 from metrics import classifier_training
@@ -177,7 +178,7 @@ def main(argv=None):
                         '(default 20)')
     parser.add_argument('--classifier-rate', type=float, default=0.01, metavar='RATE', help='learning rate of the '
                         'classifiers (default 0.01)')
-    parser.add_argument('--seed', type=int, default=1, metavar='INT', help='seed (default 1)')
+    parser.add_argument('--seed', type=seed_option, default=1, metavar='INT', help='seed (default 1)')
     args = parser.parse_args(argv)
     if not is_toyfaces(dict(tfrecord_dir=args.dataset_dir)):
         raise UserError(f'{args.dataset_dir} is not a data set of drawn faces; make one with: dataset_tool.py '

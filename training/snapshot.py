@@ -7,9 +7,9 @@ import numpy as np
 
 from data import pictures
 from dnnlib import tflib
+from dnnlib.seeds import signed32
 from dnnlib.tflib import tf
 from dnnlib.util import EasyDict, UserError
-from training import towers
 
 # Pixels to fill and the least number of columns and rows, per named size.
 _SIZES = {'1080p': (1920, 1080, 3, 2), '4k': (3840, 2160, 7, 4)}
@@ -126,7 +126,7 @@ class SnapshotGrid:
             self._latents = tf.placeholder(tf.float32, [None] + list(Gs.input_shapes[0][1:]))
             self._labels = tf.placeholder(tf.float32, [None] + list(Gs.input_shapes[1][1:]))
             self._first = tf.placeholder(tf.int32, [])
-            with tflib.rnd.seed_scope(tf.stack([tf.constant(towers.signed32(seed), tf.int32), self._first])):
+            with tflib.rnd.seed_scope(tf.stack([tf.constant(signed32(seed), tf.int32), self._first])):
                 self._samples = Gs.get_output_for(self._latents, self._labels, is_validation=True,
                                                   seed=tflib.rnd.next_seed())
             self._scores = None

@@ -7,6 +7,7 @@ import numpy as np
 
 from data.pictures import adjust_dynamic_range
 from dnnlib import tflib
+from dnnlib.seeds import signed32
 from dnnlib.tflib import tf
 from dnnlib.tflib.autosummary import autosummary
 from dnnlib.util import EasyDict, UserError, call_func_by_name
@@ -229,10 +230,3 @@ def lod_vars(networks):
     """The level-of-detail variables of the networks and their components, in order, each once."""
     found = [var for net in networks for name, var in net.vars.items() if name.split('/')[-1] == 'lod']
     return [var for index, var in enumerate(found) if all(var is not other for other in found[:index])]
-
-
-def signed32(seed):
-    """The low 32 bits of a seed as a signed number, which is what seed tensors hold."""
-    low = seed & 0xFFFFFFFF
-    return low - (low >> 31 << 32)
-

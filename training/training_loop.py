@@ -6,6 +6,7 @@ import time
 import config
 from data.records.dataset import load_dataset
 from dnnlib import files, tflib, util
+from dnnlib.seeds import LARGEST_OF_A_RUN, check_seed
 from dnnlib.tflib import pickle_writer
 from dnnlib.util import EasyDict, StopRequested, UserError
 from training import checkpoint, run_state, snapshot, steps, towers
@@ -75,7 +76,7 @@ def training_loop(
     Raises UserError for settings that do not fit each other or the data, for numbers that went wrong beyond repair,
     and for a folder that cannot be written; the last good checkpoint then remains.
     """
-    settings = EasyDict(locals())
+    settings = EasyDict(locals(), seed=check_seed(seed, largest=LARGEST_OF_A_RUN))
     if on_nan not in ('stop', 'rollback'):
         raise UserError(f"train.on_nan is '{on_nan}'; choose stop or rollback")
     if resume_kimg and init_from is None:

@@ -15,6 +15,7 @@ from data.converters.loading import shuffled_order, write_arrays
 from data.options import positive_int
 from dnnlib.pickle_reader import load_arrays
 from dnnlib.progress import Progress
+from dnnlib.seeds import check_seed, seed_option
 from dnnlib.util import UserError
 
 _EXPECTED = {'mnist': 60000, 'cifar10': 50000, 'cifar100': 50000, 'svhn': 73257}
@@ -40,7 +41,8 @@ def add_arguments(subparsers):
     parser.add_argument('source_dir', metavar='MNIST_DIR', help='folder with train-images-idx3-ubyte.gz')
     parser.add_argument('--num-images', '--num_images', type=positive_int, default=1000000, metavar='N',
                         help='number of pictures (default 1000000)')
-    parser.add_argument('--random-seed', '--random_seed', type=int, default=123, metavar='N', help='default 123')
+    parser.add_argument('--random-seed', '--random_seed', type=seed_option, default=123, metavar='N',
+                        help='default 123')
     parser.set_defaults(run=lambda args: create_mnistrgb(args.dataset_dir, args.source_dir, args.num_images,
                                                          args.random_seed))
 
@@ -54,8 +56,8 @@ def create_mnist(dataset_dir, mnist_dir):
 
 def create_mnistrgb(dataset_dir, mnist_dir, num_images=1000000, random_seed=123):
     """Random triples of MNIST digits as colour channels, [3, 32, 32], without labels."""
+    rng = np.random.RandomState(check_seed(random_seed, '--random-seed'))
     digits = _mnist_images(mnist_dir)[:, 0]
-    rng = np.random.RandomState(random_seed)
     with exporter.Exporter(dataset_dir, [3, 32, 32], forecast=num_images) as out:
         with Progress('create_mnistrgb', num_images) as progress:
             for start in range(0, num_images, 256):

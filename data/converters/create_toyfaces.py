@@ -7,6 +7,7 @@ from data.options import add_workers, positive_int, power_of_two
 from data.workers import ordered_fill
 from dnnlib.machine import usable_cores
 from dnnlib.progress import Progress
+from dnnlib.seeds import check_seed, seed_option
 from dnnlib.util import UserError
 
 _SERIAL = 400  # so few faces are drawn before worker processes have started
@@ -21,7 +22,7 @@ def add_arguments(subparsers):
     parser.add_argument('--resolution', type=power_of_two, default=64, metavar='N',
                         help='16, 32, 64, 128 or 256 (default 64)')
     parser.add_argument('--num', type=positive_int, default=5000, metavar='N', help='number of faces (default 5000)')
-    parser.add_argument('--seed', type=int, default=0, metavar='N', help='seed (default 0)')
+    parser.add_argument('--seed', type=seed_option, default=0, metavar='N', help='seed (default 0)')
     add_workers(parser)
     parser.set_defaults(run=lambda args: create_toyfaces(args.dataset_dir, args.resolution, args.num, args.seed,
                                                          args.workers))
@@ -43,6 +44,7 @@ def create_toyfaces(dataset_dir, resolution=64, num=5000, seed=0, workers=None):
     """Makes a data set of `num` faces, [3, resolution, resolution] each, with attribute labels float32 [num, 18]."""
     if resolution not in (16, 32, 64, 128, 256):
         raise UserError(f'--resolution is {resolution}; 16, 32, 64, 128 or 256 is expected')
+    seed = check_seed(seed, '--seed')
     workers = usable_cores() if workers is None else workers
     if num * resolution <= _SERIAL * 64:
         workers = 1

@@ -11,6 +11,7 @@ import numpy as np
 
 from data.point_pictures import PointPicture
 from data.records.prefetch import Prefetcher
+from dnnlib.seeds import check_seed
 from dnnlib.util import UserError
 from dnnlib.values import schema
 
@@ -63,7 +64,7 @@ class Dataset:
         self.label_dtype = 'float32'
         self.label_size = 0 if labels is None else int(labels.shape[1])
         self.label_names = label_names
-        self.seed = int(seed)
+        self.seed = check_seed(seed, 'dataset.seed')
         self.interrupt = None  # function called between pieces of long reading, which may raise StopRequested
         self._labels = labels  # [N, label_size] or None; may be memory-mapped
         self._repeat = repeat
