@@ -5,7 +5,7 @@ import os
 
 import config as folders
 from dnnlib.command_line import HelpFormatter, shown
-from dnnlib.seeds import seed_option
+from dnnlib.seeds import check_seed
 from dnnlib.util import UserError, make_folder, run_main
 
 EXAMPLES = '''examples:
@@ -20,11 +20,12 @@ def parse_args(argv=None):
     group = parser.add_argument_group('image')
     group.add_argument('--out', default=shown(os.path.join(folders.result_dir, 'example.png')), metavar='FILE',
                        help='the image (default: %(default)s); the suffix chooses the format')
-    group.add_argument('--seed', type=seed_option, default=5, metavar='INT', help='seed of the latents (default: 5)')
+    group.add_argument('--seed', type=int, default=5, metavar='INT', help='seed of the latents (default: 5)')
     group.add_argument('--psi', type=float, default=0.7, metavar='NUMBER', help='truncation (default: 0.7)')
     group.add_argument('--class', type=int, dest='label', metavar='INT', help='class, for networks with labels')
     args = parser.parse_args(argv)
     arguments.check_psi(args.psi)
+    check_seed(args.seed, '--seed')
     if os.path.isdir(args.out):
         raise UserError(f"--out is '{args.out}', a folder; name a file")
     if os.path.splitext(args.out)[1].lower() not in ('.png', '.jpg', '.jpeg', '.webp'):

@@ -134,6 +134,7 @@ def explain(args):
 
 def measure(args):
     """Measures one network, or all snapshots of a run."""
+    from metrics.context import NetworkUnusable
     from metrics.jobs import Job
     from training.network_files import runs
     from training.network_files.locate import locate
@@ -158,7 +159,14 @@ def measure(args):
             out_dir = os.path.join(out_dir, name)
         job = Job(specs, network, out_dir, dataset_args=dataset_args, mirror_augment=mirrored, run_dir=run_dir,
                   untrained=args.untrained, **options)
-        records = job.run(again=not args.all_snapshots)
+        try:
+            records = job.run(again=not args.all_snapshots)
+        except NetworkUnusable as err:
+            if len(found) == 1:
+                raise
+            print(f'{name} is left out: {err}', file=sys.stderr, flush=True)
+            problems = True
+            continue
         problems |= any(value is None for record in records for value in values(record))
         print(f'Records: {os.path.abspath(out_dir)}', flush=True)
     return 1 if problems else 0

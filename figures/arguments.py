@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from dnnlib import tflib
-from dnnlib.util import EasyDict, UserError, sha256_file
+from dnnlib.util import EasyDict, UserError, sha256_file, without_passwords
 from figures.generator import Generator
 from training.network_files import locate
 
@@ -43,12 +43,11 @@ def open_network(args):
     tflib.init_tf()
     tflib.select_device(args.device)
     network = locate.load_generator(found, args.trust_stored_code)
-    # Stored code that we executed may declare anything.
-    shapes = network.input_shapes[0], network.output_shape
-    if None in shapes or shapes[0][1:] == shapes[1][1:] or len(shapes[1]) != 4:
+    if len(network.output_shape) != 4:
         raise UserError(f"{found.path}: network '{network.name}' does not give images; a generator is needed")
-    facts = EasyDict(network=args.network, taken=found.taken or 'as named', file=os.path.basename(found.path),
-                     sha256=sha256_file(found.path), name=network.name, resolution=network.output_shape[2],
+    facts = EasyDict(network=without_passwords(args.network), taken=found.taken or 'as named',
+                     file=os.path.basename(found.path), sha256=sha256_file(found.path), name=network.name,
+                     resolution=network.output_shape[2],
                      engine=f'{tflib.ENGINE} (TensorFlow {tflib.tf.__version__})', device=tflib.device_kind())
     return network, facts
 

@@ -43,7 +43,8 @@ class Generator:
         self.label_size = network.input_shapes[1][1] if network.num_inputs > 1 else 0
         self._synthesis = network.components.get('synthesis')
         self._mapping = network.components.get('mapping')
-        self.is_style_based = self._synthesis is not None and self._mapping is not None
+        self.is_style_based = self._synthesis is not None and self._mapping is not None \
+            and 'dlatent_avg' in network.own_vars
         self.num_layers = 0
         self.noise_vars = []
         if self.is_style_based:

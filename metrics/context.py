@@ -30,6 +30,10 @@ from training.network_files.locate import load_generator, locate
 LATENTS, MIRROR, NOISE, PATH, MIXING, SUBSETS, HALVES = range(7)
 
 
+class NetworkUnusable(UserError):
+    """The file of the network that was to be measured cannot be used."""
+
+
 class MetricFailure(Exception):
     """A metric that cannot be computed on this network or data: a sentence for the record and the table."""
 
@@ -288,8 +292,10 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
         tf.set_random_seed(_graph_seed(seed))
         with tflib.create_session(tf_config).as_default():
             with tf.device(tflib.device_name(0)):
-                Gs = load_generator(found, trust_stored_code)
-                Gs.input_shapes  # noqa: B018  (builds the network here, on this device)
+                try:
+                    Gs = load_generator(found, trust_stored_code)
+                except UserError as err:
+                    raise NetworkUnusable(str(err)) from err
             ctx = Context(Gs, found, dataset_args, mirror_augment, num_gpus, seed, features, feature_settings,
                           cache_dir, run_dir, out_dir, should_stop)
             if untrained:

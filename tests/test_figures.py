@@ -12,8 +12,10 @@ import generate
 import generate_figures
 import pretrained_example
 from dnnlib import UserError, tflib
+from dnnlib.tflib import registry, tf
 from figures import arguments, composing, drawing, layouts, sheet
 from figures.generator import Generator, latents_of
+from metrics import context
 from training import misc
 
 TINY = dict(num_channels=3, resolution=16, fmap_base=64, fmap_max=8, latent_size=8, dlatent_size=8, mapping_fmaps=8,
@@ -307,11 +309,34 @@ def test_mistakes_are_answered_with_a_sentence(opened_once, tmp_path, monkeypatc
         main([pickles.get(arg, arg) for arg in args])
 
 
-def test_discriminators_are_no_generators(session, tmp_path):
+def test_what_is_no_whole_generator_is_refused_by_its_shapes(session, tmp_path, monkeypatch):
     D = tflib.Network('D', 'training.networks_stylegan.D_basic', num_channels=3, resolution=8, fmap_base=32, fmap_max=4)
-    misc.save_pkl(D, str(tmp_path / 'D.pkl'))
-    with pytest.raises(UserError, match="'D' does not give images"):
-        pretrained_example.main(['--network', str(tmp_path / 'D.pkl')])
+    G = tflib.Network('G', 'training.networks_stylegan.G_style', num_channels=3, resolution=8, fmap_base=32, fmap_max=4,
+                      latent_size=4, dlatent_size=4, mapping_fmaps=4, mapping_layers=1)
+    code = tflib.Network('code', 'test_figures.three_inputs')
+    tflib.init_uninitialized_vars()
+    monkeypatch.setitem(registry._registered, 'three_inputs', 'test_figures')
+    for net in (D, G.components.synthesis, G.components.mapping, code):
+        misc.save_pkl(net, str(tmp_path / 'net.pkl'))
+        with pytest.raises(UserError, match=f"'{net.name}', from .* does not give images of latents"):
+            pretrained_example.main(['--network', str(tmp_path / 'net.pkl')])
+        with pytest.raises(context.NetworkUnusable, match='does not give images of latents'):
+            context.open_context(str(tmp_path / 'net.pkl')).__enter__()
+
+
+def three_inputs(a_in, b_in, c_in, **_kwargs):
+    for tensor in (a_in, b_in, c_in):
+        tensor.set_shape([None, 4])
+    return tf.reshape(a_in + b_in + c_in, [-1, 1, 2, 2])
+
+
+def test_a_password_in_an_address_does_not_reach_the_records(opened_once, tmp_path, monkeypatch):
+    monkeypatch.setattr('dnnlib.artifacts.resolve', lambda text, *args: opened_once['styles'])
+    address = 'https://user:hunter2@host.invalid/net.pkl?token=hunter2'
+    generate.main(['--network', address, '--seeds', '1', '--outdir', str(tmp_path)])
+    for name in ('index.html', 'images.json'):
+        text = (tmp_path / name).read_text()
+        assert 'https://***@host.invalid/net.pkl' in text and 'hunter2' not in text
 
 
 def test_impossible_numbers_end_the_command_line(capsys):

@@ -74,6 +74,20 @@ def test_all_snapshots_get_a_folder_each_and_are_measured_once(network, faces, t
     assert run_metrics.main(args) == 0
     assert capsys.readouterr().out.count('is measured already') == 2
 
+    # A snapshot that was cut off, between others, is left out and named, and does not end the command.
+    with open(network, 'rb') as file, open(os.path.join(run_dir, 'network-snapshot-000005.pkl'), 'wb') as cut:
+        cut.write(file.read()[:5000])
+    os.link(network, os.path.join(run_dir, 'network-snapshot-000020.pkl'))
+    assert run_metrics.main(args) == 1
+    captured = capsys.readouterr()
+    assert 'network-snapshot-000005 is left out: ' in captured.err and 'cut off' in captured.err
+    assert captured.out.count('is measured already') == 2
+    path = os.path.join(run_dir, 'metrics', 'network-snapshot-000020', 'fid50k.json')
+    assert records.read_record(path)['network'] == 'network-snapshot-000020'
+    cut = os.path.join(run_dir, 'network-snapshot-000005.pkl')
+    with pytest.raises(UserError, match='cut off'):
+        run_metrics.main(['fid50k', '--network', cut, '--device', 'cpu'])
+
 
 @pytest.mark.parametrize('argv, message', [
     (['fid10k', '--network', '{network}'], "no metric 'fid10k'"),

@@ -7,6 +7,7 @@ import sys
 import time
 
 from dnnlib import machine
+from dnnlib.addresses import without_passwords
 from dnnlib.config_files import dump_config, format_value
 from dnnlib.errors import FileError, UserError
 from dnnlib.files import atomic_write, read_json, write_json
@@ -136,6 +137,6 @@ def add_environment_record(run_dir, root=None):
     if not isinstance(starts, list):
         print(f'warning: {path} is damaged, and starts anew', file=sys.stderr)
         starts = []
-    starts.append(dict(environment_record(root), command=list(sys.argv)))
+    starts.append(dict(environment_record(root), command=[without_passwords(arg) for arg in sys.argv]))
     write_json(path, dict(starts=starts), indent=2)
     return starts[-1]

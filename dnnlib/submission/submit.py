@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 
+from dnnlib.addresses import without_passwords
 from dnnlib.files import atomic_write, copy_files_and_create_dirs
 from dnnlib.submission import records, run_dir
 from dnnlib.submission.paths import (  # noqa: F401  (part of this module)
@@ -59,7 +60,8 @@ def prepare_run_dir(result_dir, desc, record, provenance=None, ignore=(), extra_
     try:
         name = os.path.basename(path)
         record = dict(run_id=run_dir.run_id_of(name), run_name=name, run_desc=desc,
-                      created=time.strftime('%Y-%m-%dT%H:%M:%S%z'), command=list(sys.argv), **record)
+                      created=time.strftime('%Y-%m-%dT%H:%M:%S%z'),
+                      command=[without_passwords(arg) for arg in sys.argv], **record)
         records.write_submit_config(path, record, provenance)
         source = os.path.join(path, 'src')
         run_dir.copy_source(SOURCE_ROOT, source, ignore=[result_dir] + list(ignore))

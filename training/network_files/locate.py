@@ -122,6 +122,31 @@ def load(located, trust_stored_code=False, which=None, expect='any'):
 
 
 def load_generator(located, trust_stored_code=False):
-    """The Gs of a snapshot, or the network of a file that holds a single one. Raises UserError."""
+    """The Gs of a snapshot, or the network of a file that holds a single one, built in the default graph.
+
+    Raises UserError if the file cannot be used, or if that network is no generator.
+    """
+    located = locate(located)
     content = load(located, trust_stored_code)
-    return content[2] if isinstance(content, tuple) else content
+    network = content[2] if isinstance(content, tuple) else content
+    check_generator(network, located.path)
+    return network
+
+
+def check_generator(network, path):
+    """Raises UserError unless a network's shapes are those of a generator: latents, and labels if any, to samples.
+
+    A part of one has others, such as a synthesis network, which starts from styles. Stored code that was executed may
+    declare anything.
+    """
+    inputs, output = network.input_shapes, network.output_shape
+    fits = len(inputs) <= 2 and all(_is_known(shape, 2) for shape in inputs) and inputs[0][1] > 0 \
+        and (_is_known(output, 4) or _is_known(output, 2)) and 0 not in output[1:] and inputs[0][1:] != output[1:]
+    if not fits:
+        shown = ' and '.join(str(shape) for shape in inputs[:4])
+        raise UserError(f"{path}: network '{network.name}', from {shown} to {output}, does not give images of latents; "
+                        'a whole generator is needed')
+
+
+def _is_known(shape, rank):
+    return isinstance(shape, list) and len(shape) == rank and None not in shape[1:]
