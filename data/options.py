@@ -45,3 +45,9 @@ def add_workers(parser):
     """Adds --workers."""
     parser.add_argument('--workers', type=positive_int, metavar='N',
                         help='number of processes (default: one per processor core)')
+
+
+def add_device(parser):
+    """Adds --device."""
+    parser.add_argument('--device', choices=['auto', 'cpu', 'gpu'], default='auto', help='what to compute on (default: '
+                        'auto, a GPU where there is one)')

@@ -71,7 +71,7 @@ SECTIONS = OrderedDict([
     ('D', Section('func_name', None, FROM_DATA + _FROM_NETWORK)),
     ('G_opt', Section(None, OPTIMIZER, ['name', 'learning_rate'])),
     ('D_opt', Section(None, OPTIMIZER, ['name', 'learning_rate'])),
-    ('G_loss', Section('func_name', None, passed=_FOR_LOSS, required_are_supplied=False)),
+    ('G_loss', Section('func_name', None, ['reals', 'labels'], passed=_FOR_LOSS, required_are_supplied=False)),
     ('D_loss', Section('func_name', None, passed=_FOR_LOSS + ['reals', 'labels'], required_are_supplied=False)),
     ('dataset', Section('class_name', 'training.dataset.TFRecordDataset', passed=['seed'],
                         required_are_supplied=False)),

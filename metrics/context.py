@@ -15,6 +15,7 @@ import numpy as np
 
 import config
 from data.records import dataset
+from data.records.source import image_arguments
 from dnnlib import registry, tflib
 from dnnlib.progress import Progress
 from dnnlib.seeds import check_seed
@@ -84,7 +85,7 @@ class Context:
         self.threads = None
         self.is_untrained = False
         self.uses_reals = False
-        self._dataset_args = dataset_args
+        self._dataset_args = image_arguments(dataset_args)  # of codes: the images that they stand for
         self._dataset = None
         self.features = FeatureNetworks(choose_source(features, dataset_args), feature_settings)
         self._scratch = None

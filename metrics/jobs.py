@@ -3,6 +3,7 @@
 import os
 
 from data.records import dataset
+from data.records.source import image_arguments
 from dnnlib import artifacts, tflib
 from dnnlib.util import UserError, sha256_file
 from metrics.context import open_context
@@ -85,7 +86,7 @@ class Job:
 
 def _fingerprint(dataset_args, record):
     """Fingerprint of the data set as the record's network would use it."""
-    args = dict(dataset_args or {}, shuffle_mb=0, prefetch_mb=0)
+    args = dict(image_arguments(dataset_args) or {}, shuffle_mb=0, prefetch_mb=0)
     args.pop('max_label_size', None)
     try:
         with dataset.load_dataset(**args) as data:

@@ -11,7 +11,7 @@ import numpy as np
 
 from data.records.levels import levels_of_detail
 from data.records.tfrecord import Encoder
-from training import checkpoint
+from training.state import checkpoint
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # The graph is not optimized, which would take most of the time until such a small run makes its first step.

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dnnlib.util import UserError
-from training import checkpoint
+from training.state import checkpoint
 
 STATE = {'cur_nimg': 12345, 'lod': 1.1234567890123457, 'nested': {'a': [1, None, 'x']}}
 

@@ -16,7 +16,7 @@ from kill_harness import Harness, SmallDisk, final_bytes, leftovers
 
 from dnnlib.tflib import ENGINE
 from dnnlib.tflib.safe_pickle import read_networks
-from training import checkpoint
+from training.state import checkpoint
 
 OTHER_ENGINE = {'tf1': 'tf2', 'tf2': 'tf1'}[ENGINE]
 

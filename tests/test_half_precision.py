@@ -13,7 +13,8 @@ from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.tflib.safe_pickle import read_networks
 from experiment import run_config
-from training import checkpoint, loss
+from training import loss
+from training.state import checkpoint
 
 pytestmark = pytest.mark.both
 

@@ -12,7 +12,8 @@ from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.tflib.safe_pickle import read_networks
 from dnnlib.util import EasyDict, UserError
-from training import checkpoint, loss, steps
+from training import loss, steps
+from training.state import checkpoint
 
 COMMON = dict(total_kimg=0.096, minibatch_repeats=2, checkpoint_keep=99, mirror_augment=False, G_smoothing_kimg=0,
               G_opt_args=dict(epsilon_after_correction=True), D_opt_args=dict(epsilon_after_correction=True),

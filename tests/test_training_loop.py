@@ -22,7 +22,8 @@ from dnnlib import submission
 from dnnlib.tflib import convert
 from dnnlib.tflib.safe_pickle import read_networks
 from dnnlib.util import StopRequested, UserError
-from training import checkpoint, resume, training_loop
+from training import training_loop
+from training.state import checkpoint, resume
 
 # Builds fast: a single resolution, no conditionals, no graph optimizer. All checkpoints are kept.
 QUICK = dict(image_snapshot_ticks=0, checkpoint_keep=99, total_kimg=0.096, dataset_args=dict(resolution=4),

@@ -11,6 +11,7 @@ Sources: Goodfellow et al. 2014 (logistic), Arjovsky et al. 2017 (WGAN), Gulraja
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.tflib.autosummary import autosummary
+from training.codes import trained_part
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {
@@ -119,7 +120,11 @@ def D_logistic_simplegp(
 # ---- Fakes
 
 def draw_fakes(G, minibatch_size, labels):
-    """What G makes in training mode of standard normal latents and the given labels [N, label_size]."""
+    """What G makes in training mode of standard normal latents and the given labels [N, label_size].
+
+    Of a generator composed of code generator and decoder these are codes.
+    """
+    G = trained_part(G)
     latents = tflib.rnd.random_normal([minibatch_size] + list(G.input_shapes[0][1:]))
     return G.get_output_for(latents, labels, is_training=True, seed=tflib.rnd.next_seed())
 

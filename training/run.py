@@ -4,12 +4,14 @@ import os
 import time
 import traceback
 
-from dnnlib import tflib
+from data.records.dataset import load_dataset
+from dnnlib import files, tflib
 from dnnlib.tflib import pickle_writer
 from dnnlib.util import EasyDict, StopRequested, UserError
-from training import checkpoint, resume, run_state, towers
+from training import codes, towers
 from training.network_files import best
 from training.schedule import changes_phase, training_schedule
+from training.state import checkpoint, resume, run_state
 
 ROLLBACK_STEPS = 1 << 26    # How far a rollback moves the step counter, and with it every random number.
 
@@ -137,7 +139,7 @@ class Run:
     def save_snapshot(self):
         """Stores (G, D, Gs). Returns the path."""
         path = os.path.join(self.dir, f'network-snapshot-{self.progress.cur_nimg // 1000:06d}.pkl')
-        pickle_writer.save(tuple(self.networks), path)
+        pickle_writer.save(codes.stored_networks(self.networks), path)
         return path
 
     def measure(self, path):
@@ -145,6 +147,8 @@ class Run:
 
         Metrics that cannot be computed are no reason to end a long run, and do not keep one that is asked to stop.
         """
+        if codes.is_codec(self.networks[2]):
+            self.measure_reconstruction(path)
         if self.metrics is None:
             return False
         s, before = self.settings, best.kept_scores(self.dir)
@@ -165,6 +169,19 @@ class Run:
         if is_best:
             self.progress.best_nimg = self.progress.cur_nimg
         return is_best
+
+    def measure_reconstruction(self, path):
+        """Writes a codec's errors to `metrics/reconstruction.json`, the newest snapshot's."""
+        F, H, _ = codes.stored_networks(self.networks)
+        args = {key: value for key, value in self.settings.dataset_args.items() if key != 'resolution'}
+        errors = codes.reconstruction_errors(F, H, lambda size: load_dataset(**dict(args, resolution=size)))
+        print('Reconstruction error: ' + ', '.join(f'{error:.3g} at {size}x{size}' for size, error in errors.items()),
+              flush=True)
+        os.makedirs(os.path.join(self.dir, 'metrics'), exist_ok=True)
+        files.write_json(os.path.join(self.dir, 'metrics', 'reconstruction.json'), dict(
+            kind='reconstruction', network=os.path.basename(path), pixels='-1 to 1',
+            dataset_fingerprint=self.training_set.fingerprint,
+            values={f'mse_{size}': error for size, error in errors.items()}))
 
     # ---- Checkpoints
 

@@ -10,6 +10,7 @@ from dnnlib import tflib
 from dnnlib.seeds import signed32
 from dnnlib.tflib import tf
 from dnnlib.util import EasyDict, UserError
+from training import codes
 
 # Pixels to fill and the least number of columns and rows, per named size.
 _SIZES = {'1080p': (1920, 1080, 3, 2), '4k': (3840, 2160, 7, 4)}
@@ -71,7 +72,8 @@ def choose_grid(training_set, latent_shape, size='1080p', layout='random', seed=
     Returns EasyDict(size=(columns, rows), latents [N, ...] float32, reals [N, ...] in the data's own type,
     labels [N, label_size]).
     """
-    size = grid_size(training_set.shape, size)
+    scale = 1 if training_set.codec is None else training_set.codec.get('downscale', 4)
+    size = grid_size([side * scale for side in training_set.shape], size)
     num = size[0] * size[1]
     classes = cell_classes(size, layout, training_set.label_size)
     latents = np.random.RandomState(seed).randn(num, *latent_shape).astype(np.float32)
@@ -152,9 +154,23 @@ class SnapshotGrid:
             save_samples(self.training_set, self.draw(), path, self.drange_net, self.grid.size, **field)
 
 
+class ReconstructionGrid(SnapshotGrid):
+    """The same for a codec in training: each image and, on its right, what is left of it."""
+
+    def __init__(self, Gs, training_set, grid, seed, drange_net=(-1, 1), minibatch_size=8, D=None):
+        inputs = pictures.adjust_dynamic_range(grid.reals.astype(np.float32), training_set.dynamic_range, drange_net)
+        grid = EasyDict(grid, latents=inputs)
+        super().__init__(Gs, training_set, grid, seed, drange_net, minibatch_size, D)
+
+    def draw(self):
+        """Samples [N, C, H, 2 W] float32: inputs and reconstructions side by side."""
+        return np.concatenate([self.grid.latents, super().draw()], axis=3)
+
+
 def can_draw(training_set):
     """Whether samples of this data set can be shown as a picture."""
-    return training_set.is_image or getattr(training_set, 'draw_samples', None) is not None
+    return (training_set.is_image or training_set.codec is not None
+            or getattr(training_set, 'draw_samples', None) is not None)
 
 
 def save_samples(training_set, samples, path, drange, size, **field):
@@ -166,13 +182,17 @@ def save_samples(training_set, samples, path, drange, size, **field):
     """
     if getattr(training_set, 'draw_samples', None) is not None:
         pictures.save_image(training_set.draw_samples(samples, drange, size, **field), path)
-    elif training_set.is_image:
+    elif training_set.is_image or training_set.codec is not None:
         pictures.save_image_grid(samples, path, drange=drange, grid_size=size)
 
 
-def save_reals(training_set, grid, run_dir):
-    """Stores `reals.png`, unless the run has one already."""
+def save_reals(training_set, grid, run_dir, G):
+    """Stores `reals.png`, unless the run has one already. Codes are shown as G's decoder makes images of them."""
     path = os.path.join(run_dir, 'reals.png')
-    if not os.path.exists(path):
+    if os.path.exists(path):
+        return
+    if training_set.codec is not None:
+        save_samples(training_set, codes.decode(G, grid.reals), path, (-1, 1), grid.size)
+    else:
         save_samples(training_set, grid.reals, path, training_set.dynamic_range, grid.size)
 

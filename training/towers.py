@@ -11,6 +11,7 @@ from dnnlib.seeds import signed32
 from dnnlib.tflib import tf
 from dnnlib.tflib.autosummary import autosummary
 from dnnlib.util import EasyDict, UserError, call_func_by_name
+from training import codes
 from training.layers.network_batch_norm import BATCH_STATISTICS
 
 # Variables besides the trainable ones that a training step changes; every tower sees another part of the minibatch.
@@ -63,13 +64,14 @@ def _repeat_pixels(x, factor):
 
 def build_networks(training_set, G_args, D_args):
     """(G, D, Gs) on the first device. Gs starts as a copy of G."""
-    data_args = dict(num_channels=training_set.shape[0], resolution=training_set.resolution,
-                     label_size=training_set.label_size)
+    G_data, D_data = codes.arguments_from_data(training_set)
     with tf.device(tflib.device_name(0)):
-        G = _build_network('G', dict(data_args, **G_args))
-        D = _build_network('D', dict(data_args, **D_args))
+        G = _build_network('G', dict(G_data, **G_args))
+        D = _build_network('D', dict(D_data, **D_args))
+        codes.load_decoder(G, training_set)
         Gs = G.clone('Gs')
-    for net, what, shape in ((G, 'makes', G.output_shapes[0][1:]), (D, 'takes', D.input_shapes[0][1:])):
+    made = codes.trained_part(G).output_shapes[0][1:]
+    for net, what, shape in ((G, 'makes', made), (D, 'takes', D.input_shapes[0][1:])):
         if list(shape) != list(training_set.shape):
             raise UserError(f'{net.name} {what} samples of {shape} but the data set has samples of '
                             f'{training_set.shape}; choose networks for such data in the sections G and D, or other '
@@ -130,8 +132,10 @@ def build_training_graph(
                 tower_labels[index].set_shape(labels.shape)
                 shown = process_reals(tower_reals[index], g.lod, mirror_augment, training_set.dynamic_range,
                                       drange_net, training_set.shape, is_growing)
+                of_reals = dict(reals=shown, labels=tower_labels[index])
                 losses.append(_register_losses(
-                    g, index, G_loss_args, dict(D_loss_args, reals=shown, labels=tower_labels[index]),
+                    g, index, dict(G_loss_args, **(of_reals if codes.is_codec(G) else {})),
+                    dict(D_loss_args, **of_reals),
                     training_set=training_set, minibatch_size=minibatch_split))
 
     # Gradients may not need a loss itself; its summary does.

@@ -9,11 +9,12 @@ from dnnlib import files, tflib, util
 from dnnlib.seeds import LARGEST_OF_A_RUN, check_seed
 from dnnlib.tflib import pickle_writer
 from dnnlib.util import EasyDict, StopRequested, UserError
-from training import checkpoint, run_state, snapshot, steps, towers
-from training import resume as resume_state
+from training import codes, snapshot, steps, towers
 from training.run import Run
-from training.run_log import RunLog
 from training.schedule import training_schedule
+from training.state import checkpoint, run_state
+from training.state import resume as resume_state
+from training.state.run_log import RunLog
 from training.towers import process_reals  # noqa: F401  (part of this module)
 
 # Names that files may give, see dnnlib/registry.py.
@@ -130,7 +131,7 @@ def _train(run):
             run.log.skip_time(began)
 
     if run.is_finished:
-        pickle_writer.save(tuple(run.networks), os.path.join(run.dir, 'network-final.pkl'))
+        pickle_writer.save(codes.stored_networks(run.networks), os.path.join(run.dir, 'network-final.pkl'))
     else:
         print('Stopping as asked: writing a network snapshot and a checkpoint ...', flush=True)
         run.save_snapshot()
@@ -157,8 +158,8 @@ def _open_run(settings, training_set, restored):
         drange_net=s.drange_net, is_growing=sched.lod > 0)
     grid = snapshot.choose_grid(training_set, G.input_shapes[0][1:], seed=s.seed, **(s.grid_args or {}))
     run = Run(s, training_set, list(networks), graph, run_state.circumstances(s.tf_config, s.num_gpus))
-    run.painter = snapshot.SnapshotGrid(Gs, training_set, grid, s.seed, s.drange_net,
-                                        max(sched.minibatch // s.num_gpus, 1), D)
+    painter = snapshot.ReconstructionGrid if codes.is_codec(G) else snapshot.SnapshotGrid
+    run.painter = painter(Gs, training_set, grid, s.seed, s.drange_net, max(sched.minibatch // s.num_gpus, 1), D)
     tflib.init_uninitialized_vars()
     tflib.autosummary.finalize_autosummaries()
     if restored is None:
@@ -175,7 +176,7 @@ def _open_run(settings, training_set, restored):
         make_group = s.metric_group or util.get_obj_by_name(config.metric_group)
         run.metrics = make_group(list(s.metric_arg_list))
     if s.image_snapshot_ticks:
-        snapshot.save_reals(training_set, grid, run.dir)
+        snapshot.save_reals(training_set, grid, run.dir, G)
         if restored is None:
             run.log.add_picture('Reals', os.path.join(run.dir, 'reals.png'), 0)
             run.draw_fakes()

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import math
 import os
+import shutil
 import signal
 import time
 
@@ -90,6 +91,7 @@ class Exporter:
         self._fingerprint = Fingerprint(self.shape, self.dtype)
         self._manifest = {}
         self._labels = None
+        self._more_files = {}
         self._outputs = []  # highest resolution first
 
     def __enter__(self):
@@ -130,6 +132,14 @@ class Exporter:
         check_finite(self._labels, labels, f"the labels of '{self.dataset_dir}'", names)
         self._manifest.update(details, label_names=None if names is None else [str(name) for name in names])
 
+    def add_file(self, path, name):
+        """Copies a file into the data set, under this name."""
+        target = os.path.join(self._temp, name)
+        shutil.copyfile(path, target)
+        with open(target, 'rb') as f:
+            sync(f)
+        self._more_files[name] = {'size': os.path.getsize(target), 'sha256': util.sha256_file(target)}
+
     def describe(self, **entries):
         """Puts entries into the manifest."""
         self._manifest.update(entries)
@@ -159,6 +169,7 @@ class Exporter:
         if self.num_images == 0:
             raise UserError('there is not a single image to write')
         files = {os.path.basename(output.file.name): output.finish() for output in self._outputs}
+        files.update(self._more_files)
         if self._labels is not None:
             assert len(self._labels) == self.num_images, (self._labels.shape, self.num_images)
             name = f'{self.name}-rxx.labels'

@@ -43,6 +43,8 @@ class Dataset:
                        samples it is to be asked. None where it cannot.
         label_size:    number of label components used, 0 for none; `label_dtype`; `label_names` or None.
         levels:        levels of detail that can be asked for; level k has 1/2^k of the resolution.
+        codec:         what makes images of the samples, where these are codes: a dict of `path`, `sha256`, and what
+                       else the manifest says; None for everything else.
     """
 
     def __init__(self, shape, dtype, dynamic_range, num_images, levels, is_image, labels=None, label_names=None,
@@ -64,6 +66,7 @@ class Dataset:
         self.label_dtype = 'float32'
         self.label_size = 0 if labels is None else int(labels.shape[1])
         self.label_names = label_names
+        self.codec = None
         self.seed = check_seed(seed, 'dataset.seed')
         self.interrupt = None  # function called between pieces of long reading, which may raise StopRequested
         self._labels = labels  # [N, label_size] or None; may be memory-mapped

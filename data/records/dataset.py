@@ -11,7 +11,7 @@ from data.records.base import Dataset, resolution_of
 from data.records.fingerprint import dataset_fingerprint
 from data.records.label_files import load_labels
 from data.records.levels import levels_of_detail
-from data.records.manifest import read_manifest
+from data.records.manifest import CODEC, read_manifest
 from data.records.tfrecord import Malformed, RecordFile, parse_example
 from dnnlib import util
 from dnnlib.util import UserError
@@ -58,6 +58,8 @@ class TFRecordDataset(Dataset):
             labels=labels, label_names=names[:labels.shape[1]] if names and labels is not None else None,
             repeat=repeat, shuffle=shuffle_mb > 0, prefetch=prefetch_mb > 0, seed=seed)
         self.distribution = points.get(manifest['distribution']) if 'distribution' in manifest else None
+        if 'codec' in manifest:
+            self.codec = dict(manifest['codec'], path=os.path.join(self.tfrecord_dir, CODEC))
 
     @property
     def fingerprint(self):

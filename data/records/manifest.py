@@ -7,6 +7,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import read_json, write_json
 
 MANIFEST = 'manifest.json'
+CODEC = 'codec.pkl'  # beside records of codes: what they were made with
 
 
 def _is_range(value):
@@ -33,6 +34,10 @@ _ENTRIES = {
     'is_image': ('true or false', lambda value: isinstance(value, bool)),
     'distribution': ('a text', lambda value: isinstance(value, str)),
     'arguments': ('an object', lambda value: isinstance(value, dict)),
+    'codec': ('an object with sha256, a text', lambda value: isinstance(value, dict) and isinstance(
+        value.get('sha256'), str)),
+    'source': ('an object with name and fingerprint, texts', lambda value: isinstance(value, dict) and all(
+        isinstance(value.get(key), str) for key in ('name', 'fingerprint'))),
     'skipped': ('a list', lambda value: isinstance(value, list)),
     'left_out': ('an object of whole numbers', lambda value: isinstance(value, dict) and all(
         type(count) is int for count in value.values())),

@@ -112,6 +112,8 @@ class Network:
         self.input_names = [p.name for p in parameters
                             if p.kind == p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
         self._takes_data_format = any(p.name == 'data_format' for p in parameters)
+        # Networks whose inputs may have any height and width, which their module says.
+        self.is_convolutional = self._build_func_name in build_func.__globals__.get('CONVOLUTIONAL', ())
         if not self.input_names:
             raise ValueError(f"build function '{self._build_func_name}' has no parameters without a default, "
                              'so the network would have no inputs')

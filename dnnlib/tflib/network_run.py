@@ -41,9 +41,10 @@ def run_network(net, *in_arrays, input_transform=None, output_transform=None, re
         output_transform = dict(func=legacy_output_transform, mul=out_mul, add=out_add, shrink=out_shrink,
                                 dtype=None if out_dtype is None else np.dtype(out_dtype).name)
 
-    key = _freeze((input_transform, output_transform, num_gpus, assume_frozen, dynamic_kwargs))
+    in_shapes = [_input_shape(net, array, shape) for array, shape in zip(in_arrays, net.input_shapes)]
+    key = _freeze((in_shapes, input_transform, output_transform, num_gpus, assume_frozen, dynamic_kwargs))
     if key not in net._run_cache:
-        net._run_cache[key] = _build(net, input_transform, output_transform, num_gpus, dynamic_kwargs)
+        net._run_cache[key] = _build(net, in_shapes, input_transform, output_transform, num_gpus, dynamic_kwargs)
     in_tensors, out_tensors, shadows = net._run_cache[key]
     if not assume_frozen:
         for shadow in shadows:
@@ -55,7 +56,7 @@ def run_network(net, *in_arrays, input_transform=None, output_transform=None, re
     for begin in tqdm(starts, desc=net.name, unit='batch', disable=not print_progress):
         count = min(minibatch_size, num_items - begin)
         feed = {}
-        for tensor, array, shape in zip(in_tensors, in_arrays, net.input_shapes):
+        for tensor, array, shape in zip(in_tensors, in_arrays, in_shapes):
             if array is None:
                 array_piece = np.zeros([count] + [d or 0 for d in shape[1:]], np.float32)
             else:
@@ -72,6 +73,13 @@ def run_network(net, *in_arrays, input_transform=None, output_transform=None, re
     return results[0] if len(results) == 1 else tuple(results)
 
 
+def _input_shape(net, array, shape):
+    """The shape of an input for these arrays: the template's, or the array's own for convolutional networks."""
+    if array is None or not net.is_convolutional or np.ndim(array) != len(shape):
+        return shape
+    return shape[:2] + list(np.shape(array)[2:])
+
+
 def _freeze(value):
     """A hashable equal of nested dicts, lists and arrays, to recognise a call that was made before."""
     if isinstance(value, dict):
@@ -83,11 +91,11 @@ def _freeze(value):
     return value
 
 
-def _build(net, input_transform, output_transform, num_gpus, dynamic_kwargs):
+def _build(net, in_shapes, input_transform, output_transform, num_gpus, dynamic_kwargs):
     """(input placeholders, output tensors, networks on further devices)."""
     with tfutil.absolute_name_scope(net.scope + '/_Run'), tf.control_dependencies(None):
         in_tensors = [tf.placeholder(tf.float32, [None] + shape[1:] if input_transform is None else None, name=name)
-                      for name, shape in zip(net.input_names, net.input_shapes)]
+                      for name, shape in zip(net.input_names, in_shapes)]
         per_device, shadows = [], []
         splits = list(zip(*[_split(tensor, num_gpus) for tensor in in_tensors]))
         for index, inputs in enumerate(splits):

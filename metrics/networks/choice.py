@@ -3,6 +3,7 @@
 import os
 
 from data.records import manifest
+from data.records.source import image_arguments
 from dnnlib.util import UserError
 
 RELEASED, STANDIN = 'released', 'standin'
@@ -28,5 +29,9 @@ def is_toyfaces(dataset_args):
     """Whether data set arguments name a set of drawn faces."""
     if not dataset_args or 'tfrecord_dir' not in dataset_args:
         return False
+    try:
+        dataset_args = image_arguments(dataset_args)
+    except UserError:
+        return False  # said when the images are needed
     folder = os.path.join(dataset_args.get('data_dir') or '', dataset_args['tfrecord_dir'])
     return os.path.isdir(folder) and manifest.read_manifest(folder).get('command') == 'create_toyfaces'

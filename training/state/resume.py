@@ -10,7 +10,7 @@ import re
 from dnnlib.errors import UserError
 from dnnlib.files import read_json, read_json_lines
 from dnnlib.values import schema
-from training import checkpoint
+from training.state import checkpoint
 
 _COUNT = 'a whole number from 0 to 1e15'
 STATE = {   # of a checkpoint, besides its arrays

@@ -1,0 +1,139 @@
+"""Networks of the second stage of "An Acceleration Framework for High Resolution Image Synthesis": a GAN of codes.
+
+`G_code` and `D_code` are an ordinary generator and discriminator (Table 2) whose "images" are codes of 16 channels;
+with images in their place they are the paper's baseline. `G_accel` is the code generator and the decoder as one
+generator. Table 2 prints the first and the last widths; those between, one 3x3 convolution per resolution, the latent
+size and tanh at the end are ours (docs/acceleration.md). Inputs and outputs are NCHW, float32.
+"""
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+import dnnlib.tflib as tflib
+from training.layers.network_layers import (
+    activation,
+    apply_bias,
+    conv2d,
+    conv2d_downscale2d,
+    dense,
+    flatten_chw,
+    from_layout,
+    pixel_norm,
+    to_layout,
+    upscale2d_conv2d,
+)
+
+# Names that files may give, see dnnlib/registry.py.
+DECLARES = {'G': ('G_accel', 'G_code'), 'D': ('D_code',)}
+
+# The writer of pickles puts the source of these modules in front of this one's.
+BUNDLED_MODULES = ('training.layers.network_layers',)
+
+
+def G_code(
+        latents_in,                     # z, [N, latent_size].
+        labels_in,                      # Labels, [N, label_size]; they do not influence the codes.
+        num_channels=16,
+        resolution=64,                  # Side of the codes, a power of two.
+        label_size=0,
+        latent_size=128,
+        fmap_base=8192,                 # Channels at resolution r: fmap_base / r ...
+        fmap_min=64,                    # ... but at least these ...
+        fmap_max=256,                   # ... and at most these.
+        use_wscale=True,                # Equalized learning rate.
+        use_pixelnorm=True,             # Normalise every pixel's features after each convolution (section 3.3).
+        is_template_graph=False,        # Set by Network when it makes the variables.
+        data_format='NCHW',             # Layout of the activations inside.
+        **_kwargs):
+    """The generator of codes, or of images. Returns [N, num_channels, resolution, resolution] in [-1, 1]."""
+    fmt, res_log2, nf = data_format, _resolution_log2(resolution), _feature_maps(fmap_base, fmap_min, fmap_max)
+    act, gain = activation('lrelu')
+    latents_in.set_shape([None, latent_size])
+    labels_in.set_shape([None, label_size])
+
+    def finish_layer(x):
+        x = act(apply_bias(x, fmt))
+        return pixel_norm(x, fmt) if use_pixelnorm else x
+
+    with tf.variable_scope('4x4'), tf.variable_scope('Dense'):
+        x = dense(latents_in, nf(4) * 16, gain, use_wscale)
+        x = finish_layer(to_layout(tf.reshape(x, [-1, nf(4), 4, 4]), fmt))
+    for res in [2 ** stage for stage in range(3, res_log2 + 1)]:
+        with tf.variable_scope(f'{res}x{res}'), tf.variable_scope('Conv_up'):
+            x = finish_layer(upscale2d_conv2d(x, nf(res), 3, gain, use_wscale, False, fmt))
+    with tf.variable_scope('Output'):
+        x = tf.tanh(apply_bias(conv2d(x, num_channels, 3, 1, use_wscale, fmt), fmt))
+    return tf.identity(from_layout(x, fmt), name='codes_out')
+
+
+def D_code(
+        codes_in,                       # Codes or images, [N, num_channels, resolution, resolution].
+        labels_in,                      # Labels, [N, label_size]; they do not influence the scores.
+        num_channels=16,
+        resolution=64,                  # Side of the codes, a power of two.
+        label_size=0,
+        fmap_base=8192,                 # Channels at resolution r: fmap_base / r ...
+        fmap_min=64,                    # ... but at least these ...
+        fmap_max=256,                   # ... and at most these.
+        use_wscale=True,                # Equalized learning rate.
+        is_template_graph=False,        # Set by Network when it makes the variables.
+        data_format='NCHW',             # Layout of the activations inside.
+        **_kwargs):
+    """The discriminator of codes, or of images. Returns scores [N, 1]."""
+    fmt, res_log2, nf = data_format, _resolution_log2(resolution), _feature_maps(fmap_base, fmap_min, fmap_max)
+    act, gain = activation('lrelu')
+    codes_in.set_shape([None, num_channels, resolution, resolution])
+    labels_in.set_shape([None, label_size])
+    x = to_layout(codes_in, fmt)
+    with tf.variable_scope(f'{resolution}x{resolution}'), tf.variable_scope('Conv'):
+        x = act(apply_bias(conv2d(x, nf(resolution), 3, gain, use_wscale, fmt), fmt))
+    for res in [2 ** stage for stage in range(res_log2 - 1, 1, -1)]:
+        with tf.variable_scope(f'{res}x{res}'), tf.variable_scope('Conv_down'):
+            x = act(apply_bias(conv2d_downscale2d(x, nf(res), 3, gain, use_wscale, fmt), fmt))
+    with tf.variable_scope('Dense0'):
+        x = act(apply_bias(dense(flatten_chw(x, fmt), nf(4), gain, use_wscale)))
+    with tf.variable_scope('Dense1'):
+        x = apply_bias(dense(x, 1, 1, use_wscale))
+    return tf.identity(x, name='scores_out')
+
+
+def G_accel(
+        latents_in,                     # z, [N, latent size of the code generator].
+        labels_in,                      # Labels, [N, label_size].
+        code_func='training.networks_accel.G_code',  # Build function of the code generator.
+        code_kwargs=None,               # Its keywords.
+        decoder_kwargs=None,            # Keywords of H_decoder.
+        resolution=256,                 # Side of the images.
+        num_channels=3,
+        label_size=0,
+        components=None,                # Sub-networks code and decoder, filled in on the first call.
+        **kwargs):                      # For the code generator.
+    """Latents to images: the code generator, then the decoder, whose variables are not trained.
+
+    Returns images [N, num_channels, resolution, resolution].
+    """
+    if 'decoder' not in components:
+        components.decoder = tflib.Network('decoder', func_name='training.networks_codec.H_decoder', trainable=False,
+                                           **dict(decoder_kwargs or {}, resolution=resolution,
+                                                  num_channels=num_channels))
+    channels, side, _ = components.decoder.input_shape[1:]
+    if 'code' not in components:
+        components.code = tflib.Network('code', func_name=code_func,
+                                        num_channels=channels, resolution=side, label_size=label_size,
+                                        **(code_kwargs or {}))
+    latents_in.set_shape(components.code.input_shapes[0])
+    labels_in.set_shape(components.code.input_shapes[1])
+    images = components.decoder.get_output_for(components.code.get_output_for(latents_in, labels_in, **kwargs))
+    return tf.identity(images, name='images_out')
+
+
+def _resolution_log2(resolution):
+    res_log2 = int(np.log2(resolution))
+    if resolution != 2 ** res_log2 or resolution < 4:
+        raise ValueError(f'resolution is {resolution}; it must be a power of two, at least 4')
+    return res_log2
+
+
+def _feature_maps(fmap_base, fmap_min, fmap_max):
+    """The function from a resolution to its number of channels; the defaults are those of Table 2."""
+    return lambda res: int(min(fmap_max, max(fmap_min, fmap_base // res)))
