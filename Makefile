@@ -1,23 +1,31 @@
 # `make help` lists the targets. Each sets up what is missing first; ENGINE=tf1|tf2 chooses the engine (default: the
-# best this machine can have), SETUP_ARGS passes options to the set-up (--cpu, --gpu, --python 3.6, --force).
+# best this machine can have), EXTRAS=cluster,export,notebook adds packages (they stay until EXTRAS=none), SETUP_ARGS
+# passes options to the set-up (--cpu, --gpu, --python 3.6, --force).
 PYTHON ?= python3
 SETUP_ARGS ?=
 ARGS ?=
 ifdef ENGINE
 export ENGINE
 endif
+ifdef EXTRAS
+export EXTRAS
+endif
 
 SETUP := $(PYTHON) tools/bootstrap.py $(SETUP_ARGS)
 RUN := $(SETUP) --run
-PYTEST := $(RUN) -m pytest $(ARGS)
+PYTEST := $(RUN) -m pytest
+# Two processes share the tests, file by file.
+SHARED := -n 2 --dist loadfile
 
 # Reference data for parity tests and tests on photographs, where this checkout has it beside it.
 ifneq ($(wildcard ../shared/golden),)
 export REFERENCE_DIR ?= $(abspath ../shared)
 endif
 # Many small graphs gain nothing from many threads, and lose on a machine with many cores.
-test test-both test-slow soak: export OMP_NUM_THREADS ?= 2
-test test-both test-slow soak: export OPENBLAS_NUM_THREADS ?= 2
+test test-both: export OMP_NUM_THREADS ?= 1
+test test-both: export OPENBLAS_NUM_THREADS ?= 1
+test-slow soak: export OMP_NUM_THREADS ?= 2
+test-slow soak: export OPENBLAS_NUM_THREADS ?= 2
 export MPLBACKEND ?= Agg
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
@@ -34,16 +42,16 @@ demo: ## the whole job on drawn faces: data set, training, pictures (ARGS=... re
 	@$(RUN) tools/demo.py $(ARGS)
 
 test: ## the tests that take minutes in all (ARGS="-k name" and the like reach pytest)
-	@$(PYTEST) -m "not slow and not soak"
+	@$(PYTEST) $(SHARED) -m "not slow and not soak" $(ARGS)
 
 test-both: ## the short selection that also runs on the second engine and the oldest Python
-	@$(PYTEST) -m "both and not slow and not soak"
+	@$(PYTEST) $(SHARED) -m "both and not slow and not soak" $(ARGS)
 
 test-slow: ## the slow tests only
-	@$(PYTEST) -m "slow and not soak"
+	@$(PYTEST) -m "slow and not soak" $(ARGS)
 
 soak: ## long runs on real input
-	@$(PYTEST) -m soak
+	@$(PYTEST) -m soak $(ARGS)
 
 bench: ## measure speed and memory on both engines; writes results/benchmarks.md
 	@$(RUN) benchmarks/run.py $(ARGS)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # install.sh LOCK: makes the environment $VIRTUAL_ENV over the packages that the image brings, from a lock file.
-# What the image has in the pinned version is used from there; everything else is installed beside it.
+# What the image has in the pinned version is used from there; everything else is installed beside it, each file
+# compared with its digest in the lock.
 set -eu
 lock=$1
 python=$VIRTUAL_ENV/bin/python
@@ -8,15 +9,16 @@ python=$VIRTUAL_ENV/bin/python
 unset PIP_CONSTRAINT
 
 install() {
-    "$python" -m pip install --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation "$@"
+    "$python" -m pip install --disable-pip-version-check --no-cache-dir --no-deps --no-build-isolation \
+        --require-hashes "$@"
 }
 
 # Without ensurepip, which Ubuntu leaves out: the image's own pip is visible in the environment.
 python3 -m venv --without-pip --system-site-packages "$VIRTUAL_ENV"
-installers=$(grep -E '^(pip|setuptools|wheel)==' "$lock" || true)
-if [ -n "$installers" ]; then
-    # shellcheck disable=SC2086
-    install $installers
+# pip and its like first, each with the lines of its digests.
+awk '/^[^ ]/ { wanted = /^(pip|setuptools|wheel)==/ } wanted' "$lock" > "$VIRTUAL_ENV/installers.txt"
+if [ -s "$VIRTUAL_ENV/installers.txt" ]; then
+    install --requirement "$VIRTUAL_ENV/installers.txt"
 fi
 install --requirement "$lock"
 # Nothing may be left to install.

@@ -24,6 +24,8 @@ FACTS = {'version': [3, 7], 'full': '3.7.9', 'implementation': 'CPython', 'bits'
          'missing': [], 'installers': ['ensurepip']}
 LOCKS = [bootstrap.lock_name(engine, version, kind) for engine in ('tf1', 'tf2')
          for version in env_choice.PYTHONS[engine] for kind in ('cpu', 'gpu')]
+CPU_LOCKS = [name for name in LOCKS if name.endswith('cpu')]
+EXTRAS = ['cluster', 'dev', 'export', 'notebook']
 
 
 def script(path, text):
@@ -40,10 +42,19 @@ def interpreter(path, **facts):
 
 
 def read_lock(name):
+    """→ ({name: version}, pip's options, {name: digests}) of a lock file."""
+    pins, options, digests = {}, [], {}
     with open(os.path.join(ROOT, 'requirements', name + '.txt')) as f:
-        lines = [line.strip() for line in f if not line.startswith('#')]
-    return dict(line.split(' ;')[0].split('==') for line in lines if '==' in line), \
-        [line for line in lines if '==' not in line]
+        lines = f.read().replace('\\\n', '').splitlines()
+    for line in lines:
+        match = re.match(r'([a-z0-9-]+)==([0-9a-z.]+)( ; [^-]*)?((?: +--hash=sha256:[0-9a-f]{64})+)$', line)
+        if match:
+            pins[match.group(1)] = match.group(2)
+            digests[match.group(1)] = match.group(4).split()
+        elif not line.startswith('#'):
+            assert line.startswith('--'), f'{name}: {line}'
+            options.append(line)
+    return pins, options, digests
 
 
 # --- the search for an interpreter
@@ -227,12 +238,11 @@ def test_locked_versions_are_those_with_a_file(tmp_path):
 
 @pytest.mark.parametrize('name', LOCKS)
 def test_a_lock_is_exact_and_keeps_the_known_limits(name):
-    pins, options = read_lock(name)
+    pins, options, digests = read_lock(name)
     engine, _, kind = name.split('-')
     number = {key: tuple(int(x) for x in re.findall(r'\d+', value)) for key, value in pins.items()}
-    assert all(re.match(r'^[a-z0-9-]+$', key) and re.match(r'^[0-9a-z.]+$', pins[key]) for key in pins)
     for package in ('numpy', 'pillow', 'scipy', 'requests', 'mtcnn', 'opencv-python-headless', 'pyyaml', 'tqdm', 'lmdb',
-                    'matplotlib', 'scikit-learn', 'h5py', 'pytest', 'hypothesis', 'pip', 'setuptools', 'wheel'):
+                    'matplotlib', 'scikit-learn', 'h5py', 'flask', 'imageio-ffmpeg', 'pip', 'setuptools', 'wheel'):
         assert package in pins, package
     assert pins['mtcnn'] == '0.1.1' and number['setuptools'] < (81,)
     if engine == 'tf1':
@@ -242,6 +252,7 @@ def test_a_lock_is_exact_and_keeps_the_known_limits(name):
     else:
         assert number['tensorflow'] >= (2, 15) and options == ['--only-binary :all:']
         assert any(package.startswith('nvidia-cudnn') for package in pins) == (kind == 'gpu')
+        assert len(digests['numpy']) > 1  # x86-64 and 64-bit Arm
 
 
 @pytest.mark.parametrize('name', [name for name in LOCKS if name.endswith('gpu')])
@@ -251,8 +262,31 @@ def test_a_gpu_lock_differs_from_the_cpu_lock_in_nothing_but_tensorflow_and_cuda
     assert all(key.startswith(('tensorflow', 'nvidia-')) for key in changed)
 
 
+@pytest.mark.parametrize('name', CPU_LOCKS)
+def test_extras_add_to_their_lock_and_fit_together(name):
+    known = read_lock(name)[0]
+    for extra in EXTRAS:
+        pins = read_lock(f'{name}-{extra}')[0]
+        assert not set(pins) & set(read_lock(name)[0])
+        assert all(known.setdefault(key, version) == version for key, version in pins.items())
+    for package in ('pytest', 'pytest-xdist', 'hypothesis', 'distributed', 'fsspec', 's3fs', 'pyarrow', 'moto',
+                    'tf2onnx', 'onnxruntime', 'nbclient', 'ipykernel'):
+        assert package in known, package
+
+
+def test_what_only_tests_need_is_not_among_what_runs_need():
+    for name in LOCKS:
+        assert not set(read_lock(name)[0]) & {'pytest', 'pytest-xdist', 'execnet', 'hypothesis', 'ruff'}
+
+
+def test_every_extra_has_an_input_and_no_lock_file_is_left_over():
+    assert sorted(bootstrap.known_extras()) == EXTRAS
+    files = {name[:-len('.txt')] for name in os.listdir(os.path.join(ROOT, 'requirements')) if name.endswith('.txt')}
+    assert files == set(LOCKS) | {f'{name}-{extra}' for name in CPU_LOCKS for extra in EXTRAS}
+
+
 def test_one_linter_version_everywhere():
-    assert len({read_lock(name)[0].get('ruff') for name in LOCKS} - {None}) == 1
+    assert len({read_lock(f'{name}-dev')[0].get('ruff') for name in CPU_LOCKS} - {None}) == 1
 
 
 # --- recognising, building, repairing
@@ -261,7 +295,10 @@ def test_one_linter_version_everywhere():
 def environment(tmp_path):
     """An environment of a small checkout, not built."""
     (tmp_path / 'requirements').mkdir()
-    (tmp_path / 'requirements' / 'tf1-py37-cpu.txt').write_text('# lock\npip==1\nsix==1.0\n')
+    (tmp_path / 'requirements' / 'tf1-py37-cpu.txt').write_text(
+        '# lock\npip==1 \\\n    --hash=sha256:12\nsix==1.0 \\\n    --hash=sha256:34 \\\n    --hash=sha256:56\n')
+    for extra in ('cluster', 'export'):
+        (tmp_path / 'requirements' / f'tf1-py37-cpu-{extra}.txt').write_text(f'{extra}-library==1.0\n')
     (tmp_path / '.env-cache').mkdir()
     path = interpreter(tmp_path / 'base' / 'python3.7')
     return env_build.Environment(str(tmp_path), 'tf1-py37-cpu', env_search.Python(path, (3, 7), 'PATH'))
@@ -342,14 +379,43 @@ def test_the_lock_outlives_a_killed_set_up_while_its_command_runs(tmp_path):
     process.stdout.close()
 
 
+def test_an_extra_makes_another_environment_of_the_same_lock(environment):
+    larger = environment._replace(extras=('cluster', 'export'))
+    assert os.path.basename(larger.folder).startswith('tf1-py37-cpu+cluster+export-')
+    assert [env_build.read_pins(path) for path in larger.lock_files] == [
+        ['pip==1', 'six==1.0'], ['cluster-library==1.0'], ['export-library==1.0']]
+    finish(environment)
+    assert environment.is_complete() and not larger.is_complete()
+    gpu = larger._replace(lock_name='tf1-py37-gpu')
+    assert gpu.lock_files[1:] == larger.lock_files[1:]
+    assert not environment._replace(extras=('nope',)).is_complete()
+
+
+def test_packages_are_installed_with_their_digests_and_nothing_else(environment, said, monkeypatch):
+    steps = []
+    monkeypatch.setattr(env_build.Builder, 'step', lambda self, title, command, count=0: steps.append(command))
+    os.makedirs(environment.folder)
+    with open(os.path.join(environment.cache, 'lock'), 'w') as held:
+        builder = env_build.Builder(environment._replace(extras=('export',)), held, said.append)
+        monkeypatch.setattr(builder, 'create', lambda: os.makedirs(builder.folder))
+        builder.build()
+    installs = [command for command in steps if 'install' in command]
+    assert len(installs) == 3 and all('--require-hashes' in command and '--no-deps' in command for command in installs)
+    with open(installs[0][-1]) as f:
+        assert f.read() == 'pip==1 \\\n    --hash=sha256:12\n'
+    assert [os.path.basename(command[-1]) for command in installs[1:]] == [
+        'tf1-py37-cpu.txt', 'tf1-py37-cpu-export.txt']
+
+
 def test_outdated_environments_go_unless_they_are_in_use(environment, said, monkeypatch):
     finish(environment)
-    folders = [os.path.join(environment.cache, name) for name in ('tf1-py37-cpu-old', 'tf1-py37-cpu-used', 'tf2-other')]
+    folders = [os.path.join(environment.cache, name)
+               for name in ('tf1-py37-cpu-old', 'tf1-py37-cpu+cluster-used', 'tf2-other', 'tf1-py37-cpu+export-old')]
     for folder in folders:
         os.makedirs(folder)
     monkeypatch.setattr(env_build, 'in_use', lambda folder: folder.endswith('used'))
     env_build.remove_outdated(environment, said.append)
-    assert [os.path.exists(folder) for folder in folders] == [False, True, True]
+    assert [os.path.exists(folder) for folder in folders] == [False, True, True, False]
     assert environment.is_complete() and 'in use' in said[0]
 
 
@@ -410,9 +476,11 @@ def checkout(tmp_path):
     engine = 'tf1' if sys.version_info < (3, 8) else 'tf2'
     python = next(p for p in env_search.candidates(sys.version_info[:2]) if p.where == 'the one running this')
     name = bootstrap.lock_name(engine, sys.version_info[:2], 'cpu')
-    environment = env_build.Environment(str(tmp_path / 'repo'), name, python)
+    environment = env_build.Environment(str(tmp_path / 'repo'), name, python, ['dev'])
     finish(environment, 'echo "ran $*"; exit 5')
-    environ = {key: value for key, value in os.environ.items() if key not in ('ENGINE', 'UV_PYTHON_INSTALL_DIR')}
+    finish(environment._replace(extras=('cluster', 'dev')), 'echo "with cluster"')
+    without = ('ENGINE', 'EXTRAS', 'UV_PYTHON_INSTALL_DIR')
+    environ = {key: value for key, value in os.environ.items() if key not in without}
     environ.update(HOME=str(tmp_path), PYENV_ROOT=str(tmp_path), XDG_DATA_HOME=str(tmp_path), PATH='/bin',
                    PIP_NO_INDEX='1')
     environ.pop('PIP_FIND_LINKS', None)
@@ -441,6 +509,21 @@ def test_run_hands_on_arguments_output_and_exit_status(checkout):
     assert (done.returncode, done.stdout, done.stderr) == (5, 'ran train.py --config x\n', '')
 
 
+def test_extras_stay_through_later_set_ups_until_none_is_asked_for(checkout):
+    def linked(*args, **more):
+        done = checkout('--engine', checkout.engine, '--cpu', '--python', HERE, *args, **more)
+        assert done.returncode == 0, done.stderr
+        return os.path.basename(os.path.realpath(str(checkout.root / '.venv')))
+
+    before = sorted(os.listdir(str(checkout.root / '.env-cache')))
+    assert linked().startswith(checkout.name + '-')
+    assert linked(EXTRAS='cluster').startswith(checkout.name + '+cluster-')
+    assert linked().startswith(checkout.name + '+cluster-')
+    assert linked('--extras', 'none').startswith(checkout.name + '-')
+    assert linked().startswith(checkout.name + '-')
+    assert sorted(os.listdir(str(checkout.root / '.env-cache'))) == before  # nothing was built, and nothing removed
+
+
 def test_check_builds_nothing(checkout):
     other = checkout('--check', '--engine', checkout.engine, '--gpu', '--python', HERE)
     assert other.returncode == 1 and 'not built' in other.stderr
@@ -450,6 +533,7 @@ def test_check_builds_nothing(checkout):
 
 @pytest.mark.parametrize('args, engine, words', [
     ([], 'tf3', 'ENGINE=tf3: there are tf1'),
+    (['--extras', 'clutser', '--python', '3.13'], 'tf2', 'there is no extra clutser; there are cluster'),
     (['--python', '3.9'], 'tf2', 'tf2 runs on Python 3.13'),
     (['--python', '3.7'], '', '--python needs an engine'),
 ])
@@ -472,7 +556,7 @@ def test_without_any_python_it_says_all_that_was_tried(checkout):
 def test_help_names_the_variable_and_the_options(checkout):
     done = checkout('--help')
     assert done.returncode == 0
-    for words in ('ENGINE', '--cpu', '--gpu', '--python', '--run', '--force', '--check'):
+    for words in ('ENGINE', 'EXTRAS', '--cpu', '--gpu', '--python', '--run', '--force', '--check'):
         assert words in done.stdout
 
 

@@ -71,8 +71,7 @@ def ignored(path):
 
 
 def pins(lock):
-    return dict(line.split(';')[0].strip().split('==') for line in read(lock).splitlines()
-                if '==' in line and not line.startswith('#'))
+    return dict(re.findall(r'^([\w.-]+)==([^\s;]+)', read(lock), flags=re.M))
 
 
 # ---- The Dockerfile
@@ -262,6 +261,13 @@ def test_in_an_image_its_own_python_runs_and_help_tells_the_mounts(tmp_path):
     assert 'docker run' in reproduce(**as_in_image(tmp_path)).stdout
 
 
+def test_an_image_has_no_packages_for_tests_and_says_so(tmp_path):
+    for lock in LOCKS.values():
+        assert not set(pins(lock)) & {'pytest', 'pytest-xdist', 'hypothesis', 'ruff'}
+    done = reproduce('test', **as_in_image(tmp_path))
+    assert done.returncode == 2 and 'make test' in done.stderr and done.stderr.count('\n') == 1
+
+
 def test_an_image_refuses_the_engine_that_it_does_not_hold(tmp_path):
     done = reproduce('demo', **as_in_image(tmp_path, ENGINE='tf2'))
     assert done.returncode == 2 and 'holds the engine tf1' in done.stderr
@@ -294,13 +300,14 @@ def test_as_root_it_goes_on_as_the_owner_of_the_results():
 @pytest.fixture(scope='module')
 def python36():
     """A Python with the packages of the reference image's lock (its CPU form), where one was set up here."""
-    for path in glob.glob(os.path.join(ROOT, '.env-cache', 'tf1-py36-cpu-*', 'complete.json')):
+    for path in glob.glob(os.path.join(ROOT, '.env-cache', 'tf1-py36-cpu[-+]*', 'complete.json')):
         with open(path) as f:
-            base = json.load(f)['python']
+            facts = json.load(f)
         code = ('import sys; sys.path.insert(0, "tools"); import env_build, env_search; '
                 'python = env_search.Python(sys.argv[1], (3, 6), ""); '
-                'print(env_build.Environment(sys.argv[2], "tf1-py36-cpu", python).folder)')
-        current = subprocess.check_output([sys.executable, '-c', code, base, ROOT], cwd=ROOT, universal_newlines=True)
+                'print(env_build.Environment(sys.argv[2], "tf1-py36-cpu", python, sys.argv[3:]).folder)')
+        current = subprocess.check_output([sys.executable, '-c', code, facts['python'], ROOT] + facts['extras'],
+                                          cwd=ROOT, universal_newlines=True)
         if current.strip() == os.path.dirname(path):
             return os.path.join(current.strip(), 'bin', 'python')
     pytest.skip('no up-to-date environment of Python 3.6: make setup ENGINE=tf1 SETUP_ARGS="--cpu --python 3.6"')

@@ -1,7 +1,8 @@
-"""Build one environment from one lock file, such that a finished one is recognised by looking at a single file.
+"""Build one environment from its lock files, such that a finished one is recognised by looking at a single file.
 
-Environments lie in `.env-cache/<lock>-<digest>`; the digest covers the lock's text, the interpreter and the place of
-the checkout, and `complete.json` is written last. So an interrupted or outdated environment never looks finished.
+Environments lie in `.env-cache/<lock>+<extra>...-<digest>`; the digest covers the text of all its lock files, the
+interpreter and the place of the checkout, and `complete.json` is written last. So an interrupted or outdated
+environment never looks finished.
 """
 import collections
 import contextlib
@@ -11,6 +12,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,16 +35,31 @@ class SetupError(Exception):
     """A step that failed: what was tried and what to do, in sentences."""
 
 
-class Environment(collections.namedtuple('Environment', 'root lock_name python')):
-    """One lock (root: the checkout; lock_name: e.g. 'tf1-py37-cpu') for one interpreter (an env_search.Python)."""
+class Environment(collections.namedtuple('Environment', 'root lock_name python extras')):
+    """One lock and extras on top of it, for one interpreter.
+
+    root: the checkout; lock_name: e.g. 'tf1-py37-cpu'; python: an env_search.Python; extras: names, sorted, of which
+    `dev` is not shown in the environment's name.
+    """
+
+    def __new__(cls, root, lock_name, python, extras=()):
+        return super().__new__(cls, root, lock_name, python, tuple(extras))
 
     @property
     def cache(self):
         return os.path.join(self.root, '.env-cache')
 
     @property
-    def lock_file(self):
-        return os.path.join(self.root, 'requirements', self.lock_name + '.txt')
+    def title(self):
+        """'tf1-py37-cpu', or 'tf1-py37-cpu+cluster'."""
+        return '+'.join([self.lock_name] + [extra for extra in self.extras if extra != 'dev'])
+
+    @property
+    def lock_files(self):
+        """The lock's file, then those of the extras, which CPU and GPU locks share."""
+        shared = self.lock_name.replace('-gpu', '-cpu')
+        return [os.path.join(self.root, 'requirements', name + '.txt')
+                for name in [self.lock_name] + [f'{shared}-{extra}' for extra in self.extras]]
 
     @property
     def log_file(self):
@@ -50,11 +67,13 @@ class Environment(collections.namedtuple('Environment', 'root lock_name python')
 
     @property
     def folder(self):
-        with open(self.lock_file, 'rb') as f:
-            digest = hashlib.sha256(f.read())
+        digest = hashlib.sha256()
+        for path in self.lock_files:
+            with open(path, 'rb') as f:
+                digest.update(f.read())
         status = os.stat(self.python.path)
         digest.update(repr((FORMAT, self.python.path, status.st_size, status.st_mtime_ns, self.root)).encode())
-        return os.path.join(self.cache, f'{self.lock_name}-{digest.hexdigest()[:10]}')
+        return os.path.join(self.cache, f'{self.title}-{digest.hexdigest()[:10]}')
 
     @property
     def executable(self):
@@ -62,16 +81,30 @@ class Environment(collections.namedtuple('Environment', 'root lock_name python')
 
     def is_complete(self):
         """Whether the environment was built to its end and its interpreter is still there."""
-        if not os.path.exists(self.lock_file):
+        if not all(os.path.exists(path) for path in self.lock_files):
             return False
         folder = self.folder
         return (os.path.exists(os.path.join(folder, 'complete.json'))
                 and os.access(os.path.join(folder, 'bin', 'python'), os.X_OK))
 
-    def pins(self):
-        """The lock's `name==version` lines."""
-        with open(self.lock_file) as f:
-            return [line.split(';')[0].strip() for line in f if '==' in line and not line.startswith('#')]
+
+def read_pins(path):
+    """The `name==version` of a lock file; of two that are for different machines, both."""
+    with open(path) as f:
+        found = (re.match(r'[\w.-]+==[^\s;]+', line) for line in f)
+        return [match.group() for match in found if match]
+
+
+def requirements_of(path, names):
+    """The lines of a lock file that are about the named packages, digests included."""
+    lines, wanted = [], False
+    with open(path) as f:
+        for line in f:
+            if not line.startswith(' '):
+                wanted = line.split('==')[0] in names
+            if wanted:
+                lines.append(line)
+    return ''.join(lines)
 
 
 @contextlib.contextmanager
@@ -141,11 +174,15 @@ class Builder:
             shutil.rmtree(self.folder)
         started = time.time()
         self.create()
-        self.step('installing pip', self.pip() + self.installer_pins())
-        self.step(f'installing {len(self.env.pins())} packages',
-                  self.pip() + ['--no-build-isolation', '--no-compile', '-r', self.env.lock_file])
+        self.step('installing pip', self.pip() + ['-r', self.installers()])
+        # One after another, since each file has options of its own on what may be built from source.
+        for path, extra in zip(self.env.lock_files, ('',) + self.env.extras):
+            count = len(read_pins(path))
+            self.step(f'installing {count} packages' + (f' of {extra}' if extra else ''),
+                      self.pip() + ['--no-build-isolation', '--no-compile', '-r', path], count)
         self.step('first import', [self.python, '-c', SMOKE])
-        facts = dict(lock=self.env.lock_name, python=self.env.python.path, seconds=round(time.time() - started, 1))
+        facts = dict(lock=self.env.lock_name, extras=self.env.extras, python=self.env.python.path,
+                     seconds=round(time.time() - started, 1))
         temporary = os.path.join(self.folder, 'complete.json.new')
         with open(temporary, 'w') as f:
             json.dump(facts, f)
@@ -160,16 +197,24 @@ class Builder:
                   [base, '-m', 'venv', self.folder] + ([] if has_ensurepip else ['--without-pip']))
         if not has_ensurepip:
             target = glob.glob(os.path.join(self.folder, 'lib', 'python*', 'site-packages'))[0]
-            self.step('borrowing pip', [base, '-m', 'pip', 'install', '--target', target] + self.installer_pins())
+            self.step('borrowing pip', [base, '-m', 'pip', 'install', '--require-hashes', '--target', target,
+                                        '-r', self.installers()])
 
     def pip(self):
-        return [self.python, '-m', 'pip', 'install', '--no-deps', '--progress-bar', 'off']
+        return [self.python, '-m', 'pip', 'install', '--no-deps', '--require-hashes', '--progress-bar', 'off']
 
-    def installer_pins(self):
-        return [pin for pin in self.env.pins() if pin.split('==')[0] in INSTALLERS]
+    def installers(self):
+        """A requirements file of pip and its like alone."""
+        path = os.path.join(self.env.cache, self.env.lock_name + '.installers')
+        with open(path, 'w') as f:
+            f.write(requirements_of(self.env.lock_files[0], INSTALLERS))
+        return path
 
-    def step(self, title, command):
-        """Run one command, its output to the log, a sign of life now and then. Raises SetupError."""
+    def step(self, title, command, count=0):
+        """Run one command, its output to the log, a sign of life now and then. Raises SetupError.
+
+        count: packages that it installs.
+        """
         self.say(title + ' …')
         output = []
         with open(self.env.log_file, 'a') as log:
@@ -178,7 +223,7 @@ class Builder:
             process = subprocess.Popen(command, env=clean_environ(), cwd=self.env.root, pass_fds=(self.lock.fileno(),),
                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                        universal_newlines=True, errors='replace')
-            spoke, collected, count = time.time(), 0, len(self.env.pins())
+            spoke, collected = time.time(), 0
             try:
                 for line in process.stdout:
                     log.write(line)
@@ -187,7 +232,7 @@ class Builder:
                     if time.time() - spoke > 10 or (line.startswith('Installing ') and collected == count):
                         spoke = time.time()
                         doing = 'unpacking them' if line.startswith('Installing ') else 'downloading'
-                        self.say(f'  {collected} of {count} found, {doing}' if collected else '  still at it')
+                        self.say(f'  {collected} of {count} found, {doing}' if collected and count else '  still at it')
                 code = process.wait()
             finally:
                 if process.poll() is None:
@@ -237,8 +282,8 @@ def ensure(environment, say, force=False):
 
 
 def remove_outdated(environment, say):
-    """Delete earlier environments of the same lock name, unless a running process has files of them mapped."""
-    pattern = os.path.join(glob.escape(environment.cache), environment.lock_name + '-*' + os.sep)
+    """Delete earlier environments of the same lock, whatever their extras, but none of which a process maps files."""
+    pattern = os.path.join(glob.escape(environment.cache), environment.lock_name + '[-+]*' + os.sep)
     for folder in glob.glob(pattern):
         folder = folder.rstrip(os.sep)
         if folder == environment.folder:
