@@ -15,6 +15,7 @@ from dnnlib.util import UserError
 from metrics import presets
 from metrics.networks import files
 from metrics.tables import definition, filling, report, sources
+from metrics.tables.epochs import read_epoch
 
 NAMES = [name for name, _, _ in definition.list_tables(config.config_dir)]
 
@@ -241,3 +242,12 @@ def test_a_cell_may_hold_what_is_no_network_metric(network, tmp_path):
     cell, = filling.make_cells(table, chosen, results)
     assert cell['value'] == 0.25 and round(cell['difference_percent']) == 25 and cell['protocol']['images'] == 12
     assert 'images 12' in report.to_markdown(table, [cell])
+
+
+def test_the_time_of_an_epoch_is_extrapolated_from_a_runs_ticks(tmp_path):
+    assert read_epoch(str(tmp_path)) is None
+    ticks = [dict(tick=n, resolution=64, sec_per_kimg=seconds) for n, seconds in enumerate([90.0, 4.0, 2.0, 3.0])]
+    (tmp_path / 'stats.jsonl').write_text(''.join(json.dumps(tick) + '\n' for tick in [
+        dict(tick=0, resolution=32, sec_per_kimg=1.0)] + ticks))
+    record = read_epoch(str(tmp_path))
+    assert record['values']['minutes'] == 3.5 * 30 / 60 and record['extrapolated_from_ticks'] == 4

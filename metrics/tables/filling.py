@@ -10,6 +10,7 @@ from dnnlib.util import UserError
 from metrics.jobs import Job
 from metrics.presets import preset
 from metrics.scores import records
+from metrics.tables.epochs import read_epoch
 from metrics.tables.sources import training_commands
 from training.network_files.locate import locate
 
@@ -77,6 +78,8 @@ def _from_records(cells, source):
         if source.run_dir is None:
             continue
         record = read_json(os.path.join(source.run_dir, 'metrics', kind + '.json'), absent=None)
+        if record is None and kind == 'epoch':
+            record = read_epoch(source.run_dir)
         values = record.get('values') if record is not None and record.get('kind') == kind else None
         for cell in cells:
             if cell.record == kind and isinstance(values, dict) and type(values.get(cell.value)) in (int, float):
