@@ -1,7 +1,9 @@
 """Finding, reading and checking image files."""
 
+import errno
 import importlib
 import os
+import stat
 import warnings
 
 import numpy as np
@@ -45,32 +47,35 @@ def list_images(folder):
     at the top or below, the images are the crops that its ledger says were kept. Raises UserError if there is no such
     folder or no image in it, or if a folder cannot be read, since its images would be missed silently.
     """
-    def refuse(err):
-        raise UserError(f"folder '{err.filename}' cannot be read: {err.strerror}") from err
-
     if not os.path.isdir(folder):
         raise UserError(f"image folder '{folder}' does not exist" if not os.path.lexists(folder)
                         else f"'{folder}' is not a folder")
-    found, others = [], 0
-    visited = set()
-    for where, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        real = os.path.realpath(where)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        prefix = '' if where == folder else os.path.relpath(where, folder)
-        kept = kept_outputs(where)
-        if kept is not None:
-            found += [os.path.join(prefix, name) for name in kept]
-            folders.clear()
-            continue
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        for name in names:
-            if name.startswith('.'):
+    found, others, visited = [], 0, set()
+    # Links wait until all real folders were seen, so that a folder in the tree has the name of its own place. No
+    # recursion: folders may lie deeper than Python recurses.
+    waiting, links = [''], []
+    while waiting or links:
+        prefix = waiting.pop() if waiting else links.pop(0)
+        where = os.path.join(folder, prefix) if prefix else folder
+        try:
+            status = os.stat(where)
+            if (status.st_dev, status.st_ino) in visited:
                 continue
-            if is_image_name(name):
-                found.append(os.path.join(prefix, name))
+            visited.add((status.st_dev, status.st_ino))
+            kept = kept_outputs(where)
+            with os.scandir(where) as items:
+                entries = sorted(items, key=lambda entry: entry.name) if kept is None else []
+        except OSError as err:
+            raise UserError(f"folder '{where}' cannot be read: {err.strerror}") from err
+        found += [os.path.join(prefix, name) for name in kept or []]
+        for entry in entries:
+            path = os.path.join(prefix, entry.name)
+            if entry.name.startswith('.'):
+                continue
+            if _is_folder(entry):
+                (links if entry.is_symlink() else waiting).append(path)
+            elif is_image_name(entry.name):
+                found.append(path)
             else:
                 others += 1
     if not found:
@@ -79,20 +84,27 @@ def list_images(folder):
     return sorted(found), others
 
 
+def _is_folder(entry):
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
 def open_image(path):
     """Opens an image (a path or a binary file) without decoding it.
 
-    Raises BadImage if it is unreadable, animated or too large.
+    Raises BadImage if it is unreadable, no regular file, animated or too large.
     """
     _load_decoders()
+    if isinstance(path, str):
+        _check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # about damaged metadata, and Pillow's own limit on pixels
             image = PIL.Image.open(path, formats=_known['formats'])
             animated = getattr(image, 'is_animated', False) and image.format != 'MPO'
     except Exception as err:
-        if isinstance(path, str) and os.path.isfile(path) and os.path.getsize(path) == 0:
-            raise BadImage('is empty (0 bytes)') from None
         if isinstance(err, OSError) and err.errno:
             raise BadImage(f'cannot be opened: {err.strerror}') from None
         raise BadImage('is not an image that can be read' if isinstance(err, PIL.UnidentifiedImageError)
@@ -103,6 +115,20 @@ def open_image(path):
     if animated:
         raise BadImage('is animated or has several pages')
     return image
+
+
+def _check_file(path):
+    """Raises BadImage unless there is a regular file; a pipe or device might be waited for without end."""
+    try:
+        status = os.stat(path)
+    except OSError as err:
+        leads_nowhere = os.path.islink(path) and err.errno in (errno.ENOENT, errno.ELOOP)
+        raise BadImage('is a link that leads to nothing' if leads_nowhere
+                       else f'cannot be opened: {err.strerror}') from None
+    if not stat.S_ISREG(status.st_mode):
+        raise BadImage('is not a regular file')
+    if status.st_size == 0:
+        raise BadImage('is empty (0 bytes)')
 
 
 def check_mode(image, convert=None):

@@ -13,6 +13,7 @@ import os
 import re
 import tempfile
 
+from dnnlib.atomic import NAME_BYTES
 from dnnlib.files import open_regular
 from dnnlib.util import UserError, atomic_write, sha256_file
 
@@ -84,7 +85,7 @@ class Appender:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
 
     def add(self, new_row):
-        data = to_text([new_row]).encode('utf-8')
+        data = to_text([new_row]).encode('utf-8', NAME_BYTES)
         if os.write(self._fd, data) != len(data):
             raise OSError(28, 'No space left on device')
 

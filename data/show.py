@@ -12,6 +12,7 @@ from data.pictures import create_image_grid
 from data.records.dataset import TFRecordDataset
 from data.verify import has_labels
 from data.workers import ordered_map
+from dnnlib.atomic import NAME_BYTES
 from dnnlib.files import atomic_folder, atomic_path, make_folder
 from dnnlib.machine import usable_cores
 from dnnlib.progress import Progress
@@ -124,7 +125,7 @@ def extract(dataset_dir, output_dir, workers=None):
 
 def _write_labels(dataset, path):
     names = dataset.label_names or [f'component{i}' for i in range(dataset.label_size)]
-    with open(path, 'w', encoding='utf-8', newline='') as f:
+    with open(path, 'w', encoding='utf-8', errors=NAME_BYTES, newline='') as f:
         writer = csv.writer(f)
         writer.writerow(['image'] + names)
         for number in range(len(dataset)):

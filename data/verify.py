@@ -64,12 +64,15 @@ def _check_manifest(dataset_dir, manifest, dataset):
         return problems + ["manifest.json has no proper list 'files'"]
     for name, entry in sorted(files.items()):
         path = os.path.join(dataset_dir, os.path.basename(name))
-        if not os.path.isfile(path):
-            problems.append(f'{name} is missing')
-        elif os.path.getsize(path) != entry.get('size'):
-            problems.append(f"{name} has {os.path.getsize(path)} bytes instead of {entry.get('size')}")
-        elif sha256_file(path) != entry.get('sha256'):
-            problems.append(f'{name} does not have the SHA-256 that manifest.json gives')
+        try:
+            if not os.path.isfile(path):
+                problems.append(f'{name} is missing')
+            elif os.path.getsize(path) != entry.get('size'):
+                problems.append(f"{name} has {os.path.getsize(path)} bytes instead of {entry.get('size')}")
+            elif sha256_file(path) != entry.get('sha256'):
+                problems.append(f'{name} does not have the SHA-256 that manifest.json gives')
+        except OSError as err:  # a failing disk, or gone meanwhile
+            problems.append(f'{name} cannot be read: {err.strerror}')
     return problems
 
 
@@ -114,7 +117,8 @@ def info(dataset_dir, as_json=False):
     """Prints what a data set holds."""
     dataset = TFRecordDataset(dataset_dir, max_label_size='full' if has_labels(dataset_dir) else 0, prefetch_mb=0)
     manifest = read_manifest(dataset_dir)
-    paths = [os.path.join(dataset_dir, name) for name in sorted(os.listdir(dataset_dir))]
+    with os.scandir(dataset_dir) as entries:
+        sizes = [_size(entry) for entry in entries]
     facts = {
         'directory': dataset_dir,
         'images': len(dataset),
@@ -122,7 +126,7 @@ def info(dataset_dir, as_json=False):
         'dtype': dataset.dtype,
         'dynamic_range': dataset.dynamic_range,
         'resolutions': [dataset.resolution >> level for level in dataset.levels],
-        'bytes': sum(os.path.getsize(path) for path in paths if os.path.isfile(path)),
+        'bytes': sum(sizes),
         'made_by': manifest.get('command', 'another tool'),
         'arguments': manifest.get('arguments', {}),
         'skipped': len(manifest.get('skipped', [])),
@@ -146,6 +150,14 @@ def info(dataset_dir, as_json=False):
         print(f"    {entry['name']:<24} mean {entry['mean']:.3f}, {entry['nonzero']} not zero")
     if len(facts['labels']) > _SCREENFUL:
         print(f"    … and {len(facts['labels']) - _SCREENFUL} more")
+
+
+def _size(entry):
+    """Bytes of a regular file, 0 for all else, such as one that is gone meanwhile."""
+    try:
+        return entry.stat().st_size if entry.is_file() else 0
+    except OSError:
+        return 0
 
 
 def _left_out(facts):

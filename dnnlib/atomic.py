@@ -1,5 +1,6 @@
 """Files and folders that appear complete or not at all, and what killed programs left of them."""
 
+import codecs
 import contextlib
 import errno
 import os
@@ -12,13 +13,35 @@ from dnnlib.locks import HELD, try_lock
 _TEMPORARY = re.compile(r'\.tmp-\d+-[0-9a-f]{8}-')
 _OLD_FILE = 24 * 60 * 60    # seconds without a change after which a temporary file has no writer any more
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_LONGEST_END = 100          # bytes of a name that its temporary name ends in
 _visited = set()            # folders in which this process has looked for leftovers already
+
+
+NAME_BYTES = 'name-bytes'
+"""Error handler for `open` and `str.encode`: writes out what cannot be encoded instead of raising.
+
+The name of a file is bytes. What of it is no UTF-8 reaches Python as surrogates, which no text can hold; it appears as
+`\\xNN`, and so do characters that a terminal cannot show.
+"""
+
+
+def _write_out(err):
+    if not isinstance(err, UnicodeEncodeError):
+        raise err
+    text = ''.join(f'\\x{ord(c) - 0xdc00:02x}' if 0xdc80 <= ord(c) <= 0xdcff else
+                   c.encode('ascii', 'backslashreplace').decode() for c in err.object[err.start:err.end])
+    return text, err.end
+
+
+codecs.register_error(NAME_BYTES, _write_out)
 
 
 def temporary_name(path):
     """A new name beside `path`, with the same suffix, since some writers choose the format by it."""
     folder, name = os.path.split(os.path.abspath(path))
-    return os.path.join(folder, f'.tmp-{os.getpid()}-{os.urandom(4).hex()}-{name[-100:]}')
+    while len(os.fsencode(name)) > _LONGEST_END:
+        name = name[1:]
+    return os.path.join(folder, f'.tmp-{os.getpid()}-{os.urandom(4).hex()}-{name}')
 
 
 def sync(file):
@@ -81,7 +104,8 @@ def atomic_write(path, mode='wb'):
     """
     assert mode in ('wb', 'w'), mode
     with atomic_path(path) as temp:
-        with open(temp, mode, encoding=None if 'b' in mode else 'utf-8') as f:
+        text = {} if 'b' in mode else {'encoding': 'utf-8', 'errors': NAME_BYTES}
+        with open(temp, mode, **text) as f:
             yield f
 
 

@@ -1,7 +1,11 @@
-"""How the help pages of the command lines look."""
+"""How the command lines look: their help pages, and paths and other texts that they print."""
 
 import argparse
+import io
 import os
+import sys
+
+from dnnlib.atomic import NAME_BYTES
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -17,3 +21,19 @@ def shown(path):
     """A path as people want to see it: relative where it lies below the working directory."""
     relative = os.path.relpath(path)
     return path if relative.startswith('..') else relative
+
+
+def visible(text):
+    """A text that can be written as UTF-8, see `NAME_BYTES`."""
+    return text.encode('utf-8', NAME_BYTES).decode('utf-8')
+
+
+def accept_all_characters():
+    """Lets stdout and stderr write any text, whatever the locale: what was done must not fail when it is reported."""
+    for name in ('stdout', 'stderr'):
+        stream = getattr(sys, name)
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors=NAME_BYTES)
+        elif isinstance(stream, io.TextIOWrapper):  # Python 3.6
+            setattr(sys, name, io.TextIOWrapper(stream.detach(), stream.encoding, NAME_BYTES, None,
+                                                stream.line_buffering or name == 'stderr'))

@@ -25,7 +25,7 @@ from dnnlib.addresses import (  # noqa: F401  (addresses are part of this module
 )
 from dnnlib.atomic import temporary_name
 from dnnlib.errors import UserError
-from dnnlib.files import HELD, recall_json, sync, try_lock, write_json
+from dnnlib.files import HELD, make_folders, recall_json, sync, try_lock, write_json
 
 CHUNK_BYTES = 1 << 14  # what a cut connection may cost, since the library drops an unfinished chunk
 MAX_BYTES = 8 << 30
@@ -321,7 +321,7 @@ def partial_file(path):
     The caller renames the finished file to `path` inside the block.
     """
     part = path + '.part'
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    make_folders(os.path.dirname(os.path.abspath(path)))
     with open(part, 'ab') as file:
         is_shared = try_lock(file) == HELD and _is_open_file(part, file)
         if not is_shared:

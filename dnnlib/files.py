@@ -4,6 +4,7 @@ What a file says is damage until it is found to be sound: whatever is wrong with
 UserError), never another exception.
 """
 
+import contextlib
 import errno
 import fnmatch
 import hashlib
@@ -188,8 +189,9 @@ def check_depth(value, depth=MAX_DEPTH):
 
 def write_json(path, value, indent=1, **options):
     """Writes a value as JSON and a line feed, atomically (see `atomic_path`); `options` are those of json.dumps."""
+    text = json.dumps(value, indent=indent, **options)
     with atomic_write(path, 'w') as f:
-        f.write(json.dumps(value, indent=indent, **options) + '\n')
+        f.write(text.encode('utf-8', 'backslashreplace').decode('utf-8') + '\n')  # as JSON writes lone surrogates
 
 
 # ---- Folders and content
@@ -197,10 +199,41 @@ def write_json(path, value, indent=1, **options):
 def make_folder(path):
     """Makes a folder and those above it unless they exist; returns the path. Raises UserError."""
     try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as err:
-        raise UserError(f"no folder can be made at '{path}': {err.strerror}") from err
+        return make_folders(path)
+    except (OSError, ValueError) as err:  # ValueError: a NUL in the name
+        raise UserError(f"no folder can be made at '{path}': {getattr(err, 'strerror', None) or err}") from err
+
+
+def make_folders(path):
+    """As `make_folder`, but raises OSError. `os.makedirs` fails for paths of more parts than Python recurses."""
+    missing, place = [], os.fspath(path)
+    while place and not os.path.isdir(place):
+        try:
+            os.mkdir(place)
+        except FileNotFoundError:
+            missing.append(place)
+            place = os.path.dirname(place)
+        except FileExistsError:
+            if not os.path.isdir(place):  # else another process was quicker
+                raise
+        else:
+            break
+    for place in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(place)
     return path
+
+
+def utf8_path(path):
+    """A path as a text whose UTF-8 is the path's bytes, whatever the locale, for libraries that take nothing else.
+
+    Raises UserError if its bytes are no UTF-8.
+    """
+    try:
+        return os.fsencode(path).decode('utf-8')
+    except UnicodeDecodeError:
+        raise UserError(f"the path '{path}' is no UTF-8, so TensorFlow cannot write its event files there; choose a "
+                        'folder of another name') from None
 
 
 def check_listable(folder):

@@ -12,6 +12,8 @@ import pickle
 import sys
 import types
 
+from dnnlib import command_line
+
 # Part of this module, which is the library's public face.
 from dnnlib.addresses import is_url, without_passwords  # noqa: F401
 from dnnlib.download import open_url  # noqa: F401
@@ -47,21 +49,23 @@ class EasyDict(dict):
             raise AttributeError(name) from None
 
 
-_IMPOSSIBLE_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+_IMPOSSIBLE_PLACE = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
+                     errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.EIO, errno.ESTALE)
 
 
 def printable(text):
     """`text` with control characters written out, since those of a terminal could hide or forge what is said."""
-    return ''.join(c if c.isprintable() or c == '\n' else ascii(c)[1:-1] for c in text)
+    return ''.join(c if c.isprintable() or c == '\n' else ascii(c)[1:-1] for c in command_line.visible(text))
 
 
 def run_main(main):
     """Runs `main()` as a command line and exits the process with its status.
 
-    UserError prints `error: SENTENCE` to stderr and exits 2; a full disk, a file without permission and a place where
-    no file can be made likewise. Ctrl-C prints one line and exits 130, a reader that went away (`| head`) ends the
-    program quietly. Other exceptions are ours: their traceback shows.
+    Any text can be printed. UserError prints `error: SENTENCE` to stderr and exits 2; a full disk, a file without
+    permission and a place where no file can be made likewise. Ctrl-C prints one line and exits 130, a reader that went
+    away (`| head`) ends the program quietly. Other exceptions are ours: their traceback shows.
     """
+    command_line.accept_all_characters()
     try:
         status = main()
         sys.stdout.flush()
@@ -77,10 +81,10 @@ def run_main(main):
         status = 141
     except OSError as err:
         if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            where = f' while writing {err.filename}' if err.filename else ''
+            where = f' while writing {printable(str(err.filename))}' if err.filename else ''
             print(f'error: no space left on the disk{where}; free some space and repeat the command', file=sys.stderr)
         elif err.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and err.filename is not None:
-            print(f"error: no access to '{err.filename}': {err.strerror}", file=sys.stderr)
+            print(f"error: no access to '{printable(str(err.filename))}': {err.strerror}", file=sys.stderr)
         elif err.errno in _IMPOSSIBLE_PLACE and err.filename is not None:
             place = err.filename2 or err.filename
             print(f"error: '{printable(str(place))}' cannot be used: {err.strerror}", file=sys.stderr)

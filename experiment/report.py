@@ -15,7 +15,7 @@ import PIL.Image
 from data.records.base import resolution_of
 from dnnlib.command_line import HelpFormatter
 from dnnlib.errors import UserError
-from dnnlib.files import atomic_write, read_json_lines, recall_json
+from dnnlib.files import atomic_write, make_folders, read_json_lines, recall_json
 from dnnlib.submission import read_submit_config
 from dnnlib.util import EasyDict, run_main
 from experiment import forecast, plan, report_page, report_plots, run_config
@@ -136,7 +136,7 @@ def reduced_picture(run_dir, name, cell_shape=None):
             return None
         buffer = io.BytesIO()
         reduced.save(buffer, format='JPEG', quality=82)
-        os.makedirs(os.path.dirname(cached), exist_ok=True)
+        make_folders(os.path.dirname(cached))
         with atomic_write(cached) as f:
             f.write(buffer.getvalue())
     with open(cached, 'rb') as f:

@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 
 from dnnlib import tflib
+from dnnlib.files import make_folders
 from dnnlib.tflib import tf
 from dnnlib.util import atomic_path
 from metrics.arithmetic import MeanCovariance
@@ -147,7 +148,7 @@ def real_statistics(ctx, num_images, chunk_size):
         statistics.add(features)
     if path is not None:
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time only
-            os.makedirs(os.path.dirname(path), exist_ok=True)
+            make_folders(os.path.dirname(path))
             with atomic_path(path) as temp:
                 np.savez(temp, protocol=json.dumps(protocol, sort_keys=True), **statistics.state())
     return statistics

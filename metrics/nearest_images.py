@@ -6,6 +6,7 @@ import numpy as np
 
 from data.pictures import save_image_grid
 from dnnlib import tflib
+from dnnlib.files import make_folders
 from dnnlib.tflib import tf
 from metrics import features
 from metrics.base import MetricBase
@@ -65,6 +66,6 @@ class NearestImages(MetricBase):
             for number in range(count):
                 nearest, _ = ctx.dataset.get_samples_np(indices[start + number])
                 rows.append(np.concatenate([images[number:number + 1], nearest]))
-        os.makedirs(ctx.out_dir, exist_ok=True)
+        make_folders(ctx.out_dir)
         save_image_grid(np.concatenate(rows), os.path.join(ctx.out_dir, self.name + '.png'), drange=[0, 255],
                              grid_size=(self.num_nearest + 1, len(rows)))

@@ -8,6 +8,7 @@ import os
 import numpy as np
 
 from dnnlib import tflib
+from dnnlib.files import make_folders
 from metrics.context import LATENTS, chunk_rng
 from metrics.scores import records
 from metrics.scores.result import VALUE_FORMAT, Result
@@ -62,5 +63,5 @@ class OriginalForm:
                    mirror_augment=ctx.mirror_augment)
         digest = hashlib.sha256(json.dumps(records.plain(key), sort_keys=True).encode()).hexdigest()
         folder = os.path.join(ctx.cache_dir or ctx.scratch_dir, 'metrics')
-        os.makedirs(folder, exist_ok=True)
+        make_folders(folder)
         return os.path.join(folder, f'{self.name}-{digest[:40]}.{extension}')

@@ -14,7 +14,7 @@ import numpy as np
 from data.pictures import apply_mirror_augment
 from data.records import dataset
 from dnnlib import tflib
-from dnnlib.files import atomic_path, write_json
+from dnnlib.files import atomic_path, make_folders, write_json
 from dnnlib.progress import Progress
 from dnnlib.seeds import seed_option
 from dnnlib.tflib import tf
@@ -192,7 +192,7 @@ def main(argv=None):
             note='stand-ins trained on drawn faces; scores with them are comparable with nothing else',
             dataset=OrderedDict(fingerprint=data.fingerprint, num_images=data.num_images),
             engine=tf.__version__, networks=networks, left_out=left_out)
-    os.makedirs(args.out, exist_ok=True)
+    make_folders(args.out)
     path = os.path.join(args.out, os.path.basename(standin.WEIGHTS))
     with atomic_path(path) as temp:
         np.savez_compressed(temp, **arrays)

@@ -198,7 +198,7 @@ class Run:
         state = dict(progress=self.progress, dataset=self.training_set.state_dict(), seed=self.settings.seed,
                      circumstances=self.circumstances)
         try:
-            os.makedirs(self.checkpoint_dir, exist_ok=True)
+            files.make_folders(self.checkpoint_dir)
             checkpoint.write_checkpoint(path, state, run_state.collect_arrays(self.networks, [g.G_opt, g.D_opt]))
             best = self.progress.best_nimg
             protected = [] if best is None else [checkpoint.checkpoint_path(self.checkpoint_dir, best)]

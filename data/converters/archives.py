@@ -15,7 +15,7 @@ import zlib
 from data.converters.exporter import format_bytes
 from data.images import is_image_name
 from dnnlib.errors import UserError
-from dnnlib.files import atomic_folder
+from dnnlib.files import atomic_folder, make_folders
 from dnnlib.machine import free_disk
 from dnnlib.progress import Progress
 
@@ -73,7 +73,7 @@ def _write(target, name, size, open_member, free, limits, path):
     """Writes one member. Returns False if an equal one is there already."""
     what = f"'{name}' of '{path}'"
     try:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+        make_folders(os.path.dirname(target))
         if os.path.lexists(target):
             with open_member() as source, open(target, 'rb') as f:
                 if _same(source, f):

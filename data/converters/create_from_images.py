@@ -159,8 +159,12 @@ def _describe_bad(folder, bad, total, size, convert, skipped):
 
 
 def _source_fingerprint(folder, paths):
-    """Identifies the source by the names and sizes of its files."""
+    """Identifies the source by the names and sizes of its files; those that are gone by now have none."""
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(f'{path}\0{os.path.getsize(os.path.join(folder, path))}\n'.encode('utf-8', 'surrogateescape'))
+        try:
+            size = os.path.getsize(os.path.join(folder, path))
+        except OSError:
+            size = None
+        digest.update(os.fsencode(path) + f'\0{size}\n'.encode())
     return digest.hexdigest()

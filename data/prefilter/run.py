@@ -18,7 +18,7 @@ from data.prefilter.pool import Pool
 from data.prefilter.scan import walk
 from data.prefilter.settings import DETECTOR
 from data.prefilter.weights import find_weights_file
-from dnnlib.files import recall_json, write_json
+from dnnlib.files import make_folders, recall_json, write_json
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
@@ -135,7 +135,7 @@ def _survey_lists(settings):
 
 def _make_folder(path):
     try:
-        os.makedirs(path, exist_ok=True)
+        make_folders(path)
     except OSError as err:
         raise UserError(f"cannot make the folder '{path}': {err.strerror}") from None
     if not os.access(path, os.W_OK):

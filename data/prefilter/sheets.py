@@ -11,7 +11,7 @@ import PIL.ImageFont
 
 from data import ledger
 from data.prefilter.decode import Unusable, decode, read_file
-from dnnlib.files import atomic_path, parse_json
+from dnnlib.files import atomic_path, make_folders, parse_json
 
 FOLDER = ledger.SHEETS
 NUM_KEPT = 100
@@ -38,7 +38,7 @@ def draw(ledger_path, folder, out, suffix):
                                   ('rejected', rejected, lambda row: _photo_tile(row, folder))):
         if rows:
             relative = os.path.join(FOLDER, f'{name}{suffix}.jpg')
-            os.makedirs(os.path.join(out, FOLDER), exist_ok=True)
+            make_folders(os.path.join(out, FOLDER))
             with atomic_path(os.path.join(out, relative)) as temp:
                 _sheet([(open_tile(row), _caption(row), row.detail) for row in rows]).save(temp, quality=90)
             sheets.append(relative)
@@ -71,8 +71,10 @@ def _crop_tile(row, out):
     path = ledger.find(out, row.output)
     if path is None:
         return None
-    with PIL.Image.open(path) as image:
-        return image.convert('RGB')
+    try:
+        return PIL.Image.fromarray(decode(read_file(path)[0], _MAX_PIXELS).pixels)
+    except (Unusable, MemoryError):
+        return None  # changed since it was written: no reason to lose the run's end
 
 
 def _photo_tile(row, folder):

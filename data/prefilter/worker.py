@@ -20,7 +20,7 @@ from data.prefilter import locks
 from data.prefilter.crop import choose, crop_rectangle, cut
 from data.prefilter.decode import Unusable, decode, read_file
 from dnnlib.errors import UserError
-from dnnlib.files import sync
+from dnnlib.files import make_folders, sync
 from dnnlib.util import call_func_by_name
 
 PNG_LEVEL = 4
@@ -125,7 +125,7 @@ class Saver:
             temp = os.path.join(self._temp, f'{os.getpid()}.png')
             target = os.path.join(self._out, output)
             try:
-                os.makedirs(os.path.dirname(target), exist_ok=True)
+                make_folders(os.path.dirname(target))
                 if len(os.path.basename(target).encode('utf-8', 'surrogateescape')) > 255 or os.path.isdir(target):
                     raise OSError(errno.EINVAL, 'the crop cannot have this name')
                 with open(temp, 'wb') as f:

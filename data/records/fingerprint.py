@@ -16,7 +16,7 @@ import numpy as np
 import config as folders
 from data.records.manifest import read_manifest
 from dnnlib.errors import UserError
-from dnnlib.files import recall_json, write_json
+from dnnlib.files import make_folders, recall_json, write_json
 
 FINGERPRINT = 'fingerprint.json'
 
@@ -175,7 +175,7 @@ class _Memory:
             others = [entry for entry in self._entries(path) if isinstance(entry.get('files'), dict)
                       and set(entry['files']) != set(times)]
             try:
-                os.makedirs(os.path.dirname(path), exist_ok=True)
+                make_folders(os.path.dirname(path))
                 write_json(path, {'known': others[-_MOST_ENTRIES:] + [{'files': times, 'fingerprint': fingerprint}]},
                            sort_keys=True)
                 return

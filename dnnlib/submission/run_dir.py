@@ -6,7 +6,7 @@ import re
 import sys
 
 from dnnlib.errors import UserError
-from dnnlib.files import copy_files_and_create_dirs
+from dnnlib.files import copy_files_and_create_dirs, make_folders, utf8_path
 from dnnlib.locks import BUSY, UNSUPPORTED, try_lock
 
 SOURCE_SUFFIXES = ('.py', '.yaml', '.yml', '.txt', '.toml', '.cfg')
@@ -30,11 +30,12 @@ def create_run_dir(result_dir, desc):
     Any number of processes, on one or several machines with a common file system, may do this at once: each gets its
     own id. An id is claimed by creating the folder `.id-NNNNN`, which only one process can; while it is held, nobody
     else creates a run directory with that id. A claim left behind by a crash costs one number and nothing else.
-    Raises UserError if the folder cannot be written.
+    Raises UserError if the folder cannot be written, or its name is no UTF-8.
     """
     result_dir = os.path.abspath(result_dir)
+    utf8_path(result_dir)  # said now, and not when a run begins to log
     try:
-        os.makedirs(result_dir, exist_ok=True)
+        make_folders(result_dir)
         run_id = _next_id(result_dir)
         while True:
             claim = os.path.join(result_dir, f'.id-{run_id:05d}')

@@ -9,8 +9,9 @@ from collections import OrderedDict
 import numpy as np
 
 from dnnlib import machine
+from dnnlib.atomic import NAME_BYTES
 from dnnlib.errors import UserError
-from dnnlib.files import read_json, write_json
+from dnnlib.files import make_folders, read_json, write_json
 from dnnlib.util import format_time
 from metrics.scores.result import VALUE_FORMAT
 
@@ -48,7 +49,7 @@ def plain(value):
 
 def write_record(path, record):
     """Writes a record atomically, making its folder."""
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    make_folders(os.path.dirname(os.path.abspath(path)))
     write_json(path, plain(record), allow_nan=False)
 
 
@@ -99,7 +100,7 @@ def _shown(value, fmt):
 
 def append_line(path, line):
     """Appends one line to a text file."""
-    with open(path, 'a', encoding='utf-8') as file:
+    with open(path, 'a', encoding='utf-8', errors=NAME_BYTES) as file:
         file.write(line + '\n')
 
 

@@ -7,6 +7,7 @@ import json
 import os
 from collections import OrderedDict
 
+from dnnlib.files import make_folders
 from dnnlib.util import atomic_write
 from metrics.scores import records
 
@@ -16,7 +17,7 @@ ABOUT = ('A cell gives the reproduced value ± its standard error of sampling, t
 
 def write_all(out_dir, table, cells, stem=None):
     """Writes `NAME.md`, `.csv`, `.json` and `.html` (`stem` in place of NAME); returns their paths."""
-    os.makedirs(out_dir, exist_ok=True)
+    make_folders(out_dir)
     texts = OrderedDict([
         ('md', to_markdown(table, cells)), ('csv', to_csv(cells)), ('html', to_html(table, cells)),
         ('json', json.dumps(records.plain({'format': records.FORMAT, 'table': table.name, 'title': table.title,

@@ -11,7 +11,7 @@ import PIL.Image
 from tqdm import tqdm
 
 from dnnlib import tflib, util
-from dnnlib.files import read_json_lines
+from dnnlib.files import read_json_lines, utf8_path
 from dnnlib.tflib import tf
 from dnnlib.tflib.autosummary import autosummary
 from dnnlib.util import EasyDict
@@ -30,7 +30,7 @@ class RunLog:
 
     def __init__(self, run_dir, progress):
         self.stats_path = os.path.join(run_dir, 'stats.jsonl')
-        self.writer = tf.summary.FileWriter(run_dir)
+        self.writer = tf.summary.FileWriter(utf8_path(run_dir))
         tflib.autosummary.save_layout(self.writer)
         self.report = None
         self._maintenance = 0.0
