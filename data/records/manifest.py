@@ -36,8 +36,8 @@ _ENTRIES = {
     'arguments': ('an object', lambda value: isinstance(value, dict)),
     'codec': ('an object with sha256, a text', lambda value: isinstance(value, dict) and isinstance(
         value.get('sha256'), str)),
-    'source': ('an object with name and fingerprint, texts', lambda value: isinstance(value, dict) and all(
-        isinstance(value.get(key), str) for key in ('name', 'fingerprint'))),
+    'source': ('an object whose name and fingerprint are texts', lambda value: isinstance(value, dict) and all(
+        isinstance(value.get(key, ''), str) for key in ('name', 'fingerprint'))),
     'skipped': ('a list', lambda value: isinstance(value, list)),
     'left_out': ('an object of whole numbers', lambda value: isinstance(value, dict) and all(
         type(count) is int for count in value.values())),

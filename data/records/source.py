@@ -15,8 +15,8 @@ def image_arguments(dataset_args):
     if not dataset_args or 'tfrecord_dir' not in dataset_args:
         return dataset_args
     folder = os.path.join(dataset_args.get('data_dir') or '', dataset_args['tfrecord_dir'])
-    source = read_manifest(folder).get('source') if os.path.isdir(folder) else None
-    if source is None:
+    source = read_manifest(folder).get('source', {}) if os.path.isdir(folder) else {}
+    if not {'name', 'fingerprint'} <= set(source):  # that of pictures says how many files there were
         return dataset_args
     places = [str(source.get('folder', '')), os.path.join(os.path.dirname(os.path.abspath(folder)), source['name'])]
     for place in places:
