@@ -21,4 +21,5 @@ declaring_modules = (
     'training.loss', 'training.loss_codec',
     'training.dataset', 'metrics.classifier_training', 'metrics.base', 'metrics.metric_base',
     'metrics.frechet_inception_distance', 'metrics.kernel_inception_distance', 'metrics.linear_separability',
-    'metrics.nearest_images', 'metrics.perceptual_path_length', 'metrics.precision_recall')
+    'metrics.nearest_images', 'metrics.perceptual_path_length', 'metrics.precision_recall',
+    'metrics.points.jsd', 'metrics.points.mode_coverage')

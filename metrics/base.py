@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 
 from dnnlib.tflib.autosummary import autosummary
-from dnnlib.util import EasyDict
+from dnnlib.util import EasyDict, UserError
 from metrics.context import MetricFailure, open_context
 from metrics.original_form import OriginalForm
 from metrics.scores import records, standard
@@ -74,7 +74,10 @@ class MetricBase(OriginalForm):
             return self.run_in(ctx, log_results)
 
     def run_in(self, ctx, log_results=True):
-        """Measures within an open context; see `run`."""
+        """Measures within an open context; see `run`. Raises UserError for an image metric of something else."""
+        if self.uses_networks and not ctx.makes_images:
+            raise UserError(f'{self.name} measures images, but the generator makes samples of {ctx.output_shape}; for '
+                            'points there are jsd and mode_coverage')
         ctx.begin_metric()
         start = time.time()
         with self._measuring_in(ctx):

@@ -15,6 +15,7 @@ import numpy as np
 
 import config
 from data.records import dataset
+from data.records.base import resolution_of
 from data.records.source import image_arguments
 from dnnlib import registry, tflib
 from dnnlib.progress import Progress
@@ -144,11 +145,11 @@ class Context:
                 raise UserError('this metric compares with real images: name the data set with --dataset DIR')
             args = dict(self._dataset_args, shuffle_mb=0, prefetch_mb=0)
             args.pop('max_label_size', None)
-            args.setdefault('resolution', int(self.output_shape[-1]))
+            args.setdefault('resolution', resolution_of(self.output_shape))
             self._dataset = dataset.load_dataset(**args)
             self._dataset.interrupt = self.check_stop
-            if self._dataset.shape != list(self.output_shape) or self._dataset.dtype != 'uint8':
-                raise UserError(f'the generator makes images of {list(self.output_shape)} but the data set holds '
+            if self._dataset.shape != self.output_shape or self.makes_images and self._dataset.dtype != 'uint8':
+                raise UserError(f'the generator makes samples of {self.output_shape} but the data set holds '
                                 f'{self._dataset.shape} {self._dataset.dtype}; choose the data set that the network '
                                 'was trained on')
         self.uses_reals = True
@@ -166,8 +167,13 @@ class Context:
 
     @property
     def output_shape(self):
-        """[C, H, W] of the generator's images."""
+        """[C, H, W] of the generator's images, [C] of other samples."""
         return list(self.Gs.output_shape[1:])
+
+    @property
+    def makes_images(self):
+        """Whether the generator makes images."""
+        return len(self.output_shape) == 3
 
     @property
     def latent_size(self):

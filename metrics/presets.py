@@ -14,6 +14,7 @@ _PPL = 'metrics.perceptual_path_length.PPL'
 _LS = 'metrics.linear_separability.LS'
 _KID = 'metrics.kernel_inception_distance.KID'
 _PR = 'metrics.precision_recall.PR'
+_JSD = 'metrics.points.jsd.JSD'
 
 PRESETS = OrderedDict()     # name -> preset; what is entered here is known everywhere
 
@@ -24,6 +25,7 @@ QUICK = {
     _LS: dict(num_samples=4000, num_keep=2000, minibatch_per_gpu=40),
     _KID: dict(num_images=5000, minibatch_per_gpu=25),
     _PR: dict(num_images=2000, minibatch_per_gpu=25),
+    _JSD: dict(num_samples=20000, num_steps=1000),
 }
 
 
@@ -49,6 +51,8 @@ ls = _standard('ls', _LS)
 kid50k = _standard('kid50k', _KID)
 pr50k = _standard('pr50k', _PR)
 nearest = _standard('nearest', 'metrics.nearest_images.NearestImages')
+jsd = _standard('jsd', _JSD)
+mode_coverage = _standard('mode_coverage', 'metrics.points.mode_coverage.ModeCoverage')
 dummy = _standard('dummy', 'metrics.base.DummyMetric')
 
 

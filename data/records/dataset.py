@@ -142,7 +142,7 @@ class SyntheticDataset(Dataset):
     label_dtype:    type of the labels; float32, float64, uint8 or int32
     num_images:     number of samples; 1 to 1e9
     shape:          [C, H, W] of a sample, in place of resolution and num_channels;
-                    a list of 3 whole numbers from 1 to 65536, or null
+                    a list of 1 to 3 whole numbers from 1 to 65536, or null
     repeat:         begin again after the last image.
     shuffle_mb:     0 for the order of numbers, any other value for a new permutation per epoch; 0 to 1e9
     prefetch_mb:    0 to generate without a thread; 0 to 1e9

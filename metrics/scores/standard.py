@@ -21,6 +21,8 @@ SETTINGS = OrderedDict([
     ('kid50k', dict(num_images=50000, minibatch_per_gpu=8)),
     ('pr50k', dict(num_images=50000, minibatch_per_gpu=8)),
     ('nearest', dict(num_images=16, minibatch_per_gpu=16)),
+    ('jsd', dict(num_samples=100000)),
+    ('mode_coverage', dict(num_samples=10000)),
     ('dummy', {})])
 
 

@@ -140,8 +140,10 @@ def check_generator(network, path):
     declare anything.
     """
     inputs, output = network.input_shapes, network.output_shape
+    # Equal sizes are those of a mapping network, unless it says that it makes points, which may be as many as z.
+    differ = inputs[0][1:] != output[1:] or network.output_names == ['points_out']
     fits = len(inputs) <= 2 and all(_is_known(shape, 2) for shape in inputs) and inputs[0][1] > 0 \
-        and (_is_known(output, 4) or _is_known(output, 2)) and 0 not in output[1:] and inputs[0][1:] != output[1:]
+        and (_is_known(output, 4) or _is_known(output, 2)) and 0 not in output[1:] and differ
     if not fits:
         shown = ' and '.join(str(shape) for shape in inputs[:4])
         raise UserError(f"{path}: network '{network.name}', from {shown} to {output}, does not give images of latents; "
