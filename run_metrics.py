@@ -8,7 +8,7 @@ import config as folders
 from dnnlib import registry
 from dnnlib.command_line import HelpFormatter
 from dnnlib.seeds import seed_option
-from dnnlib.util import UserError, run_main
+from dnnlib.util import UserError, printable, run_main
 
 EXAMPLES = '''examples:
   run_metrics.py fid50k,ppl_wend --network results/00003-demo --dataset datasets/toyfaces-32
@@ -129,7 +129,7 @@ def explain(args):
     from metrics.scores.explain import compare
     from metrics.scores.records import read_record
     for line in compare(*[read_record(path) for path in args.records], names=args.records):
-        print(line)
+        print(printable(line))
 
 
 def measure(args):

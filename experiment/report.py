@@ -5,6 +5,7 @@ Made from what the run directory holds; nothing in it is executed. `python -m tr
 
 import argparse
 import base64
+import contextlib
 import io
 import os
 import re
@@ -14,16 +15,27 @@ import PIL.Image
 
 from data.records.base import resolution_of
 from dnnlib.command_line import HelpFormatter
-from dnnlib.errors import UserError
-from dnnlib.files import atomic_write, make_folders, read_json_lines, recall_json
+from dnnlib.errors import FileError, UserError
+from dnnlib.files import atomic_write, make_folders, open_regular, read_bytes, read_json_lines, recall_json
 from dnnlib.submission import read_submit_config
 from dnnlib.util import EasyDict, run_main
-from experiment import forecast, plan, report_page, report_plots, run_config
+from dnnlib.values import schema
+from experiment import fixed_networks, forecast, plan, report_page, report_plots, run_config, settings
+from training.state import resume
 
 MAX_PICTURES = 40           # along the slider; evenly chosen, the first and the last among them
 PICTURE_WIDTH = 1280        # pixels
 PICTURE_HEIGHT = 720
 CACHE = '.report'           # folder in the run directory with the pictures in their reduced form
+RECORD = {                  # of submit_config.json: what the page itself needs
+    'config': {'num_gpus?': 'a whole number from 1 to 1024', 'dataset?': dict, 'sched?': dict, 'G?': dict, 'D?': dict,
+               'train?': {'total_kimg?': 'a number from 0 to 1e12, .inf'}},
+    'provenance?': {'*': 'a text'}}
+DATA = {key: resume.DATA[key] for key in ('shape', 'num_images', 'label_size')}     # of dataset.json, the same
+ENVIRONMENT = {'starts?': [dict]}
+_KEY = re.compile(r'[\w./-]{1,100}\Z', re.ASCII)     # of a number in stats.jsonl
+_LARGEST = 1e30             # what curves can be drawn of
+_MAX_PICTURE_BYTES = 16 << 20
 
 
 def write_report(run_dir):
@@ -36,14 +48,18 @@ def write_report(run_dir):
 
 
 def gather(run_dir):
-    """Collects what the report shows, as an EasyDict; see report_page.render."""
+    """Collects what the report shows, as an EasyDict; see report_page.render.
+
+    Of records other than that of the configuration, what is damaged is left out.
+    """
     record = read_submit_config(run_dir)
+    schema.check(record, RECORD, f"the run's record in {run_dir}")
     config = EasyDict({key: EasyDict(value) if isinstance(value, dict) else value
                        for key, value in record['config'].items()})
     stats = read_ticks(run_dir)
-    data = recall_json(os.path.join(run_dir, 'dataset.json'))
+    data = _recall(run_dir, 'dataset.json', DATA)
     phases, sizes = _plan(config, data)
-    starts = (recall_json(os.path.join(run_dir, 'environment.json')) or {}).get('starts', [])
+    starts = (_recall(run_dir, 'environment.json', ENVIRONMENT) or {}).get('starts', [])
     kimg = stats[-1]['kimg'] if stats else 0.0
     seconds = seconds_by_resolution(stats)
     cell = data['shape'] if data and len(data['shape']) == 3 else None
@@ -51,7 +67,7 @@ def gather(run_dir):
         run_dir=run_dir, name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config, data=data,
         provenance=record.get('provenance', {}), stats=stats, phases=phases, starts=starts, kimg=kimg,
         status=_status(run_dir), plan=plan.describe(phases) if phases else [],
-        remaining=forecast.remaining_seconds(phases, sizes, kimg, seconds) if stats and sizes else None,
+        remaining=forecast.remaining_seconds(phases, sizes, kimg, seconds) if stats and sizes and phases else None,
         charts=report_plots.charts(stats, phases), snapshots=list_snapshots(run_dir),
         pictures=[(name, reduced_picture(run_dir, file, cell)) for name, file in choose(list_pictures(run_dir))],
         reals=reduced_picture(run_dir, 'reals.png', cell))
@@ -60,17 +76,32 @@ def gather(run_dir):
 def read_ticks(run_dir):
     """The numbers of a run's ticks: the objects of `stats.jsonl` that say how far the run had come; [] without any."""
     lines = read_json_lines(os.path.join(run_dir, 'stats.jsonl'), absent=[])
-    return [line for line in lines if isinstance(line.get('kimg'), (int, float))]
+    ticks = [{key: value for key, value in line.items() if _KEY.match(key) and type(value) in (int, float)
+              and abs(value) <= _LARGEST} for line in lines]
+    return [tick for tick in ticks if 0 <= tick.get('kimg', -1) <= 1e12]
+
+
+def _recall(run_dir, name, table):
+    """What a record of the run directory holds; None where it is absent or damaged."""
+    record = recall_json(os.path.join(run_dir, name))
+    return None if record is None or schema.problem(record, table) else record
 
 
 def _plan(config, data):
-    """(phases, sizes), as far as they are known: ([], None) where not."""
-    if data is None or not run_config.is_adversarial(config):
+    """(phases, sizes), as far as they are known: ([], None) where not, or where settings make no sense."""
+    if data is None:
         return [], None
-    data = EasyDict(data)
+    data, config = EasyDict(data), EasyDict(config)
     resolution_log2 = int(np.ceil(np.log2(resolution_of(data.shape))))
     try:
-        return plan.make_phases(config, resolution_log2), forecast.network_sizes(config.G, config.D, data)
+        config.setdefault('num_gpus', 1)
+        for name in ('train', 'sched', 'G', 'D'):
+            settings.check_section(name, config.setdefault(name, EasyDict()), {})
+        if not run_config.is_adversarial(config):
+            return [], None
+        phases = plan.make_phases(config, resolution_log2)
+        fixed_networks.check_kind(config, data)
+        return phases, forecast.network_sizes(config.G, config.D, data) if len(data.shape) != 2 else None
     except UserError:
         return [], None
 
@@ -78,9 +109,9 @@ def _plan(config, data):
 def _status(run_dir):
     """'running', or what the last line of run.txt says: 'finished …', 'stopped …', 'failed …'."""
     try:
-        with open(os.path.join(run_dir, 'run.txt'), encoding='utf-8') as f:
-            last = f.read().strip().splitlines()[-1]
-    except (OSError, IndexError):
+        last = read_bytes(os.path.join(run_dir, 'run.txt'), 16 << 20).decode('utf-8', 'replace').split('\n')
+        last = [line.strip() for line in last if line.strip()][-1]
+    except (FileError, IndexError):
         return 'running'
     return 'running' if last.startswith('started') else last
 
@@ -89,7 +120,7 @@ def seconds_by_resolution(stats):
     """Seconds per kimg at each resolution: the median of the ticks there, which one slow tick does not move."""
     by_resolution = {}
     for tick in stats:
-        if tick.get('sec_per_kimg') and tick.get('resolution'):
+        if tick.get('sec_per_kimg', 0) > 0 and tick.get('resolution', 0) >= 4:
             by_resolution.setdefault(tick['resolution'], []).append(tick['sec_per_kimg'])
     return {resolution: float(np.median(values[1:] or values)) for resolution, values in by_resolution.items()}
 
@@ -108,7 +139,8 @@ def list_snapshots(run_dir):
         match = re.match(r'network-(?:snapshot-(\d+)|final)\.pkl$', name)
         if match:
             kimg = int(match.group(1)) if match.group(1) else None
-            result.append((name, kimg, os.path.getsize(os.path.join(run_dir, name))))
+            with contextlib.suppress(OSError):  # a link that leads nowhere, or one that was pruned meanwhile
+                result.append((name, kimg, os.path.getsize(os.path.join(run_dir, name))))
     return sorted(result, key=lambda item: (item[1] is None, item[1] or 0))
 
 
@@ -126,21 +158,20 @@ def reduced_picture(run_dir, name, cell_shape=None):
     """
     source = os.path.join(run_dir, name)
     cached = os.path.join(run_dir, CACHE, name[:-len('.png')] + '.jpg')
-    if not os.path.exists(source):
+    if not os.path.isfile(source):
         return None
-    if not os.path.exists(cached) or os.path.getmtime(cached) < os.path.getmtime(source):
+    if not os.path.isfile(cached) or os.path.getmtime(cached) < os.path.getmtime(source):
         try:
-            with PIL.Image.open(source) as picture:
+            with open_regular(source) as file, PIL.Image.open(file) as picture:
                 reduced = reduce_picture(picture.convert('RGB'), cell_shape)
-        except (OSError, SyntaxError):  # half a file, from a process that was killed
+        except Exception:  # half a file, from a process that was killed, raises all that the library's readers know
             return None
         buffer = io.BytesIO()
         reduced.save(buffer, format='JPEG', quality=82)
         make_folders(os.path.dirname(cached))
         with atomic_write(cached) as f:
             f.write(buffer.getvalue())
-    with open(cached, 'rb') as f:
-        return 'data:image/jpeg;base64,' + base64.b64encode(f.read()).decode('ascii')
+    return 'data:image/jpeg;base64,' + base64.b64encode(read_bytes(cached, _MAX_PICTURE_BYTES)).decode('ascii')
 
 
 def reduce_picture(picture, cell_shape=None):

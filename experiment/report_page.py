@@ -123,7 +123,7 @@ SCRIPT = string.Template('''<script>
 
 def render(run):
     """The page as text. `run` is what report.gather returns."""
-    total = run.config.train.get('total_kimg') or run.kimg
+    total = run.config.get('train', {}).get('total_kimg') or run.kimg
     status = run.status.split()[0]
     percent = min(100.0 * run.kimg / total, 100.0) if total else 0.0
     pictures = [(label, url) for label, url in run.pictures if url]
@@ -137,7 +137,8 @@ def render(run):
 
 
 def _text(value):
-    return html.escape(str(value))
+    # Folders and records of others may hold half characters, which no file can.
+    return html.escape(str(value).encode('utf-8', 'replace').decode('utf-8'))
 
 
 def _data_line(run):
@@ -145,7 +146,8 @@ def _data_line(run):
         return ''
     shape = run.data['shape']
     what = f'{shape[2]}x{shape[1]}' if len(shape) == 3 else f'{shape[0]} numbers'
-    name = run.config.dataset.get('tfrecord_dir') or run.config.dataset.get('class_name', '').rpartition('.')[2]
+    dataset = run.config.get('dataset', {})
+    name = dataset.get('tfrecord_dir') or str(dataset.get('class_name', '')).rpartition('.')[2]
     return f"Trained on {run.data['num_images']:,} samples of {what} ({name}). "
 
 
@@ -230,7 +232,7 @@ def _howto(run):
     folder = os.path.relpath(run.run_dir, ROOT)
     folder = os.path.abspath(run.run_dir) if folder.startswith('..') else folder
     network = run.snapshots[-1][0] if run.snapshots else 'network-final.pkl'
-    longer = f'{2 * run.config.train.get("total_kimg", run.kimg):g}'
+    longer = f'{2 * run.config.get("train", {}).get("total_kimg", run.kimg):g}'
     steps = [('Continue this run from its newest checkpoint:', f'{PYTHON} train.py --resume {folder}'),
              ('Make it longer:', f'{PYTHON} train.py --resume {folder} --set train.total_kimg={longer}'),
              ('Draw pictures with its newest network:',

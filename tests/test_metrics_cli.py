@@ -148,6 +148,42 @@ def test_explain_names_every_difference_and_its_meaning():
     assert 'No field' in '\n'.join(explain.compare(a, dict(a, seconds=5.0)))
 
 
+@pytest.mark.parametrize('changes', [
+    dict(metric=5), dict(metric='\ud800'), dict(value='x'), dict(value=1e300), dict(value=True), dict(values=[]),
+    dict(values={'a': 'x'}), dict(values={'a': -1e200}), dict(standard_error='x'), dict(standard_errors={'a': []}),
+    dict(standard_errors=5), dict(problems='x'), dict(problems=[5]), dict(feature_networks=[]), dict(seconds=-1),
+    dict(feature_networks={'a': 5}), dict(feature_networks={'a': {}}), dict(network=5), dict(num_samples='x'),
+    dict(is_standin=5), dict(settings=[]), dict(seed='x'), dict(formats=[]), dict(network_sha256=[])], ids=str)
+def test_records_whose_fields_make_no_sense_are_refused(tmp_path, changes):
+    path = tmp_path / 'fid50k.json'
+    path.write_text(json.dumps(some_record(**changes)))
+    with pytest.raises(UserError, match='fid50k.json is damaged: '):
+        records.read_record(str(path))
+
+
+@pytest.mark.parametrize('content', [b'', b'[]', b'{}', b'[' * 100000, b'{"metric": "a", "value": 1' + b'0' * 400
+                                     + b'}', b'{"metric": "a", "value": NaN}', b'\xff\xfe'], ids=range(7))
+def test_files_that_are_no_records_are_refused(tmp_path, content):
+    path = tmp_path / 'fid50k.json'
+    path.write_bytes(content)
+    with pytest.raises(UserError, match='fid50k.json'):
+        run_metrics.main(['explain', str(path), str(path)])
+    with pytest.raises(UserError, match='not a regular file'):
+        run_metrics.main(['explain', '/dev/full', '/dev/full'])
+
+
+def test_explain_compares_odd_but_sound_records(tmp_path, capsys):
+    odd = [dict(value=None), dict(values={}), dict(values={'a': 1e100, 'b': None}, standard_errors={'a': 1e100}),
+           dict(values={'a': -1e100}, standard_errors={'a': None}), dict(settings={'\x1b[31m': {'a': [[]] * 5}}),
+           dict(details={}), dict(feature_networks={}), dict(value=0), dict(unknown={'deep': [{'er': 1}]})]
+    for number, changes in enumerate(odd):
+        (tmp_path / f'{number}.json').write_text(json.dumps(some_record(**changes)))
+    for a in range(len(odd)):
+        for b in range(len(odd)):
+            assert run_metrics.main(['explain', str(tmp_path / f'{a}.json'), str(tmp_path / f'{b}.json')]) is None
+    assert '\x1b' not in capsys.readouterr().out
+
+
 # ---- Classifiers and stand-ins
 
 def test_classifier_of_one_attribute_is_trained_and_read_back(tmp_path, capsys):

@@ -12,6 +12,7 @@ from data.commands import main
 from data.point_pictures import FIELD, SIDE, PointPicture
 from data.records.dataset import SyntheticDataset, TFRecordDataset
 from dnnlib.util import UserError
+from training.state import resume
 
 NAMES = list(points.DISTRIBUTIONS)
 KNOWN = [name for name in NAMES if points.get(name).is_known]
@@ -133,3 +134,9 @@ def test_digits_come_from_the_library_in_shuffled_order(tmp_path):
     assert np.array_equal(labels.argmax(axis=1), source.target[order])
     assert np.abs(images[:, 0] / 255 - source.images[order] / 16).max() < 1 / 255
     main(['verify', str(tmp_path / 'digits')])
+
+
+def test_the_record_of_the_data_of_a_run_on_points_is_read(tmp_path):
+    record = dict(shape=[2], dtype='float32', dynamic_range=[-1, 1], num_images=5, label_size=0, fingerprint='x')
+    (tmp_path / 'dataset.json').write_text(json.dumps(record))
+    assert resume.read_data_record(str(tmp_path)) == record

@@ -113,6 +113,90 @@ def test_a_run_that_has_just_begun_or_is_damaged_still_has_a_report(run_dir):
     assert 'Curves' not in ' '.join(page.text)
 
 
+def merged(record, changes):
+    """A copy of nested dicts with some values changed, given by dotted paths; a value of Ellipsis removes the key."""
+    record = json.loads(json.dumps(record))
+    for path, value in changes.items():
+        *above, last = path.split('.')
+        inner = record
+        for key in above:
+            inner = inner[key]
+        if value is ...:
+            del inner[last]
+        else:
+            inner[last] = value
+    return record
+
+
+@pytest.mark.parametrize('changes', [
+    {'config.train': 5}, {'config.dataset': []}, {'config.train.total_kimg': 'x'}, {'config.train.total_kimg': -1},
+    {'config.sched': None}, {'config.num_gpus': 0}, {'config.num_gpus': 'x'}, {'config.G': 'x'}, {'provenance': []},
+    {'provenance': {'a': 5}}, {'config': [5]}, {'format': 99}], ids=str)
+def test_a_damaged_record_of_the_configuration_is_one_sentence(run_dir, changes):
+    path = os.path.join(run_dir, 'submit_config.json')
+    with open(path) as file:
+        record = json.load(file)
+    with open(path, 'w') as file:
+        json.dump(merged(record, changes), file)
+    with pytest.raises(UserError, match='record'):
+        report.write_report(run_dir)
+
+
+@pytest.mark.parametrize('changes', [
+    {'config.train': ...}, {'config.dataset': ...}, {'config.sched': ...}, {'config.G': ...}, {'config.num_gpus': ...},
+    {'config.G.func_name': 'os.system'}, {'config.G.func_name': 5}, {'config.D.fmap_max': 'x'},
+    {'config.sched.lod_training_kimg': [1]}, {'config.sched.lod_training_kimg': 1e-300},
+    {'config.sched.minibatch_dict': 5},
+    {'config.train.total_kimg': float('inf')}, {'config.train.total_kimg': 0}, {'config.dataset.class_name': 5},
+    {'config.train.func_name': 'os.system'}, {'provenance': {}}, {'config.desc': '\ud800'}], ids=str)
+def test_settings_that_make_no_sense_cost_the_plan_only(run_dir, changes, monkeypatch):
+    monkeypatch.setattr(report_plots, 'charts', lambda stats, phases: [])  # they do not depend on the settings
+    path = os.path.join(run_dir, 'submit_config.json')
+    with open(path) as file:
+        record = json.load(file)
+    with open(path, 'w') as file:
+        json.dump(merged(record, changes), file)
+    page = Page(open(report.write_report(run_dir), encoding='utf-8').read())
+    assert 'best fid50k, at 3 kimg' in ' '.join(page.text)
+
+
+ODD_FILES = [b'', b'null', b'[]', b'5', b'\xff', b'[' * 5000, b'{"starts": 5}', b'{"starts": [5]}', b'{"shape": 5}',
+             b'{"kimg": 1e400}', b'{"kimg": 1' + b'0' * 400 + b'}', b'{"kimg": "x"}', b'{"kimg": NaN}', b'{"kimg": -5}',
+             b'{"kimg": 5, "resolution": [1], "sec_per_kimg": {}, "Metrics/$x$": 1, "Metrics/\\ud800": 2, "lod": "x"}',
+             b'{"kimg": 5, "resolution": 0, "sec_per_kimg": 1, "total_sec": -1e30, "lod": true}',
+             b'{"kimg": 5, "resolution": 2, "sec_per_kimg": 1e30, "peak_gpu_mem_gb": null}',
+             b'{"shape": [3, 0, 32], "num_images": 5, "label_size": 0}',
+             b'{"shape": [32], "num_images": 1, "label_size": 0}',
+             b'{"shape": [3, 32, 32], "num_images": "5", "label_size": 0}']
+
+
+@pytest.mark.parametrize('content', ODD_FILES, ids=range(len(ODD_FILES)))
+def test_other_damaged_files_are_left_out(run_dir, content):
+    for name in ('dataset.json', 'environment.json', 'stats.jsonl', 'run.txt', 'reals.png', 'fakes000002.png'):
+        with open(os.path.join(run_dir, name), 'wb') as file:
+            file.write(content)
+    page = Page(open(report.write_report(run_dir), encoding='utf-8').read())
+    assert 'network-snapshot-000003.pkl' in ' '.join(page.text)
+
+
+def test_what_is_no_regular_file_is_not_waited_for(run_dir):
+    for name in ('dataset.json', 'environment.json', 'stats.jsonl', 'run.txt', 'reals.png', 'fakes000002.png'):
+        path = os.path.join(run_dir, name)
+        if os.path.exists(path):
+            os.unlink(path)
+        os.mkfifo(path)
+    os.symlink('/dev/full', os.path.join(run_dir, 'fakes000003.png'))
+    os.symlink('nowhere', os.path.join(run_dir, 'network-snapshot-000009.pkl'))
+    with pytest.raises(UserError, match='not a regular file'):
+        report.write_report(run_dir)
+    os.unlink(os.path.join(run_dir, 'stats.jsonl'))
+    report.write_report(run_dir)
+    os.unlink(os.path.join(run_dir, 'submit_config.json'))
+    os.symlink('/dev/full', os.path.join(run_dir, 'submit_config.json'))
+    with pytest.raises(UserError, match='not a regular file'):
+        report.write_report(run_dir)
+
+
 def test_other_folders_are_refused(tmp_path):
     with pytest.raises(UserError, match='not a run directory'):
         report.write_report(str(tmp_path))

@@ -13,6 +13,7 @@ from dnnlib.atomic import NAME_BYTES
 from dnnlib.errors import UserError
 from dnnlib.files import make_folders, read_json, write_json
 from dnnlib.util import format_time
+from dnnlib.values import schema
 from metrics.scores.result import VALUE_FORMAT
 
 FORMAT = 1
@@ -53,19 +54,28 @@ def write_record(path, record):
     write_json(path, plain(record), allow_nan=False)
 
 
+_NUMBER, _COUNT = 'a number from -1e100 to 1e100, or null', 'a whole number from 0 to 1e15, or null'
+_TEXT, _TRUTH = 'a text, or null', 'true, false, null'
+SHARED = {  # of every record of numbers about a network
+    'value?': _NUMBER, 'values?': {'*': _NUMBER}, 'standard_error?': _NUMBER, 'standard_errors?': {'*': _NUMBER},
+    'formats?': {'*': 'a text'}, 'network?': 'a text', 'network_file?': 'a text', 'network_sha256?': 'a text',
+    'dataset_fingerprint?': _TEXT, 'dataset_images?': _COUNT, 'mirror_augment?': _TRUTH,
+    'feature_networks?': {'*': {'name?': 'a text', 'file': 'a text', 'file_sha256': 'a text',
+                                'is_standin': 'true, false', 'verified?': _TRUTH}},
+    'is_standin?': _TRUTH, 'is_reduced?': _TRUTH, 'num_samples?': _COUNT, 'settings?': dict, 'details?': dict,
+    'seed?': 'a whole number', 'problems?': [str], 'notes?': [str], 'engine?': _TEXT, 'tensorflow?': _TEXT,
+    'device?': _TEXT, 'num_gpus?': _COUNT, 'seconds?': 'a number from 0 to 1e12', 'time?': _TEXT}
+RECORD = dict(SHARED, metric='a text')
+
+
 def read_record(path):
     """A record as a dict. Raises UserError if the file is none."""
     advice = 'give a file such as metrics/fid50k.json'
     record = read_json(path, advice=advice)
-    if not isinstance(record.get('metric'), str) or not _has_numbers(record):
+    if 'metric' not in record:
         raise UserError(f'{path} is not the record of a metric; {advice}')
+    schema.check(record, RECORD, path, advice)
     return record
-
-
-def _has_numbers(record):
-    """Whether what `values_of` takes from a record are numbers, or None."""
-    values = record.get('values', {'value': record.get('value')})
-    return isinstance(values, dict) and all(value is None or type(value) in (int, float) for value in values.values())
 
 
 def values_of(record):

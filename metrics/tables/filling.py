@@ -7,6 +7,7 @@ from collections import OrderedDict
 from dnnlib.files import read_json
 from dnnlib.submission import read_submit_config
 from dnnlib.util import UserError
+from dnnlib.values import schema
 from metrics.jobs import Job
 from metrics.presets import preset
 from metrics.scores import records
@@ -77,7 +78,10 @@ def _from_records(cells, source):
     for kind in OrderedDict((cell.record, None) for cell in cells if cell.record is not None):
         if source.run_dir is None:
             continue
-        record = read_json(os.path.join(source.run_dir, 'metrics', kind + '.json'), absent=None)
+        path = os.path.join(source.run_dir, 'metrics', kind + '.json')
+        record = read_json(path, absent=None)
+        if record is not None:
+            schema.check(record, records.SHARED, path)
         if record is None and kind == 'epoch':
             record = read_epoch(source.run_dir)
         values = record.get('values') if record is not None and record.get('kind') == kind else None
@@ -125,7 +129,7 @@ def _remarks(cell, source, record, value):
     if record.get('is_standin'):
         remarks.append('stand-in networks, not comparable with published values')
     if record.get('is_reduced'):
-        remarks.append(f"reduced protocol, {record['num_samples']} samples")
+        remarks.append(f"reduced protocol, {record.get('num_samples')} samples")
     if any(not network.get('verified') for network in record.get('feature_networks', {}).values()):
         remarks.append('feature network not verified')
     if value is None:
