@@ -655,13 +655,27 @@ def test_the_projects_table_is_complete():
 
 
 @pytest.mark.parametrize('entry', [dict(name='A b'), dict(file='../x'), dict(urls=['ftp://x/y']), dict(size=-1),
-                                   dict(sha256='12'), dict(colour='red'), dict(file='dup.pkl')])
+                                   dict(sha256='12'), dict(colour='red'), dict(file='dup.pkl'), dict(urls='http://a/b'),
+                                   dict(urls={}), dict(urls=[5]), dict(urls=None), dict(size=10 ** 50), dict(size=[]),
+                                   dict(size=True), dict(licence=[[]]), dict(purpose=5), dict(note='\ud800'),
+                                   dict(name=None), dict(sha256=5), dict(file='x' * 70000)], ids=str)
 def test_malformed_tables_are_refused(tmp_path, entry):
     good = dict(name='a', file='a.pkl', urls=[])
     path = tmp_path / 'table.json'
     path.write_text(json.dumps({'artifacts': [dict(name='dup', file='dup.pkl', urls=[]), dict(good, **entry)]}))
     with pytest.raises(UserError):
         table.read_table(str(path))
+
+
+@pytest.mark.parametrize('content', [b'', b'[]', b'{}', b'{"artifacts": 5}', b'{"artifacts": [5]}', b'\xff',
+                                     b'[' * 10000, b'{"artifacts": [{}]}', b'{"artifacts": [1' + b'0' * 400 + b']}'],
+                         ids=range(9))
+def test_files_that_are_no_tables_are_refused(tmp_path, content):
+    path = tmp_path / 'table.json'
+    path.write_bytes(content)
+    for place in (str(path), '/dev/full', str(tmp_path)):
+        with pytest.raises(UserError):
+            table.read_table(place)
 
 
 def run(*args):

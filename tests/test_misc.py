@@ -1,6 +1,7 @@
 """Finding networks in run directories, image grids, and what a run's pictures show."""
 
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -140,3 +141,19 @@ def test_a_class_that_the_data_lack_leaves_its_cells_empty():
     only_class = data.get_samples_np([0])[1].argmax()
     is_filled = grid.reals.reshape(4, -1).max(axis=1) > 0
     assert is_filled.tolist() == [cell_class == only_class for cell_class in (0, 0, 1, 1)]
+
+
+def test_plain_data_that_is_stored_comes_back_and_nothing_else_does(tmp_path):
+    """Programs written for the original keep the statistics of metrics so."""
+    path = str(tmp_path / 'cache.pkl')
+    values = np.random.RandomState(0).randn(3, 2)
+    for content in [dict(mu=values, sigma=values.T, count=5, name='reals'), (values, values[0], 2.5), [np.float32(1)],
+                    values, {'nested': [{'a': (1, 'b')}, None, True]}]:
+        misc.save_pkl(content, path)
+        found = misc.load_pkl(path)
+        assert type(found) is type(content) and repr(found) == repr(content)
+    for hostile in (os.system, [print], {'a': Exception}):
+        with open(path, 'wb') as file:
+            pickle.dump(hostile, file)
+        with pytest.raises(UserError, match='asks Python for'):
+            misc.load_pkl(path)

@@ -37,13 +37,32 @@ def open_file_or_url(file_or_url, check=None):
 
 
 def load_pkl(file_or_url, trust_stored_code=False):
-    """Loads the networks of a pickle, (G, D, Gs) or a single one, without executing anything stored in it.
+    """Loads what `save_pkl` stores, without executing anything stored in it: networks, or plain data.
 
-    `trust_stored_code` executes stored module source for build functions that are not ours, for this file only.
+    Networks are (G, D, Gs) or a single one; plain data are numbers, texts, NumPy arrays and containers of these, as the
+    original's programs keep them, and arrays are then read-only. `trust_stored_code` executes stored module source for
+    build functions that are not ours, for this file only. Raises UserError for everything else.
     """
-    from dnnlib.tflib.safe_pickle import load_network_pickle, read_networks
-    with open_file_or_url(file_or_url, check=lambda path, _: read_networks(path)) as file:
-        return load_network_pickle(file, trust_stored_code=trust_stored_code, expect='any')
+    from dnnlib.tflib import safe_pickle
+    with open_file_or_url(file_or_url, check=lambda path, _: _read_any(path)) as file:
+        content, name = _read_any(file), str(getattr(file, 'name', file_or_url))
+    if isinstance(content, safe_pickle.NetworkState) or isinstance(content, tuple) and content \
+            and all(isinstance(item, safe_pickle.NetworkState) for item in content):
+        return safe_pickle.build_networks(content, name, trust_stored_code, expect='any')
+    return content
+
+
+def _read_any(path_or_file):
+    """`NetworkState` records, or plain data."""
+    from dnnlib.tflib import safe_pickle
+    try:
+        return safe_pickle.read_networks(path_or_file)
+    except safe_pickle.PickleRefused as err:
+        if err.reason != 'not-a-network':
+            raise
+    if hasattr(path_or_file, 'seek'):
+        path_or_file.seek(0)
+    return safe_pickle.load_arrays(path_or_file)
 
 
 def save_pkl(obj, filename):

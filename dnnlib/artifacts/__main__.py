@@ -5,6 +5,7 @@ import json
 import os
 
 from dnnlib import util
+from dnnlib.addresses import without_passwords
 from dnnlib.artifacts import store
 from dnnlib.artifacts import table as tables
 from dnnlib.command_line import HelpFormatter
@@ -45,7 +46,8 @@ def list_command(args, table):
     chosen = _select(table, args.names) if args.names else list(table.values())
     states = [_state(artifact, args.artifacts_dir) for artifact in chosen]
     if args.json:
-        print(json.dumps([dict(artifact.to_json(), state=state, path=path)
+        print(json.dumps([dict(artifact.to_json(), urls=[without_passwords(url) for url in artifact.urls], state=state,
+                               path=path)
                           for artifact, (state, path) in zip(chosen, states)], indent=1))
         return 0
     print(f'Folder: {os.path.abspath(store.folder(args.artifacts_dir))}')

@@ -8,6 +8,7 @@ import re
 from dnnlib.download import is_url
 from dnnlib.errors import UserError
 from dnnlib.files import read_json, write_json
+from dnnlib.values import schema
 
 TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'table.json')
 UNKNOWN = 'unknown'
@@ -23,15 +24,11 @@ class Artifact:
     def __init__(self, name, file, urls, size=UNKNOWN, sha256=UNKNOWN, licence='not stated', purpose='', note=''):
         self.name = _checked(name, r'[a-z0-9][a-z0-9._-]{0,99}', 'a short name')
         self.file = _checked(file, r'[A-Za-z0-9][A-Za-z0-9._-]{0,149}', 'a file name')
-        self.urls = list(urls)
-        for url in self.urls:
-            if not is_url(url):
-                raise UserError(f"artifact '{name}': '{url}' is not an http or https address")
+        self.urls = _checked_urls(urls, name)
         self.size = None if size == UNKNOWN else _positive(size, name)
         self.sha256 = None if sha256 == UNKNOWN else _checked(sha256, r'[0-9a-f]{64}', 'a SHA-256')
-        self.licence = str(licence)
-        self.purpose = str(purpose)
-        self.note = str(note)
+        self.licence, self.purpose, self.note = (_checked(text, r'[^\0\ud800-\udfff]{0,2000}', 'a text')
+                                                 for text in (licence, purpose, note))
 
     def to_json(self):
         """The table's entry."""
@@ -49,22 +46,32 @@ class Artifact:
 
 def _checked(text, pattern, what):
     if not isinstance(text, str) or not re.match(pattern + r'\Z', text):
-        raise UserError(f'table of released files: {text!r} is not {what}')
+        raise UserError(f'table of released files: {text!r:.100} is not {what}')
     return text
 
 
+def _checked_urls(urls, name):
+    if not isinstance(urls, list) or len(urls) > 100:
+        raise UserError(f"artifact '{name}': its addresses are not a list of them")
+    for url in urls:
+        if not is_url(url) or len(url) > 2000:
+            raise UserError(f"artifact '{name}': '{str(url)[:100]}' is not an http or https address")
+    return list(urls)
+
+
 def _positive(size, name):
-    if type(size) is not int or size <= 0:
-        raise UserError(f"artifact '{name}': the size {size!r} is not a number of bytes")
+    if type(size) is not int or not 0 < size < 1 << 50:
+        raise UserError(f"artifact '{name}': the size {size!r:.40} is not a number of bytes")
     return size
 
 
 def read_table(path=TABLE):
     """OrderedDict of name → Artifact. Raises UserError for a malformed table."""
     content = read_json(path, what='the table of released files')
+    schema.check(content, {'artifacts': [dict]}, path)
     try:
         artifacts = [Artifact(**entry) for entry in content['artifacts']]
-    except (TypeError, KeyError) as err:
+    except TypeError as err:  # an entry with another key, or without one
         raise UserError(f'{path}: not a table of released files ({err})') from err
     table = collections.OrderedDict((artifact.name, artifact) for artifact in artifacts)
     if len(table) != len(artifacts) or len({artifact.file for artifact in artifacts}) != len(artifacts):
