@@ -5,7 +5,8 @@ import os
 
 import config as folders
 from dnnlib.command_line import HelpFormatter, shown
-from dnnlib.util import make_folder, run_main
+from dnnlib.files import make_writable_folder
+from dnnlib.util import run_main
 
 EXAMPLES = '''examples:
   python generate.py --network results/00003-demo --seeds 0-99
@@ -25,8 +26,7 @@ def parse_args(argv=None):
                        help='truncation: 1 as trained, 0 the mean image (default: 0.7)')
     group.add_argument('--cutoff', type=int, default=8, metavar='INT',
                        help='number of layers that are truncated (default: 8, up to 32x32)')
-    group.add_argument('--class', type=int, dest='label', metavar='INT',
-                       help='class, for networks with labels (default: drawn per seed)')
+    arguments.add_label_argument(group)
     group.add_argument('--noise', choices=['stored', 'random', 'none'], default='stored',
                        help="noise inputs: the network's own, drawn from the seed, or none (default: stored)")
     group.add_argument('--outdir', default=shown(os.path.join(folders.result_dir, 'images')), metavar='DIR',
@@ -42,13 +42,14 @@ def main(argv=None):
 
     from figures import arguments, composing, sheet
     args = parse_args(argv)
-    make_folder(args.outdir)
+    make_writable_folder(args.outdir, 'choose another one with --outdir')
     gen, facts = arguments.open_generator(args)
+    arguments.choose_labels(gen, facts, args)
     files, thumbnails = [], []
     for begin in range(0, len(args.seeds), AT_ONCE):
         seeds = args.seeds[begin:begin + AT_ONCE]
         latents = np.concatenate([gen.latents(seed) for seed in seeds])
-        labels = np.concatenate([gen.labels(1, args.label, seed) for seed in seeds])
+        labels = gen.labels_of(seeds)
         if args.noise == 'random' and gen.has_noise:
             # One by one, so that an image depends on its seed alone.
             images = np.concatenate([
@@ -63,7 +64,7 @@ def main(argv=None):
     columns = min(int(np.ceil(np.sqrt(len(files) * 1.6))), 16)
     rows = [thumbnails[i:i + columns] for i in range(0, len(thumbnails), columns)]
     sheet.save_picture(composing.grid(rows, gap=2), os.path.join(args.outdir, 'sheet.png'))
-    record = dict(facts, psi=args.psi, cutoff=args.cutoff, noise=args.noise, label=args.label)
+    record = dict(facts, psi=args.psi, cutoff=args.cutoff, noise=args.noise)
     sheet.write_page(os.path.join(args.outdir, 'index.html'), f'Images of {facts.name}', record,
                      sheet.cells_block(files, [f'seed {seed}' for seed in args.seeds], min(gen.resolution, 192)))
     sheet.write_record(os.path.join(args.outdir, 'images.json'), dict(record, seeds=args.seeds))

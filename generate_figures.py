@@ -5,7 +5,8 @@ import os
 
 import config as folders
 from dnnlib.command_line import HelpFormatter, shown
-from dnnlib.util import UserError, make_folder, run_main
+from dnnlib.files import make_writable_folder
+from dnnlib.util import UserError, run_main
 
 EXAMPLES = '''examples:
   python generate_figures.py --network ffhq-1024 --outdir figures-ffhq
@@ -25,8 +26,7 @@ def parse_args(argv=None):
                        help=f'which, separated by commas (default: all): {", ".join(FIGURES)}')
     group.add_argument('--outdir', default=shown(os.path.join(folders.result_dir, 'figures')), metavar='DIR',
                        help='where they go (default: %(default)s)')
-    group.add_argument('--class', type=int, dest='label', metavar='INT',
-                       help='class, for networks with labels (default: drawn)')
+    arguments.add_label_argument(group)
     group.add_argument('--psi', type=float, default=0.7, metavar='NUMBER',
                        help='truncation of the uncurated images and the interpolation (default: 0.7)')
     group.add_argument('--draws', type=int, default=layouts.NOISE_DETAIL_DRAWS, metavar='INT',
@@ -52,20 +52,21 @@ def draw(name, gen, facts, args):
     from figures import drawing, layouts
     if name == 'uncurated':
         layout = layouts.uncurated_layout(f'{facts.network} {facts.file}', gen.resolution)
-        return drawing.uncurated(gen, layout, psi=args.psi, label=args.label)
+        return drawing.uncurated(gen, layout, psi=args.psi)
     if name == 'noise-detail':
-        return drawing.noise_detail(gen, draws=args.draws, label=args.label)
+        return drawing.noise_detail(gen, draws=args.draws)
     if name == 'interpolation':
-        return drawing.interpolation(gen, frames=args.frames, psi=args.psi, label=args.label)
+        return drawing.interpolation(gen, frames=args.frames, psi=args.psi)
     return {'style-mixing': drawing.style_mixing, 'noise-components': drawing.noise_components,
-            'truncation': drawing.truncation}[name](gen, label=args.label)
+            'truncation': drawing.truncation}[name](gen)
 
 
 def main(argv=None):
     from figures import arguments, sheet
     args = parse_args(argv)
-    make_folder(args.outdir)
+    make_writable_folder(args.outdir, 'choose another one with --outdir')
     gen, facts = arguments.open_generator(args)
+    arguments.choose_labels(gen, facts, args)
     blocks, record = [], dict(facts, figures={})
     zoom = max(128 // gen.resolution, 1)
     for name in args.figures:

@@ -5,8 +5,9 @@ import os
 
 import config as folders
 from dnnlib.command_line import HelpFormatter, shown
+from dnnlib.files import make_writable_folder
 from dnnlib.seeds import check_seed
-from dnnlib.util import UserError, make_folder, run_main
+from dnnlib.util import UserError, run_main
 
 EXAMPLES = '''examples:
   python pretrained_example.py
@@ -22,7 +23,7 @@ def parse_args(argv=None):
                        help='the image (default: %(default)s); the suffix chooses the format')
     group.add_argument('--seed', type=int, default=5, metavar='INT', help='seed of the latents (default: 5)')
     group.add_argument('--psi', type=float, default=0.7, metavar='NUMBER', help='truncation (default: 0.7)')
-    group.add_argument('--class', type=int, dest='label', metavar='INT', help='class, for networks with labels')
+    arguments.add_label_argument(group)
     args = parser.parse_args(argv)
     arguments.check_psi(args.psi)
     check_seed(args.seed, '--seed')
@@ -36,13 +37,13 @@ def parse_args(argv=None):
 def main(argv=None):
     from figures import arguments, composing, sheet
     args = parse_args(argv)
-    make_folder(os.path.dirname(os.path.abspath(args.out)))
-    gen, _ = arguments.open_generator(args)
+    make_writable_folder(os.path.dirname(os.path.abspath(args.out)), 'choose another one with --out')
+    gen, facts = arguments.open_generator(args)
+    arguments.choose_labels(gen, facts, args)
     gen.network.print_layers()
-    labels = gen.labels(1, args.label, args.seed)
-    image, = gen.images(gen.latents(args.seed), labels, psi=args.psi, noise_seed=args.seed)
+    image, = gen.images(gen.latents(args.seed), gen.labels(args.seed), psi=args.psi, noise_seed=args.seed)
     sheet.save_picture(composing.to_picture(image), args.out)
-    print(f'{args.out}: seed {args.seed}, psi {args.psi:g}')
+    print(f'{args.out}: seed {args.seed}, psi {args.psi:g}' + (f', labels: {facts.labels}' if gen.label_size else ''))
 
 
 if __name__ == '__main__':

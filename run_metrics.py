@@ -81,6 +81,9 @@ def parse_args(argv):
     group.add_argument('--no-mirror-augment', dest='mirror_augment', action='store_false', help='do not')
     group.add_argument('--untrained', action='store_true', help='give the network fresh weights first, for a baseline')
     group.add_argument('--num-samples', type=int, metavar='INT', help='samples, in place of the preset\'s number')
+    group.add_argument('--labels', metavar='LABELS', help='labels of generated images, for networks that take some: '
+                       'data, zeros, a class by its number or name, or a vector such as 0.5,0,0.5 (default: data, '
+                       'drawn as often as the training data have them, if these are known, else zeros)')
     group.add_argument('--out', metavar='DIR', help='folder of the records (default: metrics/<snapshot> in the run '
                        'directory, or metrics/<network> in the results folder)')
     _common(parser)
@@ -158,7 +161,7 @@ def measure(args):
         if args.out is None or args.all_snapshots:
             out_dir = os.path.join(out_dir, name)
         job = Job(specs, network, out_dir, dataset_args=dataset_args, mirror_augment=mirrored, run_dir=run_dir,
-                  untrained=args.untrained, **options)
+                  untrained=args.untrained, labels=args.labels, **options)
         try:
             records = job.run(again=not args.all_snapshots)
         except NetworkUnusable as err:

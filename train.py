@@ -129,6 +129,8 @@ def main(argv=None):
 
     data_dir = os.path.abspath(args.data_dir or (record or {}).get('data_dir') or folders.data_dir)
     result_dir = os.path.abspath(args.result_dir or folders.result_dir) if record is None else args.resume
+    if record is None:
+        preflight.check_result_dir(result_dir)
     data = preflight.open_data(config, data_dir)
     if args.init_from is not None:
         args.init_from = preflight.find_initial_networks(args.init_from, data)

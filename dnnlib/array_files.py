@@ -1,15 +1,18 @@
-"""Reads .npz and .npy data as nothing but arrays of numbers: what a file declares counts only if its bytes are there.
+"""Arrays in files. .npz and .npy data are read as numbers only: what a file declares counts if its bytes are there.
 
 NumPy's own reader takes the memory that a header asks for before it looks at the data, and parses headers as Python.
 """
 
 import collections
+import errno
+import os
 import re
+import tempfile
 import zipfile
 
 import numpy as np
 
-from dnnlib.errors import FileError
+from dnnlib.errors import FileError, UserError
 from dnnlib.files import open_regular
 
 MAX_BYTES = 8 << 30
@@ -97,3 +100,35 @@ def read_npz(path, allow_text=False):
         reason = str(err)[:200] or type(err).__name__
         raise FileError('damaged', f'{path}: not a file of arrays, or damaged ({reason})') from None
     return arrays
+
+
+# ---- Large arrays for a while
+
+def temporary_array(shape, dtype, what):
+    """A writable array on the disk, whose file has no name: however the process ends, nothing of it stays.
+
+    Its space is reserved at once, since a full disk would end the process (SIGBUS) when the array is written to.
+    Raises UserError, which calls the content `what`, if there is not so much.
+    """
+    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    folder = tempfile.gettempdir()
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            _reserve(file, size)
+            return np.memmap(file, dtype, 'r+', shape=tuple(shape))
+    except OSError as err:
+        raise UserError(f'{size / 1e6:.0f} MB of {what} cannot be kept in {folder}: {err.strerror}; free some space '
+                        'there, or name another folder in the environment variable TMPDIR') from err
+
+
+def _reserve(file, size):
+    try:
+        return os.posix_fallocate(file.fileno(), 0, size)
+    except AttributeError:
+        pass  # no such call on this system
+    except OSError as err:
+        if err.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+    for start in range(0, size, 1 << 20):
+        file.write(b'\0' * min(1 << 20, size - start))
+    file.flush()

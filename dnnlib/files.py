@@ -13,6 +13,7 @@ import math
 import os
 import shutil
 import stat
+import tempfile
 
 from dnnlib.atomic import atomic_folder, atomic_path, atomic_write, sync, temporary_folder  # noqa: F401  (part of this module)
 from dnnlib.errors import FileError, UserError
@@ -234,6 +235,31 @@ def utf8_path(path):
     except UnicodeDecodeError:
         raise UserError(f"the path '{path}' is no UTF-8, so TensorFlow cannot write its event files there; choose a "
                         'folder of another name') from None
+def try_place(folder):
+    """Tries whether files can be made in a folder, or, where it is absent, in the nearest one above it.
+
+    Leaves nothing behind. Raises OSError.
+    """
+    folder = os.path.abspath(folder)
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def check_writable(path, advice='choose another one'):
+    """Raises UserError if `try_place` finds that files cannot be made in a folder: now, rather than after long work."""
+    try:
+        try_place(path)
+    except OSError as err:
+        raise UserError(f"no file can be made in '{path}': {err.strerror}; {advice}") from err
+
+
+def make_writable_folder(path, advice='choose another one'):
+    """Like `make_folder`, of a folder in which files can be made."""
+    make_folder(path)
+    check_writable(path, advice)
+    return path
 
 
 def check_listable(folder):

@@ -4,7 +4,7 @@ import os
 
 from data.records.base import resolution_of
 from data.records.dataset import load_dataset
-from dnnlib import machine, util
+from dnnlib import files, machine, util
 from dnnlib.util import EasyDict, UserError
 from experiment import device_check, fixed_networks, forecast, plan, run_config, settings
 
@@ -103,6 +103,15 @@ def needs(config, phases, sizes):
         memory=forecast.memory_bytes(sizes, phases, config.num_gpus if config.device == 'cpu' else 1,
                                      config.device != 'gpu'),
         disk=forecast.disk_bytes(sizes, phases, config, lambda *key: settings.value_of(config, *key)))
+
+
+def check_result_dir(result_dir):
+    """Raises UserError if no run directory could be made there. Nothing is left behind."""
+    try:
+        files.try_place(result_dir)
+    except OSError as err:
+        raise UserError(f"cannot create a run directory in '{result_dir}': {err.strerror}; choose a folder that can be "
+                        'written with --result-dir') from err
 
 
 def check_disk(need, result_dir):

@@ -7,9 +7,9 @@ import re
 import numpy as np
 
 from dnnlib import tflib
-from dnnlib.util import EasyDict, UserError, sha256_file, without_passwords
+from dnnlib.util import EasyDict, UserError, without_passwords
 from figures.generator import Generator
-from training.network_files import locate
+from training.network_files import labels, locate
 
 
 def add_network_arguments(parser, default=None):
@@ -37,7 +37,7 @@ def open_network(args):
     """The generator that the options name, and facts about it for records.
 
     Returns:
-        (Network Gs, EasyDict(network, taken, file, sha256, name, resolution, engine, device)).
+        (Network Gs, EasyDict(network, taken, path, file, sha256, name, resolution, engine, device)).
     """
     found = locate.locate(args.network, args.artifacts_dir, option='--network').tell()
     tflib.init_tf()
@@ -46,8 +46,8 @@ def open_network(args):
     if len(network.output_shape) != 4:
         raise UserError(f"{found.path}: network '{network.name}' does not give images; a generator is needed")
     facts = EasyDict(network=without_passwords(args.network), taken=found.taken or 'as named',
-                     file=os.path.basename(found.path), sha256=sha256_file(found.path), name=network.name,
-                     resolution=network.output_shape[2],
+                     path=os.path.abspath(found.path), file=os.path.basename(found.path), sha256=found.sha256,
+                     name=network.name, resolution=network.output_shape[2],
                      engine=f'{tflib.ENGINE} (TensorFlow {tflib.tf.__version__})', device=tflib.device_kind())
     return network, facts
 
@@ -56,6 +56,20 @@ def open_generator(args):
     """Like `open_network`, giving a `Generator`."""
     network, facts = open_network(args)
     return Generator(network, minibatch=args.minibatch), facts
+
+
+def add_label_argument(group):
+    """Adds the option that `choose_labels` reads."""
+    group.add_argument('--labels', '--class', dest='labels', metavar='LABELS', help='labels of the images, for '
+                       f'networks that take some: {labels.FORMS} (default: data, drawn as often as the training data '
+                       'have them, if these are known, else zeros)')
+
+
+def choose_labels(gen, facts, args):
+    """Lets a `Generator` make images with the labels that are asked for, and enters these into the facts."""
+    gen.fake_labels = labels.choose(args.labels, gen.label_size, facts.path)
+    if gen.label_size:
+        facts.update(gen.fake_labels.facts())
 
 
 def parse_seeds(text):

@@ -41,11 +41,11 @@ def _seeds(seeds):
     return [(f'seed {seed}', 1) for seed in seeds]
 
 
-def uncurated(gen, layout, psi=0.7, cutoff=8, label=None):
+def uncurated(gen, layout, psi=0.7, cutoff=8):
     """Images as they come, at several sizes (StyleGAN paper, Fig. 2; Re-Training paper, Fig. 5 and 6)."""
     count = sum(layout.rows * 2 ** level for level in layout.levels)
     latents = gen.latents(layout.seed, count)
-    images = iter(gen.images(latents, gen.labels(count, label, layout.seed), psi=psi, cutoff=cutoff,
+    images = iter(gen.images(latents, gen.labels(layout.seed, count), psi=psi, cutoff=cutoff,
                              noise_seed=layout.seed, title='uncurated'))
     columns = []
     for level in layout.levels:
@@ -63,13 +63,13 @@ def uncurated(gen, layout, psi=0.7, cutoff=8, label=None):
                    picture, seed=layout.seed, rows=layout.rows, levels=list(layout.levels), psi=psi, cutoff=cutoff)
 
 
-def style_mixing(gen, layout=layouts.MIXING, label=None):
+def style_mixing(gen, layout=layouts.MIXING):
     """Styles of the sources' coarse, middle or fine layers in the destinations (StyleGAN paper, Fig. 3)."""
     _need_styles(gen)
     ranges = layouts.style_ranges(gen.num_layers)
     seeds = list(layout.sources) + list(layout.destinations)
     latents = np.concatenate([gen.latents(seed) for seed in seeds])
-    w = gen.dlatents(latents, gen.labels(len(seeds), label))
+    w = gen.dlatents(latents, gen.labels_of(seeds))
     num_sources = len(layout.sources)
     sources, destinations = w[:num_sources], w[num_sources:]
     rows = [(destination, kind) for destination, kind in zip(destinations, layout.copied) if len(ranges[kind])]
@@ -98,7 +98,7 @@ def style_mixing(gen, layout=layouts.MIXING, label=None):
                    copied={kind: [ranges[kind][0], ranges[kind][-1]] for kind in used})
 
 
-def noise_detail(gen, seeds=layouts.NOISE_DETAIL_SEEDS, draws=layouts.NOISE_DETAIL_DRAWS, label=None):
+def noise_detail(gen, seeds=layouts.NOISE_DETAIL_SEEDS, draws=layouts.NOISE_DETAIL_DRAWS):
     """One image, crops of several noise draws, and how much each pixel varies (StyleGAN paper, Fig. 4)."""
     _need_noise(gen)
     if draws < 5:
@@ -107,7 +107,7 @@ def noise_detail(gen, seeds=layouts.NOISE_DETAIL_SEEDS, draws=layouts.NOISE_DETA
     box = [int(round(fraction * size)) for fraction in layouts.NOISE_DETAIL_CROP]
     rows = []
     for seed in seeds:
-        w = gen.dlatents(gen.latents(seed), gen.labels(1, label))
+        w = gen.dlatents(gen.latents(seed), gen.labels(seed))
         shown, total, squares = [], 0.0, 0.0
         for begin in range(0, draws, 100):  # so that any number of draws fits into memory
             count = min(100, draws - begin)
@@ -128,12 +128,12 @@ def noise_detail(gen, seeds=layouts.NOISE_DETAIL_SEEDS, draws=layouts.NOISE_DETA
                    row_labels=_seeds(seeds), seeds=list(seeds), draws=draws, crop=box)
 
 
-def noise_components(gen, seeds=layouts.NOISE_COMPONENT_SEEDS, mirrored=layouts.NOISE_COMPONENT_MIRRORED, label=None):
+def noise_components(gen, seeds=layouts.NOISE_COMPONENT_SEEDS, mirrored=layouts.NOISE_COMPONENT_MIRRORED):
     """Noise in all, no, fine or coarse layers (StyleGAN paper, Fig. 5; Re-Training paper, Fig. 7)."""
     _need_noise(gen)
     ranges = layouts.style_ranges(len(gen.noise_vars))
     coarse = range(0, ranges['fine'][0]) if len(ranges['fine']) else ranges['all']
-    w = gen.dlatents(np.concatenate([gen.latents(seed) for seed in seeds]), gen.labels(len(seeds), label))
+    w = gen.dlatents(np.concatenate([gen.latents(seed) for seed in seeds]), gen.labels_of(seeds))
     pictures = {}
     for key, layers in [('all', ranges['all']), ('none', ()), ('fine', ranges['fine']), ('coarse', coarse)]:
         with gen.noise_in_layers(layers):
@@ -150,11 +150,11 @@ def noise_components(gen, seeds=layouts.NOISE_COMPONENT_SEEDS, mirrored=layouts.
                    seeds=list(seeds), mirrored=list(mirrored), fine_from_layer=len(coarse))
 
 
-def truncation(gen, seeds=layouts.TRUNCATION_SEEDS, psis=layouts.TRUNCATION_PSIS, label=None):
+def truncation(gen, seeds=layouts.TRUNCATION_SEEDS, psis=layouts.TRUNCATION_PSIS):
     """From one side of the mean face to the other (StyleGAN paper, Fig. 8; Re-Training paper, Fig. 8)."""
     if not gen.is_style_based:
         raise UserError('the network has no mean style to move towards')
-    w = gen.dlatents(np.concatenate([gen.latents(seed) for seed in seeds]), gen.labels(len(seeds), label))
+    w = gen.dlatents(np.concatenate([gen.latents(seed) for seed in seeds]), gen.labels_of(seeds))
     truncated = np.concatenate([gen.truncate(w, psi) for psi in psis])
     images = gen.synthesize(truncated, noise='stored', title='truncation')
     rows = [[composing.to_picture(images[column * len(seeds) + row]) for column in range(len(psis))]
@@ -191,8 +191,8 @@ def interpolation(gen, seed=layouts.INTERPOLATION_SEED, keys=layouts.INTERPOLATI
     if frames < keys:
         raise UserError(f'an interpolation needs at least {keys} frames, not {frames}')
     latents = loop_latents(gen.latents(seed, keys), frames)
-    label = 0 if label is None and gen.label_size else label
-    images = gen.images(latents, gen.labels(frames, label), psi=psi, cutoff=cutoff, noise='stored',
+    labels = np.repeat(gen.labels(seed), frames, axis=0)    # one for all of the path
+    images = gen.images(latents, labels, psi=psi, cutoff=cutoff, noise='stored',
                         title='interpolation')
     factor = max(gen.resolution // largest, 1)
     pictures = [composing.shrink(composing.to_picture(image), factor) for image in images]

@@ -9,8 +9,10 @@ from dnnlib import tflib
 from dnnlib.seeds import check_seed, signed32
 from dnnlib.tflib import tf
 from dnnlib.util import UserError
+from training.network_files.labels import ZEROS, FakeLabels
 
 MINIBATCH = 8
+LABELS = 1      # makes labels independent of the latents of the same seed
 
 
 def latents_of(seed, count, size):
@@ -27,6 +29,7 @@ class Generator:
         progress: show a progress bar on a terminal for renderings of more than one minibatch.
 
     Attributes:
+        fake_labels: `training.network_files.labels.FakeLabels` that images are made with; zeros unless changed.
         resolution, num_channels, latent_size, label_size: of the network.
         num_layers: layers that take a style of their own; 0 for networks without styles.
         has_noise: the network has noise inputs.
@@ -41,6 +44,7 @@ class Generator:
             raise UserError(f"network '{network.name}' gives arrays {network.output_shape[1:]}, which are no pictures")
         self.latent_size = network.input_shapes[0][1]
         self.label_size = network.input_shapes[1][1] if network.num_inputs > 1 else 0
+        self.fake_labels = FakeLabels(self.label_size, ZEROS if self.label_size else None)
         self._synthesis = network.components.get('synthesis')
         self._mapping = network.components.get('mapping')
         self.is_style_based = self._synthesis is not None and self._mapping is not None \
@@ -70,16 +74,13 @@ class Generator:
         """z of a seed, [count, latent_size]."""
         return latents_of(seed, count, self.latent_size)
 
-    def labels(self, count, label=None, seed=0):
-        """One-hot labels [count, label_size]: all of class `label`, or drawn from `seed`."""
-        labels = np.zeros([count, self.label_size], np.float32)
-        if label is not None and not 0 <= label < self.label_size:
-            known = f'classes 0 to {self.label_size - 1}' if self.label_size else 'no classes'
-            raise UserError(f'class {label} was asked for, but the network has {known}')
-        if self.label_size:
-            drawn = np.random.RandomState(seed).randint(self.label_size, size=count)
-            labels[np.arange(count), drawn if label is None else label] = 1
-        return labels
+    def labels(self, seed, count=1):
+        """Labels that go with the latents of a seed, [count, label_size]."""
+        return self.fake_labels.draw(count, np.random.RandomState([seed & 0xFFFFFFFF, LABELS]))
+
+    def labels_of(self, seeds):
+        """Labels of images with a seed each, [N, label_size]."""
+        return np.concatenate([self.labels(seed) for seed in seeds])
 
     def dlatents(self, latents, labels=None):
         """w before truncation, [N, layers, dlatent_size]."""

@@ -5,15 +5,18 @@ Two forms fit in. Ours defines `_evaluate(self, ctx)` and returns a `Result`. Th
 """
 
 import inspect
+import numbers
 import os
+import re
 import time
+import traceback
 from collections import OrderedDict
 
 from dnnlib.tflib.autosummary import autosummary
-from dnnlib.util import EasyDict, UserError
+from dnnlib.util import EasyDict, StopRequested, UserError
 from metrics.context import MetricFailure, open_context
 from metrics.original_form import OriginalForm
-from metrics.scores import records, standard
+from metrics.scores import records, standard, store
 from metrics.scores.result import VALUE_FORMAT, Result
 
 # Names that files may give, see dnnlib/registry.py.
@@ -43,8 +46,17 @@ class MetricBase(OriginalForm):
         return metric
 
     def __init__(self, name):
+        if not isinstance(name, str) or not re.match(r'[A-Za-z0-9][\w.-]{0,99}\Z', name):
+            raise UserError(f'a metric is called {name!r:.60}; letters, digits, dots, dashes and underscores are '
+                            'expected, since files are named after it')
         self.name = name
         self.record = None
+
+    def _check_numbers(self, least, **settings):
+        """Raises UserError unless the settings are whole numbers of at least `least`."""
+        for key, value in settings.items():
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+                raise UserError(f'{self.name}: {key} is {value!r:.60}; a whole number of at least {least} is expected')
 
     def _evaluate(self, ctx):
         """Measures within a `metrics.context.Context` and returns a `Result`. Raises MetricFailure."""
@@ -73,20 +85,32 @@ class MetricBase(OriginalForm):
                           num_gpus=num_gpus, tf_config=tf_config, **options) as ctx:
             return self.run_in(ctx, log_results)
 
-    def run_in(self, ctx, log_results=True):
-        """Measures within an open context; see `run`. Raises UserError for an image metric of something else."""
-        if self.uses_networks and not ctx.makes_images:
-            raise UserError(f'{self.name} measures images, but the generator makes samples of {ctx.output_shape}; for '
-                            'points there are jsd and mode_coverage')
+    def run_in(self, ctx, log_results=True, tolerant=False):
+        """Measures within an open context; see `run`. With `tolerant`, whatever fails is a null with its reason.
+
+        Raises UserError for an image metric of something else.
+        """
         ctx.begin_metric()
         start = time.time()
         with self._measuring_in(ctx):
             try:
+                if self.uses_networks and not ctx.makes_images:
+                    raise UserError(f'{self.name} measures images, but the generator makes samples of '
+                                    f'{ctx.output_shape}; for points there are jsd and mode_coverage')
                 result = self._call_evaluate(ctx) or self._reported
                 if not result.values:
                     raise MetricFailure('the metric reported no value')
             except MetricFailure as err:
                 result = self._failed(str(err))
+            except StopRequested:
+                raise
+            except Exception as err:
+                if not tolerant:
+                    raise
+                if not isinstance(err, UserError):
+                    traceback.print_exc()
+                reason = (str(err).splitlines() or [''])[0]
+                result = self._failed(reason if isinstance(err, UserError) else f'{type(err).__name__}: {reason}')
         self.record = records.plain(self._make_record(ctx, result, time.time() - start))
         if log_results:
             self._log(ctx)
@@ -129,12 +153,17 @@ class MetricBase(OriginalForm):
         return OrderedDict((self.name + suffix, value) for suffix, value in by_suffix.items())
 
     def _log(self, ctx):
+        """Prints the line and stores record and line. The record comes first: nothing after it costs the score."""
         line = records.text_line(self.record)
         print(line, flush=True)
-        if ctx.run_dir is not None and os.path.isdir(ctx.run_dir) and not ctx.is_untrained:
-            records.append_line(os.path.join(ctx.run_dir, f'metric-{self.name}.txt'), line)
         if ctx.out_dir is not None:
-            records.write_record(os.path.join(ctx.out_dir, self.name + '.json'), self.record)
+            store.put(ctx.out_dir, self.record)
+        if ctx.run_dir is not None and os.path.isdir(ctx.run_dir) and not ctx.is_untrained:
+            path = os.path.join(ctx.run_dir, f'metric-{self.name}.txt')
+            try:
+                records.append_line(path, line)
+            except OSError as err:
+                print(f'warning: the line could not be added to {path}: {err.strerror}', flush=True)
 
     def get_result_str(self):
         """The line of the last run."""

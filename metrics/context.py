@@ -22,14 +22,15 @@ from dnnlib.progress import Progress
 from dnnlib.seeds import check_seed
 from dnnlib.submission import read_submit_config
 from dnnlib.tflib import tf
-from dnnlib.util import StopRequested, UserError, sha256_file
+from dnnlib.util import StopRequested, UserError
 from metrics.networks.choice import choose_source
 from metrics.networks.feature_networks import FeatureNetworks
 from metrics.networks.weights import weights_hash
+from training.network_files.labels import choose as choose_labels
 from training.network_files.locate import load_generator, locate
 
 # Streams of random numbers, so that no two purposes share any.
-LATENTS, MIRROR, NOISE, PATH, MIXING, SUBSETS, HALVES = range(7)
+LATENTS, MIRROR, NOISE, PATH, MIXING, SUBSETS, HALVES, LABELS = range(8)
 
 
 class NetworkUnusable(UserError):
@@ -64,6 +65,7 @@ class Context:
         cache_dir: folder of statistics of reals; None: not kept.
         run_dir, out_dir: folders of the text lines and of the JSON records; None: not written.
         is_untrained: whether the network was given fresh weights.
+        fake_labels: `training.network_files.labels.FakeLabels`, what generated images are made with.
         threads: numbers of threads within and between operations (0: TensorFlow's choice).
         uses_reals: whether anybody has looked at the data set since `begin_metric`.
         should_stop: function that tells whether to break off; None: never.
@@ -71,11 +73,11 @@ class Context:
 
     def __init__(self, Gs, network, dataset_args=None, mirror_augment=False, num_gpus=1, seed=0,
                  features='auto', feature_settings=None, cache_dir=None, run_dir=None, out_dir=None,
-                 should_stop=None):
+                 should_stop=None, labels=None):
         self.Gs = Gs
         self.network = network
         self.network_name = network.name
-        self.network_sha256 = sha256_file(network.path)
+        self.network_sha256 = network.sha256
         self.num_gpus = num_gpus
         self.seed = check_seed(seed)
         self.mirror_augment = bool(mirror_augment)
@@ -90,6 +92,7 @@ class Context:
         self._dataset = None
         self.features = FeatureNetworks(choose_source(features, dataset_args), feature_settings)
         self._scratch = None
+        self.fake_labels = choose_labels(labels, Gs.input_shapes[1][1] if Gs.num_inputs > 1 else 0, network.path)
         self._copies = {0: Gs}
         self._watched = []
 
@@ -103,13 +106,15 @@ class Context:
     def facts(self):
         """What a record says of what was measured: the network, and what the present metric has used."""
         used = OrderedDict(self.features.used)
-        return OrderedDict(
+        facts = OrderedDict(
             network=self.network_name, network_file=os.path.abspath(self.network.path),
             network_taken=self.network.taken, network_sha256=self.network_sha256,
             dataset_fingerprint=self.dataset.fingerprint if self.uses_reals else None,
             dataset_images=self.dataset.num_images if self.uses_reals else None,
             mirror_augment=self.mirror_augment if self.uses_reals else None,
             feature_networks=used, is_standin=any(network['is_standin'] for network in used.values()))
+        facts.update(self.fake_labels.facts())
+        return facts
 
     def close(self):
         """Closes the data set's files and deletes what was temporary."""
@@ -198,12 +203,37 @@ class Context:
         """z of one chunk, float32 [count, latent_size]."""
         return chunk_rng(self.seed, LATENTS, chunk).randn(count, self.latent_size).astype(np.float32)
 
-    def build_images(self, index, latents, seed):
-        """The generator's images [N, C, H, W] for z, with fresh noise and zero labels, without truncation."""
-        inputs = [latents] + [None] * (self.Gs.num_inputs - 1)
+    def labels(self, chunk, count):
+        """Labels of one chunk of generated images, float32 [count, label_size]."""
+        return self.fake_labels.draw(count, chunk_rng(self.seed, LABELS, chunk))
+
+    def placeholders(self, num_latents, num_images=None):
+        """What `run_chunks` has to know of the inputs that `feed_inputs` gives: dict name -> (dtype, shape)."""
+        inputs = {'latents': (tf.float32, [num_latents, self.latent_size]), 'seed': (tf.int32, [2])}
+        if self.fake_labels.label_size:
+            inputs['labels'] = (tf.float32, [num_images or num_latents, self.fake_labels.label_size])
+        return inputs
+
+    def feed_inputs(self, chunk, num_latents, num_images=None):
+        """z, labels and the seed of the noise of one chunk; as many labels as images."""
+        values = {'latents': self.latents(chunk, num_latents), 'seed': chunk_seed(self.seed, NOISE, chunk)}
+        if self.fake_labels.label_size:
+            values['labels'] = self.labels(chunk, num_images or num_latents)
+        return values
+
+    def label_inputs(self, network, holders, repeats=1):
+        """The inputs of a network after z, from the placeholders: labels, `repeats` times over, if there are any."""
+        labels = holders.get('labels')
+        if labels is not None and repeats > 1:
+            labels = tf.tile(labels, [repeats, 1])
+        return [labels] * (network.num_inputs - 1)
+
+    def build_images(self, index, holders):
+        """The generator's images [N, C, H, W] of what `feed_inputs` gives, with fresh noise, without truncation."""
+        generator, seed = self.generator(index), holders['seed']
         with tflib.rnd.seed_scope(seed):
-            return self.watch(self.generator(index).get_output_for(*inputs, is_validation=True, randomize_noise=True,
-                                                                   seed=seed))
+            return self.watch(generator.get_output_for(holders['latents'], *self.label_inputs(generator, holders),
+                                                       is_validation=True, randomize_noise=True, seed=seed))
 
     def watch(self, images):
         """Returns generated images, entered for a check of every chunk for NaN.
@@ -265,7 +295,7 @@ def _graph_seed(seed):
 @contextlib.contextmanager
 def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=None, num_gpus=1, tf_config=None,
                  seed=0, features='auto', feature_settings=None, out_dir=None, cache_dir='default',
-                 trust_stored_code=False, untrained=False, should_stop=None):
+                 trust_stored_code=False, untrained=False, should_stop=None, labels=None):
     """Yields a `Context` for one network, in a fresh graph and session.
 
     Args:
@@ -277,6 +307,7 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
         cache_dir: folder of statistics of reals; None: not kept.
         trust_stored_code: execute code stored in the pickle where its build function is not ours.
         should_stop: function that is asked between chunks whether to break off with StopRequested; None: never.
+        labels: of generated images, see `training.network_files.labels.choose`; by default those of the data.
         untrained: give the network fresh initial weights, for a baseline; its name gets the suffix `-untrained`.
     """
     seed = check_seed(seed)
@@ -304,7 +335,7 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
                 except UserError as err:
                     raise NetworkUnusable(str(err)) from err
             ctx = Context(Gs, found, dataset_args, mirror_augment, num_gpus, seed, features, feature_settings,
-                          cache_dir, run_dir, out_dir, should_stop)
+                          cache_dir, run_dir, out_dir, should_stop, labels)
             if untrained:
                 Gs.reset_vars()
                 ctx.is_untrained = True

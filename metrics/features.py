@@ -4,18 +4,17 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
-import zipfile
 
 import numpy as np
 
 from dnnlib import tflib
+from dnnlib.array_files import read_npz, temporary_array
 from dnnlib.files import make_folders
 from dnnlib.tflib import tf
-from dnnlib.util import atomic_path
+from dnnlib.util import UserError, atomic_path
 from metrics.arithmetic import MeanCovariance
 from metrics.base import MetricBase
-from metrics.context import MIXING, NOISE, MetricFailure, chunk_rng, chunk_seed
+from metrics.context import MIXING, MetricFailure, chunk_rng
 from metrics.scores.result import Result
 
 CACHE_VERSION = 1
@@ -60,20 +59,17 @@ def fake_features(ctx, num_images, chunk_size, num_mixed=1):
     `num_mixed` latents control consecutive layers each, with crossover points drawn per image.
     """
     network = ctx.features.inception()
-    inputs = {'latents': (tf.float32, [chunk_size * num_mixed, ctx.latent_size]), 'seed': (tf.int32, [2])}
+    inputs = ctx.placeholders(chunk_size * num_mixed, chunk_size)
     if num_mixed > 1:
-        inputs['owner'] = (tf.int32, [chunk_size, ctx.parts()[1].input_shape[1]])
+        inputs['owner'] = (tf.int32, [chunk_size, num_mixable_layers(ctx, num_mixed)])
 
     def build(index, holders):
-        if num_mixed == 1:
-            images = ctx.build_images(index, holders['latents'], holders['seed'])
-        else:
-            images = _mixed_images(ctx, index, holders, chunk_size, num_mixed)
+        images = ctx.build_images(index, holders) if num_mixed == 1 else _mixed_images(ctx, index, holders, num_mixed)
         images = tflib.convert_images_to_uint8(images)
         return [network.on_device(index).get_output_for(to_rgb(tf.cast(images, tf.float32)))]
 
     def feed(chunk):
-        values = {'latents': ctx.latents(chunk, chunk_size * num_mixed), 'seed': chunk_seed(ctx.seed, NOISE, chunk)}
+        values = ctx.feed_inputs(chunk, chunk_size * num_mixed, chunk_size)
         if num_mixed > 1:
             rng = chunk_rng(ctx.seed, MIXING, chunk)
             values['owner'] = np.stack([mixing_owners(rng, inputs['owner'][1][1], num_mixed)
@@ -94,11 +90,21 @@ def mixing_owners(rng, num_layers, num_mixed):
     return np.searchsorted(np.sort(crossovers), np.arange(num_layers), side='right').astype(np.int32)
 
 
-def _mixed_images(ctx, index, holders, chunk_size, num_mixed):
+def num_mixable_layers(ctx, num_mixed):
+    """Layers that take a style each. Raises MetricFailure if they are too few for so many latents."""
+    shape = ctx.parts()[1].input_shape
+    num_layers = shape[1] if len(shape) == 3 else 1
+    if num_layers < num_mixed:
+        raise MetricFailure(f'{num_mixed} latents cannot be mixed: the generator '
+                            + (f'has {num_layers} layers that take a style' if num_layers > 1 else
+                               'takes no style in its layers'))
+    return num_layers
+
+
+def _mixed_images(ctx, index, holders, num_mixed):
     mapping, synthesis = ctx.parts(index)
-    extra = [None] * (mapping.num_inputs - 1)
-    dlatents = mapping.get_output_for(holders['latents'], *extra)
-    dlatents = tf.reshape(dlatents, [num_mixed, chunk_size] + dlatents.shape.as_list()[1:])
+    dlatents = mapping.get_output_for(holders['latents'], *ctx.label_inputs(mapping, holders, num_mixed))
+    dlatents = tf.reshape(dlatents, [num_mixed, -1] + dlatents.shape.as_list()[1:])
     mixed = 0.0
     for number in range(num_mixed):
         is_owner = tf.cast(tf.equal(holders['owner'], number), tf.float32)
@@ -137,7 +143,7 @@ def real_statistics(ctx, num_images, chunk_size):
     """MeanCovariance of the reals' features, from the cache where it holds those of the very same protocol."""
     protocol = real_protocol(ctx, num_images, chunk_size)
     path = _cache_path(ctx, protocol, 'real-statistics', '.npz') if ctx.cache_dir else None
-    if path is not None and os.path.isfile(path):
+    if path is not None and os.path.exists(path):
         stored = _load_statistics(path, protocol)
         if stored is not None:
             return stored
@@ -155,29 +161,29 @@ def real_statistics(ctx, num_images, chunk_size):
 
 
 def _load_statistics(path, protocol):
+    """What the cache holds; None if there is any doubt, so that it is computed anew and replaced."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if str(archive['protocol']) != json.dumps(protocol, sort_keys=True):
-                return None
-            return MeanCovariance.from_state(archive)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None  # damaged: computed anew and replaced
+        stored = read_npz(path, allow_text=True)
+        if str(stored['protocol']) != json.dumps(protocol, sort_keys=True):
+            return None
+        statistics = MeanCovariance.from_state(stored)
+        is_sound = statistics.num_samples == protocol['num_images'] and all(
+            np.all(np.isfinite(values)) for values in (statistics.mean, statistics.covariance))
+    except (UserError, ArithmeticError, LookupError, TypeError, ValueError, MemoryError):
+        return None
+    return statistics if is_sound else None
 
 
-@contextlib.contextmanager
 def stored_features(stream, num_images):
-    """Yields a float32 memory map [num_images, D] holding a stream of [n, D] arrays; the file is temporary."""
-    with tempfile.TemporaryDirectory(prefix='features-') as folder:
-        array, start = None, 0
-        for features in stream:
-            if array is None:
-                array = np.lib.format.open_memmap(os.path.join(folder, 'features.npy'), 'w+', np.float32,
-                                                  (num_images, features.shape[1]))
-            array[start:start + len(features)] = features
-            start += len(features)
-        assert start == num_images, (start, num_images)
-        yield array
-        del array
+    """A float32 array [num_images, D] on the disk, for a while, that holds a stream of [n, D] arrays."""
+    array, start = None, 0
+    for features in stream:
+        if array is None:
+            array = temporary_array([num_images, features.shape[1]], np.float32, 'features')
+        array[start:start + len(features)] = features
+        start += len(features)
+    assert start == num_images, (start, num_images)
+    return array
 
 
 def notes_on_reals(ctx, num_images, num_features):
@@ -204,6 +210,8 @@ class FeatureSetMetric(MetricBase):
 
     def __init__(self, num_images, minibatch_per_gpu, **kwargs):
         super().__init__(**kwargs)
+        self._check_numbers(2, num_images=num_images)
+        self._check_numbers(1, minibatch_per_gpu=minibatch_per_gpu)
         self.num_images = num_images
         self.minibatch_per_gpu = minibatch_per_gpu
 
@@ -216,7 +224,6 @@ class FeatureSetMetric(MetricBase):
         result.problems += notes_on_reals(ctx, self.num_images, ctx.features.inception().net.output_shape[1])
         args = (ctx, self.num_images, self.minibatch_per_gpu)
         fakes = (part for _, part in fake_features(*args))
-        with stored_features(real_features(*args), self.num_images) as real, \
-                stored_features(fakes, self.num_images) as fake:
-            self._compare(ctx, real, fake, result)
+        self._compare(ctx, stored_features(real_features(*args), self.num_images),
+                      stored_features(fakes, self.num_images), result)
         return result

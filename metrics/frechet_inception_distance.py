@@ -28,6 +28,8 @@ class FID(MetricBase):
 
     def __init__(self, num_images, minibatch_per_gpu, num_mixed=1, **kwargs):
         super().__init__(**kwargs)
+        self._check_numbers(2, num_images=num_images)
+        self._check_numbers(1, minibatch_per_gpu=minibatch_per_gpu, num_mixed=num_mixed)
         self.num_images = num_images
         self.minibatch_per_gpu = minibatch_per_gpu
         self.num_mixed = num_mixed

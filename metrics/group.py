@@ -20,8 +20,10 @@ class MetricGroup:
     def __init__(self, metric_kwarg_list):
         self.metrics = [make_metric(spec) for spec in metric_kwarg_list]
 
-    def run(self, network_pkl, log_results=True, **kwargs):
+    def run(self, network_pkl, log_results=True, tolerant=False, **kwargs):
         """Measures them all; see `MetricBase.run`. Returns the records. Keeps the best FID's snapshot of a run.
+
+        With `tolerant`, a metric that fails is a null with its reason, and the others are measured all the same.
 
         Raises StopRequested as soon as the option `should_stop` says so; what is measured by then is recorded.
         """
@@ -30,7 +32,7 @@ class MetricGroup:
         with open_context(network_pkl, **kwargs) as ctx:
             found = []
             for metric in self.metrics:
-                found.append(metric.run_in(ctx, log_results))
+                found.append(metric.run_in(ctx, log_results, tolerant))
                 if log_results:
                     update_best(ctx, found[-1])
             return found
@@ -60,7 +62,9 @@ def make_metric(spec):
     kwargs = settings_of(spec)
     try:
         return call_func_by_name(**kwargs)
-    except (ImportError, TypeError) as err:
+    except UserError:
+        raise
+    except Exception as err:  # a class of somebody else's may raise anything
         raise UserError(f"the metric {kwargs.get('name', kwargs.func_name)} cannot be made: {err}") from err
 
 

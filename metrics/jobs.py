@@ -1,16 +1,16 @@
 """Several metrics of one network with a record each, where what is measured already is not measured again."""
 
-import os
-
 from data.records import dataset
 from data.records.source import image_arguments
 from dnnlib import artifacts, tflib
+from dnnlib.files import make_writable_folder
 from dnnlib.util import UserError, sha256_file
 from metrics.context import open_context
 from metrics.group import make_metric, update_best
 from metrics.networks import standin
 from metrics.networks.choice import STANDIN, choose_source
-from metrics.scores import records
+from metrics.scores import records, store
+from training.network_files import labels
 from training.network_files.locate import locate
 
 
@@ -22,7 +22,7 @@ class Job:
         network: the network, as `training.network_files.locate.locate` takes it.
         out_dir: folder of the records.
         dataset_args, mirror_augment, num_gpus, seed, features, feature_settings, run_dir, tf_config, cache_dir,
-            trust_stored_code: as for `open_context`.
+            trust_stored_code, labels: as for `open_context`.
     """
 
     def __init__(self, metric_specs, network, out_dir, dataset_args=None, mirror_augment=False, num_gpus=1,
@@ -34,54 +34,49 @@ class Job:
         self._options = dict(options, dataset_args=dataset_args, mirror_augment=mirror_augment, num_gpus=num_gpus,
                              seed=seed, features=self.features, run_dir=run_dir)
 
-    def record_path(self, metric):
-        """Where a metric's record goes."""
-        return os.path.join(self.out_dir, metric.name + '.json')
-
-    def pending(self):
-        """The metrics that have no good record of this very protocol yet."""
-        return [metric for metric in self.metrics if not self._is_done(metric)]
+    def done(self, metric):
+        """(path, record) of a metric's good record of this very protocol; None if there is none."""
+        return next(((path, record) for path, record in store.find(self.out_dir, metric.name)
+                     if self._is_as_asked(metric, record)), None)
 
     def run(self, again=True, tolerant=False):
-        """Measures; with `again=False` only what is pending. Returns the records of all metrics.
+        """Measures; with `again=False` only what is not done. Returns the records of all metrics.
 
         With `tolerant=True` a metric whose data or networks are missing is left out, saying so.
         """
-        pending, left_out = (self.metrics if again else self.pending()), []
-        for metric in self.metrics:
-            if metric not in pending:
-                print(f'{metric.name} of {self.network.name} is measured already '
-                      f'({self.record_path(metric)})', flush=True)
-        if pending:
-            with open_context(self.network, out_dir=self.out_dir, **self._options) as ctx:
-                for metric in pending:
-                    try:
-                        record = metric.run_in(ctx)
-                    except UserError as err:
-                        if not tolerant:
-                            raise
-                        print(f'{metric.name} is left out: {err}', flush=True)
-                        left_out.append(metric)
-                        continue
-                    update_best(ctx, record)
-        return [records.read_record(self.record_path(metric)) for metric in self.metrics if metric not in left_out]
+        found = {} if again else {metric.name: self.done(metric) for metric in self.metrics}
+        found = {name: done for name, done in found.items() if done is not None}
+        for name, (path, _) in found.items():
+            print(f'{name} of {self.network.name} is measured already ({path})', flush=True)
+        pending = [metric for metric in self.metrics if metric.name not in found]
+        if not pending:
+            return [found[metric.name][1] for metric in self.metrics]
+        make_writable_folder(self.out_dir, 'choose another one with --out')
+        with open_context(self.network, out_dir=self.out_dir, **self._options) as ctx:
+            for metric in pending:
+                try:
+                    found[metric.name] = None, metric.run_in(ctx)
+                except UserError as err:
+                    if not tolerant:
+                        raise
+                    print(f'{metric.name} is left out: {err}', flush=True)
+                    continue
+                update_best(ctx, metric.record)
+        return [found[metric.name][1] for metric in self.metrics if metric.name in found]
 
-    def _is_done(self, metric):
-        try:
-            record = records.read_record(self.record_path(metric))
-        except UserError:
-            return False
+    def _is_as_asked(self, metric, record):
         if None in records.values_of(record).values():
             return False
         wanted = dict(metric=metric.name, settings=records.plain(metric.settings), seed=self._options['seed'],
-                      network_sha256=sha256_file(self.network.path), engine=tflib.ENGINE,
+                      network_sha256=self.network.sha256, engine=tflib.ENGINE,
                       tensorflow=tflib.tf.__version__, device=tflib.device_kind(),
                       is_standin=bool(metric.uses_networks) and self.features == STANDIN)
         if metric.uses_dataset:
             wanted.update(mirror_augment=bool(self._options['mirror_augment']),
                           dataset_fingerprint=_fingerprint(self._options['dataset_args'], record))
         return all(record.get(key) == value for key, value in wanted.items()) and all(
-            network['file_sha256'] == _current_hash(network) for network in record['feature_networks'].values())
+            network['file_sha256'] == _current_hash(network) for network in record['feature_networks'].values()) \
+            and labels.is_as_asked(record, self._options.get('labels'), self.network.path)
 
 
 def _fingerprint(dataset_args, record):

@@ -21,13 +21,16 @@ class KID(FeatureSetMetric):
 
     def __init__(self, num_images, minibatch_per_gpu, num_subsets=100, subset_size=1000, **kwargs):
         super().__init__(num_images, minibatch_per_gpu, **kwargs)
+        self._check_numbers(1, num_subsets=num_subsets)
+        self._check_numbers(2, subset_size=subset_size)
         self.num_subsets = num_subsets
         self.subset_size = subset_size
 
     def _compare(self, ctx, real, fake, result):
         subset_seed = int(chunk_rng(ctx.seed, SUBSETS, 0).randint(2 ** 31))
         values = kernel_distance_subsets(real, fake, self.num_subsets, self.subset_size, subset_seed, ctx.check_stop)
-        pairs = [_halves(real, fake, self.num_subsets, self.subset_size, subset_seed, ctx.check_stop)]
+        pairs = [_halves(real, fake, self.num_subsets, self.subset_size, subset_seed, ctx.check_stop)] \
+            if self.num_images >= 4 else []
         result.add_with_halves(np.mean(values), pairs)
         result.details.update(num_subsets=self.num_subsets, subset_size=min(self.subset_size, self.num_images),
                               deviation_of_subsets=np.std(values))

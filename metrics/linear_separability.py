@@ -1,7 +1,5 @@
 """Linear separability: how well planes in latent space separate attributes (StyleGAN paper, section 4.2)."""
 
-import os
-import tempfile
 import warnings
 from collections import OrderedDict
 
@@ -10,6 +8,7 @@ import sklearn.exceptions
 import sklearn.svm
 
 from dnnlib import artifacts
+from dnnlib.array_files import temporary_array
 from dnnlib.tflib import tf
 from dnnlib.util import UserError
 from metrics.arithmetic import (  # noqa: F401  (the measures of tables are part of this module)
@@ -22,7 +21,7 @@ from metrics.arithmetic import (  # noqa: F401  (the measures of tables are part
     separability_score,
 )
 from metrics.base import MetricBase
-from metrics.context import HALVES, NOISE, MetricFailure, chunk_rng, chunk_seed
+from metrics.context import HALVES, MetricFailure, chunk_rng
 from metrics.features import to_rgb
 from metrics.networks import files
 from metrics.scores.result import Result
@@ -53,6 +52,14 @@ class LS(MetricBase):
 
     def __init__(self, num_samples, num_keep, minibatch_per_gpu, attrib_indices=None, **kwargs):
         super().__init__(**kwargs)
+        self._check_numbers(4, num_samples=num_samples)
+        self._check_numbers(2, num_keep=num_keep)
+        self._check_numbers(1, minibatch_per_gpu=minibatch_per_gpu)
+        if num_keep > num_samples:
+            raise UserError(f'{self.name}: num_keep is {num_keep}, more than num_samples, which is {num_samples}')
+        if attrib_indices is not None and not (isinstance(attrib_indices, (list, tuple)) and attrib_indices):
+            raise UserError(f'{self.name}: attrib_indices is {attrib_indices!r:.60}; a list of numbers is expected')
+        self._check_numbers(0, **{f'attrib_indices[{i}]': index for i, index in enumerate(attrib_indices or ())})
         self.num_samples = num_samples
         self.num_keep = num_keep
         self.minibatch_per_gpu = minibatch_per_gpu
@@ -68,14 +75,13 @@ class LS(MetricBase):
                             f"{len(attributes)}: {', '.join(attributes)}")
         result.details['attributes'] = [attributes[index] for index in indices]
         has_w = 'mapping' in ctx.generator().components
-        with tempfile.TemporaryDirectory(prefix='separability-') as folder:
-            logits, dlatents = self._classify_samples(ctx, indices, has_w, folder)
-            spaces = [('z', lambda rows: self._latents(ctx, rows))]
-            if has_w:
-                spaces.append(('w', dlatents.__getitem__))
-            else:
-                result.notes.append('the generator has no mapping network: separability in Z only')
-            self._fit_all(ctx, spaces, logits, result)
+        logits, dlatents = self._classify_samples(ctx, indices, has_w)
+        spaces = [('z', lambda rows: self._latents(ctx, rows))]
+        if has_w:
+            spaces.append(('w', dlatents.__getitem__))
+        else:
+            result.notes.append('the generator has no mapping network: separability in Z only')
+        self._fit_all(ctx, spaces, logits, result)
         return result
 
     def _latents(self, ctx, rows):
@@ -89,19 +95,19 @@ class LS(MetricBase):
             result[order[first:last]] = ctx.latents(int(chunk), size)[rows[order[first:last]] - chunk * size]
         return result
 
-    def _classify_samples(self, ctx, indices, has_w, folder):
-        """Logits float32 [num_samples, attributes], and w of the last layer as a memory map (or None)."""
+    def _classify_samples(self, ctx, indices, has_w):
+        """Logits float32 [num_samples, attributes], and w of the last layer on the disk (or None)."""
         classifiers = [ctx.features.classifier(index) for index in indices]
         size = self.minibatch_per_gpu
-        inputs = {'latents': (tf.float32, [size, ctx.latent_size]), 'seed': (tf.int32, [2])}
+        inputs = ctx.placeholders(size)
 
         def build(index, holders):
             if has_w:
                 mapping, synthesis = ctx.parts(index)
-                dlatents = mapping.get_output_for(holders['latents'], *[None] * (mapping.num_inputs - 1))
+                dlatents = mapping.get_output_for(holders['latents'], *ctx.label_inputs(mapping, holders))
                 images = ctx.watch(synthesis.get_output_for(dlatents, randomize_noise=True, seed=holders['seed']))
             else:
-                images = ctx.build_images(index, holders['latents'], holders['seed'])
+                images = ctx.build_images(index, holders)
             logits = []
             for classifier in classifiers:
                 net = classifier.on_device(index)
@@ -110,7 +116,7 @@ class LS(MetricBase):
             return [tf.concat(logits, axis=1)] + ([dlatents[:, -1]] if has_w else [])
 
         def feed(chunk):
-            return {'latents': ctx.latents(chunk, size), 'seed': chunk_seed(ctx.seed, NOISE, chunk)}
+            return ctx.feed_inputs(chunk, size)
 
         logits = np.empty([self.num_samples, len(indices)], np.float32)
         dlatents = None
@@ -119,8 +125,7 @@ class LS(MetricBase):
             logits[start:start + count] = outputs[0][:count]
             if has_w:
                 if dlatents is None:
-                    dlatents = np.lib.format.open_memmap(os.path.join(folder, 'dlatents.npy'), 'w+', np.float32,
-                                                         (self.num_samples, outputs[1].shape[1]))
+                    dlatents = temporary_array([self.num_samples, outputs[1].shape[1]], np.float32, 'mapped latents')
                 dlatents[start:start + count] = outputs[1][:count]
         if not np.all(np.isfinite(logits)):
             raise MetricFailure('a classifier gave NaN or infinite values')

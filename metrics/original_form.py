@@ -52,7 +52,8 @@ class OriginalForm:
         chunk = 0
         while True:
             latents = chunk_rng(self._ctx.seed, LATENTS, chunk).randn(minibatch_size, *Gs.input_shapes[0][1:])
-            yield Gs.run(latents, *[None] * (Gs.num_inputs - 1), is_validation=True, num_gpus=num_gpus,
+            labels = [self._ctx.labels(chunk, minibatch_size)] * (Gs.num_inputs - 1)
+            yield Gs.run(latents, *labels, is_validation=True, num_gpus=num_gpus,
                          assume_frozen=True, output_transform=dict(func=tflib.convert_images_to_uint8))
             chunk += 1
 

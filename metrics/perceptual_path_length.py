@@ -38,6 +38,9 @@ class PPL(MetricBase):
         if space not in ('z', 'w') or sampling not in ('full', 'end'):
             raise UserError(f"{self.name}: space is '{space}' and sampling '{sampling}'; z or w, and full or end, are "
                             'expected')
+        self._check_numbers(1, num_samples=num_samples, minibatch_per_gpu=minibatch_per_gpu)
+        if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)) or not 0 < epsilon <= 1:
+            raise UserError(f'{self.name}: epsilon is {epsilon!r:.60}; a number above 0, up to 1, is expected')
         self.num_samples = num_samples
         self.epsilon = epsilon
         self.space = space
@@ -51,6 +54,8 @@ class PPL(MetricBase):
             ctx.parts()
         inputs = {'start': (tf.float32, [size, ctx.latent_size]), 'end': (tf.float32, [size, ctx.latent_size]),
                   't': (tf.float32, [size, 1, 1]), 'seed': (tf.int32, [2])}
+        if ctx.fake_labels.label_size:
+            inputs['labels'] = (tf.float32, [size, ctx.fake_labels.label_size])
 
         def feed(chunk):
             latents = ctx.latents(chunk, 2 * size).reshape([size, 2, ctx.latent_size])
@@ -60,7 +65,10 @@ class PPL(MetricBase):
                 # In float64: the step is not much longer than what float32 can tell apart.
                 start, end = (arithmetic.slerp(start.astype(np.float64), end.astype(np.float64), place)
                               for place in (t, t + self.epsilon))
-            return {'start': start, 'end': end, 't': t[:, :, np.newaxis], 'seed': chunk_seed(ctx.seed, NOISE, chunk)}
+            values = {'start': start, 'end': end, 't': t[:, :, np.newaxis], 'seed': chunk_seed(ctx.seed, NOISE, chunk)}
+            if ctx.fake_labels.label_size:
+                values['labels'] = ctx.labels(chunk, size)
+            return values
 
         def build(index, holders):
             images = self._build_path_images(ctx, index, holders)
@@ -78,13 +86,14 @@ class PPL(MetricBase):
         return self._score(distances, ctx.seed)
 
     def _build_path_images(self, ctx, index, holders):
-        """Images [2N, C, H, W] of the beginnings and ends of N steps, all with the stored noise."""
+        """Images [2N, C, H, W] of the beginnings and ends of N steps, with the stored noise; a path has one label."""
         generator = ctx.generator(index)
         if 'mapping' not in generator.components:  # a traditional generator
-            inputs = [tf.concat([holders['start'], holders['end']], axis=0)] + [None] * (generator.num_inputs - 1)
-            return ctx.watch(generator.get_output_for(*inputs, is_validation=True, randomize_noise=False))
+            latents = tf.concat([holders['start'], holders['end']], axis=0)
+            return ctx.watch(generator.get_output_for(latents, *ctx.label_inputs(generator, holders, 2),
+                                                      is_validation=True, randomize_noise=False))
         mapping, synthesis = ctx.parts(index)
-        dlatents = [mapping.get_output_for(holders[name], *[None] * (mapping.num_inputs - 1))
+        dlatents = [mapping.get_output_for(holders[name], *ctx.label_inputs(mapping, holders))
                     for name in ('start', 'end')]
         if self.space == 'w':
             t = holders['t']

@@ -22,6 +22,8 @@ class PR(FeatureSetMetric):
 
     def __init__(self, num_images, minibatch_per_gpu, neighbourhood=3, **kwargs):
         super().__init__(num_images, minibatch_per_gpu, **kwargs)
+        self._check_numbers(1, neighbourhood=neighbourhood)
+        self._check_numbers(neighbourhood + 1, num_images=num_images)
         self.neighbourhood = neighbourhood
 
     def _compare(self, ctx, real, fake, result):

@@ -104,6 +104,17 @@ def long_metric(name, ask_to_stop):
     return LongMetric(name)
 
 
+def broken_metric(name):
+    """A metric with a programmer's mistake in it."""
+    from metrics.base import MetricBase
+
+    class Broken(MetricBase):
+        def _evaluate(self, ctx):
+            raise KeyError('no such thing')
+
+    return Broken(name=name)
+
+
 if __name__ == '__main__':
     # python loop_helpers.py RUN_DIR CONTEXT_JSON OVERRIDES_JSON
     sys.path.insert(0, ROOT)

@@ -210,7 +210,7 @@ def test_a_run_of_the_last_version_is_found_read_and_drawn(tmp_path):
         assert Gs.components.mapping.input_shapes[1] == [None, 2]
         assert np.isfinite(Gs.run(np.zeros([2, 8]), np.eye(2))).all()
     assert own_protocol(str(run_dir), 'fid50k') == dict(
-        seed=0, labels='zeros', mirror_augment=True, settings=dict(num_images=40, minibatch_per_gpu=8),
+        seed=0, labels='data', mirror_augment=True, settings=dict(num_images=40, minibatch_per_gpu=8),
         dataset_fingerprint='2f50c77440c0c11fc55fc153a250134285874456023142d6e280f1285269c691-8')
 
 

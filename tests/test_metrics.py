@@ -268,10 +268,11 @@ def test_unsuitable_data_sets_and_sizes_are_refused(tmp_path, network, faces):
     assert 'multiple' in found['ls']['problems'][0]
 
 
-def test_conditional_generators_are_measured_with_zero_labels(tmp_path):
+def test_conditional_generators_whose_data_are_unknown_are_measured_with_zero_labels(tmp_path):
     path = write_network(str(tmp_path / 'cond.pkl'), label_size=3)
-    found = measure(['ppl_zfull'], path)
+    found = measure(['ppl_zfull', 'ls'], path)
     assert found['ppl_zfull']['value'] > 0 and not found['ppl_zfull']['problems']
+    assert found['ppl_zfull']['labels'] == 'zeros' and found['ls']['values']['ls_w'] >= 1
 
 
 def test_traditional_generators_have_no_space_w(tmp_path):
@@ -375,7 +376,7 @@ def test_a_metric_in_the_originals_form_fits_in(network, faces, tmp_path, monkey
     fake = found[0]['values']['colour_fake']
     assert 0 < fake < 255 and found[1]['values']['colour_fake'] == fake
     line = (run_dir / 'metric-colour.txt').read_text().splitlines()[0]
-    assert line.endswith(f'colour_real {expected:<10.4f} colour_fake {fake:.6f}')
+    assert f' colour_real {expected:<10.4f} colour_fake {fake:<12.6f} (seed 0; data ' in line
 
 
 def test_a_metric_that_reports_nothing_is_a_null_with_its_reason(network):

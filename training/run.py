@@ -154,7 +154,7 @@ class Run:
         s, before = self.settings, best.kept_scores(self.dir)
         try:
             self.metrics.run(path, run_dir=self.dir, mirror_augment=s.mirror_augment, num_gpus=s.num_gpus,
-                             tf_config=s.tf_config, should_stop=s.run_context.should_stop)
+                             tf_config=s.tf_config, should_stop=s.run_context.should_stop, tolerant=True)
             self.metrics.update_autosummaries()
         except StopRequested:
             print(f'The metrics of {path} were broken off, as the run was asked to stop; run_metrics.py can measure '

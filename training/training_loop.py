@@ -10,6 +10,7 @@ from dnnlib.seeds import LARGEST_OF_A_RUN, check_seed
 from dnnlib.tflib import pickle_writer
 from dnnlib.util import EasyDict, StopRequested, UserError
 from training import codes, snapshot, steps, towers
+from training.network_files import labels
 from training.run import Run
 from training.schedule import training_schedule
 from training.state import checkpoint, run_state
@@ -96,6 +97,7 @@ def training_loop(
     training_set = load_dataset(verbose=True, **dict(dict(seed=seed), **dataset_args))
     try:
         _record_data(run_dir, training_set, run_context.should_stop)
+        labels.keep(run_dir, training_set)
     except StopRequested:
         print('Stopping as asked while the data set was read: there is nothing new to keep', flush=True)
         return 'stopped'

@@ -36,6 +36,8 @@ class JSD(MetricBase):
 
     def __init__(self, num_samples, num_cells=64, num_steps=3000, minibatch_per_gpu=10000, **kwargs):
         super().__init__(**kwargs)
+        self._check_numbers(1, num_samples=num_samples, num_cells=num_cells, num_steps=num_steps,
+                            minibatch_per_gpu=minibatch_per_gpu)
         self.num_samples = num_samples
         self.num_cells = num_cells
         self.num_steps = num_steps

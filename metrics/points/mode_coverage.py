@@ -28,6 +28,7 @@ class ModeCoverage(MetricBase):
 
     def __init__(self, num_samples, max_deviations=3.0, least_share=0.01, minibatch_per_gpu=10000, **kwargs):
         super().__init__(**kwargs)
+        self._check_numbers(1, num_samples=num_samples, minibatch_per_gpu=minibatch_per_gpu)
         self.num_samples = num_samples
         self.max_deviations = max_deviations
         self.least_share = least_share

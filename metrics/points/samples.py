@@ -5,9 +5,8 @@ import os
 import numpy as np
 
 from dnnlib.submission import read_submit_config
-from dnnlib.tflib import tf
 from dnnlib.util import UserError
-from metrics.context import NOISE, SUBSETS, chunk_rng, chunk_seed
+from metrics.context import SUBSETS, chunk_rng
 
 _LOOP_RANGE = (-1, 1)   # default of the training loop's drange_net
 
@@ -21,14 +20,13 @@ def require_points(ctx, metric):
 
 def generated(ctx, num_samples, chunk_size):
     """Points of the generator, float64 [num_samples, 2]."""
-    inputs = {'latents': (tf.float32, [chunk_size, ctx.latent_size]), 'seed': (tf.int32, [2])}
-
     def build(index, holders):
-        return [ctx.build_images(index, holders['latents'], holders['seed'])]
+        return [ctx.build_images(index, holders)]
 
     def feed(chunk):
-        return {'latents': ctx.latents(chunk, chunk_size), 'seed': chunk_seed(ctx.seed, NOISE, chunk)}
+        return ctx.feed_inputs(chunk, chunk_size)
 
+    inputs = ctx.placeholders(chunk_size)
     parts = [points[:count] for _, _, count, (points,) in
              ctx.run_chunks('points', num_samples, chunk_size, inputs, build, feed)]
     low, high = network_range(ctx)

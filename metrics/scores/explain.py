@@ -16,6 +16,8 @@ MEANINGS = OrderedDict([
     ('network', None),
     ('dataset_fingerprint', 'the real images differ in content, order or resolution'),
     ('dataset_images', 'the data sets have different numbers of images'),
+    ('labels', 'the generated images have other labels'),
+    ('labels_sha256', 'the labels of the generated images were drawn from other data'),
     ('mirror_augment', 'real images were mirrored at random in one case only'),
     ('num_samples', 'different numbers of samples: FID is biased upwards for few samples, other metrics scatter more'),
     ('is_reduced', None),
@@ -52,7 +54,9 @@ def flatten(value, prefix=''):
 
 def differences(a, b):
     """[(field, value in a, value in b, meaning or None), ...] of two records, in the order of their weight."""
-    first, second = (OrderedDict((key, value) for key, value in flatten(record)
+    # Records from before labels were noted were measured with zeros, which are no labels for a network without any.
+    first, second = (OrderedDict((key, value) for key, value in flatten(dict(record, labels=record.get('labels')
+                                                                             or 'zeros'))
                                  if key.split('.')[0] not in IGNORED) for record in (a, b))
     fields = list(first) + [field for field in second if field not in first]
     found = [(field, first.get(field), second.get(field), _meaning(field)) for field in fields

@@ -15,8 +15,9 @@ def own_protocol(run_dir, metric):
 
     Raises UserError if the run's records are damaged.
     """
-    own = dict(seed=SEED, labels='zeros')
+    own = dict(seed=SEED)
     data = files.read_json(os.path.join(run_dir, 'dataset.json'), absent={})
+    own['labels'] = 'data' if data.get('label_size') else 'zeros'
     if 'fingerprint' in data:
         own['dataset_fingerprint'] = data['fingerprint']
     if not os.path.exists(os.path.join(run_dir, 'submit_config.json')):

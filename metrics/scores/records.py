@@ -97,6 +97,12 @@ def text_line(record):
         remarks.append('stand-in networks')
     if record.get('is_reduced'):
         remarks.append(f"{record['num_samples']} samples")
+    if 'seed' in record:
+        remarks.append(f"seed {record['seed']}")
+    if record.get('dataset_fingerprint'):
+        remarks.append(f"data {record['dataset_fingerprint'][:8]}")
+    if record.get('labels'):
+        remarks.append(f"labels {record['labels']}")
     remarks += [f'problem: {text}' for text in record.get('problems', [])]
     return (line + (f" ({'; '.join(remarks)})" if remarks else '')).rstrip()
 

@@ -52,7 +52,7 @@ def _measure(table, name, source, out_dir, quick, resolve_dataset, features, ski
             specs = OrderedDict((key, spec) for key, spec in specs.items() if not key.startswith('fid'))
     found = locate(source.text).tell()
     job = Job(list(specs.values()), found, out_dir, dataset_args=dataset_args,
-              mirror_augment=source.mirror_augment, features=features, **options)
+              mirror_augment=source.mirror_augment, features=features, labels='zeros', **options)
     for record in job.run(again=False, tolerant=skip_missing):
         record = dict(record, kimg=_kimg(found.path, source.run_dir))
         values.update((key, (value, record)) for key, value in records.values_of(record).items())

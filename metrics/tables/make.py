@@ -3,6 +3,7 @@
 import os
 
 import config as folders
+from dnnlib.files import check_writable
 from dnnlib.util import UserError
 from metrics.networks.choice import STANDIN
 from metrics.tables import definition, filling, report, sources
@@ -59,9 +60,10 @@ def make_table(order, resolve_dataset, features='auto', quick=False, dry_run=Fal
         print('Stand-in feature networks are used: the values are not comparable with published ones.', flush=True)
     if dry_run:
         return 2 if missing else 0
-    _get(missing, skip_missing)
     run_dir = next(iter(chosen.values())).run_dir if None in order.networks else None
     out_dir = order.out_dir or os.path.join(run_dir or folders.result_dir, order.stem or table.name)
+    check_writable(out_dir, 'choose another one with --out')
+    _get(missing, skip_missing)
     results = filling.fill(table, chosen, out_dir, quick, resolve_dataset, features, skip_missing=skip_missing,
                            **options)
     cells = filling.make_cells(table, chosen, results)

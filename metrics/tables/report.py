@@ -7,8 +7,8 @@ import json
 import os
 from collections import OrderedDict
 
-from dnnlib.files import make_folders
-from dnnlib.util import atomic_write
+from dnnlib.files import make_folders, recall_json
+from dnnlib.util import UserError, atomic_write
 from metrics.scores import records
 
 ABOUT = ('A cell gives the reproduced value ± its standard error of sampling, then the published value and the '
@@ -16,18 +16,45 @@ ABOUT = ('A cell gives the reproduced value ± its standard error of sampling, t
 
 
 def write_all(out_dir, table, cells, stem=None):
-    """Writes `NAME.md`, `.csv`, `.json` and `.html` (`stem` in place of NAME); returns their paths."""
+    """Writes `NAME.md`, `.csv`, `.json` and `.html` (`stem` in place of NAME); returns their paths.
+
+    A table there that holds more (fuller scores, other networks, other columns) stays: the new one gets a number.
+    """
     make_folders(out_dir)
+    stem = _free_stem(out_dir, stem or table.name, cells)
     texts = OrderedDict([
         ('md', to_markdown(table, cells)), ('csv', to_csv(cells)), ('html', to_html(table, cells)),
         ('json', json.dumps(records.plain({'format': records.FORMAT, 'table': table.name, 'title': table.title,
                                            'paper': table.paper, 'cells': cells}), indent=1) + '\n')])
     paths = []
     for suffix, text in texts.items():
-        paths.append(os.path.join(out_dir, f'{stem or table.name}.{suffix}'))
+        paths.append(os.path.join(out_dir, f'{stem}.{suffix}'))
         with atomic_write(paths[-1], 'w') as file:
             file.write(text)
     return paths
+
+
+def _free_stem(out_dir, stem, cells):
+    for candidate in [stem] + [f'{stem}-{number}' for number in range(2, 1000)]:
+        present = recall_json(os.path.join(out_dir, candidate + '.json')) or {}
+        old = present.get('cells')
+        if all(_is_made_again(cell, cells) for cell in (old if isinstance(old, list) else [])):
+            return candidate
+        print(f'{candidate}.md in {out_dir} holds scores that this table does not, and stays', flush=True)
+    raise UserError(f'{out_dir} holds a thousand tables; choose another folder with --out')
+
+
+def _is_made_again(old, cells):
+    """Whether a cell of a table, as JSON, has its like among new cells, of the same network and no fewer samples."""
+    if not isinstance(old, dict) or old.get('value') is None:
+        return True
+    place = ('row', 'column', 'value_name')
+    new = next((cell for cell in cells if all(cell[key] == old.get(key) for key in place)), None)
+    if new is None or new['value'] is None:
+        return False
+    before, now = old.get('protocol') or {}, new['protocol'] or {}
+    return before.get('network_sha256') == now.get('network_sha256') and (
+        (before.get('num_samples') or 0) <= (now.get('num_samples') or 0))
 
 
 def cell_texts(cell):

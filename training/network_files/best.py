@@ -15,7 +15,8 @@ from dnnlib.util import UserError
 from training.network_files import runs
 
 # Scores are compared only where these fields of their records agree.
-PROTOCOL = ('metric', 'settings', 'seed', 'is_standin', 'dataset_fingerprint', 'mirror_augment', 'labels')
+PROTOCOL = ('metric', 'settings', 'seed', 'is_standin', 'dataset_fingerprint', 'mirror_augment', 'labels',
+            'labels_sha256')
 
 
 def protocol_of(record):

@@ -4,6 +4,7 @@ import os
 import re
 
 from dnnlib import artifacts
+from dnnlib.files import sha256_file
 from dnnlib.tflib import convert
 from dnnlib.util import UserError, is_url
 from training.network_files import best, runs
@@ -28,11 +29,19 @@ class Located:
         self.kind = kind
         self.run_dir = runs.run_dir_of(path)
         self.taken = taken
+        self._sha256 = None
 
     @property
     def name(self):
         """The file's name without its suffix."""
         return os.path.splitext(os.path.basename(self.path))[0]
+
+    @property
+    def sha256(self):
+        """SHA-256 of the file's content."""
+        if self._sha256 is None:
+            self._sha256 = sha256_file(self.path)
+        return self._sha256
 
     def tell(self):
         """Prints what was taken, unless the user named the file. Returns itself."""
