@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
+from data import pixels
 from data.ledger import kept_outputs
 from dnnlib.util import UserError
 
@@ -91,30 +92,44 @@ def _is_folder(entry):
         return False
 
 
-def open_image(path):
+def open_image(path, allow_webp=False):
     """Opens an image (a path or a binary file) without decoding it.
 
-    Raises BadImage if it is unreadable, no regular file, animated or too large.
+    allow_webp: trust WebP pictures even if the library that decodes them is known to be unsafe. Raises BadImage if the
+    image is unreadable, no regular file, animated or too large.
     """
     _load_decoders()
+    danger = None if allow_webp else pixels.webp_danger()
     if isinstance(path, str):
         _check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # about damaged metadata, and Pillow's own limit on pixels
-            image = PIL.Image.open(path, formats=_known['formats'])
+            image = PIL.Image.open(path, formats=[kind for kind in _known['formats'] if not danger or kind != 'WEBP'])
             animated = getattr(image, 'is_animated', False) and image.format != 'MPO'
     except Exception as err:
         if isinstance(err, OSError) and err.errno:
             raise BadImage(f'cannot be opened: {err.strerror}') from None
+        if danger and pixels.is_webp(_first_bytes(path)):
+            raise BadImage(danger) from None
         raise BadImage('is not an image that can be read' if isinstance(err, PIL.UnidentifiedImageError)
                        else f'is damaged ({_short(err)})') from None
+    if danger and pixels.uses_webp(image):
+        raise BadImage(danger)
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadImage(f'has {width}x{height} pixels, over the limit of {MAX_PIXELS // 10 ** 6} million')
     if animated:
         raise BadImage('is animated or has several pages')
     return image
+
+
+def _first_bytes(path):
+    if not isinstance(path, str):
+        path.seek(0)
+        return path.read(12)
+    with open(path, 'rb') as f:
+        return f.read(12)
 
 
 def _check_file(path):
@@ -132,29 +147,37 @@ def _check_file(path):
 
 
 def check_mode(image, convert=None):
-    """Raises BadImage unless the opened image has 8-bit grey or RGB pixels, or can be converted to what is asked for.
+    """Raises BadImage unless the opened image has 8-bit grey or RGB pixels, or is to be converted into these.
 
     `convert` is None (grey stays grey, RGB stays RGB), 'rgb' or 'grey'.
     """
-    if image.mode in ('RGBA', 'LA', 'PA', 'La', 'RGBa') or 'transparency' in image.info:
+    if convert:
+        return
+    if pixels.has_alpha(image):
         raise BadImage('has an alpha channel')
-    raw_modes = [str(part) for tile in image.tile for part in (tile[3] if isinstance(tile[3], tuple) else tile[3:])]
-    if image.mode.startswith('I') or image.mode == 'F' or any(';16' in mode for mode in raw_modes):
+    if pixels.has_16_bits(image) or image.mode.startswith('I') or image.mode == 'F':
         raise BadImage('has 16 or more bits per channel')
-    if image.mode not in ('L', 'RGB') and not (convert and image.mode in ('1', 'P', 'CMYK', 'YCbCr')):
+    if image.mode not in ('L', 'RGB'):
         kind = {'P': 'a palette', '1': 'only black and white', 'CMYK': 'CMYK colours'}.get(
             image.mode, f'pixels of the kind {image.mode}')
         raise BadImage(f'has {kind}')
 
 
-def read_pixels(image):
-    """Decodes an opened image, turned upright as its EXIF entry says. Raises BadImage if it is damaged."""
+def read_pixels(image, convert=None, background=None):
+    """Decodes an opened image, turned upright as its EXIF entry says.
+
+    convert: 'rgb' or 'grey' to turn any kind of pixels into this, see `data.pixels`; background: (R, G, B) behind
+    transparent ones, None for the colours beneath. Raises BadImage if it is damaged.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
+            is_16_bit = pixels.has_16_bits(image)
             image.load()
             if _orientation(image) != 1:
                 image = PIL.ImageOps.exif_transpose(image)
+            if convert:
+                image = pixels.to_8_bits(image, is_16_bit, background).convert({'rgb': 'RGB', 'grey': 'L'}[convert])
     except MemoryError:
         raise BadImage(f'with {image.size[0]}x{image.size[1]} pixels does not fit into memory') from None
     except Exception as err:

@@ -51,3 +51,17 @@ def add_device(parser):
     """Adds --device."""
     parser.add_argument('--device', choices=['auto', 'cpu', 'gpu'], default='auto', help='what to compute on (default: '
                         'auto, a GPU where there is one)')
+
+
+def add_webp(parser):
+    """Adds --allow-webp."""
+    parser.add_argument('--allow-webp', action='store_true',
+                        help='decode WebP pictures even with a libwebp before 1.3.2, which a picture can make run code '
+                             '(CVE-2023-4863)')
+
+
+def add_background(parser):
+    """Adds --background."""
+    parser.add_argument('--background', metavar='COLOR', default='white',
+                        help='what shows through transparent pixels when they are converted: white (default), #aabbcc, '
+                             '10,20,30, or none for the colours beneath')

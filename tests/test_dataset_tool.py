@@ -236,7 +236,8 @@ def test_real_damaged_files_stop_nothing(tmp_path, reference_dir):
     manifest = json.loads((tmp_path / 'out' / 'manifest.json').read_text())
     assert len(dataset) + len(manifest['skipped']) == 73 and len(dataset) > 25
     names = {entry['file'] for entry in manifest['skipped']}
-    assert {'truncated_image.png', 'zero_width.gif', 'decompression_bomb.gif', '16bit.cropped.tif'} <= names
+    assert {'truncated_image.png', 'zero_width.gif', 'decompression_bomb.gif'} <= names
+    assert not {'16bit.cropped.tif', 'transparent.png'} & names
 
 
 def test_existing_output_is_not_touched(tmp_path, golden_dir):

@@ -7,7 +7,7 @@ from data.converters.create_small import warn_about_count
 from data.converters.labels import add_selection, select
 from data.converters.loading import Loader, shuffled_order, write_all
 from data.images import BadImage, check_mode, list_images, open_image, read_pixels
-from data.options import add_workers, positive_int
+from data.options import add_webp, add_workers, positive_int
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
@@ -25,21 +25,22 @@ def add_arguments(subparsers):
     parser.add_argument('celeba_dir', metavar='CELEBA_DIR', help='folder with img_align_celeba_png/*.png')
     parser.add_argument('--cx', type=positive_int, default=89, metavar='X', help='centre of the crop (default 89)')
     parser.add_argument('--cy', type=positive_int, default=121, metavar='Y', help='centre of the crop (default 121)')
+    add_webp(parser)
     add_workers(parser)
     add_selection(parser)
     parser.set_defaults(run=lambda args: create_celeba(args.dataset_dir, args.celeba_dir, args.cx, args.cy,
-                                                       args.workers, args))
+                                                       args.workers, args, args.allow_webp))
 
 
 class CropLoader(Loader):
     """Reads aligned images by their paths under `folder` and cuts 128x128 pixels out around (cx, cy)."""
 
-    def __init__(self, folder, cx, cy):
+    def __init__(self, folder, cx, cy, allow_webp=False):
         super().__init__([3, 2 * _HALF, 2 * _HALF])
-        self.folder, self.cx, self.cy = folder, cx, cy
+        self.folder, self.cx, self.cy, self.allow_webp = folder, cx, cy, allow_webp
 
     def load(self, path):
-        image = open_image(os.path.join(self.folder, path))
+        image = open_image(os.path.join(self.folder, path), self.allow_webp)
         if image.size != _SIZE:
             raise BadImage(f'is {image.size[0]}x{image.size[1]} where {_SIZE[0]}x{_SIZE[1]} is expected')
         check_mode(image)
@@ -47,7 +48,7 @@ class CropLoader(Loader):
         return self.check(read_pixels(image).crop(box))
 
 
-def create_celeba(dataset_dir, celeba_dir, cx=89, cy=121, workers=None, selection=None):
+def create_celeba(dataset_dir, celeba_dir, cx=89, cy=121, workers=None, selection=None, allow_webp=False):
     """Makes a data set of [3, 128, 128] from the aligned images, in shuffled order."""
     if not (_HALF <= cx <= _SIZE[0] - _HALF and _HALF <= cy <= _SIZE[1] - _HALF):
         raise UserError(f'--cx {cx} --cy {cy} puts the crop outside of the images; {_HALF} to {_SIZE[0] - _HALF} and '
@@ -63,7 +64,7 @@ def create_celeba(dataset_dir, celeba_dir, cx=89, cy=121, workers=None, selectio
     if selection is not None:
         chosen = select(paths, selection, folder)
         paths, labels, selected = chosen.paths, chosen.labels, chosen.facts
-    loader = CropLoader(folder, cx, cy)
+    loader = CropLoader(folder, cx, cy, allow_webp)
     items = ((int(number), paths[number]) for number in shuffled_order(len(paths)))
     with exporter.Exporter(dataset_dir, loader.expected, forecast=len(paths)) as out:
         with Progress('create_celeba', len(paths)) as progress:

@@ -12,7 +12,8 @@ from data.converters.labels import add_selection, select
 from data.converters.loading import Loader, shuffled_order, write_all
 from data.images import BadImage, check_mode, list_images, open_image, read_pixels, resize
 from data.ledger import ledger_sha256
-from data.options import add_workers, boolean, positive_int, power_of_two
+from data.options import add_background, add_webp, add_workers, boolean, positive_int, power_of_two
+from data.pixels import parse_background
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
@@ -34,7 +35,10 @@ def add_arguments(subparsers):
     parser.add_argument('--resize', type=power_of_two, metavar='N', help='bring every picture to NxN (a power of two)')
     parser.add_argument('--crop', choices=['center', 'pad', 'none'], default='center',
                         help='with --resize: cut to the central square, pad with black, or stretch (default center)')
-    parser.add_argument('--convert', choices=['rgb', 'grey'], help='turn grey, palette and CMYK pictures into this')
+    parser.add_argument('--convert', choices=['rgb', 'grey'],
+                        help='turn pictures of any kind into this: grey, palettes, CMYK, 16 bits, transparent ones')
+    add_background(parser)
+    add_webp(parser)
     parser.add_argument('--skip-bad', action='store_true', help='leave out unusable files; the manifest lists them')
     parser.add_argument('--max-images', type=positive_int, metavar='N', help='use only the first N')
     add_workers(parser)
@@ -46,30 +50,29 @@ def _run(args):
     create_from_images(
         args.dataset_dir, args.image_dir, shuffle=args.shuffle if args.shuffle_first is None else args.shuffle_first,
         size=args.resize, crop=args.crop, convert=args.convert, skip_bad=args.skip_bad, max_images=args.max_images,
-        workers=args.workers, selection=args)
+        workers=args.workers, selection=args, background=args.background, allow_webp=args.allow_webp)
 
 
 class FolderLoader(Loader):
-    """Reads pictures by their paths. folder: where these start; size, crop, convert: as in `create_from_images`."""
+    """Reads pictures by their paths. folder: where these start; the others: as in `create_from_images`."""
 
-    def __init__(self, folder, expected, size=None, crop='center', convert=None):
+    def __init__(self, folder, expected, size=None, crop='center', convert=None, background=None, allow_webp=False):
         super().__init__(expected)
         self.folder = folder
-        self.size, self.crop, self.convert = size, crop, convert
+        self.size, self.crop, self.convert, self.background = size, crop, convert, background
+        self.allow_webp = allow_webp
 
     def load(self, path):
-        image = open_image(os.path.join(self.folder, path))
+        image = open_image(os.path.join(self.folder, path), self.allow_webp)
         check_mode(image, self.convert)
-        image = read_pixels(image)
-        if self.convert:
-            image = image.convert({'rgb': 'RGB', 'grey': 'L'}[self.convert])
+        image = read_pixels(image, self.convert, self.background)
         if self.size:
             image = resize(image, self.size, self.crop)
         return self.check(image)
 
 
 def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='center', convert=None, skip_bad=False,
-                       max_images=None, workers=None, selection=None):
+                       max_images=None, workers=None, selection=None, background='white', allow_webp=False):
     """Makes a data set from the pictures in `image_dir`.
 
     shuffle:  order them as `arange(N)` shuffled with seed 123, N the number of files; else sorted by name.
@@ -77,11 +80,14 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
     crop:     'center', 'pad' or 'none', see `data.images.resize`.
     convert:  'rgb' or 'grey' to convert every picture, None to take them as they are, which must be equal.
     skip_bad: leave out unusable pictures instead of refusing the whole folder.
+    background: what shows through transparent pixels that are converted, see `data.pixels.parse_background`.
+    allow_webp: decode WebP even with a library that is known to be unsafe.
     selection: parsed options of `data.converters.labels.add_selection`, or None for all images without labels.
 
     Raises UserError naming the unusable files, unless `skip_bad`.
     """
     exporter.check_new(dataset_dir)
+    color = parse_background(background)
     paths, others = list_images(image_dir)
     if others:
         print(f'{others} files are not images by their names and are left out', flush=True)
@@ -94,8 +100,8 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
         left_out['max_images'] = max(len(paths) - max_images, 0)
         paths = paths[:max_images]
     order = shuffled_order(len(paths)) if shuffle else np.arange(len(paths))
-    expected = _expected_shape(image_dir, paths, size, convert)
-    loader = FolderLoader(image_dir, expected, size, crop, convert)
+    expected = _expected_shape(image_dir, paths, size, convert, allow_webp)
+    loader = FolderLoader(image_dir, expected, size, crop, convert, color, allow_webp)
     with exporter.Exporter(dataset_dir, expected, forecast=len(paths)) as out:
         with Progress('create_from_images', len(paths)) as progress:
             used, bad = write_all(out, loader, ((int(i), paths[i]) for i in order), len(paths), workers, progress,
@@ -107,7 +113,8 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
         out.describe(
             command='create_from_images',
             arguments={'image_dir': os.path.abspath(image_dir), 'shuffle': bool(shuffle), 'resize': size,
-                       'crop': crop if size else None, 'convert': convert, 'skip_bad': bool(skip_bad),
+                       'crop': crop if size else None, 'convert': convert,
+                       'background': background if convert else None, 'skip_bad': bool(skip_bad),
                        'max_images': max_images, 'include_list': getattr(selection, 'include_list', None),
                        'exclude_list': getattr(selection, 'exclude_list', None)},
             resampling='lanczos' if size else None, selection=selected,
@@ -119,14 +126,14 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
           + (f'; {len(bad)} files left out, listed in its manifest.json' if bad else ''), flush=True)
 
 
-def _expected_shape(folder, paths, size, convert):
+def _expected_shape(folder, paths, size, convert, allow_webp):
     """[C, H, W] that all pictures should have: what most of the first hundred usable ones have."""
     shapes = collections.Counter()
     for path in paths:
         if sum(shapes.values()) == _ENOUGH:
             break
         try:
-            image = open_image(os.path.join(folder, path))
+            image = open_image(os.path.join(folder, path), allow_webp)
             check_mode(image, convert)
         except BadImage:
             continue
@@ -153,7 +160,8 @@ def _describe_bad(folder, bad, total, size, convert, skipped):
     reasons = [reason for _, reason in bad]
     if not size and any(re.search(r'\dx\d+ is expected', reason) for reason in reasons):
         advice += ', or bring all pictures to one size with --resize N'
-    if not convert and any('RGB' in reason or 'palette' in reason or 'CMYK' in reason for reason in reasons):
+    if not convert and any(re.search('RGB|palette|CMYK|alpha|bits|black and white|pixels of the kind', reason)
+                           for reason in reasons):
         advice += ', or turn all into one kind of pixels with --convert rgb'
     return f"{len(bad)} of {total} pictures in '{folder}' cannot be used; {advice}:\n{listed}"
 

@@ -9,8 +9,8 @@ import PIL.Image
 
 from data.converters import exporter
 from data.converters.loading import Loader, write_all
-from data.images import BadImage, check_mode, open_image, read_pixels, resize, to_array
-from data.options import add_workers, positive_int, power_of_two
+from data.images import BadImage, open_image, read_pixels, resize, to_array
+from data.options import add_webp, add_workers, positive_int, power_of_two
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
@@ -27,7 +27,7 @@ def add_arguments(subparsers):
     parser.add_argument('--resolution', type=power_of_two, default=256, metavar='N', help='default 256')
     _add_common(parser)
     parser.set_defaults(run=lambda args: create_lsun(args.dataset_dir, args.lmdb_dir, args.resolution, args.max_images,
-                                                     args.workers))
+                                                     args.workers, args.allow_webp))
     parser = subparsers.add_parser('create_lsun_wide', help='data set of wide LSUN images between black bands',
                                    description='Wide images of an LSUN LMDB, with black bands above and below.')
     parser.add_argument('dataset_dir', metavar='DATASET_DIR', help='directory to make')
@@ -36,20 +36,21 @@ def add_arguments(subparsers):
     parser.add_argument('--height', type=positive_int, default=384, metavar='N', help='default 384')
     _add_common(parser)
     parser.set_defaults(run=lambda args: create_lsun_wide(args.dataset_dir, args.lmdb_dir, args.width, args.height,
-                                                          args.max_images, args.workers))
+                                                          args.max_images, args.workers, args.allow_webp))
 
 
 def _add_common(parser):
     parser.add_argument('--max-images', '--max_images', type=positive_int, metavar='N', help='stop after N images')
+    add_webp(parser)
     add_workers(parser)
 
 
 class LmdbLoader(Loader):
     """Reads images by their keys; every process opens the database for itself."""
 
-    def __init__(self, lmdb_dir, expected):
+    def __init__(self, lmdb_dir, expected, allow_webp=False):
         super().__init__(expected)
-        self.lmdb_dir = lmdb_dir
+        self.lmdb_dir, self.allow_webp = lmdb_dir, allow_webp
         self._transaction = None
 
     def load(self, key):
@@ -58,9 +59,7 @@ class LmdbLoader(Loader):
         content = self._transaction.get(key)
         if content is None:
             raise BadImage('cannot be found again')
-        image = open_image(io.BytesIO(content))
-        check_mode(image, 'rgb')
-        return self.arrange(read_pixels(image).convert('RGB'))
+        return self.arrange(read_pixels(open_image(io.BytesIO(content), self.allow_webp), 'rgb'))
 
     def arrange(self, image):
         """The picture to write, uint8 [3, R, R], from an RGB image of any size."""
@@ -77,8 +76,8 @@ class SquareLoader(LmdbLoader):
 class WideLoader(LmdbLoader):
     """Images of width x height with black bands above and below; smaller ones are left out."""
 
-    def __init__(self, lmdb_dir, width, height):
-        super().__init__(lmdb_dir, [3, width, width])
+    def __init__(self, lmdb_dir, width, height, allow_webp=False):
+        super().__init__(lmdb_dir, [3, width, width], allow_webp)
         self.width, self.height = width, height
 
     def arrange(self, image):
@@ -109,20 +108,20 @@ def open_lmdb(path):
         raise UserError(f"cannot open the LMDB database in '{path}': {err}") from err
 
 
-def create_lsun(dataset_dir, lmdb_dir, resolution=256, max_images=None, workers=None):
+def create_lsun(dataset_dir, lmdb_dir, resolution=256, max_images=None, workers=None, allow_webp=False):
     """Makes a data set of [3, resolution, resolution] in the order of the database's keys."""
     arguments = {'lmdb_dir': os.path.abspath(lmdb_dir), 'resolution': resolution, 'max_images': max_images}
-    _create(dataset_dir, lmdb_dir, SquareLoader(lmdb_dir, [3, resolution, resolution]), 'create_lsun', arguments,
-            max_images, workers)
+    _create(dataset_dir, lmdb_dir, SquareLoader(lmdb_dir, [3, resolution, resolution], allow_webp), 'create_lsun',
+            arguments, max_images, workers)
 
 
-def create_lsun_wide(dataset_dir, lmdb_dir, width=512, height=384, max_images=None, workers=None):
+def create_lsun_wide(dataset_dir, lmdb_dir, width=512, height=384, max_images=None, workers=None, allow_webp=False):
     """Makes a data set of [3, width, width], of which the middle `height` rows hold the picture."""
     if height > width or (width - height) % 2:
         raise UserError(f'--height is {height}; an even number of rows less than the width, {width}, is expected')
     arguments = {'lmdb_dir': os.path.abspath(lmdb_dir), 'width': width, 'height': height, 'max_images': max_images}
-    _create(dataset_dir, lmdb_dir, WideLoader(lmdb_dir, width, height), 'create_lsun_wide', arguments, max_images,
-            workers)
+    _create(dataset_dir, lmdb_dir, WideLoader(lmdb_dir, width, height, allow_webp), 'create_lsun_wide', arguments,
+            max_images, workers)
 
 
 def _create(dataset_dir, lmdb_dir, loader, command, arguments, max_images, workers):

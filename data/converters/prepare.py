@@ -8,7 +8,7 @@ from data.converters import archives, exporter, published
 from data.converters.create_from_images import create_from_images
 from data.converters.labels import add_labels, select
 from data.images import list_images
-from data.options import add_workers, byte_size, power_of_two
+from data.options import add_background, add_workers, byte_size, power_of_two
 from data.prefilter import command as prefilter_command
 from data.records.manifest import read_manifest, write_manifest
 from data.verify import verify
@@ -41,6 +41,7 @@ def add_arguments(subparsers):
     parser.add_argument('--no-prefilter', action='store_true',
                         help='take the photographs whole, cut to their central squares, at --size')
     prefilter_command.add_settings(parser)
+    add_background(parser)
     add_workers(parser)
     group = parser.add_argument_group('labels')
     add_labels(group)
@@ -71,7 +72,7 @@ def prepare(args):
         select(names, args, photos)  # refuses now what would be refused after hours
     _check_space(work, args.dataset_dir, len(names), size, not args.no_prefilter)
     if args.no_prefilter:
-        for option in ('margin', 'min_face', 'choose', 'upright', 'max_pixels'):
+        for option in ('margin', 'min_face', 'choose', 'upright', 'max_pixels', 'min_crop', 'min_score'):
             if getattr(args, option) is not None:
                 raise UserError(f"--{option.replace('_', '-').replace('upright', 'no-exif')} has no meaning with "
                                 '--no-prefilter')
@@ -85,7 +86,8 @@ def prepare(args):
                                    drop_unlabelled=args.drop_unlabelled, **lists)
     whole = args.no_prefilter
     create_from_images(args.dataset_dir, images, size=size if whole else None, convert='rgb' if whole else None,
-                       skip_bad=whole, workers=args.workers, selection=selection)
+                       skip_bad=whole, workers=args.workers, selection=selection, background=args.background,
+                       allow_webp=args.allow_webp)
     manifest = read_manifest(args.dataset_dir)
     manifest['prepared'] = {'kind': args.kind, 'source_images': len(names), 'prefilter': summary,
                             'remarks': lines.splitlines()}
@@ -185,7 +187,8 @@ def _prefilter(args, photos, faces, source):
     """Returns (summary of the pre-filter, remarks on its counts)."""
     from data.prefilter import summary
     from data.prefilter.run import prefilter
-    own = any(getattr(args, name) is not None for name in ('margin', 'min_face', 'choose', 'upright')) \
+    own = any(getattr(args, name) is not None
+              for name in ('margin', 'min_face', 'choose', 'upright', 'min_crop', 'min_score')) \
         or args.size not in (None, 256)
     args.paper = args.paper or (source.kept is not None and not own)
     settings = prefilter_command.settings_of(args, photos, faces)

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from data.options import add_workers, positive_int
+from data.options import add_webp, add_workers, positive_int
 from dnnlib.util import UserError
 
 _PAPER = {'margin': 50.0, 'size': 256, 'min_face': 20, 'choose': 'center', 'upright': False}
@@ -38,12 +38,17 @@ def add_settings(parser):
     parser.add_argument('--choose', choices=['center', 'largest', 'only'],
                         help='of several faces take the one which is large and near the centre, take the largest, or '
                              'reject the photograph (default center)')
+    parser.add_argument('--min-crop', type=positive_int, metavar='PIXELS',
+                        help='reject photographs whose crop would be narrower or lower than this before it is resized')
+    parser.add_argument('--min-score', type=_score, metavar='NUMBER',
+                        help='reject photographs in whose face the detector has less confidence, from 0.7 to 1')
     parser.add_argument('--no-exif', dest='upright', action='store_const', const=False,
                         help='do not turn photographs as their EXIF entry says')
     parser.add_argument('--paper', action='store_true',
                         help='as in "Re-Training StyleGAN": margin 50, size 256, centre, no EXIF')
     parser.add_argument('--max-pixels', type=positive_int, metavar='N', default=None,
                         help='refuse larger photographs (default 64 million)')
+    add_webp(parser)
     parser.add_argument('--include-list', metavar='FILE', help='use only the images that this file lists')
     parser.add_argument('--exclude-list', metavar='FILE', help='leave out the images that this file lists')
 
@@ -81,7 +86,11 @@ def settings_of(args, folder, out):
                 raise UserError(f"--paper sets {name.replace('_', '-')} to {_PAPER[name]}; leave out --paper or "
                                 f"--{name.replace('_', '-')}")
             values[name] = given
-    return Settings(folder, out, paper=args.paper, max_pixels=args.max_pixels or MAX_PIXELS,
+    limits = {'min_crop': args.min_crop or 0, 'min_score': args.min_score or 0.0}
+    if args.paper and any(limits.values()):
+        raise UserError('--paper takes every face that is found; leave out --paper, or --min-crop and --min-score')
+    values.update(limits)
+    return Settings(folder, out, paper=args.paper, allow_webp=args.allow_webp, max_pixels=args.max_pixels or MAX_PIXELS,
                     include=None if args.include_list is None else ImageList(args.include_list),
                     exclude=None if args.exclude_list is None else ImageList(args.exclude_list), **values)
 
@@ -105,6 +114,10 @@ def _number(text, kind, low, high):
 
 def _margin(text):
     return _number(text, float, 0, 10000)
+
+
+def _score(text):
+    return _number(text, float, 0, 1)
 
 
 def _size(text):

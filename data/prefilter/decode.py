@@ -1,15 +1,5 @@
-"""From a file to 8-bit RGB pixels, for any file that a folder of photographs may hold.
-
-| found                 | becomes                                                        |
-| --------------------- | -------------------------------------------------------------- |
-| grey, black and white | RGB with three equal channels                                  |
-| CMYK, YCbCr, palette  | RGB by Pillow's conversion                                     |
-| 16 bits per channel   | its high byte                                                  |
-| 32 bits per channel   | clipped to 0…255                                               |
-| floating point        | times 255 if all lie in 0…1, else clipped to 0…255             |
-| transparency          | dropped: the colours beneath count                             |
-| animation, pages      | the first                                                      |
-"""
+"""From a file to 8-bit RGB pixels, for any file that a folder of photographs may hold: see `data.pixels`. Of animations
+and pages the first counts, of transparent pixels the colours beneath."""
 
 import hashlib
 import io
@@ -21,6 +11,7 @@ import numpy as np
 import PIL
 import PIL.Image
 
+from data import pixels
 from data.images import FORMATS
 
 MAX_FILE_BYTES = 1 << 30
@@ -65,19 +56,23 @@ def read_file(path):
     return content, hashlib.sha256(content).hexdigest()
 
 
-def decode(content, max_pixels, upright=True):
+def decode(content, max_pixels, upright=True, allow_webp=False):
     """Decodes a file's content.
 
     Args:
         content: bytes.
         max_pixels: greatest number of pixels; larger ones are refused before they are decoded.
         upright: turn the image as its EXIF entry says.
+        allow_webp: trust WebP pictures even if the library that decodes them is known to be unsafe.
 
     Raises:
-        Unusable: 'empty', 'not_an_image', 'too_many_pixels', 'corrupt' or 'out_of_memory'.
+        Unusable: 'empty', 'not_an_image', 'unsafe_webp', 'too_many_pixels', 'corrupt' or 'out_of_memory'.
     """
     if not content:
         raise Unusable('empty', '0 bytes')
+    danger = None if allow_webp else pixels.webp_danger()
+    if danger and pixels.is_webp(content[:12]):
+        raise Unusable('unsafe_webp', danger)
     PIL.Image.MAX_IMAGE_PIXELS = max_pixels
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # about damaged metadata beside sound pixels
@@ -87,13 +82,15 @@ def decode(content, max_pixels, upright=True):
             width, height = image.size
             if width * height > max_pixels:
                 raise Unusable('too_many_pixels', f'{width}x{height} pixels, over the limit of {max_pixels}')
-            mode, format, is_16_bit = image.mode, image.format, _is_16_bit(image)
+            if danger and pixels.uses_webp(image):
+                raise Unusable('unsafe_webp', danger)
+            mode, format, is_16_bit = image.mode, image.format, pixels.has_16_bits(image)
             image.load()
             # Asked after loading, since some releases of Pillow turn TIFF images while they load.
             orientation = _orientation(image) if upright else 1
             if orientation in _TURNS:
                 image = image.transpose(_TURNS[orientation])
-            pixels = _to_rgb(image, is_16_bit)
+            array = np.array(pixels.to_8_bits(image, is_16_bit).convert('RGB'))
         except Unusable:
             raise
         except PIL.UnidentifiedImageError:
@@ -104,7 +101,7 @@ def decode(content, max_pixels, upright=True):
             raise Unusable('out_of_memory', f'{width}x{height} pixels') from None
         except Exception as err:  # decoders raise anything on damaged files
             raise Unusable('corrupt', _short(err)) from None
-    return Photo(pixels, mode, format, orientation)
+    return Photo(array, mode, format, orientation)
 
 
 def _readable_formats():
@@ -118,35 +115,6 @@ def _orientation(image):
     except Exception:
         return 1  # damaged metadata beside sound pixels
     return value if value in _TURNS else 1
-
-
-def _is_16_bit(image):
-    """Whether an opened grey image has 16 bits; once decoded, some of Pillow's releases have widened it to 32."""
-    raw_modes = [str(part) for tile in image.tile for part in (tile[3] if isinstance(tile[3], tuple) else tile[3:])]
-    return image.mode.startswith('I') and (image.format in ('PNG', 'PPM') or any(';16' in mode for mode in raw_modes))
-
-
-def _to_rgb(image, is_16_bit):
-    """[H, W, 3] uint8."""
-    if image.mode == 'F' or image.mode.startswith('I'):
-        grey = _to_8_bits(np.asarray(image), is_16_bit or image.mode.startswith('I;16'))
-        return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
-    if image.mode in ('RGBa', 'La'):
-        image = image.convert(image.mode[:-1] + 'A')  # colours that were multiplied by their transparency
-    if image.mode == 'P' and 'transparency' in image.info:
-        image = image.convert('RGBA')
-    if image.mode == 'RGBA':
-        return np.ascontiguousarray(np.asarray(image)[:, :, :3])
-    return np.array(image.convert('RGB'))
-
-
-def _to_8_bits(values, is_16_bit):
-    if is_16_bit:
-        return (np.clip(values.astype(np.int32), 0, 0xffff) >> 8).astype(np.uint8)
-    if values.dtype.kind == 'f':
-        values = np.nan_to_num(values)
-        values = np.rint(values * 255 if values.min() >= 0 and values.max() <= 1 else values)
-    return np.clip(values, 0, 255).astype(np.uint8)
 
 
 def _short(err):

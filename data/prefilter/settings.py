@@ -12,16 +12,21 @@ class Settings:
     min_face: side of the smallest face looked for. choose: one of `crop.CHOICES`.
     upright: turn photographs as their EXIF entry says. paper: all of this is as the paper had it.
     max_pixels: larger photographs are refused. include, exclude: `lists.ImageList`, or None.
+    allow_webp: trust WebP pictures even if the library that decodes them is known to be unsafe.
+    min_crop: least width and height of the crop in pixels of the photograph; min_score: least confidence in the face.
     detector: name of the class that finds faces, made once in each worker process; its interface is that of
         `detector.Detector`.
     """
 
     def __init__(self, folder, out, margin=50, size=256, min_face=20, choose='center', upright=True, paper=False,
-                 max_pixels=MAX_PIXELS, include=None, exclude=None, detector=DETECTOR):
+                 max_pixels=MAX_PIXELS, include=None, exclude=None, allow_webp=False, min_crop=0, min_score=0.0,
+                 detector=DETECTOR):
         self.folder, self.out = folder, out
         self.margin, self.size, self.min_face, self.choose = margin, size, min_face, choose
         self.upright, self.paper, self.max_pixels = upright, paper, max_pixels
         self.include, self.exclude = include, exclude
+        self.allow_webp = allow_webp
+        self.min_crop, self.min_score = min_crop, min_score
         self.detector = detector
 
     def __str__(self):
@@ -31,4 +36,7 @@ class Settings:
                   f'choose={self.choose}', f'exif={int(self.upright)}', f'max_pixels={self.max_pixels}']
         words += [f'{name}={chosen.digest}' for name, chosen in (('include', self.include), ('exclude', self.exclude))
                   if chosen is not None]
+        words += ['webp=1'] if self.allow_webp else []
+        words += [f'min_crop={self.min_crop}'] if self.min_crop else []
+        words += [f'min_score={self.min_score:g}'] if self.min_score else []
         return ' '.join(words)

@@ -83,7 +83,8 @@ def _photo_tile(row, folder):
     if path is None:
         return None
     try:
-        photo = decode(read_file(path)[0], _MAX_PIXELS, upright='exif=1' in row.settings.split())
+        words = row.settings.split()
+        photo = decode(read_file(path)[0], _MAX_PIXELS, 'exif=1' in words, 'webp=1' in words)
     except (Unusable, MemoryError):
         return None
     image = PIL.Image.fromarray(photo.pixels)

@@ -67,7 +67,7 @@ class Examiner:
         if settings.include is not None and entry.path not in settings.include:
             raise Unusable('not_included', 'not on the list of images to keep')
         try:
-            photo = decode(content, settings.max_pixels, settings.upright)
+            photo = decode(content, settings.max_pixels, settings.upright, settings.allow_webp)
         except Unusable as err:
             if err.reason == 'not_an_image' and is_image_name(entry.path):
                 raise Unusable('corrupt', str(err)) from None
@@ -85,6 +85,11 @@ class Examiner:
         facts.update(zip(('x0', 'y0', 'x1', 'y1'), rectangle), chosen=chosen, score=scores[chosen])
         if rectangle[2] <= rectangle[0] or rectangle[3] <= rectangle[1]:
             raise Unusable('empty_crop', 'the box lies outside the image')
+        size = rectangle[2] - rectangle[0], rectangle[3] - rectangle[1]
+        if min(size) < settings.min_crop:
+            raise Unusable('small_crop', f'{size[0]}x{size[1]} pixels')
+        if scores[chosen] < settings.min_score:
+            raise Unusable('low_score', f'{scores[chosen]:.4f}')
         png = io.BytesIO()
         cut(photo.pixels, rectangle, settings.size).save(png, 'PNG', compress_level=PNG_LEVEL)
         return ledger.row(entry.path, ledger.KEPT, 'face', output=entry.output, **facts), png.getvalue()
