@@ -39,7 +39,7 @@ EXAMPLES = {
     'create_digits': ['datasets/digits'],
     'create_points': ['datasets/gaussians-8 --distribution gaussians-8',
                       'datasets/ring --distribution ring --num 20000 --seed 5'],
-    'encode': ['datasets/codes-256 datasets/faces-256 --codec results/00007-codec-h4/network-final.pkl'],
+    'encode': ['datasets/codes-256 datasets/faces-256 --codec results/00007-codec-h4'],
     'verify': ['datasets/toyfaces-64'],
     'info': ['datasets/toyfaces-64', 'datasets/toyfaces-64 --json'],
     'display': ['datasets/toyfaces-64 --num 100 --output sheet.png'],

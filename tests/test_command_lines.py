@@ -102,10 +102,11 @@ def test_examples_of_the_data_set_tool_run_or_name_what_is_missing(bare_machine,
             outcomes.setdefault(command, []).append(outcome(short))
         assert len(outcomes[command]) == len(lines)
     done = [command for command, results in outcomes.items() if set(results) == {'done'}]
-    assert done == ['create_toyfaces', 'verify', 'info', 'display', 'extract', 'compare']
+    made = {'create_toyfaces', 'create_points', 'create_digits'} & set(done)
+    assert set(done) - made == {'verify', 'info', 'display', 'extract', 'compare'} and len(made) >= 2
     for command, results in outcomes.items():
         assert command in done or all(names_what_is_missing(result) for result in results), results
-    assert sorted(os.listdir('datasets')) == ['toyfaces-64'] and pathlib.Path('sheet.png').is_file()
+    assert len(os.listdir('datasets')) == len(made) and pathlib.Path('sheet.png').is_file()
 
 
 @pytest.mark.parametrize('page', [page for page in PAGES if not page.startswith('dataset_tool.py')])

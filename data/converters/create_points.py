@@ -17,7 +17,8 @@ def add_arguments(subparsers):
         'create_points', help='data set of points in the plane, for the minimal GAN',
         description=f'Draws points from a distribution, which the seed and the number decide. {about}.')
     parser.add_argument('dataset_dir', metavar='DATASET_DIR', help='directory to make')
-    parser.add_argument('--distribution', required=True, choices=list(points.DISTRIBUTIONS), help='what to draw from')
+    parser.add_argument('--distribution', required=True, choices=list(points.DISTRIBUTIONS), metavar='NAME',
+                        help='one of ' + ', '.join(points.DISTRIBUTIONS))
     parser.add_argument('--num', type=positive_int, default=200000, metavar='N',
                         help='number of points (default 200000, as many as the metric jsd would like)')
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='seed (default 0)')

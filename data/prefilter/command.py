@@ -30,27 +30,29 @@ def add_arguments(subparsers):
 
 def add_settings(parser):
     """Adds the options that decide about images."""
-    parser.add_argument('--margin', type=_margin, metavar='PIXELS',
+    group = parser.add_argument_group('which faces, and how they are cut out')
+    group.add_argument('--margin', type=_margin, metavar='PIXELS',
                         help='widen the box by so many pixels of the photograph, half on each side (default 50)')
-    parser.add_argument('--size', type=_size, metavar='N', help='side of the crops in pixels (default 256)')
-    parser.add_argument('--min-face', type=_min_face, metavar='PIXELS',
+    group.add_argument('--size', type=_size, metavar='N', help='side of the crops in pixels (default 256)')
+    group.add_argument('--min-face', type=_min_face, metavar='PIXELS',
                         help='side of the smallest face to look for (default 20)')
-    parser.add_argument('--choose', choices=['center', 'largest', 'only'],
+    group.add_argument('--choose', choices=['center', 'largest', 'only'],
                         help='of several faces take the one which is large and near the centre, take the largest, or '
                              'reject the photograph (default center)')
-    parser.add_argument('--min-crop', type=positive_int, metavar='PIXELS',
+    group.add_argument('--min-crop', type=positive_int, metavar='PIXELS',
                         help='reject photographs whose crop would be narrower or lower than this before it is resized')
-    parser.add_argument('--min-score', type=_score, metavar='NUMBER',
+    group.add_argument('--min-score', type=_score, metavar='NUMBER',
                         help='reject photographs in whose face the detector has less confidence, from 0.7 to 1')
-    parser.add_argument('--no-exif', dest='upright', action='store_const', const=False,
+    group.add_argument('--no-exif', dest='upright', action='store_const', const=False,
                         help='do not turn photographs as their EXIF entry says')
-    parser.add_argument('--paper', action='store_true',
+    group.add_argument('--paper', action='store_true',
                         help='as in "Re-Training StyleGAN": margin 50, size 256, centre, no EXIF')
-    parser.add_argument('--max-pixels', type=positive_int, metavar='N', default=None,
+    group = parser.add_argument_group('which photographs')
+    group.add_argument('--max-pixels', type=positive_int, metavar='N', default=None,
                         help='refuse larger photographs (default 64 million)')
-    add_webp(parser)
-    parser.add_argument('--include-list', metavar='FILE', help='use only the images that this file lists')
-    parser.add_argument('--exclude-list', metavar='FILE', help='leave out the images that this file lists')
+    add_webp(group)
+    group.add_argument('--include-list', metavar='FILE', help='use only the images that this file lists')
+    group.add_argument('--exclude-list', metavar='FILE', help='leave out the images that this file lists')
 
 
 def run(args):
