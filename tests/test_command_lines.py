@@ -106,7 +106,7 @@ def test_examples_of_the_data_set_tool_run_or_name_what_is_missing(bare_machine,
     assert set(done) - made == {'verify', 'info', 'display', 'extract', 'compare'} and len(made) >= 2
     for command, results in outcomes.items():
         assert command in done or all(names_what_is_missing(result) for result in results), results
-    assert len(os.listdir('datasets')) == len(made) and pathlib.Path('sheet.png').is_file()
+    assert 'toyfaces-64' in os.listdir('datasets') and pathlib.Path('sheet.png').is_file()
 
 
 @pytest.mark.parametrize('page', [page for page in PAGES if not page.startswith('dataset_tool.py')])
