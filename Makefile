@@ -30,7 +30,7 @@ export MPLBACKEND ?= Agg
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-both test-slow soak bench lint format clean clean-env
+.PHONY: help setup demo test test-both test-slow fuzz soak bench lint format clean clean-env
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test-both: ## the short selection that also runs on the second engine and the ol
 
 test-slow: ## the slow tests only
 	@$(PYTEST) -m "slow and not soak" $(ARGS)
+
+fuzz: ## damaged files for the readers of files, for a minute (ARGS="--seconds 600 'arrays .npz'")
+	@$(RUN) tests/fuzz.py $(ARGS)
 
 soak: ## long runs on real input
 	@$(PYTEST) -m soak $(ARGS)

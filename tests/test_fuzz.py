@@ -1,0 +1,37 @@
+"""The frame that feeds readers with damaged files tells failures from refusals."""
+
+import json
+import os
+
+import fuzz
+import pytest
+
+from dnnlib import UserError
+
+
+@pytest.fixture
+def out(tmp_path, monkeypatch):
+    """The folder of failing inputs; limits of the process stay as they are."""
+    monkeypatch.setattr(fuzz.resource, 'setrlimit', lambda *limits: None)
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize('name', ['plain pickles', 'arrays .npz', 'score records', 'released files'])
+def test_readers_give_data_or_a_sentence(out, capsys, name):
+    fuzz.run_one(name, 0.5, 1, out)
+    counts = json.loads(capsys.readouterr().out)
+    assert counts['refused'] > 0 and counts['failed'] == 0 and counts['tried'] == counts['read'] + counts['refused']
+    assert os.listdir(out) == []
+
+
+@pytest.mark.parametrize('error', [ValueError('x'), SystemExit(0), MemoryError(), UserError('short')])
+def test_what_a_reader_must_not_do_is_counted_and_kept(out, capsys, monkeypatch, error):
+    def read(path):
+        with open(path, 'rb') as file:
+            if file.read() != b'good file':
+                raise error
+    monkeypatch.setitem(fuzz.READERS, 'x', (lambda: [b'good file'], read, '.bin'))
+    fuzz.run_one('x', 0.1, 1, out)
+    counts = json.loads(capsys.readouterr().out)
+    assert counts['failed'] == counts['tried'] - counts['read'] > 0
+    assert isinstance(error, UserError) or any(name.endswith('.bin.txt') for name in os.listdir(out))
