@@ -45,7 +45,7 @@ def main(argv=None):
     make_writable_folder(args.outdir, 'choose another one with --outdir')
     gen, facts = arguments.open_generator(args)
     arguments.choose_labels(gen, facts, args)
-    files, thumbnails = [], []
+    sheets = sheet.ContactSheets(args.outdir, len(args.seeds))
     for begin in range(0, len(args.seeds), AT_ONCE):
         seeds = args.seeds[begin:begin + AT_ONCE]
         latents = np.concatenate([gen.latents(seed) for seed in seeds])
@@ -59,16 +59,18 @@ def main(argv=None):
             images = gen.images(latents, labels, args.psi, args.cutoff, args.noise, title='images')
         for seed, image in zip(seeds, images):
             picture = composing.to_picture(image)
-            files.append(sheet.save_picture(picture, os.path.join(args.outdir, f'seed{seed:04d}.png')))
-            thumbnails.append(composing.shrink(picture, max(gen.resolution // 128, 1)))
-    columns = min(int(np.ceil(np.sqrt(len(files) * 1.6))), 16)
-    rows = [thumbnails[i:i + columns] for i in range(0, len(thumbnails), columns)]
-    sheet.save_picture(composing.grid(rows, gap=2), os.path.join(args.outdir, 'sheet.png'))
+            sheet.save_picture(picture, os.path.join(args.outdir, _file_name(seed)))
+            sheets.add(composing.shrink(picture, max(gen.resolution // 128, 1)))
     record = dict(facts, psi=args.psi, cutoff=args.cutoff, noise=args.noise)
-    sheet.write_page(os.path.join(args.outdir, 'index.html'), f'Images of {facts.name}', record,
-                     sheet.cells_block(files, [f'seed {seed}' for seed in args.seeds], min(gen.resolution, 192)))
+    pages = sheet.write_cells(args.outdir, f'Images of {facts.name}', record, [_file_name(seed) for seed in args.seeds],
+                              [f'seed {seed}' for seed in args.seeds], min(gen.resolution, 192))
     sheet.write_record(os.path.join(args.outdir, 'images.json'), dict(record, seeds=args.seeds))
-    print(f'{len(files)} images, sheet.png and index.html are in {args.outdir}')
+    more = f' (of {len(sheets.names)} sheets and {pages} pages)' if len(sheets.names) > 1 else ''
+    print(f'{len(args.seeds)} images, sheet.png and index.html{more} are in {args.outdir}')
+
+
+def _file_name(seed):
+    return f'seed{seed:04d}.png'
 
 
 if __name__ == '__main__':

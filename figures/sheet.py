@@ -1,13 +1,16 @@
 """One page that shows pictures with captions, and the files that it shows."""
 
 import html
+import math
 import os
 
 from PIL import Image, features
 
 from dnnlib.files import atomic_path, atomic_write, write_json
+from figures import composing
 
 FRAME_MILLISECONDS = 66
+ON_A_SHEET, ON_A_PAGE = 256, 1000  # pictures
 _STYLE = '''body { font: 16px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
 figure { margin: 0 0 3em } img { max-width: 100%; height: auto; display: block }
 figcaption { margin-top: .6em; max-width: 45em } table { border-collapse: collapse; margin: 0 0 2em }
@@ -93,3 +96,41 @@ def cells_block(files, captions, width):
 def write_record(path, record):
     """Stores what was drawn as JSON."""
     write_json(path, record, ensure_ascii=False)
+
+
+class ContactSheets:
+    """Small pictures on sheets of at most `ON_A_SHEET`, each of which is written as soon as it is full: `sheet.png`,
+    `sheet-2.png` and so on. total: how many pictures there will be. Attribute: `names` of the sheets."""
+
+    def __init__(self, folder, total):
+        self._folder, self._total = folder, total
+        self._pictures, self._count = [], 0
+        self.names = []
+
+    def add(self, picture):
+        """Adds the next picture."""
+        self._pictures.append(picture)
+        self._count += 1
+        if len(self._pictures) == ON_A_SHEET or self._count == self._total:
+            columns = min(int(math.ceil(math.sqrt(len(self._pictures) * 1.6))), 16)
+            rows = [self._pictures[i:i + columns] for i in range(0, len(self._pictures), columns)]
+            self.names.append(_numbered('sheet', len(self.names), '.png'))
+            save_picture(composing.grid(rows, gap=2), os.path.join(self._folder, self.names[-1]))
+            self._pictures = []
+
+
+def write_cells(folder, title, facts, files, captions, width):
+    """Stores pages of at most `ON_A_PAGE` pictures with captions: `index.html`, `index-2.html` and so on, which lead to
+    each other. Returns their number."""
+    count = max(-(-len(files) // ON_A_PAGE), 1)
+    names = [_numbered('index', number, '.html') for number in range(count)]
+    links = ' '.join(f'<a href="{name}">{number}</a>' for number, name in enumerate(names, 1))
+    for number, name in enumerate(names):
+        part = slice(number * ON_A_PAGE, (number + 1) * ON_A_PAGE)
+        write_page(os.path.join(folder, name), title if count == 1 else f'{title}, page {number + 1} of {count}', facts,
+                   (f'<p>{links}</p>\n' if count > 1 else '') + cells_block(files[part], captions[part], width))
+    return count
+
+
+def _numbered(stem, number, suffix):
+    return stem + (f'-{number + 1}' if number else '') + suffix
