@@ -186,6 +186,39 @@ def _int_values(buf, feature):
     return values
 
 
+def read_features(payload):
+    """All features of a serialized Example of any tool, by name: a list of bytes or of ints, [] for floats.
+
+    Raises Malformed.
+    """
+    found = {}
+    for name, feature in _parse_features(payload).items():
+        values = [bytes(payload[start:end]) for bytes_list in _nested(payload, feature, 1)
+                  for start, end in _nested(payload, bytes_list, 1)]
+        found[name.decode('utf-8', 'replace')] = values or _int_values(payload, feature)
+    return found
+
+
+def describe_form(payload):
+    """What a record that has no array of the expected form holds, as the end of a sentence; '' if it is no Example."""
+    try:
+        features = read_features(payload)
+    except Malformed:
+        return ''
+    if not features:
+        return ''
+    parts = []
+    for name, values in sorted(features.items())[:8]:
+        first = values[0] if values else None
+        what = 'no values or floats' if first is None else 'whole numbers' if isinstance(first, int) else next(
+            (kind for start, kind in PICTURES if first.startswith(start)), f'{len(first)} bytes')
+        parts.append(f"'{name[:40]}' ({what})")
+    return ', '.join(parts)
+
+
+PICTURES = ((b'\x89PNG', 'a PNG picture'), (b'\xff\xd8\xff', 'a JPEG picture'), (b'RIFF', 'a WebP picture'))
+"""First bytes of encoded pictures, and what they are called."""
+
 Example = collections.namedtuple('Example', 'shape dtype start end')  # elements lie at payload[start:end]
 
 
@@ -232,6 +265,9 @@ class RecordFile:
                 size = os.fstat(f.fileno()).st_size
                 if size == 0:
                     raise UserError(f'{self.path} is empty; make the data set again')
+                if f.read(2) == b'\x1f\x8b':
+                    raise UserError(f'{self.path} is compressed with gzip; unpack it (gunzip), or make a data set of '
+                                    'it with `dataset_tool.py import`')
                 self._bytes = np.frombuffer(mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
         except OSError as err:
             raise UserError(f'cannot read {self.path}: {err.strerror}') from err
@@ -295,6 +331,11 @@ class RecordFile:
         try:
             return parse_example(payload)
         except Malformed as err:
+            form = describe_form(payload)
+            if form:
+                raise UserError(f'{self.path}: record {index} {err}: it is sound, but of another form. Its features '
+                                f'are {form}; `dataset_tool.py import` turns pictures in records of other tools into a '
+                                'data set') from None
             raise self._error(index, str(err)) from None
 
     def read(self, index):
