@@ -24,8 +24,8 @@ EXAMPLES = '''examples:
 '''
 RESUMABLE = ('train.total_kimg', 'train.image_snapshot_ticks', 'train.network_snapshot_ticks', 'train.checkpoint_kimg',
              'train.checkpoint_minutes', 'train.checkpoint_keep', 'train.on_nan', 'train.max_skipped_updates',
-             'train.deterministic', 'sched.minibatch_base', 'sched.minibatch_dict', 'sched.max_minibatch_per_gpu',
-             'metrics', 'tf_config', 'num_gpus')
+             'train.deterministic', 'train.save_tf_graph', 'train.save_weight_histograms', 'sched.minibatch_base',
+             'sched.minibatch_dict', 'sched.max_minibatch_per_gpu', 'metrics', 'tf_config', 'num_gpus')
 
 
 def make_parser():
@@ -103,6 +103,9 @@ def load_config(args, record):
     if record is None:
         options = dict(seed=args.seed, num_gpus=args.num_gpus, device=args.device)
         return run_config.load(args.config, folders.config_dir, args.overrides, options)
+    if 'run_func_name' in record:
+        raise UserError(f'{args.resume} was started by a call of submit_run, so that there is no configuration to go '
+                        'on with; call it again with resume_run_id, or take its networks up with --init-from')
     for text in args.overrides:
         key = text.partition('=')[0].strip()
         if not any(key == name or key.startswith(name + '.') for name in RESUMABLE):

@@ -17,10 +17,9 @@ import config
 from data.records import dataset
 from data.records.base import resolution_of
 from data.records.source import image_arguments
-from dnnlib import registry, tflib
+from dnnlib import tflib
 from dnnlib.progress import Progress
 from dnnlib.seeds import check_seed
-from dnnlib.submission import read_submit_config
 from dnnlib.tflib import tf
 from dnnlib.util import StopRequested, UserError
 from metrics.networks.choice import choose_source
@@ -28,6 +27,7 @@ from metrics.networks.feature_networks import FeatureNetworks
 from metrics.networks.weights import weights_hash
 from training.network_files.labels import choose as choose_labels
 from training.network_files.locate import load_generator, locate
+from training.original import previous_run
 
 # Streams of random numbers, so that no two purposes share any.
 LATENTS, MIRROR, NOISE, PATH, MIXING, SUBSETS, HALVES, LABELS = range(8)
@@ -353,16 +353,12 @@ def run_data(run_dir):
 
     Raises UserError if the record is damaged, since scores would silently be those of another protocol.
     """
-    if not os.path.exists(os.path.join(run_dir, 'submit_config.json')):
+    if not previous_run.is_recorded(run_dir):
         return None, False
     try:
-        record = read_submit_config(run_dir)
+        settings = previous_run.settings_of(run_dir)
+        data_dir = previous_run.data_dir_of(run_dir) or config.data_dir
     except UserError as err:
         raise UserError(f'{err}; name the data set with --dataset, and say --mirror-augment or --no-mirror-augment as '
                         'the run was trained') from err
-    run_config = record['config']
-    args = {key: value for key, value in run_config.get('dataset', {}).items() if value is not None}
-    if 'class_name' in args:
-        registry.check('dataset', args['class_name'], f'dataset.class_name in the record of {run_dir}')
-    args['data_dir'] = record.get('data_dir')
-    return args, bool(run_config.get('train', {}).get('mirror_augment', False))
+    return dict(dict(data_dir=data_dir), **settings['dataset']), bool(settings['train'].get('mirror_augment', False))

@@ -1,7 +1,5 @@
 """Helpers around networks and pictures: loading and storing networks, finding them in run directories, image grids."""
 
-import os
-
 import config
 from data.pictures import (  # noqa: F401  (part of this module)
     adjust_dynamic_range,
@@ -16,8 +14,11 @@ from dnnlib import util
 from dnnlib.tflib import pickle_writer
 from dnnlib.util import UserError
 from training import snapshot
-from training.network_files import runs
-from training.network_files.runs import list_network_pkls, locate_run_dir  # noqa: F401  (part of this module)
+from training.network_files.runs import (  # noqa: F401  (part of this module)
+    list_network_pkls,
+    locate_network_pkl,
+    locate_run_dir,
+)
 from training.original import previous_run
 
 # ---- Networks in files
@@ -71,24 +72,6 @@ def save_pkl(obj, filename):
 
 
 # ---- Run directories
-
-
-def locate_network_pkl(run_id_or_run_dir_or_network_pkl, snapshot_or_network_pkl=None, result_dir=None):
-    """The path of a network pickle.
-
-    Args:
-        run_id_or_run_dir_or_network_pkl: a pickle's path or address, or a run as for `locate_run_dir`.
-        snapshot_or_network_pkl: within a run: None or 'latest' for the last one, a number of kimg, or a file name.
-
-    Raises UserError if there is none.
-    """
-    for candidate in (snapshot_or_network_pkl, run_id_or_run_dir_or_network_pkl):
-        if util.is_url(candidate) or isinstance(candidate, str) and os.path.isfile(candidate):
-            return candidate
-    run_dir = locate_run_dir(run_id_or_run_dir_or_network_pkl, result_dir)
-    if snapshot_or_network_pkl in (None, 'latest'):
-        return runs.snapshots_of(run_dir)[-1]
-    return runs.find_snapshot(run_dir, str(snapshot_or_network_pkl))
 
 
 def load_network_pkl(run_id_or_run_dir_or_network_pkl, snapshot_or_network_pkl=None):

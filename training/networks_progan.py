@@ -105,7 +105,7 @@ def G_paper(
     else:
         images = grown_images(open_minibatch(x, lod), lod, res_log2, block, torgb, fmt)
     images = tf.cast(from_layout(images, fmt), tf.float32)
-    images.set_shape([None, num_channels, resolution, resolution])
+    images.set_shape([latents_in.shape.as_list()[0], num_channels, resolution, resolution])
     return tf.identity(images, name='images_out')
 
 

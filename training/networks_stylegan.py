@@ -273,7 +273,7 @@ def G_synthesis(
     else:
         raise ValueError(f"structure is '{structure}'; it must be fixed, linear, recursive or auto")
     images = tf.cast(from_layout(images, fmt), tf.float32)
-    images.set_shape([None, num_channels, resolution, resolution])
+    images.set_shape([dlatents_in.shape.as_list()[0], num_channels, resolution, resolution])
     return tf.identity(images, name='images_out')
 
 

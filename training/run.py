@@ -42,7 +42,7 @@ class Run:
         self.networks = networks
         self.graph = graph
         self.circumstances = circumstances
-        self.progress = run_state.initial_progress(int(settings.resume_kimg * 1000))
+        self.progress = run_state.initial_progress(int(settings.resume_kimg * 1000), settings.resume_time)
         self.log = self.painter = self.metrics = None
         self.last_checkpoint_nimg, self.last_checkpoint_time = self.progress.cur_nimg, time.time()
 

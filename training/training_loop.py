@@ -7,10 +7,11 @@ import config
 from data.records.dataset import load_dataset
 from dnnlib import files, tflib, util
 from dnnlib.seeds import LARGEST_OF_A_RUN, check_seed
-from dnnlib.tflib import pickle_writer
+from dnnlib.tflib import pickle_writer, tf
 from dnnlib.util import EasyDict, StopRequested, UserError
 from training import codes, snapshot, steps, towers
 from training.network_files import labels
+from training.original.loop_form import takes_submit_config
 from training.run import Run
 from training.schedule import training_schedule
 from training.state import checkpoint, run_state
@@ -22,6 +23,7 @@ from training.towers import process_reals  # noqa: F401  (part of this module)
 DECLARES = {'train': ('training_loop',)}
 
 
+@takes_submit_config
 def training_loop(
     run_dir,                                # Folder that the run writes to; held by this process alone.
     run_context,                            # dnnlib.submission.RunContext, or anything with its methods.
@@ -44,6 +46,7 @@ def training_loop(
     resume                  = False,        # Go on from the newest good checkpoint in run_dir.
     init_from               = None,         # Network pickle to take the initial weights from.
     resume_kimg             = 0,            # Thousands of images that these have seen.
+    resume_time             = 0,            # Seconds of training that these have had.
     deterministic           = False,        # Ask the engine for repeatable GPU kernels, at some cost in speed.
     total_kimg              = 15000,        # Length of the run, in thousands of real images; a number from 0.001 to 1e9
     G_smoothing_kimg        = 10.0,         # Half-life of the moving average of G's weights, 0: Gs follows G at once;
@@ -58,6 +61,8 @@ def training_loop(
                                             # a list of 2 rising numbers from -1e6 to 1e6
     image_snapshot_ticks    = 1,            # Ticks between two sample pictures, 0: none; 0 to 1e9
     network_snapshot_ticks  = 10,           # Ticks between two network snapshots, also at tick 1 and the end; 0 to 1e9
+    save_tf_graph           = False,        # Include the whole graph in the event file, for TensorBoard.
+    save_weight_histograms  = False,        # Include histograms of all weights of G and D in it, at every tick.
     epoch_pictures          = (),           # Epochs after which a sample picture is named for them besides;
                                             # a list of whole numbers from 1 to 1000000
     epoch_kimg              = None,         # Thousands of images in such an epoch, null: as many as the data set has;
@@ -83,6 +88,8 @@ def training_loop(
         raise UserError(f"train.on_nan is '{on_nan}'; choose stop or rollback")
     if resume_kimg and init_from is None:
         raise UserError('--resume-kimg says how many images the networks of --init-from have seen; give both')
+    if resume_time < 0:
+        raise UserError(f'resume_time is {resume_time:g} seconds; it must not be negative')
     if not 0 <= resume_kimg < total_kimg:
         raise UserError(f'--resume-kimg is {resume_kimg:g}, which is not below train.total_kimg ({total_kimg:g})')
     steps.check_order(step_order, D_repeats, G_loss_args)
@@ -174,6 +181,11 @@ def _open_run(settings, training_set, restored):
         # The data's order goes on where the networks have seen it.
         training_set.load_state_dict(dict(training_set.state_dict(), images_consumed=run.progress.cur_nimg))
     run.log = RunLog(run.dir, run.progress)
+    if s.save_tf_graph:
+        run.log.writer.add_graph(tf.get_default_graph())
+    if s.save_weight_histograms:
+        for net in (G, D):
+            net.setup_weight_histograms()
     if s.metric_arg_list:
         make_group = s.metric_group or util.get_obj_by_name(config.metric_group)
         run.metrics = make_group(list(s.metric_arg_list))

@@ -109,6 +109,8 @@ def save_layout(file_writer):
 def save_summaries(file_writer, global_step=None):
     """Flushes the means, and the margins of those that stand for several values, into a TensorBoard event file.
 
+    What else the graph collects for TensorBoard, such as `Network.setup_weight_histograms`, is evaluated and written.
+
     Args:
         file_writer: a `tf.summary.FileWriter`.
         global_step: the step they are reported at (this project uses images shown).
@@ -125,4 +127,8 @@ def save_summaries(file_writer, global_step=None):
             scalars[lower], scalars[upper] = mean - deviation, mean + deviation
     values = [tf.Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
     file_writer.add_summary(tf.Summary(value=values), global_step)
+    collected = tf.get_collection(tf.GraphKeys.SUMMARIES)
+    if collected:
+        for summary in tfutil.run(collected):
+            file_writer.add_summary(summary, global_step)
     return means

@@ -6,7 +6,7 @@ import re
 
 import config
 from dnnlib.files import check_listable
-from dnnlib.util import UserError
+from dnnlib.util import UserError, is_url
 
 FINAL = 'network-final.pkl'
 _SNAPSHOT = re.compile(r'network-snapshot-(\d+)\.pkl$')
@@ -60,6 +60,24 @@ def find_snapshot(run_dir, text):
             return path
     names = ', '.join(os.path.basename(path) for path in pkls[-5:])
     raise UserError(f"{run_dir} has no snapshot '{text}'; among its last are {names}")
+
+
+def locate_network_pkl(run_id_or_run_dir_or_network_pkl, snapshot_or_network_pkl=None, result_dir=None):
+    """The path of a network pickle.
+
+    Args:
+        run_id_or_run_dir_or_network_pkl: a pickle's path or address, or a run as for `locate_run_dir`.
+        snapshot_or_network_pkl: within a run: None or 'latest' for the last one, a number of kimg, or a file name.
+
+    Raises UserError if there is none.
+    """
+    for candidate in (snapshot_or_network_pkl, run_id_or_run_dir_or_network_pkl):
+        if is_url(candidate) or isinstance(candidate, str) and os.path.isfile(candidate):
+            return candidate
+    run_dir = locate_run_dir(run_id_or_run_dir_or_network_pkl, result_dir)
+    if snapshot_or_network_pkl in (None, 'latest'):
+        return snapshots_of(run_dir)[-1]
+    return find_snapshot(run_dir, str(snapshot_or_network_pkl))
 
 
 def run_dir_of(path):

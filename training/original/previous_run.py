@@ -5,32 +5,42 @@ import collections
 import os
 import re
 
+from dnnlib import registry
 from dnnlib.files import read_bytes
 from dnnlib.submission import read_submit_config
 from dnnlib.util import UserError
 
+OWN_RECORD, ORIGINAL_RECORD = 'submit_config.json', 'config.txt'
 _MAX_BYTES = 1 << 20
 
 
 def settings_of(run_dir):
     """The configuration of a run, at least its sections `dataset` and `train`, as the original names their keys.
 
-    Returns a defaultdict of dicts. Raises UserError for a folder that holds no readable record.
+    Returns a defaultdict of dicts. Raises UserError for a folder that holds no readable record, and for a data set of
+    a class that files may not name.
     """
-    if os.path.isfile(os.path.join(run_dir, 'submit_config.json')):
+    if os.path.isfile(os.path.join(run_dir, OWN_RECORD)):
         config = read_submit_config(run_dir)['config']
         if 'dataset_args' in config:  # from `submit_run`, whose record is the arguments of the training loop
             config = dict(config, dataset=config['dataset_args'], train=config)
     else:
-        config = _read_original(os.path.join(run_dir, 'config.txt'))
+        config = _read_original(os.path.join(run_dir, ORIGINAL_RECORD))
     settings = collections.defaultdict(dict, config)
     settings['dataset'] = {key: value for key, value in settings['dataset'].items() if value is not None}
+    if 'class_name' in settings['dataset']:
+        registry.check('dataset', settings['dataset']['class_name'], f'dataset.class_name in the record of {run_dir}')
     return settings
+
+
+def is_recorded(run_dir):
+    """Whether a folder holds one of the records that `settings_of` reads."""
+    return any(os.path.exists(os.path.join(run_dir, name)) for name in (OWN_RECORD, ORIGINAL_RECORD))
 
 
 def data_dir_of(run_dir):
     """The folder of data sets that a run was given; None where it is not recorded."""
-    if not os.path.isfile(os.path.join(run_dir, 'submit_config.json')):
+    if not os.path.isfile(os.path.join(run_dir, OWN_RECORD)):
         return None
     return read_submit_config(run_dir).get('data_dir')
 

@@ -10,7 +10,7 @@ from dnnlib.util import EasyDict, UserError
 from training.network_files import locate
 
 
-def initial_progress(cur_nimg=0):
+def initial_progress(cur_nimg=0, elapsed=0.0):
     """What the loop itself remembers, at the start of a run. All of it goes into checkpoints as JSON."""
     return EasyDict(
         cur_nimg=cur_nimg,      # real images shown so far
@@ -18,7 +18,7 @@ def initial_progress(cur_nimg=0):
         cur_tick=0,             # reports made so far
         tick_start_nimg=cur_nimg,   # cur_nimg at the last report
         prev_lod=-1.0,          # level of detail of the last iteration
-        elapsed=0.0,            # seconds of training, over all parts of the run
+        elapsed=float(elapsed),     # seconds of training, over all parts of the run
         rollbacks=0,            # times that the run went back to a checkpoint after numbers went wrong
         best_nimg=None)         # cur_nimg of the snapshot with the best score so far
 

@@ -1,0 +1,149 @@
+"""Programs in the style in which people wrote for the original run as they are; our own are in `original_programs/`."""
+
+import contextlib
+import pathlib
+import pickle
+import sys
+
+import numpy as np
+import pytest
+
+import config
+import dnnlib
+import train
+from data.records.tfrecord import Encoder
+from dnnlib import tflib
+from dnnlib.tflib import tf
+from training import misc
+
+pytestmark = pytest.mark.both
+
+PROGRAMS = pathlib.Path(__file__).parent / 'original_programs'
+SMALL = dict(fmap_base=32, fmap_max=4, structure='fixed')
+SMALL_G = dict(SMALL, func_name='training.networks_stylegan.G_style', latent_size=4, dlatent_size=4, mapping_fmaps=4,
+               mapping_layers=1)
+D_FUNC = 'training.networks_stylegan.D_basic'
+
+
+@contextlib.contextmanager
+def session():
+    """A graph and a session of its own, which `tflib.init_tf` finds open; no time goes into optimizing the graph."""
+    tflib.select_device('cpu')
+    with tf.Graph().as_default():
+        tf.set_random_seed(1)
+        options = {'allow_soft_placement': True, 'graph_options.rewrite_options.disable_meta_optimizer': True}
+        with tflib.create_session(options).as_default() as opened:
+            yield opened
+        opened.close()
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    """A folder in which the three default folders lie, with a data set of noise at 4x4 and 8x8; programs can be
+    imported by name."""
+    root = tmp_path_factory.mktemp('programs')
+    (root / 'datasets' / 'tiny').mkdir(parents=True)
+    images = np.random.RandomState(0).randint(256, size=[20, 3, 8, 8]).astype(np.uint8)
+    for log2, level in ((3, images), (2, images[:, :, ::2, ::2])):
+        path = root / 'datasets' / 'tiny' / f'tiny-r{log2:02}.tfrecords'
+        path.write_bytes(Encoder(level.shape[1:], level.dtype).encode(level).tobytes())
+    before = config.data_dir, config.result_dir, config.cache_dir
+    config.data_dir, config.result_dir, config.cache_dir = [str(root / name) for name in
+                                                            ('datasets', 'results', 'cache')]
+    sys.path.insert(0, str(PROGRAMS))
+    yield root
+    sys.path.remove(str(PROGRAMS))
+    config.data_dir, config.result_dir, config.cache_dir = before
+
+
+@pytest.fixture(scope='module')
+def runs(root):
+    """Directories of two runs of a training script, of which the second takes up the last network of the first."""
+    import train_tiny
+    with session():
+        train_tiny.main()
+    train_tiny.train.update(resume_run_id=0, resume_snapshot=None, resume_kimg=0.032, resume_time=3600.0,
+                            total_kimg=0.048)
+    with session():
+        train_tiny.main()
+    return [root / 'results' / name for name in ('00000-sgan-tiny-1gpu', '00001-sgan-tiny-1gpu')]
+
+
+def events(run_dir):
+    """(tags of summaries, whether the graph is there) of a run's event files."""
+    tags, has_graph = set(), False
+    for path in run_dir.glob('events.out.tfevents.*'):
+        for event in tf.train.summary_iterator(str(path)):
+            tags |= {value.tag for value in event.summary.value}
+            has_graph |= bool(event.graph_def)
+    return tags, has_graph
+
+
+def save_snapshot(folder, **G_args):
+    """The path of a pickle of fresh networks, (G, D, Gs)."""
+    path = str(folder / 'network-snapshot-000001.pkl')
+    with session():
+        G = tflib.Network('G', num_channels=3, resolution=8, **dict(SMALL_G, **G_args))
+        D = tflib.Network('D', D_FUNC, num_channels=3, resolution=8, **SMALL)
+        misc.save_pkl((G, D, G.clone('Gs')), path)
+    return path
+
+
+def test_a_training_script_starts_and_resumes_from_a_snapshot(runs):
+    first, second = runs
+    assert (first / '_finished.txt').exists() and (first / 'metric-dummy.txt').exists()
+    tags, has_graph = events(first)
+    assert has_graph and 'G/G_synthesis/4x4/Conv/weight' in tags and 'Progress/kimg' in tags
+    assert 'dataset_args.num_threads has no meaning here' in (first / 'log.txt').read_text()
+    log = (second / 'log.txt').read_text()
+    assert f'from {first / "network-final.pkl"}' in log and '0.032 of 0.048 kimg are done' in log
+    assert 'tick 1     kimg 0.05' in log and 'time 1h 00m' in log
+    assert len(misc.list_network_pkls(1)) == 2
+
+
+def test_the_command_line_says_that_it_cannot_go_on_with_a_scripts_run(runs):
+    with pytest.raises(dnnlib.UserError, match='started by a call of submit_run'):
+        train.main(['--resume', str(runs[0])])
+
+
+def test_the_settings_of_a_run_are_found_again(runs):
+    settings = misc.parse_config_for_previous_run(0)
+    assert settings['dataset']['tfrecord_dir'] == 'tiny' and settings['train']['mirror_augment']
+    training_set, is_mirrored = misc.load_dataset_for_previous_run(0, shuffle_mb=0)
+    assert training_set.shape == [3, 4, 4] and is_mirrored
+    training_set.close()
+
+
+def test_a_projector_finds_an_image(tmp_path, root):
+    import project
+    network_pkl = save_snapshot(tmp_path, fmap_max=16, latent_size=64, dlatent_size=64, mapping_fmaps=64)
+    with session():
+        with open(network_pkl, 'rb') as file:
+            Gs = pickle.load(file)[2]
+        target = Gs.run(np.random.RandomState(3).randn(1, 64), None, randomize_noise=False)
+    with session():
+        images, losses = project.project(network_pkl, target)
+        names = {op.name.split('/')[0] for op in tf.get_default_graph().get_operations()}
+    assert losses[-1] < losses[0] / 2
+    assert np.mean(np.square(images - target)) < losses[0] / 2
+    assert {'Gs', 'G_synthesis_1', 'dlatents_var', 'Train'} <= names
+
+
+def test_a_loop_of_somebodys_own_trains(root, tmp_path, capsys):
+    import own_loop
+    with session():
+        own_loop.training_loop(
+            dnnlib.SubmitConfig(run_dir=str(tmp_path), num_gpus=1),
+            G_args=dnnlib.EasyDict(SMALL_G), D_args=dnnlib.EasyDict(SMALL, func_name=D_FUNC), total_kimg=0.016,
+            G_smoothing_kimg=0.01, G_loss_args=dict(func_name='training.loss.G_logistic_nonsaturating'),
+            D_loss_args=dict(func_name='training.loss.D_logistic_simplegp', r1_gamma=10.0),
+            dataset_args=dict(tfrecord_dir=str(root / 'datasets' / 'tiny'), resolution=4),
+            sched_args=dict(lod_initial_resolution=4, minibatch_base=4))
+    assert 'G_synthesis/4x4/Conv' in capsys.readouterr().out
+    tags, has_graph = events(tmp_path)
+    assert has_graph and {'Loss/D', 'Loss/scores/real', 'Progress/kimg', 'TrainG/learning_rate',
+                          'G/G_mapping/Dense0/weight'} <= tags
+    with session():
+        G, _D, Gs = misc.load_pkl(str(tmp_path / 'network-final.pkl'))
+        weights = [net.get_var('G_synthesis/4x4/Conv/weight') for net in (G, Gs)]
+    assert np.isfinite(weights[0]).all() and not np.array_equal(*weights)
