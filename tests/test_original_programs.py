@@ -12,7 +12,7 @@ import config
 import dnnlib
 import train
 from data.records.tfrecord import Encoder
-from dnnlib import tflib
+from dnnlib import submission, tflib
 from dnnlib.tflib import tf
 from training import misc
 
@@ -147,3 +147,25 @@ def test_a_loop_of_somebodys_own_trains(root, tmp_path, capsys):
         G, _D, Gs = misc.load_pkl(str(tmp_path / 'network-final.pkl'))
         weights = [net.get_var('G_synthesis/4x4/Conv/weight') for net in (G, Gs)]
     assert np.isfinite(weights[0]).all() and not np.array_equal(*weights)
+
+
+def test_networks_are_measured_by_a_script_and_a_metric_of_somebodys_own(runs, root, capsys):
+    import measure_tiny
+    with session():
+        measure_tiny.main()
+    lines = (runs[0] / 'metric-color16.txt').read_text().splitlines()
+    assert len(lines) == 1 + len(misc.list_network_pkls(0))
+    assert all('color16 ' in line and 'color16_uint8 1.0000' in line for line in lines)
+    assert 'statistics of reals were kept' in capsys.readouterr().out
+    run_dirs = sorted((root / 'results').iterdir())
+    assert [submission.read_submit_config(str(run_dir))['run_id'] for run_dir in run_dirs] == [0, 1, 2, 3]
+    assert all((run_dir / '_finished.txt').exists() for run_dir in run_dirs)
+
+
+def test_a_group_of_metrics_takes_its_arguments_from_the_caller(root, tmp_path):
+    from metrics import metric_base
+    group = metric_base.MetricGroup([dict(name='color8', func_name='metric_color.Color', num_images=8,
+                                          minibatch_per_gpu=8), metric_base.dummy])
+    group.run(network_pkl=save_snapshot(tmp_path), run_dir=str(tmp_path), dataset_args=dict(tfrecord_dir='tiny'),
+              mirror_augment=False, num_gpus=1)
+    assert (tmp_path / 'metric-color8.txt').exists() and 'color8 ' in group.get_result_str()
