@@ -129,12 +129,12 @@ def _sizes(resolution, network):
 
 def training_work(resolution, num_gpus):
     """(floating-point operations, bytes of activations) of training on 25 million images by the paper's schedule."""
-    from experiment import forecast, plan, run_config
+    from experiment import forecast, phases, run_config
     config, _ = run_config.load('stylegan-f', os.path.join(ROOT, 'configs'), ['dataset.tfrecord_dir=any'],
                                 dict(num_gpus=num_gpus))
     sizes = _sizes(resolution, {})
     operations = activations = 0.0
-    for phase in plan.make_phases(config, resolution.bit_length() - 1):
+    for phase in phases.make_phases(config, resolution.bit_length() - 1):
         num_images = (phase.end_kimg - phase.start_kimg) * 1000
         # `macs` holds G's and D's convolutions, which are mirror images: half of it each.
         macs = forecast.relative_cost(sizes, phase.resolution) / 2 * FUSED_SHARE

@@ -5,6 +5,7 @@ therefore compares convolutions and their gradients with exact ones, computed by
 Run as a module it prints the result as JSON: python -m experiment.device_check auto|cpu|gpu
 """
 
+import glob
 import json
 import os
 import sys
@@ -30,13 +31,23 @@ def processes_on_gpus():
     return [f'{row[0]} ({row[1]})' for row in rows if len(row) == 2 and row[0] != str(os.getpid())]
 
 
-def company():
-    """Sentences on what else computes on this machine's GPUs now: processes, or memory whose owner is hidden."""
+def num_visible(gpus):
+    """How many GPUs, of those that the driver knows, CUDA_VISIBLE_DEVICES leaves to programs."""
+    count = len(gpus) or len(glob.glob('/proc/driver/nvidia/gpus/*'))
+    chosen = os.environ.get('CUDA_VISIBLE_DEVICES')
+    if chosen is None:
+        return count
+    names = [name.strip() for name in chosen.split(',')]
+    return min(count, next((index for index, name in enumerate(names) if name in ('', '-1', 'NoDevFiles')), len(names)))
+
+
+def company(gpus):
+    """Sentences on what else computes on these GPUs now: processes, or memory whose owner is hidden."""
     processes = processes_on_gpus()
     if processes:
         return [f'process {process} computes on a GPU of this machine already' for process in processes]
     return [f"GPU {gpu['index']} has {gpu['memory.used']} of its memory in use, by a process that cannot be seen from "
-            'here, such as one in another container' for gpu in nvidia_gpus()
+            'here, such as one in another container' for gpu in gpus
             if machine.mebibytes(gpu['memory.used']) > 1024]
 
 

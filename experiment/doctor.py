@@ -1,6 +1,7 @@
 """`train.py doctor`: whether this machine can train, and what to do where it cannot."""
 
 import argparse
+import itertools
 import os
 import platform
 import subprocess
@@ -9,11 +10,14 @@ from collections import namedtuple
 
 import config as folders
 from data.records.manifest import read_manifest
-from dnnlib import machine, registry
+from dnnlib import artifacts, registry
 from dnnlib.command_line import HelpFormatter
 from dnnlib.files import parse_json
+from dnnlib.machine import usable_cores
 from dnnlib.util import UserError, sha256_file
-from experiment import device_check, preflight, run_config
+from experiment import checks, device_check, facts, run_config
+from experiment.plan import Plan, gigabytes
+from metrics.networks.needs import needed_files
 
 # Exit status by the first area with a problem; 0 where there is none.
 AREAS = {'engine': 10, 'devices': 11, 'disk': 12, 'memory': 13, 'data': 14, 'artifacts': 15}
@@ -50,20 +54,23 @@ def make_parser():
 
 
 def main(argv=None):
+    """Parses the command line, prints the findings and returns the exit status."""
+    return examine(make_parser().parse_args(argv))
+
+
+def examine(args):
     """Prints the findings and returns the exit status. Raises UserError for a mistake in the command."""
-    args = make_parser().parse_args(argv)
     registry.allow_modules(args)
-    result_dir = os.path.abspath(args.result_dir or folders.result_dir)
-    data_dir = os.path.abspath(args.data_dir or folders.data_dir)
+    machine = facts.Machine(os.path.abspath(args.result_dir or folders.result_dir))
     config = None
     if args.config is not None:
         config, _ = run_config.load(args.config, folders.config_dir, args.overrides, dict(device=args.device))
     findings = []
-    for check in (lambda: check_engine_and_devices(args.device, config), lambda: check_disk(result_dir),
-                  check_memory, lambda: check_config(config, data_dir, result_dir, args.quick)):
-        for finding in check():
-            findings.append(finding)
-            print_finding(finding)
+    for finding in itertools.chain(
+            check_engine_and_devices(args.device, config, machine), check_disk(machine), check_memory(machine),
+            check_config(config, os.path.abspath(args.data_dir or folders.data_dir), machine, args.quick)):
+        findings.append(finding)
+        print_finding(finding)
     problems = [finding for finding in findings if finding.state == PROBLEM]
     warnings = [finding for finding in findings if finding.state == WARNING]
     print(f'{len(problems)} problem(s), {len(warnings)} warning(s)')
@@ -80,15 +87,15 @@ def print_finding(finding):
 # ---- Engine and devices
 
 
-def check_engine_and_devices(device, config):
+def check_engine_and_devices(device, config, machine):
     """Findings on Python, TensorFlow, and every device that it can use."""
     yield Finding('engine', OK, f'Python {platform.python_version()} on {platform.platform()}', None)
-    gpus = device_check.nvidia_gpus()
+    gpus = machine.gpus
     for gpu in gpus:
         yield Finding('devices', OK, f"GPU {gpu.get('index')}: {gpu.get('name')}, compute capability "
                       f"{gpu.get('compute_cap') or 'unknown'}, driver {gpu.get('driver_version')}, "
                       f"{gpu.get('memory.used')} of {gpu.get('memory.total')} in use", None)
-    for text in device_check.company():
+    for text in machine.company:
         yield Finding('devices', WARNING, text,
                       'two trainings on one GPU slow each other down and may run out of memory; wait, or hide that GPU '
                       'with CUDA_VISIBLE_DEVICES')
@@ -164,60 +171,52 @@ def run_probe(device):
 # ---- Disk and memory
 
 
-def check_disk(result_dir):
+def check_disk(machine):
     """Whether results can be written, and how much space there is."""
-    folder = machine.existing_folder(result_dir)
-    free = machine.free_disk(result_dir)
-    if not os.access(folder, os.W_OK):
-        yield Finding('disk', PROBLEM, f"'{folder}' cannot be written",
-                      'choose another place with --result-dir, or give yourself the right to write')
-    elif free < LEAST_FREE_BYTES:
-        yield Finding('disk', WARNING, f"{preflight.gigabytes(free)} are free in '{folder}'",
+    try:
+        checks.check_place(machine.place)
+    except UserError as err:
+        yield Finding('disk', PROBLEM, str(err), None)
+        return
+    text = f"{gigabytes(machine.free_disk)} are free at '{machine.place}'"
+    if machine.free_disk < LEAST_FREE_BYTES:
+        yield Finding('disk', WARNING, text,
                       'a run at 256x256 needs some hundred GB with all its snapshots; free some space')
     else:
-        yield Finding('disk', OK, f"{preflight.gigabytes(free)} are free in '{folder}'", None)
+        yield Finding('disk', OK, text, None)
 
 
-def check_memory():
+def check_memory(machine):
     """How much memory this machine has and has left."""
-    total, available = memory()
+    total, available = machine.total_memory, machine.available_memory
     if total is None:
         yield Finding('memory', OK, 'cannot be told on this system', None)
-    elif (available or total) < LEAST_MEMORY_BYTES:
-        yield Finding('memory', WARNING, f'{preflight.gigabytes(available)} of {preflight.gigabytes(total)} available',
-                      'the smallest runs take 2 GB; end other programs')
+        return
+    text = f'{gigabytes(available or total)} of {gigabytes(total)} available'
+    if (available or total) < LEAST_MEMORY_BYTES:
+        yield Finding('memory', WARNING, text, 'the smallest runs take 2 GB; end other programs')
     else:
-        yield Finding('memory', OK, f'{preflight.gigabytes(available or total)} of {preflight.gigabytes(total)} '
-                      f'available, {machine.usable_cores()} processor(s) usable', None)
-
-
-def memory():
-    """(total, available) bytes of memory; None where unknown."""
-    return machine.total_memory(), machine.available_memory()
+        yield Finding('memory', OK, f'{text}, {usable_cores()} processor(s) usable', None)
 
 
 # ---- A configuration's needs
 
 
-def check_config(config, data_dir, result_dir, quick):
+def check_config(config, data_dir, machine, quick):
     """Findings on the data set, the forecasts of disk and memory, and the files that metrics need."""
     if config is None:
         yield Finding('data', OK, 'not checked; name a configuration with --config', None)
         return
     try:
-        data = preflight.open_data(config, data_dir)
-        phases, sizes = preflight.check_plan(config, data)
+        data = facts.open_data(config, data_dir)
+        plan = Plan(config, data)
     except UserError as err:
         yield Finding('data', PROBLEM, str(err), None)
         return
-    for finding in check_data_files(config, data_dir, data, quick):
-        yield finding
-    need = preflight.needs(config, phases, sizes)
-    if need is not None:
-        for finding in check_needs(config, need, result_dir):
-            yield finding
-    for finding in check_artifacts(config, data_dir):
-        yield finding
+    yield from check_data_files(config, data_dir, data, quick)
+    if plan.needs is not None:
+        yield from check_needs(plan, machine)
+    yield from check_artifacts(config, data_dir)
 
 
 def check_data_files(config, data_dir, data, quick):
@@ -246,27 +245,26 @@ def check_data_files(config, data_dir, data, quick):
         yield Finding('data', OK, f"{text} in '{folder}', {compared} as they were written", None)
 
 
-def check_needs(config, need, result_dir):
+def check_needs(plan, machine):
     """Forecasts of disk and memory against what there is."""
-    free, forecast = machine.free_disk(result_dir), need.disk
-    text = (f'the run needs about {preflight.gigabytes(forecast.total)} ({preflight.gigabytes(forecast.checkpoint)} a '
-            f'checkpoint), {preflight.gigabytes(free)} are free')
+    disk, memory = plan.needs.disk, plan.needs.memory
     try:
-        preflight.check_disk(need, result_dir)
+        checks.check_disk(plan, machine)
     except UserError as err:
         yield Finding('disk', PROBLEM, str(err), None)
     else:
-        state = OK if free >= forecast.total else WARNING
-        yield Finding('disk', state, text, None if state == OK else 'raise train.network_snapshot_ticks, or delete '
-                      'snapshots as they come')
-    total, available = memory()
-    if config.device != 'gpu' and total is not None:
-        text = f'the run needs about {preflight.gigabytes(need.memory)}'
-        if need.memory > total:
-            yield Finding('memory', PROBLEM, f'{text}, this machine has {preflight.gigabytes(total)}',
+        state = OK if machine.free_disk >= disk.total else WARNING
+        yield Finding('disk', state, f'the run needs about {gigabytes(disk.total)} ({gigabytes(disk.checkpoint)} a '
+                      f'checkpoint), {gigabytes(machine.free_disk)} are free', None if state == OK else
+                      'raise train.network_snapshot_ticks, or delete snapshots as they come')
+    total, available = machine.total_memory, machine.available_memory
+    if plan.config.device != 'gpu' and total is not None:
+        text = f'the run needs about {gigabytes(memory)}'
+        if memory > total:
+            yield Finding('memory', PROBLEM, f'{text}, this machine has {gigabytes(total)}',
                           'lower sched.minibatch_dict or G.fmap_base and D.fmap_base')
-        elif need.memory > (available or total):
-            yield Finding('memory', WARNING, f'{text}, {preflight.gigabytes(available)} are available',
+        elif memory > (available or total):
+            yield Finding('memory', WARNING, f'{text}, {gigabytes(available)} are available',
                           'end other programs first')
         else:
             yield Finding('memory', OK, text, None)
@@ -276,16 +274,14 @@ def check_artifacts(config, data_dir):
     """Whether the released networks that the configuration's metrics need are on this machine, and sound."""
     if not config.metrics:
         return
-    from dnnlib import artifacts
-    from metrics.group import needed_files
     needed = needed_files(config.metrics, dict(config.dataset, data_dir=data_dir))
     if not needed:
         yield Finding('artifacts', OK, 'the metrics need no released files', None)
     for alternatives in needed:
-        yield artifact_finding(artifacts, alternatives)
+        yield artifact_finding(alternatives)
 
 
-def artifact_finding(artifacts, names):
+def artifact_finding(names):
     """Whether one of several files is there and sound."""
     try:
         path = next((path for path in map(artifacts.find, names) if path is not None), None)

@@ -7,7 +7,7 @@ import math
 
 from dnnlib.util import EasyDict
 from experiment import fixed_networks
-from experiment.settings import with_defaults
+from experiment.settings import value_of, with_defaults
 
 STYLE_G, STYLE_D = 'training.networks_stylegan.G_style', 'training.networks_stylegan.D_basic'
 PAPER_G, PAPER_D = 'training.networks_progan.G_paper', 'training.networks_progan.D_paper'
@@ -110,11 +110,11 @@ def memory_bytes(sizes, phases, num_towers, on_cpu):
     return PROCESS_BYTES + params + BYTES_PER_FEATURE * features * num_towers
 
 
-def disk_bytes(sizes, phases, config, setting):
-    """Forecast of what the run directory grows to: EasyDict(snapshot, checkpoint, picture, total), in bytes.
+def disk_bytes(sizes, phases, config):
+    """Forecast of what the run directory grows to: EasyDict(snapshot, checkpoint, picture, total), in bytes."""
+    def setting(section, key):
+        return value_of(config, section, key)
 
-    `setting(section, key)` gives a setting's value or default.
-    """
     weights = 4 * (2 * sizes.G_params + sizes.D_params)
     snapshot = weights
     checkpoint = weights + 8 * (sizes.G_params + sizes.D_params)

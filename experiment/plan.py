@@ -1,76 +1,181 @@
-"""What a training run will do, before it does it: phases, iterations, and forecasts of memory and disk.
+"""The plan of a run: what its configuration will do with its data, what that takes, and what is odd about it.
 
-Pure arithmetic on a resolved configuration and the shape of the data; no TensorFlow is imported.
+Dry runs, checks, forecasts, the doctor, the report and the loop's watch all read it from here. Nothing of this is
+TensorFlow's.
 """
 
-import math
+import os
 
 from dnnlib.util import EasyDict, UserError
-from experiment.settings import value_of
-from training.schedule import training_schedule
+from experiment import fixed_networks, forecast, phases, run_config
+from experiment.settings import value_of, with_defaults
+from metrics.networks.needs import missing_files
+
+SMALL_DATA_SET = 10000      # images; below it a discriminator tends to learn the images by heart
 
 
-def make_phases(config, resolution_log2):
-    """Splits a run into phases of one resolution each, growing in ('fade') or staying ('train').
+class Plan:
+    """What a run will do. Raises UserError for a configuration that does not suit the data.
 
-    Returns a list of EasyDict(kind, resolution, start_kimg, end_kimg, minibatch, minibatch_per_gpu, G_lrate, D_lrate,
-    tick_kimg, iterations, ticks). An iteration is what happens between two looks at the schedule:
-    `train.minibatch_repeats` times `train.D_repeats` minibatches. Raises UserError.
+    Args:
+        config: a resolved configuration.
+        data: EasyDict as `facts.open_data` returns it.
+
+    Attributes:
+        config, data: the arguments.
+        phases: see `phases.make_phases`; [] for other loops than ours.
+        sizes: see `forecast.network_sizes`; None for networks of unknown families and other loops than ours.
+        needs: EasyDict(memory: bytes per device on a GPU, or in all on a CPU; disk: see `forecast.disk_bytes`), or None
+            where the sizes are unknown.
     """
-    sched = config.sched
-    total_kimg = value_of(config, 'train', 'total_kimg')
-    repeats = value_of(config, 'train', 'minibatch_repeats') * value_of(config, 'train', 'D_repeats')
-    def state(kimg):
-        return training_schedule(kimg * 1000.0, resolution_log2, config.num_gpus, **sched)
 
-    lod_kimg = [value_of(config, 'sched', f'lod_{part}_kimg') for part in ('training', 'transition')]
-    borders = {0.0, float(total_kimg)}
-    state(0)  # refuses settings that no run can follow
-    if sum(lod_kimg) > 0:
-        for phase in range(int(math.ceil(state(0).lod)) + 1):
-            borders |= {phase * sum(lod_kimg), phase * sum(lod_kimg) + lod_kimg[0]}
-    borders = sorted(border for border in borders if border <= total_kimg)
+    def __init__(self, config, data):
+        self.config = config
+        self.data = data
+        self.phases, self.sizes, self.needs = [], None, None
+        if not run_config.is_adversarial(config):
+            return
+        _check_grid(config, data)
+        fixed_networks.check_kind(config, data)
+        self.phases = phases.make_phases(config, data.resolution_log2)
+        phases.check_minibatches(config, self.phases)
+        self.sizes = forecast.network_sizes(config.G, config.D, data)
+        if self.sizes is None:
+            return
+        _check_networks(self)
+        self.needs = EasyDict(
+            memory=forecast.memory_bytes(self.sizes, self.phases, config.num_gpus if config.device == 'cpu' else 1,
+                                         config.device != 'gpu'),
+            disk=forecast.disk_bytes(self.sizes, self.phases, config))
 
-    phases = []
-    nimg = 0
-    for start, end in zip(borders, borders[1:]):
-        middle = state((start + end) / 2)
-        kind = 'fade' if middle.lod % 1 else 'train'
-        step = middle.minibatch * repeats
-        iterations = max(int(math.ceil((end * 1000 - nimg) / step)), 0)
-        nimg += iterations * step
-        phase = EasyDict(
-            kind=kind, resolution=middle.resolution, start_kimg=start, end_kimg=end, minibatch=middle.minibatch,
-            minibatch_per_gpu=middle.minibatch // config.num_gpus, G_lrate=middle.G_lrate, D_lrate=middle.D_lrate,
-            tick_kimg=middle.tick_kimg, iterations=iterations, ticks=(end - start) / middle.tick_kimg)
-        last = phases[-1] if phases else None
-        if last is not None and (last.kind, last.resolution) == (phase.kind, phase.resolution):
-            last.update(end_kimg=end, iterations=last.iterations + iterations, ticks=last.ticks + phase.ticks)
-        else:
-            phases.append(phase)
-    return phases
+    @property
+    def snapshot_ticks(self):
+        """Ticks between two network snapshots, 0 for none."""
+        return value_of(self.config, 'train', 'network_snapshot_ticks') or 0
+
+    @property
+    def total_kimg(self):
+        """The run's length."""
+        return value_of(self.config, 'train', 'total_kimg')
 
 
-def check_minibatches(config, phases):
-    """Raises UserError unless each device's share of each phase's minibatch suits the discriminator's groups."""
-    group = value_of(config, 'D', 'mbstd_group_size')
-    for phase in phases:
-        size = phase.minibatch_per_gpu
-        if phase.minibatch % config.num_gpus:
-            raise UserError(f'at resolution {phase.resolution} the minibatch of {phase.minibatch} cannot be divided '
-                            f'among {config.num_gpus} devices; change sched.minibatch_dict or sched.minibatch_base')
-        if group and group > 1 and size % min(group, size):
-            raise UserError(f'at resolution {phase.resolution} each device gets {size} images, which is not a multiple '
-                            f'of D.mbstd_group_size ({group}); change sched.minibatch_dict, sched.minibatch_base, '
-                            'sched.max_minibatch_per_gpu or D.mbstd_group_size')
+def _check_grid(config, data):
+    if config.grid.get('layout', 'random') != 'random' and data.label_size == 0:
+        raise UserError(f"grid.layout is '{config.grid.layout}', but the run has no labels; set grid.layout=random, or "
+                        'dataset.max_label_size=full if the data set has labels')
 
 
-def describe(phases):
-    """The phases as lines of a table."""
-    rows = [('resolution', 'what', 'kimg', 'minibatch', 'per device', 'G rate', 'D rate', 'iterations')]
-    for p in phases:
-        rows.append((f'{p.resolution}x{p.resolution}', {'fade': 'fades in', 'train': 'trains'}[p.kind],
-                     f'{p.start_kimg:g} - {p.end_kimg:g}', str(p.minibatch), str(p.minibatch_per_gpu),
-                     f'{p.G_lrate:g}', f'{p.D_lrate:g}', str(p.iterations)))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ['  '.join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
+def _check_networks(plan):
+    """Raises UserError where networks of our families cannot be built for the data."""
+    config, data = plan.config, plan.data
+    if len(data.shape) == 1:
+        return
+    if data.shape[1] != data.shape[2] or data.shape[1] != 2 ** data.resolution_log2:
+        raise UserError(f'the data set has samples of {data.shape[2]}x{data.shape[1]}; {config.G.func_name} needs '
+                        'squares whose side is a power of two')
+    if min(p.resolution for p in plan.phases) < 4:
+        raise UserError(f'sched.lod_initial_resolution is {config.sched.lod_initial_resolution}; the networks start at '
+                        '4 or more')
+    if not forecast.is_growing(config.G, config.D):
+        return
+    for name in ('G', 'D'):
+        net = with_defaults(name, config[name])
+        if forecast.num_fmaps(net, data.resolution_log2 - 1) < 1:
+            raise UserError(f'{name}.fmap_base ({net.fmap_base}) leaves no channels at {2 ** data.resolution_log2}x'
+                            f'{2 ** data.resolution_log2}; raise it, or lower {name}.fmap_decay')
+    fmaps, groups = forecast.num_fmaps(net, 1), net.get('mbstd_num_features', 1)
+    if (net.mbstd_group_size or 0) > 1 and fmaps % groups:
+        raise UserError(f'D.mbstd_num_features ({groups}) does not divide the {fmaps} channels at 4x4')
+
+
+# ---- In words
+
+
+def describe(plan, machine):
+    """The whole plan as lines of text. `machine`: facts.Machine."""
+    config, data = plan.config, plan.data
+    size = 'x'.join(str(length) for length in reversed(data.shape[1:]))
+    what = f'{size}, {data.shape[0]} channel(s)' if size else f'{data.shape[0]} number(s)'
+    count = 'an unknown number of' if data.num_images is None else data.num_images
+    lines = [f'Data: {count} samples of {what}, '
+             + (f'{data.label_size} label components' if data.label_size else 'no labels used')]
+    if plan.sizes is not None:
+        lines.append(f'Networks: {plan.sizes.G_params} trainable parameters in G, {plan.sizes.D_params} in D')
+    if not plan.phases:
+        return lines + [f'{config.train.func_name} trains for {plan.total_kimg} kimg']
+    lines += phases.describe(plan.phases)
+    ticks, seen = sum(p.ticks for p in plan.phases), ''
+    if data.num_images is not None:
+        seen = f'; every image is seen {plan.phases[-1].end_kimg * 1000 / data.num_images:.3g} times'
+    lines.append(f'In all {plan.phases[-1].end_kimg:g} kimg, {sum(p.iterations for p in plan.phases)} iterations of '
+                 f"{value_of(config, 'train', 'minibatch_repeats')} minibatch(es), about {ticks:.0f} ticks{seen}")
+    if plan.needs is not None:
+        where = {'cpu': 'in all on a CPU', 'gpu': 'for each GPU'}.get(config.device, 'for each device')
+        disk = plan.needs.disk
+        lines.append(f'Memory: about {gigabytes(plan.needs.memory)} {where}')
+        lines.append(f'Disk: about {gigabytes(disk.total)} ({gigabytes(disk.snapshot)} a snapshot, '
+                     f'{gigabytes(disk.checkpoint)} a checkpoint); {gigabytes(machine.free_disk)} are free')
+    return lines
+
+
+def warnings(plan, machine, data_dir):
+    """Sentences on what is allowed but probably not wanted.
+
+    Raises UserError for a file of the metrics that is here but damaged.
+    """
+    config, result = plan.config, []
+    if config.device != 'cpu':
+        result += [f'{text}; if this run gets the same GPU, both will be slow or run out of memory: wait, or hide that '
+                   'GPU with CUDA_VISIBLE_DEVICES' for text in machine.company]
+        if config.num_gpus > max(machine.num_gpus, 1):
+            result.append(f'the run asks for {config.num_gpus} GPUs, this machine has {machine.num_gpus}; start it '
+                          f'where there are as many, or pass --num-gpus {max(machine.num_gpus, 1)}')
+    result += _warnings_of_phases(plan) if plan.phases else []
+    result += _warnings_of_needs(plan, machine) if plan.needs else []
+    return result + _warnings_of_metrics(config, data_dir)
+
+
+def _warnings_of_phases(plan):
+    data, last, result = plan.data, plan.phases[-1], []
+    if last.resolution < 1 << data.resolution_log2:
+        result.append(f'the run ends at {last.resolution}x{last.resolution}, before it reaches the full resolution; '
+                      'raise train.total_kimg or lower sched.lod_training_kimg and lod_transition_kimg')
+    elif last.kind == 'fade':
+        result.append('the run ends while the full resolution is still fading in; raise train.total_kimg')
+    if data.num_images is not None and data.num_images < SMALL_DATA_SET:
+        result.append(f'the data set has only {data.num_images} images: below {SMALL_DATA_SET} the discriminator tends '
+                      'to learn them by heart, and pictures get worse after a while; add images, keep '
+                      'train.mirror_augment on if left and right do not matter, save snapshots often '
+                      '(train.network_snapshot_ticks) and use the best')
+    if data.unused_labels:
+        result.append(f'the data set has labels ({os.path.basename(data.unused_labels)}) that this run does not use; '
+                      'set dataset.max_label_size=full to train on them')
+    return result
+
+
+def _warnings_of_needs(plan, machine):
+    result, needs = [], plan.needs
+    if machine.free_disk < needs.disk.total:
+        result.append(f'the run may grow to {gigabytes(needs.disk.total)}, but only {gigabytes(machine.free_disk)} are '
+                      f"free in '{machine.place}'; raise train.network_snapshot_ticks and train.image_snapshot_ticks, "
+                      'or delete old snapshots as they come')
+    total = machine.total_memory
+    if plan.config.device == 'cpu' and total is not None and needs.memory > total:
+        result.append(f'the run may need {gigabytes(needs.memory)} of memory, this machine has {gigabytes(total)}; '
+                      'lower sched.minibatch_dict or fmap_base')
+    return result
+
+
+def _warnings_of_metrics(config, data_dir):
+    missing = missing_files(config.metrics, dict(config.dataset, data_dir=data_dir))
+    if not missing:
+        return []
+    shown = ', '.join(missing[:3]) + (f' and {len(missing) - 3} more' if len(missing) > 3 else '')
+    return [f'the metrics at snapshots need {shown}, which will be downloaded at the first of them, or else left out; '
+            f"get them now with: python -m dnnlib.artifacts fetch {' '.join(missing[:3])}"
+            f"{' ...' if len(missing) > 3 else ''}, or go without metrics by --set metrics=[]"]
+
+
+def gigabytes(count):
+    """A number of bytes, in words."""
+    return f'{count / 1e9:.1f} GB' if count >= 1e8 else f'{count / 1e6:.0f} MB'

@@ -15,12 +15,13 @@ ITERATIONS = 8      # at each resolution; the first two, which warm up, do not c
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def measure(config, data_dir, phases, sizes):
-    """Runs the probes and forecasts the time of the whole run.
+def measure(plan, data_dir):
+    """Runs the probes of a Plan and forecasts the time of the whole run.
 
     Returns EasyDict(seconds: training from start to end without snapshots and metrics; per_kimg: seconds per kimg by
     resolution; measured: the resolutions that were). Raises UserError if a probe fails, for example for lack of memory.
     """
+    config, phases, sizes = plan.config, plan.phases, plan.sizes
     ends = [phases[0], phases[-1]] if phases[0].resolution != phases[-1].resolution else [phases[-1]]
     seconds = {phase.resolution: _probe(config, data_dir, phase) for phase in ends}
     by_phase = [_seconds_per_kimg(phase, ends, seconds, sizes) for phase in phases]

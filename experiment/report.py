@@ -13,14 +13,16 @@ import re
 import numpy as np
 import PIL.Image
 
-from data.records.base import resolution_of
+from dnnlib import registry
 from dnnlib.command_line import HelpFormatter
 from dnnlib.errors import FileError, UserError
 from dnnlib.files import atomic_write, make_folders, open_regular, read_bytes, read_json_lines, recall_json
-from dnnlib.submission import read_submit_config
+from dnnlib.submission import read_environment, read_submit_config
 from dnnlib.util import EasyDict, run_main
 from dnnlib.values import schema
-from experiment import fixed_networks, forecast, plan, report_page, report_plots, run_config, settings
+from experiment import facts, forecast, report_page, report_plots, settings
+from experiment.phases import describe
+from experiment.plan import Plan
 from training.state import resume
 
 MAX_PICTURES = 40           # along the slider; evenly chosen, the first and the last among them
@@ -32,7 +34,6 @@ RECORD = {                  # of submit_config.json: what the page itself needs
                'train?': {'total_kimg?': 'a number from 0 to 1e12, .inf'}},
     'provenance?': {'*': 'a text'}}
 DATA = {key: resume.DATA[key] for key in ('shape', 'num_images', 'label_size')}     # of dataset.json, the same
-ENVIRONMENT = {'starts?': [dict]}
 _KEY = re.compile(r'[\w./-]{1,100}\Z', re.ASCII)     # of a number in stats.jsonl
 _LARGEST = 1e30             # what curves can be drawn of
 _MAX_PICTURE_BYTES = 16 << 20
@@ -58,16 +59,17 @@ def gather(run_dir):
                        for key, value in record['config'].items()})
     stats = read_ticks(run_dir)
     data = _recall(run_dir, 'dataset.json', DATA)
-    phases, sizes = _plan(config, data)
-    starts = (_recall(run_dir, 'environment.json', ENVIRONMENT) or {}).get('starts', [])
+    plan = _plan(config, data)
+    phases = plan.phases if plan else []
     kimg = stats[-1]['kimg'] if stats else 0.0
     seconds = seconds_by_resolution(stats)
     cell = data['shape'] if data and len(data['shape']) == 3 else None
     return EasyDict(
         run_dir=run_dir, name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config, data=data,
-        provenance=record.get('provenance', {}), stats=stats, phases=phases, starts=starts, kimg=kimg,
-        status=_status(run_dir), plan=plan.describe(phases) if phases else [],
-        remaining=forecast.remaining_seconds(phases, sizes, kimg, seconds) if stats and sizes and phases else None,
+        provenance=record['provenance'], stats=stats, phases=phases, starts=read_environment(run_dir), kimg=kimg,
+        status=_status(run_dir), plan=describe(phases) if phases else [],
+        remaining=forecast.remaining_seconds(phases, plan.sizes, kimg, seconds) if stats and phases and plan.sizes
+        else None,
         charts=report_plots.charts(stats, phases), snapshots=list_snapshots(run_dir),
         pictures=[(name, reduced_picture(run_dir, file, cell)) for name, file in choose(list_pictures(run_dir))],
         reals=reduced_picture(run_dir, 'reals.png', cell))
@@ -88,22 +90,18 @@ def _recall(run_dir, name, table):
 
 
 def _plan(config, data):
-    """(phases, sizes), as far as they are known: ([], None) where not, or where settings make no sense."""
+    """The run's Plan, None where it is not known, or where settings make no sense."""
     if data is None:
-        return [], None
-    data, config = EasyDict(data), EasyDict(config)
-    resolution_log2 = int(np.ceil(np.log2(resolution_of(data.shape))))
+        return None
+    config = EasyDict(config)
+    for key, setting in settings.top_level().items():
+        config.setdefault(key, setting.default)
     try:
-        config.setdefault('num_gpus', 1)
-        for name in ('train', 'sched', 'G', 'D'):
+        for name in ('train', 'sched', 'G', 'D', 'grid'):
             settings.check_section(name, config.setdefault(name, EasyDict()), {})
-        if not run_config.is_adversarial(config):
-            return [], None
-        phases = plan.make_phases(config, resolution_log2)
-        fixed_networks.check_kind(config, data)
-        return phases, forecast.network_sizes(config.G, config.D, data) if len(data.shape) != 2 else None
+        return Plan(config, facts.recorded_data(data))
     except UserError:
-        return [], None
+        return None
 
 
 def _status(run_dir):
@@ -198,7 +196,10 @@ def main(argv=None):
         description='Makes the page report.html in a run directory again; a run makes it itself at every snapshot.',
         epilog='examples:\n  python -m training.report results/00003-demo')
     parser.add_argument('run_dir', metavar='RUN_DIR', help='directory of a run, finished or not')
-    print(write_report(parser.parse_args(argv).run_dir))
+    registry.add_option(parser)
+    args = parser.parse_args(argv)
+    registry.allow_modules(args)
+    print(write_report(args.run_dir))
 
 
 if __name__ == '__main__':

@@ -46,7 +46,7 @@ def series(stats, keys):
 def charts(stats, phases):
     """Draws what the ticks in `stats` hold. Returns [(title, data URL of an SVG)], metrics first.
 
-    `stats`: dicts as in stats.jsonl. `phases`: from plan.make_phases, drawn as shades and resolutions behind curves.
+    `stats`: dicts as in stats.jsonl. `phases`: from phases.make_phases, drawn as shades and resolutions behind curves.
     """
     metric_keys = sorted({key for tick in stats for key in tick if key.startswith('Metrics/')})
     wanted = [(key[len('Metrics/'):], '', OrderedDict([('score', [key])]), 'marks') for key in metric_keys] + CHARTS

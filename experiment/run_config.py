@@ -69,6 +69,13 @@ def _apply_options(config, origins, options):
             origins[key] = '--' + key.replace('_', '-')
 
 
+def outlined(config):
+    """A copy of a record's configuration in which every section is there. Raises UserError for other things."""
+    config = config_files.to_easy(config)
+    _check_outline(config, {})
+    return config
+
+
 def _check_outline(config, origins):
     """Refuses unknown sections and settings outside of sections. Adds sections that are missing, empty."""
     known = settings.top_level()
@@ -105,10 +112,14 @@ def _check_metrics(metrics, origins):
             if metric not in names:
                 raise mistake(origins, 'metrics', f"there is no metric '{metric}'{nearest(metric, names)} "
                               f"(known: {', '.join(names)})")
-        elif not isinstance(metric, dict) or 'func_name' not in metric:
+        elif not isinstance(metric, dict) or 'func_name' not in metric and 'preset' not in metric:
             raise mistake(origins, 'metrics', 'each one must be a name such as fid50k, or settings with func_name')
+        elif not isinstance(metric.get('preset', ''), str):
+            raise mistake(origins, 'metrics', 'a preset is given by its name, such as {preset: fid50k, num_images: 9}')
         else:
-            settings.named_signature('metric', metric['func_name'], 'metrics', origins)
+            resolved = presets.settings_of(metric)
+            where = origins.get('metrics', 'the configuration')
+            settings.check_section('metric', resolved, {f'metric.{key}': where for key in resolved})
 
 
 def _apply_gpu_presets(config, origins):
@@ -134,14 +145,14 @@ def _apply_gpu_presets(config, origins):
 
 
 def loop_arguments(config, data_dir):
-    """The keyword arguments of the training loop for a resolved configuration, by the loop's names."""
+    """The keyword arguments for the loop that a resolved configuration names, as far as it takes them."""
     kwargs = EasyDict((f'{name}_args', EasyDict(config[name])) for name in SECTIONS if name != 'train')
     kwargs.update((key, value) for key, value in config.train.items() if key != 'func_name')
     kwargs.dataset_args.data_dir = data_dir
     kwargs.metric_arg_list = [_metric_arguments(metric) for metric in config.metrics]
     kwargs.tf_config = dict(config.tf_config)
     kwargs.update(seed=config.seed, device=config.device, num_gpus=config.num_gpus)
-    return kwargs
+    return EasyDict(item for item in kwargs.items() if settings.loop_takes(config, item[0]))
 
 
 def _metric_arguments(metric):

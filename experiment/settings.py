@@ -80,6 +80,7 @@ SECTIONS = OrderedDict([
         'by_num_gpus': Setting(None, 'Settings of this section by the number of GPUs; keys given beside it go first.',
                                None)})),
     ('grid', Section(None, 'training.snapshot.choose_grid', ['seed']))])
+_METRIC = Section('func_name', None, required_are_supplied=False)
 
 
 def top_level():
@@ -115,9 +116,10 @@ def named_signature(kind, function, dotted, origins):
 def parameters(name, values, origins=None):
     """What a section may contain: OrderedDict of key -> Setting, or None for anything.
 
-    `values` are the section's present ones, since the function that they name decides. Raises UserError.
+    `values` are the section's present ones, since the function that they name decides. The settings of one metric are
+    those of the section `metric`. Raises UserError.
     """
-    origins, section = origins or {}, SECTIONS[name]
+    origins, section = origins or {}, SECTIONS.get(name, _METRIC)
     function = values.get(section.selector, section.function) if section.selector else section.function
     selector_key = f'{name}.{section.selector}'
     if function is None:
@@ -132,30 +134,32 @@ def parameters(name, values, origins=None):
     result = OrderedDict()
     if section.selector:
         result[section.selector] = Setting(section.function or function, None, None)
-    result.update(_parameters_of(signature, section))
+    known, is_open = _parameters_of(signature, section)
+    result.update(known)
     if function == OPTIMIZER:
         result.update((key, _setting(*rest)) for key, *rest in _optimizer_parameters(name, values, origins))
-    elif signature.takes_any and name not in ('G', 'D'):
+    elif is_open:
         return None  # passes anything on to code that we do not know
     result.update(section.extra)
     return result
 
 
 def _parameters_of(signature, section):
-    """The settings that a function takes, and those that it forwards to."""
-    result, pending, seen = OrderedDict(), [signature], set()
+    """(the settings that a function takes and those that it forwards to, whether it also takes any others)."""
+    result, pending, seen, is_open = OrderedDict(), [signature], set(), False
     while pending:
         sig = pending.pop(0)
         if sig is None or sig.name in seen:
             continue
         seen.add(sig.name)
+        is_open |= sig.takes_any and not sig.forwards_to
         for key, default in sig.params.items():
             is_supplied = key in section.supplied or key.startswith('_') or (
                 default is signatures.REQUIRED and section.required_are_supplied)
             if not is_supplied and key not in result:
                 result[key] = _setting(default, sig.comments.get(key))
         pending += [signatures.read_signature(target) for target in sig.forwards_to]
-    return result
+    return result, is_open
 
 
 def _optimizer_parameters(name, values, origins):
@@ -180,7 +184,7 @@ def check_section(name, values, origins):
     known = parameters(name, values, origins)
     if known is None:
         return
-    section = SECTIONS[name]
+    section = SECTIONS.get(name, _METRIC)
     for key, value in values.items():
         dotted = f'{name}.{key}'
         if key not in known:
@@ -195,6 +199,12 @@ def check_section(name, values, origins):
     if missing:
         hint = '; it names the folder of TFRecords inside --data-dir' if missing[0] == 'tfrecord_dir' else ''
         raise UserError(f'{name}.{missing[0]} is missing{hint}; add it with --set {name}.{missing[0]}=…')
+
+
+def loop_takes(config, argument):
+    """Whether the loop that a configuration names has a parameter of this name."""
+    signature = signatures.read_signature(config.train.get('func_name', LOOP))
+    return argument in signature.params or signature.takes_more
 
 
 def value_of(config, section, key):

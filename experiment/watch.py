@@ -9,23 +9,20 @@ class Watch:
 
     Args:
         run_dir: the run directory, where the loop writes stats.jsonl and network snapshots.
-        phases: from plan.make_phases.
-        sizes: from forecast.network_sizes, or None: then the time left is only told for the current resolution.
-        snapshot_ticks: ticks between two network snapshots, 0 for none.
+        plan: the run's Plan; where it knows no sizes of networks, the time left is only told for the current
+            resolution.
     """
 
-    def __init__(self, run_dir, phases, sizes, snapshot_ticks):
+    def __init__(self, run_dir, plan):
         self.run_dir = run_dir
-        self.phases = phases
-        self.sizes = sizes
-        self.snapshot_ticks = snapshot_ticks
+        self.plan = plan
         self._reported = None
         self._ticks = None
 
     def __call__(self):
         stats = report.read_ticks(self.run_dir)
-        if self.phases and self._ticks is not None and len(stats) > self._ticks:
-            line = time_left(stats, self.phases, self.sizes, self.snapshot_ticks)
+        if self.plan.phases and self._ticks is not None and len(stats) > self._ticks:
+            line = time_left(stats, self.plan)
             if line:
                 print(line, flush=True)
         self._ticks = len(stats)
@@ -43,8 +40,9 @@ def write_report(run_dir):
         print(f'warning: report.html could not be written: {type(err).__name__}: {err}', flush=True)
 
 
-def time_left(stats, phases, sizes, snapshot_ticks):
+def time_left(stats, plan):
     """A line with the estimated times to the end, the next resolution and the next snapshot; None if unknown."""
+    phases, sizes, snapshot_ticks = plan.phases, plan.sizes, plan.snapshot_ticks
     last = stats[-1]
     kimg, end = last['kimg'], phases[-1].end_kimg
     if kimg >= end or not last.get('sec_per_kimg'):

@@ -27,7 +27,7 @@ class MetricBase(OriginalForm):
     """One metric.
 
     Args:
-        name: the metric's name, as in the presets.
+        name: the metric's name, as in the presets; a name
 
     Attributes:
         settings: the arguments that it was made with, less its name, by name.

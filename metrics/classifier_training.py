@@ -44,9 +44,6 @@ def train_classifier(
     seed                    = 1000,         # All random numbers of the run follow from it; 0 to 2147483647
     device                  = 'auto',       # What to compute on; auto, cpu or gpu
     num_gpus                = 1,            # Only 1 is supported; 1 to 1024
-    resume                  = False,        # Not supported: a classifier is trained in one go.
-    init_from               = None,         # Not supported.
-    **_unused,                              # Sections of the configuration that only a generator needs.
 ):
     """Trains one classifier and writes `classifier-<attribute>.pkl`, a pickle of one network, and its accuracy.
 
@@ -54,8 +51,6 @@ def train_classifier(
 
     Raises UserError for settings that cannot be followed.
     """
-    if resume or init_from:
-        raise UserError('a classifier is trained in one go: --resume and --init-from are for generators')
     if num_gpus != 1:
         raise UserError(f'num_gpus is {num_gpus}; a classifier is trained on one device')
     if not 0 < held_out < 1:

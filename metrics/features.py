@@ -201,8 +201,8 @@ class FeatureSetMetric(MetricBase):
     """A metric that compares all Inception features of equally many reals and fakes, not only their statistics.
 
     Args:
-        num_images: reals and fakes, each.
-        minibatch_per_gpu: images per chunk.
+        num_images: reals and fakes, each; a whole number from 2 to 1e9
+        minibatch_per_gpu: images per chunk; a whole number from 1 to 1e6
     """
 
     uses_dataset = True

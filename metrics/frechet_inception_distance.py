@@ -18,9 +18,9 @@ class FID(MetricBase):
     """Frechet Inception distance.
 
     Args:
-        num_images: reals and fakes, each.
-        minibatch_per_gpu: images per chunk.
-        num_mixed: latents that are mixed per image (Table 2 of the StyleGAN paper); 1: none.
+        num_images: reals and fakes, each; a whole number from 2 to 1e9
+        minibatch_per_gpu: images per chunk; a whole number from 1 to 1e6
+        num_mixed: latents that are mixed per image (Table 2 of the StyleGAN paper), 1: none; 1 to 100
     """
 
     uses_dataset = True

@@ -1,10 +1,7 @@
-"""Metrics made from their presets, several of the same network in one session, and the files that they need."""
+"""Metrics made from their presets, several of the same network in one session."""
 
-from dnnlib import artifacts
 from dnnlib.util import UserError, call_func_by_name
 from metrics.context import open_context
-from metrics.networks import files
-from metrics.networks.choice import STANDIN, choose_source
 from metrics.presets import settings_of
 from metrics.scores.own import own_protocol
 from training.network_files import best
@@ -66,21 +63,3 @@ def make_metric(spec):
         raise
     except Exception as err:  # a class of somebody else's may raise anything
         raise UserError(f"the metric {kwargs.get('name', kwargs.func_name)} cannot be made: {err}") from err
-
-
-def needed_files(metric_specs, dataset_args=None, features='auto'):
-    """What metrics on this data set read: lists of names of released files, of each of which one suffices.
-
-    Raises UserError for a metric that cannot be made, whatever the data set.
-    """
-    used = {name for spec in metric_specs for name in make_metric(spec).uses_networks}
-    return [] if choose_source(features, dataset_args) == STANDIN else files.needed_files(used)
-
-
-def missing_files(metric_specs, dataset_args=None, features='auto'):
-    """Names of released files that metrics on this data set need and that are not on this machine, each once.
-
-    Raises UserError for a file that is here but damaged.
-    """
-    return [names[0] for names in needed_files(metric_specs, dataset_args, features)
-            if all(artifacts.find(name) is None for name in names)]

@@ -14,9 +14,10 @@ class KID(FeatureSetMetric):
     """Kernel Inception distance: mean over random subsets, unbiased.
 
     Args:
-        num_images: reals and fakes, each.
-        minibatch_per_gpu: images per chunk.
-        num_subsets, subset_size: subsets drawn, and images of each kind in one.
+        num_images: reals and fakes, each; a whole number from 2 to 1e9
+        minibatch_per_gpu: images per chunk; a whole number from 1 to 1e6
+        num_subsets: subsets drawn; 1 to 1e6
+        subset_size: images of each kind in one; 2 to 1e6
     """
 
     def __init__(self, num_images, minibatch_per_gpu, num_subsets=100, subset_size=1000, **kwargs):

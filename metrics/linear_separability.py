@@ -41,10 +41,11 @@ class LS(MetricBase):
     """Linear separability in Z and, for networks that have it, in W.
 
     Args:
-        num_samples: latents drawn and classified.
-        num_keep: most confident ones that are kept per attribute.
-        minibatch_per_gpu: images per chunk.
-        attrib_indices: numbers of the attributes; None: all that there are classifiers for.
+        num_samples: latents drawn and classified; a whole number from 2 to 1e9
+        num_keep: most confident ones that are kept per attribute; a whole number from 2 to 1e9
+        minibatch_per_gpu: images per chunk; a whole number from 1 to 1e6
+        attrib_indices: numbers of the attributes, null: all that there are classifiers for;
+            a list of whole numbers from 0 to 39, or null
     """
 
     uses_networks = ('classifier',)

@@ -21,9 +21,9 @@ class NearestImages(MetricBase):
     """Mean distance, in feature space, from generated images to the nearest real one; and a picture of them.
 
     Args:
-        num_images: generated images looked at.
-        minibatch_per_gpu: images per chunk.
-        num_nearest: real images shown beside each.
+        num_images: generated images looked at; a whole number from 1 to 1e6
+        minibatch_per_gpu: images per chunk; a whole number from 1 to 1e6
+        num_nearest: real images shown beside each; 1 to 1000
     """
 
     uses_dataset = True

@@ -24,11 +24,11 @@ class PPL(MetricBase):
     """Perceptual path length.
 
     Args:
-        num_samples: paths.
-        epsilon: step along a path.
-        space: 'z' (spherical interpolation of latents) or 'w' (linear interpolation of mapped latents).
-        sampling: 'full': anywhere on the path; 'end': at its beginning.
-        minibatch_per_gpu: paths per chunk.
+        num_samples: paths; a whole number from 2 to 1e9
+        epsilon: step along a path; a number from 1e-9 to 1
+        space: z, spherical interpolation of latents, or w, linear interpolation of mapped latents; z or w
+        sampling: anywhere on the path, or at its beginning; full or end
+        minibatch_per_gpu: paths per chunk; a whole number from 1 to 1e6
     """
 
     uses_networks = ('perceptual',)

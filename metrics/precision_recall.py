@@ -13,9 +13,9 @@ class PR(FeatureSetMetric):
     """Precision (share of fakes that look like reals) and recall (share of reals that fakes cover).
 
     Args:
-        num_images: reals and fakes, each.
-        minibatch_per_gpu: images per chunk.
-        neighbourhood: number of the neighbour that a ball around each sample reaches to.
+        num_images: reals and fakes, each; a whole number from 2 to 1e9
+        minibatch_per_gpu: images per chunk; a whole number from 1 to 1e6
+        neighbourhood: number of the neighbour that a ball around each sample reaches to; 1 to 1e6
     """
 
     suffixes = ('_precision', '_recall')

@@ -103,7 +103,7 @@ def test_a_run_that_does_not_fit_is_refused_before_its_directory_appears(disk, t
 
 def test_a_disk_that_fills_up_at_the_start_leaves_nothing_of_a_run(disk, tmp_path):
     (tmp_path / 'tiny.yaml').write_text(TINY)
-    args = unforeseen('experiment.preflight.check_disk', 'train.main', '--config', tmp_path / 'tiny.yaml',
+    args = unforeseen('experiment.checks.check_disk', 'train.main', '--config', tmp_path / 'tiny.yaml',
                       '--result-dir', disk.folder / 'results')
     assert_refused(disk.run(400000 if disk.wrapper else 40000, *args), 'no space left on the disk', 'results',
                    nothing_but=[str(disk.folder / 'results')])

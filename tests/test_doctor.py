@@ -10,7 +10,7 @@ import pytest
 
 import train
 from dnnlib.util import EasyDict, UserError
-from experiment import device_check, doctor
+from experiment import device_check, doctor, facts
 
 GOOD = dict(engine='tf2', tensorflow='2.15', numpy='1.26', devices=[dict(kind='cpu', name='/cpu:0', deviation=1e-6)])
 GPU = {'index': '0', 'name': 'Some GPU', 'compute_cap': '7.5', 'driver_version': '410', 'memory.total': '11 GiB',
@@ -24,8 +24,10 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setattr(device_check, 'nvidia_gpus', lambda: state['gpus'])
     monkeypatch.setattr(device_check, 'processes_on_gpus', lambda: state['processes'])
     monkeypatch.setattr(doctor, 'run_probe', lambda device: state['probe'])
-    monkeypatch.setattr(doctor.machine, 'free_disk', lambda folder: state['free'])
-    monkeypatch.setattr(doctor, 'memory', lambda: (16e9, 12e9))
+    state['memory'] = (16e9, 12e9)
+    monkeypatch.setattr(facts.machine, 'free_disk', lambda folder: state['free'])
+    monkeypatch.setattr(facts.machine, 'total_memory', lambda: state['memory'][0])
+    monkeypatch.setattr(facts.machine, 'available_memory', lambda: state['memory'][1])
     state['run'] = lambda *args: doctor.main(['--result-dir', str(tmp_path)] + list(args))
     return state
 
@@ -126,7 +128,7 @@ def test_too_little_disk_and_memory_for_a_configuration_are_problems(machine, mo
     machine['free'] = 1e6
     assert machine['run'](*synthetic) == doctor.AREAS['disk']
     machine['free'] = 1e12
-    monkeypatch.setattr(doctor, 'memory', lambda: (5e8, 4e8))
+    machine['memory'] = (5e8, 4e8)
     assert machine['run'](*synthetic) == doctor.AREAS['memory']
     assert 'fmap_base' in capsys.readouterr().out
 

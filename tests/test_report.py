@@ -10,7 +10,8 @@ import pytest
 import config as folders
 from dnnlib import submission
 from dnnlib.util import EasyDict, UserError
-from experiment import forecast, plan, report, report_plots, run_config, watch
+from experiment import forecast, report, report_plots, run_config, watch
+from experiment.plan import Plan
 
 
 @pytest.fixture
@@ -22,7 +23,8 @@ def run_dir(tmp_path):
         'train.total_kimg=9', 'sched.lod_training_kimg=1', 'sched.lod_transition_kimg=1', 'desc=<b>bold</b>'])
     submission.write_submit_config(str(path), dict(config=config), origins)
     submission.records.add_environment_record(str(path))
-    (path / 'dataset.json').write_text(json.dumps(dict(shape=[3, 32, 32], num_images=5000, label_size=0)))
+    (path / 'dataset.json').write_text(json.dumps(dict(
+        shape=[3, 32, 32], dtype='uint8', dynamic_range=[0, 255], num_images=5000, label_size=0, fingerprint='x')))
     with open(str(path / 'stats.jsonl'), 'w') as f:
         for tick in range(1, 9):
             lod = [2, 2, 1.5, 1, 1, 1, 0.5, 0][tick - 1]
@@ -233,12 +235,11 @@ def test_long_curves_are_thinned_and_keep_their_ends():
 def demo_plan():
     config, _ = run_config.load('demo', folders.config_dir, ['train.total_kimg=10', 'sched.lod_training_kimg=2',
                                                              'sched.lod_transition_kimg=2', 'sched.tick_kimg_base=1'])
-    data = EasyDict(shape=[3, 32, 32], label_size=0)
-    return plan.make_phases(config, 5), forecast.network_sizes(config.G, config.D, data)
+    return Plan(config, EasyDict(shape=[3, 32, 32], resolution_log2=5, label_size=0))
 
 
 def test_time_left_scales_with_the_cost_of_resolutions():
-    phases, sizes = demo_plan()
+    phases, sizes = demo_plan().phases, demo_plan().sizes
     assert forecast.remaining_seconds(phases, sizes, 8.0, {8: 1.0, 16: 2.0, 32: 7.0}) == pytest.approx(14.0)
     measured = forecast.remaining_seconds(phases, sizes, 0.0, {8: 1.0, 16: 2.0, 32: 7.0})
     assert measured == pytest.approx(2 * 1 + 4 * 2 + 4 * 7)
@@ -249,17 +250,19 @@ def test_time_left_scales_with_the_cost_of_resolutions():
 
 
 def test_time_left_names_the_end_the_next_resolution_and_the_next_snapshot():
-    phases, sizes = demo_plan()
+    plan = demo_plan()
+    plan.config.train.network_snapshot_ticks = 4
     tick = dict(tick=1, kimg=1.0, resolution=8, sec_per_kimg=60.0)
-    assert watch.time_left([tick], phases, None, 4) == (
+    assert watch.time_left([dict(tick, kimg=10.0)], plan) is None
+    sizes, plan.sizes = plan.sizes, None
+    assert watch.time_left([tick], plan) == (
         'left: about 9m 00s to the end, 1m 00s to 16x16, 3m 00s to the next network snapshot')
-    assert watch.time_left([dict(tick, kimg=10.0)], phases, sizes, 4) is None
-    assert 'snapshot' not in watch.time_left([tick], phases, sizes, 0)
+    plan.sizes, plan.config.train.network_snapshot_ticks = sizes, 0
+    assert 'snapshot' not in watch.time_left([tick], plan)
 
 
 def test_the_watch_reports_new_snapshots_only_and_survives_failures(run_dir, capsys, monkeypatch):
-    phases, sizes = demo_plan()
-    listener = watch.Watch(run_dir, phases, sizes, 4)
+    listener = watch.Watch(run_dir, demo_plan())
     path = os.path.join(run_dir, 'report.html')
     listener()
     os.unlink(path)

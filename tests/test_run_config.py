@@ -8,11 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import config as folders
-from dnnlib import config_files, machine
-from dnnlib.util import UserError
+from dnnlib import config_files, machine, tflib
+from dnnlib.util import EasyDict, UserError
 from dnnlib.values import signatures
-from experiment import forecast, plan, preflight, probe, run_config
+from experiment import checks, engine_checks, forecast, probe, run_config
+from experiment.facts import Machine
+from experiment.phases import make_phases
+from experiment.plan import Plan, describe, warnings
 from experiment.run_config import load
+from experiment.settings import LOOP
 from training.schedule import training_schedule
 
 pytestmark = pytest.mark.both
@@ -27,9 +31,9 @@ def load_named(name, *overrides, **options):
 
 
 def facts(resolution=32, channels=3, **kwargs):
-    values = dict(shape=[channels, resolution, resolution], resolution_log2=resolution.bit_length() - 1,
-                  num_images=50000, label_size=0, is_image=True, unused_labels=None)
-    return preflight.EasyDict(values, **kwargs)
+    values = dict(shape=[channels, resolution, resolution], resolution=resolution, num_images=50000, label_size=0,
+                  resolution_log2=resolution.bit_length() - 1, is_image=True, unused_labels=None, missing=None)
+    return EasyDict(values, **kwargs)
 
 
 # ---- Named configurations
@@ -40,13 +44,13 @@ def test_named_configurations_are_valid_and_described(name):
     assert dict(config_files.list_configs(folders.config_dir))[name]
     assert config.sched.get('by_num_gpus') is None
     resolution = config.dataset.get('resolution') or (32 if '32' in name or name == 'demo' else 64)
-    phases, sizes = preflight.check_plan(config, facts(resolution, **({'shape': [2]} if resolution == 1 else {})))
+    plan = Plan(config, facts(resolution, **({'shape': [2]} if resolution == 1 else {})))
     if not run_config.is_adversarial(config):
-        assert phases == []
+        assert plan.phases == []
         return
-    assert phases[-1].end_kimg == config.train.total_kimg
-    assert phases[-1].resolution == resolution
-    assert sizes is not None
+    assert plan.phases[-1].end_kimg == config.train.total_kimg
+    assert plan.phases[-1].resolution == resolution
+    assert plan.sizes is not None
 
 
 @pytest.mark.parametrize('num_gpus', [1, 2, 4, 8])
@@ -74,7 +78,7 @@ def test_paper_variants_differ_by_what_the_paper_says():
 
 def test_checking_needs_no_tensorflow():
     code = ('import sys, config; from experiment import run_config as r; '
-            'r.load("demo", config.config_dir); import experiment.preflight; sys.exit("tensorflow" in sys.modules)')
+            'r.load("demo", config.config_dir); import experiment.start; sys.exit("tensorflow" in sys.modules)')
     assert subprocess.call([sys.executable, '-c', code], cwd=os.path.dirname(folders.config_dir)) == 0
 
 
@@ -126,7 +130,14 @@ def test_checking_needs_no_tensorflow():
     ('metrics=fid50k', 'must be a list such as'),
     ('metrics=[fit50k]', "no metric 'fit50k'; did you mean 'fid50k'"),
     ('metrics=[MetricGroup]', "no metric 'MetricGroup'"),
-    ('metrics=[fid50k, {name: fid, func_name: metrics.frechet_inception_distance.FID, num_images: 9}]', None),
+    ('metrics=[fid50k, {name: fid, func_name: metrics.frechet_inception_distance.FID, num_images: 9,'
+     'minibatch_per_gpu: 8}]', None),
+    ('metrics=[{name: fid, func_name: metrics.frechet_inception_distance.FID, num_images: 9}]',
+     'metric.minibatch_per_gpu is missing'),
+    ('metrics=[{preset: fid50k, num_images: 0}]', 'metric.num_images: must be from 2'),
+    ('metrics=[{preset: fid50k, name: ../x}]', 'metric.name: must be a name'),
+    ('metrics=[{preset: [fid50k]}]', 'a preset is given by its name'),
+    ('metrics=[{preset: fid50k, minibatch: 8}]', "no setting 'metric.minibatch'; did you mean"),
     ('metrics=[{name: x}]', 'settings with func_name'),
     ('tf_config.rnd.np_random_seed=3', None),
     ('tf_config={gpu_options: {allow_growth: true}}', 'must be a single value'),
@@ -242,10 +253,9 @@ KEYS = st.sampled_from([
 def test_any_values_are_taken_or_refused(changes):
     try:
         config = load_named('demo', *(f'{k}={config_files.format_value(v)}' for k, v in changes.items()))
-        phases, sizes = preflight.check_plan(config, facts())
-        need = preflight.needs(config, phases, sizes)
-        preflight.report(config, facts(), phases, sizes, need, '.')
-        preflight.warnings(config, facts(), phases, need, '.')
+        plan = Plan(config, facts())
+        describe(plan, Machine('.'))
+        warnings(plan, Machine('.'), '.')
     except UserError:
         pass
 
@@ -254,7 +264,7 @@ def test_any_values_are_taken_or_refused(changes):
 
 def test_phases_follow_the_schedule():
     config = load_named('celeba-256')
-    phases = plan.make_phases(config, 8)
+    phases = make_phases(config, 8)
     assert [(p.kind, p.resolution, p.start_kimg, p.end_kimg) for p in phases[:4]] == [
         ('train', 8, 0, 600), ('fade', 16, 600, 1200), ('train', 16, 1200, 1800), ('fade', 32, 1800, 2400)]
     assert [(p.resolution, p.end_kimg, p.minibatch_per_gpu, p.G_lrate) for p in phases[-2:]] == [
@@ -266,7 +276,7 @@ def test_phases_follow_the_schedule():
 def test_a_run_without_growing_is_one_phase():
     config = load_named('demo', 'sched.lod_initial_resolution=32', 'sched.lod_training_kimg=0',
                         'sched.lod_transition_kimg=0', 'train.total_kimg=10')
-    phases = plan.make_phases(config, 5)
+    phases = make_phases(config, 5)
     assert [(p.kind, p.resolution, p.start_kimg, p.end_kimg) for p in phases] == [('train', 32, 0, 10)]
 
 
@@ -277,35 +287,35 @@ def test_iterations_equal_those_of_the_loop():
     while nimg < 3300:
         nimg += 3 * training_schedule(nimg, 5, 1, **config.sched).minibatch
         count += 1
-    assert sum(p.iterations for p in plan.make_phases(config, 5)) == count
+    assert sum(p.iterations for p in make_phases(config, 5)) == count
 
 
 def test_minibatches_must_suit_devices_and_groups():
     config = load_named('stylegan-f', 'sched.by_num_gpus=null', 'sched.minibatch_base=6')
     with pytest.raises(UserError, match=r'resolution 8 each device gets 6 images, .* D.mbstd_group_size \(4\)'):
-        preflight.check_plan(config, facts(8))
+        Plan(config, facts(8))
     config.sched.minibatch_base = 2
-    preflight.check_plan(config, facts(8))  # a group may be as small as the minibatch
+    Plan(config, facts(8))  # a group may be as small as the minibatch
     config.num_gpus = 4
     with pytest.raises(UserError, match='minibatch'):
-        preflight.check_plan(config, facts(8))
+        Plan(config, facts(8))
 
 
 def test_data_must_suit_networks():
     config = load_named('stylegan-f')
     with pytest.raises(UserError, match='squares whose side is a power of two'):
-        preflight.check_plan(config, facts(32, shape=[3, 24, 32]))
+        Plan(config, facts(32, shape=[3, 24, 32]))
     with pytest.raises(UserError, match='no labels'):
-        preflight.check_plan(load_named('stylegan-f', 'grid.layout=row_per_class'), facts())
+        Plan(load_named('stylegan-f', 'grid.layout=row_per_class'), facts())
     with pytest.raises(UserError, match='start at 4'):
-        preflight.check_plan(load_named('stylegan-f', 'sched.lod_initial_resolution=2'), facts())
+        Plan(load_named('stylegan-f', 'sched.lod_initial_resolution=2'), facts())
 
 
 def test_networks_must_have_channels_at_every_resolution():
     with pytest.raises(UserError, match=r'G.fmap_base \(8\) leaves no channels at 32x32'):
-        preflight.check_plan(load_named('stylegan-f', 'G.fmap_base=8'), facts(32))
+        Plan(load_named('stylegan-f', 'G.fmap_base=8'), facts(32))
     with pytest.raises(UserError, match=r'D.mbstd_num_features \(3\) does not divide the 512 channels'):
-        preflight.check_plan(load_named('stylegan-f', 'D.mbstd_num_features=3'), facts(32))
+        Plan(load_named('stylegan-f', 'D.mbstd_num_features=3'), facts(32))
 
 
 # ---- Forecasts
@@ -340,7 +350,7 @@ def test_parameter_counts_of_the_lecture_equal_the_networks(fresh_graph, name, s
     more = [] if shape == [2] else ['G.ngf=4', 'D.ndf=4']
     config = load_named(name, *more)
     resolution = max(shape[1:] or [1])
-    sizes = forecast.network_sizes(config.G, config.D, preflight.EasyDict(shape=shape, label_size=labels))
+    sizes = forecast.network_sizes(config.G, config.D, EasyDict(shape=shape, label_size=labels))
     data = dict(num_channels=shape[0], resolution=resolution, label_size=labels)
     assert sizes.G_params == trainable_params(**dict(config.G, **data))
     assert sizes.D_params == trainable_params(**dict(config.D, **data))
@@ -353,7 +363,7 @@ def test_parameter_counts_of_the_lecture_equal_the_networks(fresh_graph, name, s
     ('minimal-gan', [3, 64, 64], r'which is for points.*\[3, 64, 64\]'), ('dcgan-64', [3, 32, 64], 'squares')])
 def test_images_and_points_must_suit_networks(name, shape, problem):
     with pytest.raises(UserError, match=problem):
-        preflight.check_plan(load_named(name), facts(max(shape[1:] or [1]), shape=shape))
+        Plan(load_named(name), facts(max(shape[1:] or [1]), shape=shape))
 
 
 @pytest.mark.parametrize('names, params', [
@@ -386,8 +396,7 @@ def test_every_network_of_the_paper_can_be_built_at_32x32(fresh_graph):
 def test_forecasts_grow_with_what_they_depend_on():
     def forecast_of(*overrides):
         config = load_named('stylegan-f', 'device=gpu', *overrides)
-        phases, sizes = preflight.check_plan(config, facts(256))
-        return preflight.needs(config, phases, sizes)
+        return Plan(config, facts(256)).needs
     base = forecast_of()
     assert 5e9 < base.memory < 9e9
     assert forecast_of('sched.max_minibatch_per_gpu={256: 4, 128: 8, 64: 16, 32: 16}').memory < base.memory
@@ -397,52 +406,49 @@ def test_forecasts_grow_with_what_they_depend_on():
 
 def test_warnings_and_refusals_for_the_disk(tmp_path, monkeypatch):
     config = load_named('stylegan-f')
-    phases, sizes = preflight.check_plan(config, facts(256))
-    need = preflight.needs(config, phases, sizes)
+    plan = Plan(config, facts(256))
     monkeypatch.setattr(machine, 'free_disk', lambda folder: 5e9)
-    preflight.check_disk(need, str(tmp_path))
-    assert any('may grow to' in text for text in preflight.warnings(config, facts(256), phases, need, str(tmp_path)))
+    checks.check_disk(plan, Machine(str(tmp_path)))
+    assert any('may grow to' in text for text in warnings(plan, Machine(str(tmp_path)), '.'))
     monkeypatch.setattr(machine, 'free_disk', lambda folder: 1e9)
     with pytest.raises(UserError, match='has 1.0 GB of free disk space; a run needs'):
-        preflight.check_disk(need, str(tmp_path))
+        checks.check_disk(plan, Machine(str(tmp_path)))
     assert machine.free_disk(str(tmp_path / 'not' / 'there')) > 0
 
 
 def test_small_and_labelled_data_get_a_warning(tmp_path):
     config = load_named('demo')
     data = facts(num_images=9999, unused_labels='a/x-rxx.labels')
-    phases = plan.make_phases(config, 5)
-    texts = preflight.warnings(config, data, phases, None, str(tmp_path))
+    texts = warnings(Plan(config, data), Machine(str(tmp_path)), '.')
     assert 'only 9999 images' in texts[0]
     assert 'labels (x-rxx.labels) that this run does not use' in texts[1]
-    assert preflight.warnings(config, facts(), phases, None, str(tmp_path)) == []
+    assert warnings(Plan(config, facts()), Machine(str(tmp_path)), '.') == []
 
 
 @pytest.mark.parametrize('kimg,message', [(30, 'while the full resolution is still fading in'), (20, 'ends at 16x16')])
 def test_a_run_too_short_to_reach_full_resolution_gets_a_warning(tmp_path, kimg, message):
     config = load_named('demo', f'train.total_kimg={kimg}', 'sched.lod_training_kimg=8', 'sched.lod_transition_kimg=8')
-    texts = preflight.warnings(config, facts(), plan.make_phases(config, 5), None, str(tmp_path))
+    texts = warnings(Plan(config, facts()), Machine(str(tmp_path)), '.')
     assert message in texts[0]
 
 
 def test_gpus_that_are_not_there_are_refused(monkeypatch):
-    from dnnlib.tflib import engine
-    monkeypatch.setattr(engine, 'list_gpus', lambda: ['gpu:0'])
-    preflight.check_devices(load_named('stylegan-f'))
+    monkeypatch.setattr(tflib, 'list_gpus', lambda: ['gpu:0'])
+    engine_checks.check_devices(load_named('stylegan-f'))
     with pytest.raises(UserError, match='--num-gpus 1'):
-        preflight.check_devices(load_named('celeba-256'))
-    monkeypatch.setattr(engine, 'list_gpus', lambda: [])
-    preflight.check_devices(load_named('stylegan-f'))
-    preflight.check_devices(load_named('celeba-256', device='cpu'))
+        engine_checks.check_devices(load_named('celeba-256'))
+    monkeypatch.setattr(tflib, 'list_gpus', lambda: [])
+    engine_checks.check_devices(load_named('stylegan-f'))
+    engine_checks.check_devices(load_named('celeba-256', device='cpu'))
     for name, device in [('celeba-256', 'auto'), ('stylegan-f', 'gpu')]:
         with pytest.raises(UserError, match='--device cpu'):
-            preflight.check_devices(load_named(name, device=device))
+            engine_checks.check_devices(load_named(name, device=device))
 
 
 def test_loop_arguments_fit_the_loop():
     config = load_named('demo')
     kwargs = run_config.loop_arguments(config, '/data')
-    signature = signatures.read_signature(run_config.LOOP)
+    signature = signatures.read_signature(LOOP)
     assert set(kwargs) <= set(signature.params)
     assert kwargs.dataset_args.data_dir == '/data'
     required = {k for k, default in signature.params.items() if default is signatures.REQUIRED}
@@ -453,22 +459,23 @@ def test_loop_arguments_fit_the_loop():
 
 def test_probes_hold_one_resolution_for_a_few_iterations():
     config = load_named('stylegan-f', 'metrics=[]')
-    phase = plan.make_phases(config, 8)[-1]
+    phase = make_phases(config, 8)[-1]
     probed = probe.probe_config(config, phase)
-    phases = plan.make_phases(probed, 8)
+    phases = make_phases(probed, 8)
     assert [(p.resolution, p.minibatch, p.iterations) for p in phases] == [(256, 8, probe.ITERATIONS)]
     assert config.train.total_kimg == 25000
 
 
 def test_probes_are_interpolated_by_iterations_and_cost(monkeypatch):
     config = load_named('stylegan-f', 'metrics=[]')
-    phases, sizes = preflight.check_plan(config, facts(256))
+    plan = Plan(config, facts(256))
 
     def seconds(config, data_dir, phase):  # 0.2 s an iteration, and some for each image
-        return 200 / phase.minibatch + 1e-9 * forecast.relative_cost(sizes, phase.resolution)
+        return 200 / phase.minibatch + 1e-9 * forecast.relative_cost(plan.sizes, phase.resolution)
     monkeypatch.setattr(probe, '_probe', seconds)
-    result = probe.measure(config, '/data', phases, sizes)
+    result = probe.measure(plan, '/data')
     assert result.measured == [8, 256]
-    for phase in phases:
+    for phase in plan.phases:
         assert result.per_kimg[phase.resolution] == pytest.approx(seconds(None, None, phase))
-    assert result.seconds == pytest.approx(sum(seconds(None, None, p) * (p.end_kimg - p.start_kimg) for p in phases))
+    assert result.seconds == pytest.approx(sum(seconds(None, None, p) * (p.end_kimg - p.start_kimg)
+                                               for p in plan.phases))

@@ -1,4 +1,5 @@
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -7,11 +8,14 @@ import time
 
 import pytest
 
+import config as folders
 import train
 from data.commands import main as dataset_tool
-from dnnlib import submission
+from dnnlib import config_files, submission
 from dnnlib.tflib import convert
 from dnnlib.util import UserError
+from experiment.facts import making_of
+from experiment.start import configure
 
 ROOT = os.path.dirname(os.path.abspath(train.__file__))
 TINY = '''# A run of seconds
@@ -88,6 +92,46 @@ def test_dry_run_prints_the_plan_and_makes_nothing(capsys, tiny, tmp_path):
     assert not (tmp_path / 'results').exists()
 
 
+@pytest.mark.parametrize('name,words', [
+    ('celeba-256', ['256x256, 3 channel(s)', '256x256    trains', 'the run asks for 2 GPUs, this machine has 0',
+                    "missing: the data set '/nowhere/celeba-256' does not exist; make it with dataset_tool.py prepare "
+                    'celeba']),
+    ('toyfaces-32', ['32x32, 3 channel(s)', 'dataset_tool.py create_toyfaces datasets/toyfaces-32 --resolution 32']),
+    ('minimal-gan', ['samples of 2 number(s)', 'dataset_tool.py create_points datasets/gaussians-8'])])
+def test_a_named_configuration_is_planned_without_its_data(capsys, monkeypatch, tmp_path, name, words):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+    assert train.main(['--config', name, '--dry-run', '--data-dir', '/nowhere', '--result-dir', str(tmp_path)]) is None
+    out = capsys.readouterr().out
+    assert all(word in out for word in words)
+    with pytest.raises(UserError, match='does not exist; make it with dataset_tool.py'):
+        train.main(['--config', name, '--data-dir', '/nowhere', '--result-dir', str(tmp_path)])
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_every_named_configuration_names_data_whose_making_is_known():
+    for name, _ in config_files.list_configs(folders.config_dir):
+        folder = config_files.load_config(name, folders.config_dir)[0].dataset.get('tfrecord_dir')
+        if folder is not None:
+            command, _ = making_of(folder)
+            assert command.startswith('dataset_tool.py ') and f'datasets/{folder}' in command
+            assert 'PICTURES' not in command
+
+
+def test_looking_only_imports_no_tensorflow():
+    code = """
+import sys
+import train
+for args in (['--list-configs'], ['--config', 'demo', '--print-config'], ['--config', 'celeba-256', '--dry-run']):
+    train.main(args)
+try:
+    train.main(['--help'])
+except SystemExit:
+    pass
+sys.exit('tensorflow' in sys.modules)
+"""
+    assert subprocess.call([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.DEVNULL) == 0
+
+
 def test_missing_feature_networks_are_told_before_the_run(capsys, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv('STYLEGAN_ARTIFACTS_DIR', str(tmp_path))
     monkeypatch.setattr(train.folders, 'cache_dir', str(tmp_path))
@@ -127,9 +171,9 @@ def test_examples_of_the_help_are_valid(capsys, monkeypatch):
     lines = [line.split()[1:] for line in train.EXAMPLES.splitlines() if line.startswith('  train.py -')]
     assert len(lines) >= 5
     for line in lines:
-        args = train.parse_args(line)
+        args, _ = train.parse_args(line)
         if args.config:
-            train.load_config(args, None)
+            configure(args)
 
 
 def test_help_fits_a_screen_per_group(capsys):
@@ -148,6 +192,7 @@ def test_help_fits_a_screen_per_group(capsys):
     (['--config', 'demo', '--device', 'tpu'], 'invalid choice'),
     (['--config', 'demo', '--seed', 'x'], 'invalid int'),
     (['--config', 'demo', '--probe'], '--probe goes with --dry-run'),
+    (['--resume', 'x', '--resume-kimg', '5'], '--resume-kimg cannot be changed with --resume'),
     (['--config', 'demo', 'extra'], 'unrecognized arguments')])
 def test_options_that_make_no_sense_are_refused(capsys, args, message):
     with pytest.raises(SystemExit) as exit_info:
@@ -167,8 +212,18 @@ def test_options_that_make_no_sense_are_refused(capsys, args, message):
     (['--config', 'TINY', '--init-from', 'TINY'], 'not a network pickle'),
     (['--config', 'TINY', '--set', 'sched.minibatch_base=6'], 'not a multiple of D.mbstd_group_size'),
     (['--config', 'TINY', '--result-dir', 'TINY/results'], "cannot create a run directory in '.*': Not a directory"),
-    (['--resume', '/nowhere'], 'not a run directory')])
-def test_mistakes_are_named_before_a_run_directory_appears(tiny, tmp_path, args, message):
+    (['--config', 'TINY', '--result-dir', 'TINY/results', '--dry-run'], "cannot create a run directory in '.*': Not a"),
+    (['--config', 'TINY', '--result-dir', '/proc/results', '--dry-run'], 'cannot create a run directory in'),
+    (['--config', 'TINY', '--device', 'gpu', '--dry-run'], r'1 GPU\(s\) are asked for, but this machine has 0'),
+    (['--config', 'TINY', '--resume-kimg', '5'], '--resume-kimg says how many images .* give both'),
+    (['--config', 'TINY', '--init-from', 'TINY', '--resume-kimg', '5'], 'less than train.total_kimg'),
+    (['--config', 'attribute-classifier', '--set', 'dataset.class_name=training.dataset.SyntheticDataset',
+      '--init-from', 'TINY'], '--init-from: .*train_classifier trains in one go'),
+    (['--resume', '/nowhere'], 'not a run directory'),
+    (['--resume', 'nowhere'], "no run directory 'nowhere' in"),
+    (['--resume', 'TINY'], "is a file, not the directory of a run; start a new run from it with --init-from")])
+def test_mistakes_are_named_before_a_run_directory_appears(tiny, tmp_path, monkeypatch, args, message):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
     args = [arg.replace('TINY', tiny) for arg in args]
     if '--result-dir' not in args and '--resume' not in args:
         args += ['--result-dir', str(tmp_path / 'results')]
@@ -220,10 +275,49 @@ def test_a_run_is_guarded_stopped_resumed_and_not_repeated(tiny, tmp_path):
             'stats.jsonl', 'submit_config.json', 'network-final.pkl', 'report.html'} <= set(os.listdir(run_dir))
 
     train.main(['--resume', run_dir])  # returns at once
+    train.main(['--resume', '0', '--result-dir', results, '--set', 'train.total_kimg=0.1'])  # shorter than it is
+    assert_refusals_change_nothing(run_dir)
     # Another run may start from it, and from its networks in any format.
     copy = str(tmp_path / 'copy.safetensors')
     convert.main([os.path.join(run_dir, 'network-final.pkl'), copy])
     for text, taken in ((run_dir, 'takes its final one: network-final.pkl'), (copy, '')):
         code, out, err = run('--config', tiny, '--init-from', text, '--dry-run', '--result-dir', results)
         assert (code, err) == (0, '') and taken in out
+    with pytest.raises(UserError, match=r'--init-from: G in .* does not fit .*of another shape'):
+        train.main(['--config', tiny, '--init-from', run_dir, '--set', 'G.fmap_max=4', '--result-dir', results])
     assert os.listdir(results) == ['00000-tiny']
+
+
+def assert_refusals_change_nothing(run_dir):
+    """Resumes that are refused, for whatever reason, leave every file of the run as it was."""
+    longer = ['--resume', run_dir, '--set', 'train.total_kimg=0.3']
+    config = os.path.join(run_dir, 'submit_config.json')
+    data = os.path.join(run_dir, 'dataset.json')
+    for path, change, message in (
+            (None, longer + ['--set', 'sched.minibatch_base=6'], 'not a multiple of D.mbstd_group_size'),
+            (config, ('"seed": 1000', '"seed": 1001'), 'was written with the seed 1000, this run has 1001'),
+            (config, ('"fmap_max": 8', '"fmap_max": 4'), 'does not fit the networks of this configuration'),
+            (data, ('"num_images": 100', '"num_images": 101'), 'is not the one that .* was begun on'),
+            (data, ('"num_images": 100', '"num_images": "x"'), 'num_images must be a whole number'),
+            (os.path.join(run_dir, 'checkpoints'), None, 'has trained, but its checkpoints')):
+        args = change if path is None else longer
+        if change is None:
+            os.rename(path, path + '-away')
+        elif path is not None:
+            original = open(path).read()
+            with open(path, 'w') as f:
+                f.write(original.replace(*change))
+            assert open(path).read() != original
+        before = files_of(run_dir)
+        with pytest.raises(UserError, match=message):
+            train.main(args)
+        assert files_of(run_dir) == before
+        if change is None:
+            os.rename(path + '-away', path)
+        elif path is not None:
+            with open(path, 'w') as f:
+                f.write(original)
+
+
+def files_of(folder):
+    return {path: path.read_bytes() for path in pathlib.Path(folder).rglob('*') if path.is_file()}

@@ -28,6 +28,7 @@ ALLOWED = [
     ('a list of texts', None, [['a', 'b'], []], [['a', 1], 'a']),
     ('a table of whole numbers from 1 to 8, or null', None, [{4: 1, 1024: 8}, {}, None],
      [{4: 0}, {4: 1.5}, {'a': 1}, {4: 'x'}, {0: 1}, {4: {}}, {True: 1}, [1], 5]),
+    ('a name', None, ['fid50k', 'a-b_c.d', '0'], ['', '../x', 'a/b', '.x', 'a b', 5, 'x' * 61]),
     ('1080p, 4k or a size such as 8x4', '1080p', ['1080p', '4k', '8x4', '999x1'], ['8 x 4', '0x4', '1000x1', 'x', 8])]
 
 

@@ -10,6 +10,7 @@ from dnnlib import tflib
 from dnnlib.seeds import signed32
 from dnnlib.tflib import tf
 from dnnlib.tflib.autosummary import autosummary
+from dnnlib.tflib.network import sketched
 from dnnlib.util import EasyDict, UserError, call_func_by_name
 from training import codes
 from training.layers.network_batch_norm import BATCH_STATISTICS
@@ -63,20 +64,36 @@ def _repeat_pixels(x, factor):
 
 
 def build_networks(training_set, G_args, D_args):
-    """(G, D, Gs) on the first device. Gs starts as a copy of G."""
-    G_data, D_data = codes.arguments_from_data(training_set)
+    """(G, D, Gs) on the first device. Gs starts as a copy of G. Raises UserError."""
     with tf.device(tflib.device_name(0)):
-        G = _build_network('G', dict(G_data, **G_args))
-        D = _build_network('D', dict(D_data, **D_args))
+        G, D = _build_pair(training_set, G_args, D_args)
         codes.load_decoder(G, training_set)
-        Gs = G.clone('Gs')
+        return G, D, G.clone('Gs')
+
+
+def sketch_variables(data, G_args, D_args):
+    """The variables that G, D and Gs would have: OrderedDict name -> {local name: shape}. Raises UserError.
+
+    `data`: anything with shape, resolution, label_size and codec, as data sets have them. Needs no session and leaves
+    nothing behind.
+    """
+    with sketched():
+        shapes = [{name: tflib.shape_to_list(var.shape) for name, var in net.vars.items()}
+                  for net in _build_pair(data, G_args, D_args)]
+    return collections.OrderedDict(zip(('G', 'D', 'Gs'), shapes + shapes[:1]))
+
+
+def _build_pair(training_set, G_args, D_args):
+    G_data, D_data = codes.arguments_from_data(training_set)
+    G = _build_network('G', dict(G_data, **G_args))
+    D = _build_network('D', dict(D_data, **D_args))
     made = codes.trained_part(G).output_shapes[0][1:]
     for net, what, shape in ((G, 'makes', made), (D, 'takes', D.input_shapes[0][1:])):
         if list(shape) != list(training_set.shape):
             raise UserError(f'{net.name} {what} samples of {shape} but the data set has samples of '
                             f'{training_set.shape}; choose networks for such data in the sections G and D, or other '
                             'data')
-    return G, D, Gs
+    return G, D
 
 
 def _build_network(name, args):

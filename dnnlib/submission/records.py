@@ -11,8 +11,13 @@ from dnnlib.addresses import without_passwords
 from dnnlib.config_files import dump_config, format_value
 from dnnlib.errors import FileError, UserError
 from dnnlib.files import atomic_write, read_json, write_json
+from dnnlib.values import schema
 
 FORMAT = 1
+RUN = {     # of submit_config.json
+    'config': dict, 'provenance?': {'*': 'a text'}, 'data_dir?': 'a text, or null', 'init_from?': 'a text, or null',
+    'init_from_sha256?': 'a text, or null', 'resume_kimg?': 'a number from 0 to 1e12'}
+ENVIRONMENT = {'starts': [dict]}    # of environment.json
 ENVIRONMENT_VARIABLES = re.compile(r'(TF_|XLA_|CUDA_|NVIDIA_VISIBLE|OMP_|MKL_|OPENBLAS_|KMP_|PYTHONHASHSEED$)')
 
 
@@ -90,9 +95,10 @@ def read_submit_config(run_dir):
             raise
         raise UserError(f"'{run_dir}' is not a run directory of this program: {err}; give a folder such as "
                         'results/00003-demo') from err
-    if record.get('format') != FORMAT or not isinstance(record.get('config'), dict):
+    if record.get('format') != FORMAT:
         raise UserError(f"the run's record {path} has another format than this program's ({FORMAT})")
-    return record
+    schema.check(record, RUN, f"the run's record {path}")
+    return dict(record, provenance=record.get('provenance', {}))
 
 
 def _installed_packages():
@@ -127,16 +133,22 @@ def environment_record(root=None):
         variables={k: v for k, v in sorted(os.environ.items()) if ENVIRONMENT_VARIABLES.match(k)})
 
 
+def read_environment(run_dir):
+    """The environments that a run was started in, oldest first; [] where none is recorded or the record is damaged."""
+    try:
+        record = read_json(os.path.join(run_dir, 'environment.json'))
+        schema.check(record, ENVIRONMENT, 'environment.json')
+    except FileError:
+        return []
+    return record['starts']
+
+
 def add_environment_record(run_dir, root=None):
     """Appends the present environment to `environment.json`: {"starts": [one record per start of the run]}."""
     path = os.path.join(run_dir, 'environment.json')
-    try:
-        starts = read_json(path, absent={'starts': []}).get('starts')
-    except FileError:
-        starts = None
-    if not isinstance(starts, list):
+    starts = read_environment(run_dir)
+    if not starts and os.path.lexists(path):
         print(f'warning: {path} is damaged, and starts anew', file=sys.stderr)
-        starts = []
     starts.append(dict(environment_record(root), command=[without_passwords(arg) for arg in sys.argv]))
     write_json(path, dict(starts=starts), indent=2)
     return starts[-1]

@@ -4,6 +4,7 @@ A `Network` can be built into a graph any number of times (`get_output_for`), ru
 averaged, listed and pickled. Pickles have the published format, so they travel to and from the original.
 """
 
+import contextlib
 import importlib
 import inspect
 from collections import OrderedDict
@@ -23,6 +24,7 @@ def take_scope(name):
 
 
 _import_handlers = []
+_sketching = []     # while networks are made without values
 
 
 def import_handler(handler_func):
@@ -38,6 +40,20 @@ def import_handler(handler_func):
 def has_import_handlers():
     """Whether states may be changed before they are built."""
     return bool(_import_handlers)
+
+
+@contextlib.contextmanager
+def sketched():
+    """Within it, networks are made in a graph of their own and their variables get no values: no session is needed.
+
+    For looking at names and shapes.
+    """
+    _sketching.append(True)
+    try:
+        with tf.Graph().as_default():
+            yield
+    finally:
+        _sketching.pop()
 
 
 class Network:
@@ -63,13 +79,15 @@ class Network:
     """
 
     def __init__(self, name=None, func_name=None, **static_kwargs):
-        tfutil.assert_tf_initialized()
+        if not _sketching:
+            tfutil.assert_tf_initialized()
         if func_name is None:
             raise TypeError('Network needs func_name: the build function or its name')
         build_func = func_name if callable(func_name) else util.get_obj_by_name(func_name)
         source = registry.module_source(importlib.import_module(build_func.__module__))
         self._setup(name, build_func, source, static_kwargs, components={})
-        self.reset_own_vars()
+        if not _sketching:
+            self.reset_own_vars()
 
     @classmethod
     def without_values(cls, name, func_name, **static_kwargs):

@@ -27,7 +27,7 @@ class Signature:
         such a parameter of another function of the module.
     takes_any: whether it has a `**kwargs` that it uses, that is, whose name does not begin with `_`.
     takes_more: whether it has a `**kwargs` at all.
-    forwards_to: full names of functions that it passes its `**kwargs` to by `func_name=`.
+    forwards_to: full names of functions that it passes its `**kwargs` to by `func_name=`, and of the base class.
     """
 
     def __init__(self, name, params, comments, takes_any, forwards_to, takes_more=False):
@@ -118,6 +118,20 @@ def _definition(name):
     return None
 
 
+def class_constant(name, attribute):
+    """The literal value that a class, or the nearest of its bases, gives an attribute; None if nothing is found."""
+    found = _definition(name)
+    if found is None or not isinstance(found[1], ast.ClassDef):
+        return None
+    module_name, node = found
+    for line in node.body:
+        if isinstance(line, ast.Assign) and [getattr(target, 'id', None) for target in line.targets] == [attribute]:
+            value = _default(line.value, module_name)
+            return None if value is COMPUTED else value
+    bases = [class_constant(f'{module_name}.{base.id}', attribute) for base in node.bases if isinstance(base, ast.Name)]
+    return next((value for value in bases if value is not None), None)
+
+
 @functools.lru_cache(maxsize=None)
 def read_signature(name):
     """The Signature of the function or class with this full name, or None if no source with it is found."""
@@ -149,6 +163,8 @@ def read_signature(name):
     comments = _comments_beside(node, _parse(module_name)[1])
     comments = {name: comments.get(name) or documented.get(name) or elsewhere.get(name) for name in params}
     forwards_to = _forwards(node, args.kwarg.arg, module_name) if args.kwarg else []
+    if args.kwarg and skip_self and _calls_base(node, args.kwarg.arg):
+        forwards_to += [f'{module_name}.{base.id}' for base in found[1].bases if isinstance(base, ast.Name)][:1]
     return Signature(name, params, {k: v for k, v in comments.items() if v},
                      args.kwarg is not None and not args.kwarg.arg.startswith('_'), forwards_to, args.kwarg is not None)
 
@@ -207,6 +223,13 @@ def _documented(docstring):
         else:
             names = []
     return {name: text[0].upper() + text[1:] for name, text in result.items()}
+
+
+def _calls_base(function, kwargs_name):
+    """Whether a constructor passes its `**kwargs_name` on to that of the base class."""
+    return any(isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == '__init__'
+               and any(k.arg is None and isinstance(k.value, ast.Name) and k.value.id == kwargs_name
+                       for k in call.keywords) for call in ast.walk(function))
 
 
 def _forwards(function, kwargs_name, module_name):

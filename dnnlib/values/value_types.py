@@ -10,7 +10,7 @@ The words are alternatives, separated by commas and `or`, each one of
                                         above the one before), `weights` (numbers whose sum is not 0), `texts`, and
                                         `… from A to B`
     a table of numbers from A to B      a mapping from resolutions to such values; also `a table by resolution of …`
-    a size such as 8x4                  texts of this form
+    a size such as 8x4, a name          texts of this form; names fit into those of files
     word                                this very value: null, true, auto, float16
 """
 
@@ -27,6 +27,8 @@ _SINGLE = re.compile(rf'a (?P<what>whole number|number)(?: from {_RANGE})?\Z')
 _LIST = re.compile(r'a list of (?:(?P<least>\d+)(?: to (?P<most>\d+))? )?'
                    rf'(?P<what>whole numbers|rising numbers|numbers|weights|texts)(?: from {_RANGE})?\Z')
 _TABLE = re.compile(rf'a table (?:by resolution )?of (?P<what>whole numbers|numbers)(?: from {_RANGE})?\Z')
+_FORMS = {'a size such as 8x4': r'[1-9]\d{0,2}x[1-9]\d{0,2}\Z',
+          'a name': r'[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}\Z'}
 _WORD = re.compile(r'[\w.]+\Z')
 _HUGE = 1e300       # what floats can hold with room for arithmetic
 _HUGE_WHOLE = 2 ** 63 - 1
@@ -95,14 +97,17 @@ class Text:
         return None
 
 
-class Size:
-    """Columns and rows as in 8x4."""
+class Form:
+    """Texts of a certain form, which `words` call by its name."""
+
+    def __init__(self, words):
+        self.words = words
 
     def __str__(self):
-        return 'a size such as 8x4'
+        return self.words
 
     def is_kind(self, value):
-        return isinstance(value, str) and re.match(r'[1-9]\d{0,2}x[1-9]\d{0,2}\Z', value) is not None
+        return isinstance(value, str) and re.match(_FORMS[self.words], value) is not None
 
     def problem(self, value):
         return None
@@ -233,8 +238,8 @@ def _parse_one(text, is_number, is_whole):
     match = _SINGLE.match(text)
     if match:
         return _number(match, match.group('what') == 'whole number')
-    if text in ('a text', 'a size such as 8x4'):
-        return Text() if text == 'a text' else Size()
+    if text == 'a text' or text in _FORMS:
+        return Text() if text == 'a text' else Form(text)
     match = _LIST.match(text)
     if match:
         what = match.group('what')

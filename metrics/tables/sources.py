@@ -8,9 +8,9 @@ from dnnlib import artifacts, config_files
 from dnnlib.config_files import nearest
 from dnnlib.util import UserError
 from metrics.context import run_data
-from metrics.group import missing_files
 from metrics.networks import files
 from metrics.networks.choice import choose_source
+from metrics.networks.needs import missing_files
 from metrics.tables.definition import Network, Table
 from training.network_files.locate import Located, is_here, locate
 

@@ -3,13 +3,13 @@
 Nothing here writes into the run, and TensorFlow is not imported, so that all of it can be asked before anything starts.
 """
 
-import glob
 import os
 import re
 
 from dnnlib.errors import UserError
 from dnnlib.files import read_json, read_json_lines
 from dnnlib.values import schema
+from training.network_files import runs
 from training.state import checkpoint
 
 _COUNT = 'a whole number from 0 to 1e15'
@@ -54,17 +54,15 @@ def check_state(state, path):
 
 def newest_snapshot(run_dir):
     """(path, kimg) of the last network that a run stored, None without any; kimg is None where nothing tells it."""
-    final = os.path.join(run_dir, 'network-final.pkl')
-    if os.path.exists(final):
-        ticks = read_json_lines(os.path.join(run_dir, 'stats.jsonl'), absent=[])
-        kimg = ticks[-1].get('kimg') if ticks else None
-        return final, kimg if isinstance(kimg, (int, float)) else None
-    paths = [path for path in glob.glob(os.path.join(glob.escape(run_dir), 'network-snapshot-*.pkl'))
-             if re.search(r'-\d+\.pkl$', path)]
+    paths = runs.list_network_pkls(run_dir)
     if not paths:
         return None
-    newest = max(paths, key=lambda path: int(re.search(r'(\d+)\.pkl$', path).group(1)))
-    return newest, int(re.search(r'(\d+)\.pkl$', newest).group(1))
+    match = re.search(r'-(\d+)\.pkl$', paths[-1])
+    if match:
+        return paths[-1], int(match.group(1))
+    ticks = read_json_lines(os.path.join(run_dir, 'stats.jsonl'), absent=[])
+    kimg = ticks[-1].get('kimg') if ticks else None
+    return paths[-1], kimg if isinstance(kimg, (int, float)) else None
 
 
 def _as_a_new_run(run_dir):

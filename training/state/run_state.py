@@ -70,11 +70,20 @@ def restore_arrays(arrays, families, optimizers, source):
 
 
 def check_networks(arrays, networks, source):
-    """Raises UserError unless a checkpoint's networks are those of this run; the optimizers are not looked at."""
-    prefixes = tuple(net.name + '/' for net in networks)
-    check_same_variables({f'{net.name}/{name}': tflib.shape_to_list(var.shape)
-                          for net in networks for name, var in net.vars.items()},
+    """Raises UserError unless a checkpoint's networks are those of this run; the optimizers are not looked at.
+
+    `networks`: networks, or their variables as `shapes_of` gives them.
+    """
+    wanted = networks if isinstance(networks, dict) else shapes_of(networks)
+    prefixes = tuple(name + '/' for name in wanted)
+    check_same_variables({f'{net}/{name}': shape for net, shapes in wanted.items() for name, shape in shapes.items()},
                          {key: list(value.shape) for key, value in arrays.items() if key.startswith(prefixes)}, source)
+
+
+def shapes_of(networks):
+    """The variables of networks: OrderedDict name -> {local name: shape}."""
+    return collections.OrderedDict(
+        (net.name, {name: tflib.shape_to_list(var.shape) for name, var in net.vars.items()}) for net in networks)
 
 
 def check_same_variables(wanted, found, source):
@@ -106,28 +115,34 @@ def _tower_of(prefix, name, optimizers):
 # ---- Starting from the networks of another run
 
 
-def init_networks_from(networks, path):
-    """Copies the weights of a snapshot (G, D, Gs) into this run's networks and prints what was copied.
+def read_initial(path, shapes):
+    """The values that a snapshot gives to networks with these variables: [(name, {local name: array})].
 
-    `path` is a file of any format, or whatever else `network_files.locate` finds.
-
-    Nothing is left out silently: raises UserError unless every variable of each network is in the file, and the other
-    way round, with the same shape.
+    `path` is a file of any format, or whatever else `network_files.locate` finds; `shapes`: see `shapes_of`. Nothing is
+    left out silently: raises UserError unless every variable of each network is in the file, and the other way round,
+    with the same shape.
     """
     path = locate.locate(path).path
     states = locate.read(path)
-    if not isinstance(states, tuple) or len(states) != len(networks):
+    if not isinstance(states, tuple) or len(states) != len(shapes):
         raise UserError(f'{path} does not hold the three networks (G, D, Gs) of a snapshot')
-    stored = [_stored_arrays(state) for state in states]
-    for net, values in zip(networks, stored):
-        check_same_variables({name: tflib.shape_to_list(var.shape) for name, var in net.vars.items()},
-                             {name: list(np.shape(value)) for name, value in values.items()},
-                             f'{net.name} in {path}')
-        network_state.check_finite(values, f'{net.name} in {path}')
-    for net, values in zip(networks, stored):
+    stored = [(name, _stored_arrays(state)) for name, state in zip(shapes, states)]
+    for name, values in stored:
+        check_same_variables(shapes[name], {key: list(np.shape(value)) for key, value in values.items()},
+                             f'{name} in {path}')
+        network_state.check_finite(values, f'{name} in {path}')
+    return stored
+
+
+def init_networks_from(networks, path):
+    """Copies the weights of a snapshot (G, D, Gs) into this run's networks and prints what was copied.
+
+    See `read_initial`, which raises UserError for what does not fit.
+    """
+    for net, (_, values) in zip(networks, read_initial(path, shapes_of(networks))):
         tflib.set_vars({net.vars[name]: value for name, value in values.items()})
         count = sum(int(np.prod(np.shape(value))) for value in values.values())
-        print(f'Initial {net.name}: all {len(values)} variables ({count:,} numbers) from {path}')
+        print(f'Initial {net.name}: all {len(values)} variables ({count:,} numbers) from {locate.locate(path).path}')
 
 
 def _stored_arrays(state, prefix=''):

@@ -1,0 +1,125 @@
+"""What plans and checks depend on: facts about the data set and about this machine, each found out once."""
+
+import os
+
+import config as folders
+from data.records.base import resolution_of
+from data.records.dataset import load_dataset
+from dnnlib import config_files, machine
+from dnnlib.files import read_bytes
+from dnnlib.util import EasyDict, UserError
+from experiment import device_check
+from metrics.tables import definition
+
+# ---- Data
+
+
+def open_data(config, data_dir, dry=False):
+    """Opens the data set, which checks its files, and returns what plans depend on.
+
+    EasyDict(shape [C, H, W] or [C], resolution, resolution_log2, num_images, label_size, is_image, codec: see
+    `Dataset.codec`, unused_labels: file with labels that the run does not use, or None; missing: None). With `dry`, a
+    data set that is not there yet is described by the configuration as far as it goes: num_images is None then, and
+    `missing` says what is missing and what makes it. Raises UserError.
+    """
+    folder = config.dataset.get('tfrecord_dir')
+    path = None if folder is None else os.path.join(data_dir, folder)
+    if path is not None and not os.path.lexists(path):
+        missing = f"the data set '{path}' does not exist; make it with {making_of(folder)[0]}; or mend " \
+                  'dataset.tfrecord_dir and --data-dir'
+        if not dry:
+            raise UserError(missing)
+        return _assumed_data(config, missing)
+    with load_dataset(data_dir=data_dir, **config.dataset) as data:
+        label_file = getattr(data, 'label_file', None)
+        return EasyDict(
+            shape=list(data.shape), resolution=data.resolution, resolution_log2=data.resolution_log2,
+            num_images=data.num_images, label_size=data.label_size, is_image=data.is_image, codec=data.codec,
+            missing=None, unused_labels=label_file if label_file and not data.label_size else None)
+
+
+def _assumed_data(config, missing):
+    """What `open_data` tells of a data set that is not there."""
+    shape, resolution = making_of(config.dataset.tfrecord_dir)[1], config.dataset.get('resolution')
+    if shape is None and resolution is None:
+        raise UserError(f'{missing}; a plan without it needs dataset.resolution')
+    if shape is None or resolution not in (None, resolution_of(shape)):
+        shape = [3, resolution, resolution]
+    labels = config.dataset.get('max_label_size', 0)
+    if labels == 'full':
+        missing += '; the plan takes it for unlabelled, since only the data tell how many labels there are'
+        labels = 0
+    resolution = resolution_of(shape)
+    return EasyDict(
+        shape=list(shape), resolution=resolution, resolution_log2=(resolution - 1).bit_length(), num_images=None,
+        label_size=labels, is_image=len(shape) == 3, codec=None, missing=missing, unused_labels=None)
+
+
+def recorded_data(record):
+    """What `open_data` tells, from the `dataset.json` of a run (see `training.state.resume.DATA`)."""
+    resolution = resolution_of(record['shape'])
+    return EasyDict(record, resolution=resolution, resolution_log2=(resolution - 1).bit_length(), missing=None,
+                    is_image=len(record['shape']) == 3, codec=None, unused_labels=None)
+
+
+def making_of(folder):
+    """(the command that makes a data set which configurations name, the shape of its samples or None)."""
+    path = os.path.join(folders.config_dir, 'data', 'sets.yaml')
+    known = config_files.parse_yaml(read_bytes(path, config_files.MAX_BYTES).decode('utf-8'), path)[0]
+    if folder in known:
+        return known[folder]['command'], known[folder]['shape']
+    for name, _, _ in definition.list_tables(folders.config_dir):
+        for data_set in definition.load_table(name, folders.config_dir).datasets.values():
+            if data_set.folder == folder:
+                return data_set.command, None
+    return f'dataset_tool.py, such as dataset_tool.py create_from_images datasets/{folder} PICTURES', None
+
+
+# ---- This machine
+
+
+def _once(read):
+    """A property that is found out at its first use, and once."""
+    def get(self):
+        if read.__name__ not in self._found:
+            self._found[read.__name__] = read(self)
+        return self._found[read.__name__]
+    return property(get, doc=read.__doc__)
+
+
+class Machine:
+    """What this machine has, where results are or will be written at `place`."""
+
+    def __init__(self, place):
+        self.place = place
+        self._found = {}
+
+    @_once
+    def gpus(self):
+        """Dicts of the GPUs that NVIDIA's driver knows; see `device_check.nvidia_gpus`."""
+        return device_check.nvidia_gpus()
+
+    @_once
+    def company(self):
+        """Sentences on what else computes on these GPUs now."""
+        return device_check.company(self.gpus)
+
+    @_once
+    def num_gpus(self):
+        """How many GPUs there are for this program, as far as can be told without TensorFlow."""
+        return device_check.num_visible(self.gpus)
+
+    @_once
+    def total_memory(self):
+        """Bytes of memory, None where that cannot be told."""
+        return machine.total_memory()
+
+    @_once
+    def available_memory(self):
+        """Bytes of memory that programs could still get, None where that cannot be told."""
+        return machine.available_memory()
+
+    @_once
+    def free_disk(self):
+        """Bytes that are free at the place."""
+        return machine.free_disk(self.place)
