@@ -76,10 +76,11 @@ def _is_allowed(name):
 
 
 def refusal(kind, name):
-    """What is wrong with a name given for a kind, as the end of a sentence; None if it may be used."""
+    """What is wrong with a name given for a kind (or a tuple of kinds), as the end of a sentence; None for nothing."""
     if not isinstance(name, str) or len(name) > 200:
         return f'must be the name of a function or class, not {format_value(name)[:60]}'
-    known = declared(kind)
+    known = declared(*kind) if isinstance(kind, tuple) else declared(kind)
+    kind = 'networks' if isinstance(kind, tuple) else kind
     if name in known:
         return None
     module, _, local = name.rpartition('.')

@@ -59,7 +59,7 @@ class Section:
 
 FROM_DATA = ['num_channels', 'resolution', 'label_size']
 _FROM_NETWORK = ['is_training', 'is_validation', 'is_template_graph', 'components', 'seed', 'data_format',
-                 'dlatent_broadcast', 'force_clean_graph', 'lod']
+                 'dlatent_broadcast', 'force_clean_graph', 'lod', 'trainable', 'decoder_kwargs']
 _FOR_LOSS = ['G', 'D', 'opt', 'training_set', 'minibatch_size']
 TOP_LEVEL_OF_LOOP = ['seed', 'num_gpus', 'device']
 _LOOP_SECTIONS = ['G_args', 'D_args', 'G_opt_args', 'D_opt_args', 'G_loss_args', 'D_loss_args', 'dataset_args',
@@ -134,7 +134,7 @@ def parameters(name, values, origins=None):
     result = OrderedDict()
     if section.selector:
         result[section.selector] = Setting(section.function or function, None, None)
-    known, is_open = _parameters_of(signature, section)
+    known, is_open = _parameters_of(signature, section, values)
     result.update(known)
     if function == OPTIMIZER:
         result.update((key, _setting(*rest)) for key, *rest in _optimizer_parameters(name, values, origins))
@@ -144,22 +144,32 @@ def parameters(name, values, origins=None):
     return result
 
 
-def _parameters_of(signature, section):
-    """(the settings that a function takes and those that it forwards to, whether it also takes any others)."""
+def _parameters_of(signature, section, values):
+    """(the settings that a function takes and those that it forwards to, whether it also takes any others).
+
+    What a function with a parameter NAME_func takes besides goes to the function that this one names.
+    """
     result, pending, seen, is_open = OrderedDict(), [signature], set(), False
     while pending:
         sig = pending.pop(0)
         if sig is None or sig.name in seen:
             continue
         seen.add(sig.name)
-        is_open |= sig.takes_any and not sig.forwards_to
         for key, default in sig.params.items():
             is_supplied = key in section.supplied or key.startswith('_') or (
                 default is signatures.REQUIRED and section.required_are_supplied)
             if not is_supplied and key not in result:
                 result[key] = _setting(default, sig.comments.get(key))
-        pending += [signatures.read_signature(target) for target in sig.forwards_to]
+        targets = sig.forwards_to + (_named_functions(sig, values) if sig.takes_any else [])
+        is_open |= sig.takes_any and not targets
+        pending += [signatures.read_signature(target) for target in targets]
     return result, is_open
+
+
+def _named_functions(signature, values):
+    """Full names of the functions that parameters NAME_func name; those that nobody may name are told of later."""
+    names = [values.get(key, default) for key, default in signature.params.items() if key.endswith('_func')]
+    return [name for name in names if isinstance(name, str)]
 
 
 def _optimizer_parameters(name, values, origins):
@@ -195,6 +205,8 @@ def check_section(name, values, origins):
             choice = '' if hint else f"; known here: {', '.join(known)}"
             raise UserError(f"there is no setting '{dotted}'{hint} (given in {any_origin(origins, dotted)}{choice})")
         check_value(origins, dotted, value, known[key])
+        if key.endswith('_kwargs') and isinstance(value, dict):
+            _check_keywords(name, key, dict(with_defaults(name, values)), origins)
     missing = [key for key, setting in known.items() if setting.default is signatures.REQUIRED and key not in values]
     if missing:
         hint = '; it names the folder of TFRecords inside --data-dir' if missing[0] == 'tfrecord_dir' else ''
@@ -205,6 +217,15 @@ def loop_takes(config, argument):
     """Whether the loop that a configuration names has a parameter of this name."""
     signature = signatures.read_signature(config.train.get('func_name', LOOP))
     return argument in signature.params or signature.takes_more
+
+
+def _check_keywords(name, key, values, origins):
+    """Checks a setting NAME_kwargs, which holds those of the function that NAME_func names."""
+    function = values.get(key[:-len('kwargs')] + 'func')
+    if isinstance(function, str):
+        part = dict(values[key], **{SECTIONS[name].selector: function})
+        inner = {f'{name}.{inner}': any_origin(origins, f'{name}.{key}') for inner in part}
+        check_section(name, part, inner)
 
 
 def value_of(config, section, key):

@@ -9,6 +9,7 @@ import config
 import run_metrics
 import train
 from dnnlib import registry, tflib
+from dnnlib.tflib import network_state
 from dnnlib.util import UserError, get_obj_by_name
 from dnnlib.values import signatures
 from experiment import run_config
@@ -113,3 +114,27 @@ def test_a_foreign_run_directory_cannot_name_what_is_called(tmp_path):
     with pytest.raises(UserError, match="dataset.class_name in the record of .*'os.mkdir' is not among the names"):
         run_metrics.main(['fid50k', '--run', str(tmp_path), '--preset', 'quick', '--device', 'cpu'])
     assert not (tmp_path / 'made').exists()
+
+
+@pytest.mark.both
+def test_a_stored_network_cannot_name_what_its_parts_are_made_by():
+    state = dict(build_func_name='G_accel', build_module_src='', static_kwargs={'code_func': 'os.system'})
+    with pytest.raises(UserError, match="argument code_func of the stored network 'G_accel': 'os.system' is not among"):
+        network_state.stored_build_func(state, trust_stored_code=False)
+    state['static_kwargs']['code_func'] = 'training.networks_stylegan.G_style'
+    assert network_state.stored_build_func(state, trust_stored_code=False)[0].__name__ == 'G_accel'
+
+
+@pytest.mark.parametrize('override,message', [
+    ('G.code_func=os.system', "'os.system' is not among the names for G"),
+    ('G.code_kwargs=5', 'must be a mapping or null'),
+    ('G.code_kwargs={structur: fixed}', "did you mean 'structure'"),
+    ('G.code_kwargs={5: 1}', 'must have names as keys'),
+    ('G.code_kwargs={fmap_base: x}', 'fmap_base: must be a whole number'), ('G.truncation_psi=0.5', None),
+    ('G.decoder_kwargs={}', 'is filled in')])
+def test_the_keywords_of_a_part_are_checked_by_the_function_that_makes_it(override, message):
+    if message is None:
+        run_config.load('accel-stylegan-256', config.config_dir, [override])
+        return
+    with pytest.raises(UserError, match=message):
+        run_config.load('accel-stylegan-256', config.config_dir, [override])

@@ -36,10 +36,10 @@ def G_code(
         num_channels=16,
         resolution=64,                  # Side of the codes, a power of two.
         label_size=0,
-        latent_size=128,
-        fmap_base=8192,                 # Channels at resolution r: fmap_base / r ...
-        fmap_min=64,                    # ... but at least these ...
-        fmap_max=256,                   # ... and at most these.
+        latent_size=128,                # Size of z; 1 to 1048576
+        fmap_base=8192,                 # Channels at resolution r: fmap_base / r, within the following; 1 to 16777216
+        fmap_min=64,                    # Fewest channels of any layer; 1 to 65536
+        fmap_max=256,                   # Most channels of any layer; 1 to 65536
         use_wscale=True,                # Equalized learning rate.
         use_pixelnorm=True,             # Normalise every pixel's features after each convolution (section 3.3).
         is_template_graph=False,        # Set by Network when it makes the variables.
@@ -72,9 +72,9 @@ def D_code(
         num_channels=16,
         resolution=64,                  # Side of the codes, a power of two.
         label_size=0,
-        fmap_base=8192,                 # Channels at resolution r: fmap_base / r ...
-        fmap_min=64,                    # ... but at least these ...
-        fmap_max=256,                   # ... and at most these.
+        fmap_base=8192,                 # Channels at resolution r: fmap_base / r, within the following; 1 to 16777216
+        fmap_min=64,                    # Fewest channels of any layer; 1 to 65536
+        fmap_max=256,                   # Most channels of any layer; 1 to 65536
         use_wscale=True,                # Equalized learning rate.
         is_template_graph=False,        # Set by Network when it makes the variables.
         data_format='NCHW',             # Layout of the activations inside.
@@ -100,8 +100,8 @@ def D_code(
 def G_accel(
         latents_in,                     # z, [N, latent size of the code generator].
         labels_in,                      # Labels, [N, label_size].
-        code_func='training.networks_accel.G_code',  # Build function of the code generator.
-        code_kwargs=None,               # Its keywords.
+        code_func='training.networks_accel.G_code',  # Build function of the code generator; a function for G
+        code_kwargs=None,               # Its keywords; a mapping, or null
         decoder_kwargs=None,            # Keywords of H_decoder.
         resolution=256,                 # Side of the images.
         num_channels=3,

@@ -35,10 +35,10 @@ def F_encoder(
         images_in,                      # Images, [N, num_channels, H, W], H and W multiples of downscale.
         num_channels=3,
         resolution=128,                 # Side of the images that the network is described for; it runs on others too.
-        downscale=4,                    # Side of the image over that of the code: 2, 4, 8 or 16.
-        code_channels=16,
-        fmaps=32,                       # Channels at full resolution; they double with every halving ...
-        fmap_max=256,                   # ... up to these.
+        downscale=4,                    # Side of the image over that of the code; 2, 4, 8 or 16
+        code_channels=16,               # Channels of the codes; 1 to 65536
+        fmaps=32,                       # Channels at full resolution, which double with every halving; 1 to 65536
+        fmap_max=256,                   # Most channels of any layer; 1 to 65536
         use_wscale=True,                # Equalized learning rate.
         is_template_graph=False,        # Set by Network when it makes the variables.
         data_format='NCHW',             # Layout of the activations inside.
@@ -65,10 +65,10 @@ def H_decoder(
         codes_in,                       # Codes, [N, code_channels, h, w].
         num_channels=3,
         resolution=128,                 # Side of the images that the network is described for; it runs on others too.
-        downscale=4,                    # Side of the image over that of the code: 2, 4, 8 or 16.
-        code_channels=16,
-        fmaps=32,                       # Channels at full resolution; they double with every halving ...
-        fmap_max=256,                   # ... up to these.
+        downscale=4,                    # Side of the image over that of the code; 2, 4, 8 or 16
+        code_channels=16,               # Channels of the codes; 1 to 65536
+        fmaps=32,                       # Channels at full resolution, which double with every halving; 1 to 65536
+        fmap_max=256,                   # Most channels of any layer; 1 to 65536
         use_wscale=True,                # Equalized learning rate.
         trainable=True,                 # False: a part of a larger network that is not to change.
         is_template_graph=False,        # Set by Network when it makes the variables.
@@ -122,9 +122,9 @@ def D_codec(
         num_channels=3,
         resolution=128,                 # Side of the images that the network is described for; it runs on others too.
         label_size=0,
-        num_scales=3,                   # Halvings of the resolution before the scores.
-        fmaps=32,                       # Channels at full resolution; they double with every halving ...
-        fmap_max=256,                   # ... up to these.
+        num_scales=3,                   # Halvings of the resolution before the scores; 1 to 16
+        fmaps=32,                       # Channels at full resolution, which double with every halving; 1 to 65536
+        fmap_max=256,                   # Most channels of any layer; 1 to 65536
         use_wscale=True,                # Equalized learning rate.
         is_template_graph=False,        # Set by Network when it makes the variables.
         data_format='NCHW',             # Layout of the activations inside.

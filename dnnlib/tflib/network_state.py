@@ -9,6 +9,7 @@ import types
 
 import numpy as np
 
+from dnnlib import registry as names
 from dnnlib import util
 from dnnlib.tflib import registry, tfutil
 
@@ -22,6 +23,9 @@ def stored_build_func(state, trust_stored_code):
         UserError: the build function is not ours and the stored code is not trusted, or it fails.
     """
     name = state['build_func_name']
+    for key, value in state['static_kwargs'].items():
+        if key.endswith('_func') and isinstance(value, str):  # of a part, which the function makes by this name
+            names.check(names.BUILD_FUNCTIONS, value, f"the argument {key} of the stored network '{name}'")
     if name in registry.known_build_funcs() or not trust_stored_code:
         build_func = registry.resolve_build_func(name)
         return build_func, registry.module_source(importlib.import_module(build_func.__module__))

@@ -11,6 +11,8 @@ The words are alternatives, separated by commas and `or`, each one of
                                         `… from A to B`
     a table of numbers from A to B      a mapping from resolutions to such values; also `a table by resolution of …`
     a size such as 8x4, a name          texts of this form; names fit into those of files
+    a function for G                    full names that may be given for this section, see `dnnlib.registry`
+    a mapping                           mappings from names, of whatever values
     word                                this very value: null, true, auto, float16
 """
 
@@ -18,6 +20,7 @@ import functools
 import math
 import re
 
+from dnnlib import registry
 from dnnlib.config_files import format_value, kind, parse_yaml
 
 _NUMBER = r'[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?'
@@ -29,6 +32,7 @@ _LIST = re.compile(r'a list of (?:(?P<least>\d+)(?: to (?P<most>\d+))? )?'
 _TABLE = re.compile(rf'a table (?:by resolution )?of (?P<what>whole numbers|numbers)(?: from {_RANGE})?\Z')
 _FORMS = {'a size such as 8x4': r'[1-9]\d{0,2}x[1-9]\d{0,2}\Z',
           'a name': r'[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}\Z'}
+_FUNCTION = re.compile(r'a function for (\w+)\Z')
 _WORD = re.compile(r'[\w.]+\Z')
 _HUGE = 1e300       # what floats can hold with room for arithmetic
 _HUGE_WHOLE = 2 ** 63 - 1
@@ -111,6 +115,36 @@ class Form:
 
     def problem(self, value):
         return None
+
+
+class Function:
+    """Full names of functions that files may give for a section."""
+
+    def __init__(self, section):
+        self.section = section
+
+    def __str__(self):
+        return f'a function for {self.section}'
+
+    def is_kind(self, value):
+        return isinstance(value, str)
+
+    def problem(self, value):
+        return registry.refusal(self.section, value)
+
+
+class Mapping:
+    """Mappings from names to whatever values."""
+
+    def __str__(self):
+        return 'a mapping'
+
+    def is_kind(self, value):
+        return isinstance(value, dict)
+
+    def problem(self, value):
+        unfit = next((key for key in value if not isinstance(key, str)), None)
+        return None if unfit is None else f'must have names as keys, not {shown(unfit)}'
 
 
 class Literal:
@@ -240,6 +274,11 @@ def _parse_one(text, is_number, is_whole):
         return _number(match, match.group('what') == 'whole number')
     if text == 'a text' or text in _FORMS:
         return Text() if text == 'a text' else Form(text)
+    if text == 'a mapping':
+        return Mapping()
+    match = _FUNCTION.match(text)
+    if match:
+        return Function(match.group(1))
     match = _LIST.match(text)
     if match:
         what = match.group('what')
