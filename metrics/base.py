@@ -69,7 +69,7 @@ class MetricBase(OriginalForm):
         """Measures the Gs of a network pickle in a graph and session of its own.
 
         Args:
-            network_pkl: path, released file's name, address, or run directory (its newest snapshot).
+            network_pkl: whatever `training.network_files.locate.locate` finds: a path, a run, a released file's name.
             run_dir: run that the network comes from: gives the data set and mirroring, gets the results.
             dataset_args: `training.dataset.load_dataset` keywords, instead of the run's.
             mirror_augment: whether reals are mirrored at random; None: as the run did.

@@ -44,7 +44,8 @@ def fast(monkeypatch):
     """Presets so small that a table takes seconds."""
     numbers = dict(num_images=70, num_samples=24, num_keep=12, minibatch_per_gpu=8)
     for func_name, settings in presets.QUICK.items():
-        monkeypatch.setitem(presets.QUICK, func_name, {key: numbers[key] for key in settings})
+        monkeypatch.setitem(presets.QUICK, func_name, {key: numbers.get(key, value)
+                                                           for key, value in settings.items()})
     monkeypatch.setitem(presets.ls, 'attrib_indices', [0, 1])
 
 

@@ -220,7 +220,7 @@ def _vector(text):
 
 
 def _one_vector(vector, label_size, option):
-    if len(vector) != label_size or not np.all(np.isfinite(np.float32(vector))):
+    if len(vector) != label_size or not np.all(np.abs(vector) <= np.finfo(np.float32).max):
         raise UserError(f'{option}: {label_size} finite numbers are needed, not {len(vector)}')
     return FakeLabels(label_size, ','.join(f'{number:g}' for number in vector), row=vector)
 
