@@ -77,6 +77,10 @@ class Matcher:
         """How many pictures a row fits equally well."""
         return 0 if self._best[row] is None else self._best[row][1]
 
+    def fits_best(self, row, path):
+        """Whether a picture is one of those that a row fits best, even if it has a better row."""
+        return (row, self._best[row] and self._best[row][0]) in self._candidates(path)
+
     def unmatched_folder(self, row):
         """The beginning of a row's path that its picture's path does not have, '' if there is none."""
         return '/'.join(self._unmatched(row)).replace('//', '/')

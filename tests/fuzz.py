@@ -25,6 +25,8 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, 'tests')]
 
+import fuzz_data  # noqa: E402  (found once the path is set)
+
 ODD_VALUES = [None, True, -1, 0, 2 ** 70, 10 ** 400, 1e308, float('nan'), float('inf'), '', 'x' * 20000, '\ud800', '\0',
               [], {}, [[[[]]]], {'': {}}, '../x', '1e999', -2 ** 63]
 ODD_NUMBERS = [0, 1, 127, 128, 255, 2 ** 15, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 62, 2 ** 63, 2 ** 64 - 1]
@@ -136,7 +138,8 @@ READERS = {     # name -> (good files, reader, suffix of the file's name)
     'downloads': (lambda: [*pickles(), *arrays(), *graphs()], _late('dnnlib.content', 'check', 'download'), '.bin'),
     'frozen graphs': (graphs, _late('metrics.networks.frozen_graph', 'read_weights'), '.pb'),
     'score records': (score_records, _late('metrics.scores.records', 'read_record'), '.json'),
-    'released files': (tables, _late('dnnlib.artifacts.table', 'read_table'), '.json')}
+    'released files': (tables, _late('dnnlib.artifacts.table', 'read_table'), '.json'),
+    **fuzz_data.READERS}
 
 
 # ---- Damage

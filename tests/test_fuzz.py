@@ -4,6 +4,7 @@ import json
 import os
 
 import fuzz
+import fuzz_data
 import pytest
 
 from dnnlib import UserError
@@ -16,7 +17,8 @@ def out(tmp_path, monkeypatch):
     return str(tmp_path)
 
 
-@pytest.mark.parametrize('name', ['plain pickles', 'arrays .npz', 'score records', 'released files'])
+@pytest.mark.parametrize('name', ['plain pickles', 'arrays .npz', 'score records', 'released files',
+                                  *fuzz_data.READERS])
 def test_readers_give_data_or_a_sentence(out, capsys, name):
     fuzz.run_one(name, 0.5, 1, out)
     counts = json.loads(capsys.readouterr().out)

@@ -75,6 +75,8 @@ def test_a_row_that_fits_two_pictures_alike_is_refused(tmp_path):
     with pytest.raises(UserError, match='no label for 1 of 2 pictures: b_1.png'):
         labelled(tmp_path, '1.png,cat\n', ['1.png', 'b_1.png'])
     assert labelled(tmp_path, '1.png,cat\na/1.png,dog\n', ['1.png', 'a/1.png']) == {'1.png': 'cat', 'a/1.png': 'dog'}
+    with pytest.raises(UserError, match="'1.png' could be the picture 'b/1.png' or 'a/1.png'"):
+        labelled(tmp_path, '1.png,cat\na/1.png,dog\n', ['a/1.png', 'b/1.png'])
 
 
 def test_extensions_do_not_count_unless_they_tell_pictures_apart(tmp_path):

@@ -138,7 +138,7 @@ class Labels:
                 continue
             for row in rows:
                 if matcher.num_pictures_of(row) > 1:
-                    other = next(other for other in paths if other != path and row in matcher.rows_of(other))
+                    other = next(other for other in paths if other != path and matcher.fits_best(row, other))
                     raise UserError(f"'{self.source}', {places[row]}: '{names[row]}' could be the picture '{path}' or "
                                     f"'{other}'; write as much of the path as tells them apart")
                 if values[row] != values[rows[0]]:
