@@ -1,0 +1,25 @@
+"""docs/migrating.md: its table is the list's, and what the list says of a name is true."""
+
+import pytest
+
+from dnnlib import util
+from tools import make_migrating_docs
+
+
+def test_the_page_holds_the_table():
+    with open(make_migrating_docs.TARGET, encoding='utf-8') as file:
+        assert file.read() == make_migrating_docs.document()
+
+
+@pytest.mark.both
+@pytest.mark.parametrize('module', sorted({module for module, _, _ in make_migrating_docs.NAMES}))
+def test_every_name_is_there(module):
+    names = [name for owner, names, _ in make_migrating_docs.NAMES if owner == module for name in names.split()]
+    for name in names:
+        util.get_obj_by_name(f'{module}.{name}')
+
+
+def test_what_is_called_absent_is_absent():
+    for module, name, _ in make_migrating_docs.ABSENT:
+        with pytest.raises(ImportError):
+            util.get_obj_by_name(f'{module}.{name}')

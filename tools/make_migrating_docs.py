@@ -1,0 +1,95 @@
+"""Writes the table of docs/migrating.md: the original's public names and what became of each here.
+
+Run `python tools/make_migrating_docs.py` after changing `NAMES`; a test compares the file with what this makes, and the
+names with the code.
+"""
+
+import os
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+from dnnlib.util import atomic_write  # noqa: E402
+
+TARGET = os.path.join(ROOT, 'docs', 'migrating.md')
+BEGIN, END = '<!-- Made by tools/make_migrating_docs.py -->\n', '<!-- End of the table -->\n'
+
+# Module, names as attributes of it, what is different (nothing: the same).
+NAMES = [
+    ('dnnlib', 'EasyDict RunContext SubmitTarget PathType submit_run get_path_from_template submit_config', ''),
+    ('dnnlib', 'SubmitConfig', '`run_dir_ignore` begins empty: hidden and compiled files are left out anyway'),
+    ('dnnlib.util', 'Logger format_time ask_yes_no tuple_product get_dtype_and_ctype is_pickleable '
+     'get_module_from_obj_name get_obj_from_module get_obj_by_name call_func_by_name get_module_dir_by_obj_name '
+     'is_top_level_function get_top_level_function_name list_dir_recursively_with_ignore copy_files_and_create_dirs '
+     'is_url', ''),
+    ('dnnlib.util', 'open_url', 'raises `UserError` with a sentence; checks what it keeps'),
+    ('dnnlib.submission.submit', 'get_template_from_path get_path_from_template convert_path get_user_name '
+     'set_user_name_override run_wrapper', ''),
+    ('dnnlib.submission.submit', 'submit_run', 'records are JSON and text, no pickle; only source is copied'),
+    ('dnnlib.tflib', 'run is_tf_expression shape_to_list flatten log2 exp2 lerp lerp_clip absolute_name_scope '
+     'absolute_variable_scope init_tf assert_tf_initialized create_session init_uninitialized_vars set_vars '
+     'create_var_with_large_initial_value convert_images_to_uint8 TfExpression TfExpressionEx', ''),
+    ('dnnlib.tflib', 'convert_images_from_uint8', 'maps 0…255 onto the range asked for'),
+    ('dnnlib.tflib.autosummary', 'autosummary finalize_autosummaries save_summaries', ''),
+    ('dnnlib.tflib.network', 'Network', ''),
+    ('dnnlib.tflib.network', 'import_handler', 'never makes stored code run that is not trusted'),
+    ('dnnlib.tflib.network.Network', 'get_output_for run clone convert copy_vars_from copy_own_vars_from '
+     'copy_trainables_from setup_as_moving_average_of find_var get_var set_var get_var_local_name reset_own_vars '
+     'reset_vars reset_trainables list_ops list_layers print_layers setup_weight_histograms', ''),
+    ('dnnlib.tflib.optimizer', 'Optimizer', 'one count of skipped updates for all devices'),
+    ('dnnlib.tflib.optimizer.Optimizer', 'register_gradients apply_updates reset_optimizer_state get_loss_scaling_var '
+     'apply_loss_scaling undo_loss_scaling', ''),
+    ('training.dataset', 'TFRecordDataset SyntheticDataset load_dataset parse_tfrecord_np parse_tfrecord_tf', ''),
+    ('training.dataset.TFRecordDataset', 'configure', 'goes on where it is; the original begins at record 0'),
+    ('training.dataset.TFRecordDataset', 'get_minibatch_tf get_minibatch_np get_random_labels_tf '
+     'get_random_labels_np', ''),
+    ('training.misc', 'open_file_or_url save_pkl adjust_dynamic_range create_image_grid convert_to_pil_image '
+     'save_image save_image_grid list_network_pkls get_id_string_for_network_pkl load_network_pkl apply_mirror_augment '
+     'setup_snapshot_image_grid', ''),
+    ('training.misc', 'load_pkl', 'executes nothing that a file holds'),
+    ('training.misc', 'locate_run_dir locate_network_pkl', 'raise `UserError` instead of IOError'),
+    ('training.misc', 'parse_config_for_previous_run load_dataset_for_previous_run', 'read records as data'),
+    ('training.training_loop', 'training_loop', 'takes `submit_config`, or a run directory and more settings'),
+    ('training.training_loop', 'process_reals training_schedule', ''),
+    ('training.loss', 'fp32 G_wgan D_wgan D_wgan_gp D_hinge D_hinge_gp G_logistic_saturating '
+     'G_logistic_nonsaturating D_logistic D_logistic_simplegp', ''),
+    ('training.networks_stylegan', 'G_style G_mapping G_synthesis D_basic', 'besides, `data_format` and `seed`'),
+    ('training.networks_progan', 'G_paper D_paper', 'besides, `data_format`'),
+    ('metrics.metric_base', 'fid50k ppl_zfull ppl_wfull ppl_zend ppl_wend ls dummy', ''),
+    ('metrics.metric_base', 'MetricBase MetricGroup DummyMetric', 'record the protocol of every score'),
+    ('metrics.frechet_inception_distance', 'FID', ''),
+    ('metrics.perceptual_path_length', 'PPL normalize slerp', ''),
+    ('metrics.linear_separability', 'LS prob_normalize mutual_information entropy conditional_entropy', ''),
+    ('metrics.linear_separability', 'classifier_urls', 'addresses of the present home of the files'),
+    ('config', 'result_dir data_dir cache_dir run_dir_ignore', ''),
+]
+ABSENT = [('dnnlib.submission', '_internal.run', 'runs are on this machine only')]
+
+
+def table():
+    """The table as text."""
+    lines = ['| name | here |', '| --- | --- |']
+    for module, names, difference in NAMES:
+        for name in names.split():
+            lines.append(f"| `{module}.{name}` | {difference or 'the same'} |")
+    lines += [f'| `{module}.{name}` | absent: {why} |' for module, name, why in ABSENT]
+    return '\n'.join(lines) + '\n'
+
+
+def document():
+    """docs/migrating.md with the table brought up to date."""
+    with open(TARGET, encoding='utf-8') as file:
+        text = file.read()
+    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+    return before + BEGIN + table() + END + after
+
+
+def main():
+    text = document()
+    with atomic_write(TARGET, 'w') as file:
+        file.write(text)
+
+
+if __name__ == '__main__':
+    main()
