@@ -1,12 +1,19 @@
-"""Default folders, relative to the checkout; environment variables move them."""
+"""This project's version, and its default folders: in the checkout, or where it is called if pip installed it.
+
+Environment variables move the folders.
+"""
 
 import os
 
-_ROOT = os.path.dirname(os.path.abspath(__file__))
+version = '1.0.0'   # setup.py, `--version`, records and network files take it from here
 
-result_dir = os.environ.get('STYLEGAN_RESULT_DIR', os.path.join(_ROOT, 'results'))  # run directories
-data_dir = os.environ.get('STYLEGAN_DATA_DIR', os.path.join(_ROOT, 'datasets'))     # data sets
-cache_dir = os.environ.get('STYLEGAN_CACHE_DIR', os.path.join(_ROOT, 'cache'))      # downloads
+_ROOT = os.path.dirname(os.path.abspath(__file__))
+installed = os.path.isfile(os.path.join(_ROOT, 'installed.json'))   # by setup.py, rather than checked out
+_HOME = os.getcwd() if installed else _ROOT
+
+result_dir = os.environ.get('STYLEGAN_RESULT_DIR', os.path.join(_HOME, 'results'))  # run directories
+data_dir = os.environ.get('STYLEGAN_DATA_DIR', os.path.join(_HOME, 'datasets'))     # data sets
+cache_dir = os.environ.get('STYLEGAN_CACHE_DIR', os.path.join(_HOME, 'cache'))      # downloads
 config_dir = os.path.join(_ROOT, 'configs')                                         # named configurations
 run_dir_ignore = ['results', 'datasets', 'cache']   # names that snapshots of source leave out, for `SubmitConfig`
 

@@ -1,5 +1,6 @@
 """Makes, checks and shows data sets; `python dataset_tool.py --help` lists the commands."""
 
+import check_python  # noqa: F401
 from data.commands import main
 from dnnlib.util import run_main
 

@@ -3,6 +3,7 @@
 import argparse
 import os
 
+import check_python  # noqa: F401
 import config as folders
 from dnnlib.command_line import HelpFormatter, shown
 from dnnlib.files import make_writable_folder

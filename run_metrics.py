@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+import check_python  # noqa: F401
 import config as folders
 from dnnlib import registry
 from dnnlib.command_line import HelpFormatter

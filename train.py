@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+import check_python  # noqa: F401
 import config as folders
 from dnnlib import registry
 from dnnlib.command_line import HelpFormatter, shown

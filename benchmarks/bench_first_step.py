@@ -14,6 +14,10 @@ import sys
 import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if ROOT not in sys.path:
+    sys.path.insert(0, ROOT)
+
+import check_python  # noqa: E402, F401
 
 ROUNDS = 5
 FIRST_VERSION = 'e40112cf2c393d6f0b29724142d1cfa58d6732e0'

@@ -12,6 +12,8 @@ if ROOT not in sys.path:
 
 from bench_networks import medians  # noqa: E402
 
+import check_python  # noqa: E402, F401
+
 
 def rows(quick=False):
     """Measures on this machine's CPU. Returns dicts: what, figure, unit, ratio, ratio_to, floor."""

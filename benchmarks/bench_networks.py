@@ -12,12 +12,12 @@ import sys
 import time
 from unittest import mock
 
-import numpy as np
-
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
+import check_python  # noqa: E402, F401, I001
+import numpy as np  # noqa: E402
 import training_steps  # noqa: E402
 
 ROUNDS = 5

@@ -17,6 +17,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
+import check_python  # noqa: E402, F401
+
 ROUNDS = 5
 SIDE_PHOTOS = 60
 OUR_PHOTOS = 160  # per process and round, after those that warm it up

@@ -20,6 +20,8 @@ if ROOT not in sys.path:
 import training_steps  # noqa: E402
 from bench_networks import medians  # noqa: E402
 
+import check_python  # noqa: E402, F401
+
 NETWORK = dict(fmap_base=1024, fmap_max=64, mapping_fmaps=64, latent_size=64, dlatent_size=64)
 
 # Passes of one image through the convolutions in a step of D and one of G, a pass backward counted per operand:

@@ -15,6 +15,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
+import check_python  # noqa: E402, F401
 from dnnlib.util import UserError, atomic_write, run_main  # noqa: E402
 
 ENGINES = ('tf1', 'tf2')

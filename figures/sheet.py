@@ -6,6 +6,7 @@ import os
 
 from PIL import Image, features
 
+from config import version
 from dnnlib.files import atomic_path, atomic_write, write_json
 from figures import composing
 
@@ -95,7 +96,7 @@ def cells_block(files, captions, width):
 
 def write_record(path, record):
     """Stores what was drawn as JSON."""
-    write_json(path, record, ensure_ascii=False)
+    write_json(path, dict(record, version=version), ensure_ascii=False)
 
 
 class ContactSheets:

@@ -131,7 +131,9 @@ def test_entry_point_is_the_executable_entry_script_and_the_user_is_not_root(sta
 def test_volumes_are_the_folders_that_the_project_writes_to(stage):
     assert of_kind(stage, 'VOLUME') == ['["/data", "/results", "/cache"]']
     variables = environment(stage)
-    for variable, folder in re.findall(r"'(STYLEGAN_\w+_DIR)', os.path.join\(_ROOT, '(\w+)'\)", read('config.py')):
+    found = re.findall(r"'(STYLEGAN_\w+_DIR)', os.path.join\(_HOME, '(\w+)'\)", read('config.py'))
+    assert len(found) == 3
+    for variable, folder in found:
         assert variables[variable] in ('/data', '/results', '/cache')
         assert f'ln -s {variables[variable]} /opt/stylegan/{folder}' in ' && '.join(of_kind(stage, 'RUN'))
     assert 'mkdir -m 1777 /data /results /cache' in ' && '.join(of_kind(stage, 'RUN'))
@@ -189,9 +191,31 @@ def test_every_command_leads_to_something_that_exists(entry):
             assert importlib.util.find_spec(given[1]) is not None
         elif given:
             assert os.path.isfile(os.path.join(ROOT, given[0])), name
-    for name in ('demo', 'train', 'prefilter', 'data', 'figures', 'generate', 'metrics', 'table1', 'doctor', 'test',
-                 'shell', 'help'):
+    for name in ('demo', 'train', 'prefilter', 'data', 'figures', 'generate', 'metrics', 'table1', 'doctor', 'convert',
+                 'report', 'compare-engines', 'test', 'shell', 'help'):
         assert name in entry.COMMANDS
+
+
+def test_every_script_is_reached_by_a_command(entry):
+    """A new script in the checkout's folder needs a line in the table of commands."""
+    scripts = {os.path.basename(path) for path in glob.glob(os.path.join(ROOT, '*.py'))}
+    reached = {given[0] for given, _ in entry.COMMANDS.values() if given}
+    assert scripts - {'config.py', 'setup.py', 'check_python.py'} <= reached
+
+
+@pytest.mark.both
+def test_help_of_tests_and_of_the_shell_is_ours(entry):
+    for args in (['help', 'test'], ['test', '--help'], ['help', 'shell'], ['shell', '-h']):
+        done = reproduce(*args)
+        assert done.returncode == 0 and done.stdout.startswith('usage: reproduce'), done.stderr
+    assert 'two processes' in reproduce('help', 'test').stdout
+
+
+def test_a_line_of_commands_runs_in_the_environment(tmp_path):
+    done = reproduce('shell', '-c', 'command -v python3; echo "$1|$2"; exit 3', 'name', 'a b', 'c',
+                     STYLEGAN_PYTHON=sys.executable, SHELL='/bin/sh')
+    assert done.returncode == 3, done.stderr
+    assert done.stdout == f'{os.path.join(os.path.dirname(sys.executable), "python3")}\na b|c\n'
 
 
 @pytest.mark.both
@@ -265,7 +289,7 @@ def test_an_image_has_no_packages_for_tests_and_says_so(tmp_path):
     for lock in LOCKS.values():
         assert not set(pins(lock)) & {'pytest', 'pytest-xdist', 'hypothesis', 'ruff'}
     done = reproduce('test', **as_in_image(tmp_path))
-    assert done.returncode == 2 and 'make test' in done.stderr and done.stderr.count('\n') == 1
+    assert done.returncode == 2 and 'needs a checkout' in done.stderr and done.stderr.count('\n') == 1
 
 
 def test_an_image_refuses_the_engine_that_it_does_not_hold(tmp_path):

@@ -107,14 +107,15 @@ def test_a_second_process_is_refused_and_a_dead_one_is_not_in_the_way(tmp_path):
 def test_source_snapshot_takes_code_and_leaves_the_rest(tmp_path):
     root = tmp_path / 'root'
     for name in ['a.py', 'pkg/b.py', 'configs/c.yaml', 'data/big.py', 'pkg/__pycache__/b.py', '.hidden/h.py', 'x.png',
-                 'venv/pyvenv.cfg', 'venv/lib/v.py', 'out/00000-x/submit_config.json', 'out/00000-x/src/a.py']:
+                 'venv/pyvenv.cfg', 'venv/lib/v.py', 'out/00000-x/submit_config.json', 'out/00000-x/src/a.py',
+                 'pkg/table.json', 'pkg/pages/report.html', 'reproduce', 'notes']:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
     (root / 'huge.py').write_bytes(b'#' * (run_dir.SOURCE_MAX_BYTES + 1))
     target = root / 'results' / 'src'
-    assert submission.copy_source(str(root), str(target), ignore=[str(root / 'data')]) == 3
+    assert submission.copy_source(str(root), str(target), ignore=[str(root / 'data')]) == 6
     found = sorted(str(p.relative_to(target)) for p in target.rglob('*') if p.is_file())
-    assert found == ['a.py', 'configs/c.yaml', 'pkg/b.py']
+    assert found == ['a.py', 'configs/c.yaml', 'pkg/b.py', 'pkg/pages/report.html', 'pkg/table.json', 'reproduce']
     assert (target / 'pkg' / 'b.py').read_text() == 'pkg/b.py'
 
 

@@ -16,9 +16,13 @@ import sys
 import tempfile
 from collections import OrderedDict
 
-import numpy as np
-
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import check_python  # noqa: E402, F401, I001
+import numpy as np  # noqa: E402
+from dnnlib.util import run_main  # noqa: E402
+
 DOCS = ROOT / 'docs' / 'engines.md'
 ENGINES = ('tf1', 'tf2')
 BEGIN, END = '<!-- made by tools/compare_engines.py: begin -->', '<!-- end -->'
@@ -121,4 +125,4 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_main(main)

@@ -9,6 +9,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
+import check_python  # noqa: E402, F401
 import config as folders  # noqa: E402
 from dnnlib.submission import read_submit_config  # noqa: E402
 from dnnlib.util import UserError, format_time, run_main  # noqa: E402
@@ -18,11 +19,13 @@ CONFIG = 'demo'
 NUM_FACES = 10000
 QUICK = ['train.total_kimg=3', 'sched.lod_training_kimg=0.5', 'sched.lod_transition_kimg=0.5', 'sched.tick_kimg_base=1']
 QUICK_NUM_FACES = 300
+PROGRAM = 'stylegan-repro' if folders.installed else './reproduce'
+COMMANDS = {'dataset_tool.py': 'data', 'train.py': 'train', 'generate.py': 'generate', 'run_metrics.py': 'metrics'}
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(
-        description=__doc__, epilog='example: python tools/demo.py --quick --result-dir /tmp/demo')
+        description=__doc__, epilog='example: ./reproduce demo --quick --result-dir /tmp/demo')
     parser.add_argument('--quick', action='store_true',
                         help='a few minutes in place of ten: everything runs, but the pictures show little')
     parser.add_argument('--data-dir', default=folders.data_dir, metavar='DIR', help='folder of the data sets')
@@ -32,8 +35,8 @@ def parse_args(argv=None):
 
 def run_step(title, script, *args):
     """Runs one of the project's scripts, showing the command so that it can be repeated by hand."""
-    print(f'\n== {title}\n$ python {script} {" ".join(args)}', flush=True)
-    status = subprocess.call([sys.executable, os.path.join(ROOT, script), *args], cwd=ROOT)
+    print(f'\n== {title}\n$ {PROGRAM} {COMMANDS[script]} {" ".join(args)}', flush=True)
+    status = subprocess.call([sys.executable, os.path.join(ROOT, script), *args])
     if status != 0:
         raise UserError(f'the demo stopped in the step "{title}": {script} ended with status {status}; '
                         'what it had finished is kept, and the demo goes on from there when it is started again')

@@ -10,6 +10,7 @@ from collections import OrderedDict
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
+import check_python  # noqa: E402, F401
 from dnnlib import config_files, registry  # noqa: E402
 from dnnlib.util import atomic_write  # noqa: E402
 from dnnlib.values import signatures  # noqa: E402

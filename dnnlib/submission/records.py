@@ -6,11 +6,12 @@ import re
 import sys
 import time
 
+from config import version
 from dnnlib import machine
 from dnnlib.addresses import without_passwords
 from dnnlib.config_files import dump_config, format_value
 from dnnlib.errors import FileError, UserError
-from dnnlib.files import atomic_write, read_json, write_json
+from dnnlib.files import atomic_write, read_json, recall_json, write_json
 from dnnlib.values import schema
 
 FORMAT = 1
@@ -110,16 +111,31 @@ def _installed_packages():
     return {d.metadata['Name']: d.version for d in distributions() if d.metadata['Name']}
 
 
+def revision_of(root):
+    """(commit of the source in the folder `root`, whether files differ from it); None for what cannot be known.
+
+    A checkout is asked; a wheel and an image had the commit written down when they were made.
+    """
+    noted = recall_json(os.path.join(root, 'installed.json'))
+    if noted is not None:
+        return noted.get('revision'), None
+    commit = machine.output_of(['git', 'rev-parse', 'HEAD'], cwd=root)
+    if not commit:
+        return os.environ.get('STYLEGAN_REVISION') or None, None
+    changes = machine.output_of(['git', 'status', '--porcelain', '--untracked-files=no'], cwd=root)
+    return commit, None if changes is None else bool(changes)
+
+
 def environment_record(root=None):
     """Describes what a run's numbers may depend on: versions, processor, memory, GPUs, and the commit of `root`.
 
     Values that cannot be found out are None. Returns a dict that JSON can hold.
     """
-    commit = machine.output_of(['git', 'rev-parse', 'HEAD'], cwd=root) if root else None
-    changes = machine.output_of(['git', 'status', '--porcelain', '--untracked-files=no'], cwd=root) if commit else None
+    commit, is_changed = revision_of(root) if root else (None, None)
     memory = machine.total_memory()
     return dict(
         time=time.strftime('%Y-%m-%dT%H:%M:%S%z'),
+        version=version,
         python=platform.python_version(),
         platform=platform.platform(),
         packages=dict(sorted(_installed_packages().items(), key=lambda item: item[0].lower())),
@@ -129,7 +145,7 @@ def environment_record(root=None):
         memory_gb=round(memory / 2 ** 30, 1) if memory else None,
         gpus=machine.nvidia_gpus(['name', 'memory.total', 'driver_version'], timeout=10),
         git_commit=commit,
-        git_changed=None if changes is None else bool(changes),
+        git_changed=is_changed,
         variables={k: v for k, v in sorted(os.environ.items()) if ENVIRONMENT_VARIABLES.match(k)})
 
 

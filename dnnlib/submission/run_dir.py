@@ -9,7 +9,9 @@ from dnnlib.errors import UserError
 from dnnlib.files import copy_files_and_create_dirs, make_folders, utf8_path
 from dnnlib.locks import BUSY, UNSUPPORTED, try_lock
 
-SOURCE_SUFFIXES = ('.py', '.yaml', '.yml', '.txt', '.toml', '.cfg')
+# Source, settings, tables of data, and templates of pages.
+SOURCE_SUFFIXES = ('.py', '.yaml', '.yml', '.txt', '.toml', '.cfg', '.json', '.html', '.css', '.js')
+SOURCE_NAMES = ('reproduce', 'Makefile', 'LICENSE', 'NOTICE')   # those without a suffix
 SOURCE_MAX_BYTES = 1 << 20
 
 
@@ -102,9 +104,10 @@ class RunLock:
 
 
 def is_source(folder, name):
-    """Whether a file is source or configuration: no hidden one, of a known suffix, at most a mebibyte."""
+    """Whether a file is source or configuration: no hidden one, of a known suffix or name, at most a mebibyte."""
     path = os.path.join(folder, name)
-    return (not name.startswith('.') and name.endswith(SOURCE_SUFFIXES) and os.path.isfile(path)
+    return (not name.startswith('.') and (name.endswith(SOURCE_SUFFIXES) or name in SOURCE_NAMES)
+            and os.path.isfile(path)
             and os.path.getsize(path) <= SOURCE_MAX_BYTES)
 
 

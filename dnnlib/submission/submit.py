@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 
+import config
 from dnnlib.addresses import without_passwords
 from dnnlib.files import atomic_write, copy_files_and_create_dirs
 from dnnlib.submission import records, run_dir
@@ -59,7 +60,7 @@ def prepare_run_dir(result_dir, desc, record, provenance=None, ignore=(), extra_
     path = run_dir.create_run_dir(result_dir, desc)
     try:
         name = os.path.basename(path)
-        record = dict(run_id=run_dir.run_id_of(name), run_name=name, run_desc=desc,
+        record = dict(run_id=run_dir.run_id_of(name), run_name=name, run_desc=desc, version=config.version,
                       created=time.strftime('%Y-%m-%dT%H:%M:%S%z'),
                       command=[without_passwords(arg) for arg in sys.argv], **record)
         records.write_submit_config(path, record, provenance)

@@ -12,6 +12,7 @@ import os
 
 import numpy as np
 
+from config import version
 from dnnlib import array_files
 from dnnlib.errors import FileError, UserError
 from dnnlib.files import atomic_write, open_regular, parse_json, read_bytes, write_json
@@ -109,8 +110,8 @@ def describe(content):
     names = SNAPSHOT if len(states) == 3 and not single else [f'net{index}' for index in range(len(states))]
     sources, arrays = {}, collections.OrderedDict()
     networks = [_describe(state, name, sources, arrays) for state, name in zip(states, names)]
-    description = {'format': FORMAT, 'format_version': FORMAT_VERSION, 'single': single, 'networks': networks,
-                   'sources': sources}
+    description = {'format': FORMAT, 'format_version': FORMAT_VERSION, 'project_version': version, 'single': single,
+                   'networks': networks, 'sources': sources}
     return description, arrays
 
 

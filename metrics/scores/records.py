@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 import numpy as np
 
+import config
 from dnnlib import machine
 from dnnlib.atomic import NAME_BYTES
 from dnnlib.errors import UserError
@@ -26,9 +27,9 @@ def environment():
 
     from dnnlib import tflib
     return OrderedDict(
-        engine=tflib.ENGINE, tensorflow=tflib.tf.__version__, numpy=np.__version__, scipy=scipy.__version__,
-        sklearn=sklearn.__version__, python=platform.python_version(), device=tflib.device_kind(),
-        threads=machine.usable_cores())
+        version=config.version, engine=tflib.ENGINE, tensorflow=tflib.tf.__version__, numpy=np.__version__,
+        scipy=scipy.__version__, sklearn=sklearn.__version__, python=platform.python_version(),
+        device=tflib.device_kind(), threads=machine.usable_cores())
 
 
 def plain(value):
