@@ -82,6 +82,7 @@ class ImageList:
 
 def _readings(cells, separator):
     """What a line may say: [(name, whether the identity stands before it)]."""
+    cells = [cell for cell in cells if cell] or ['']
     if len(cells) == 1:
         pair = re.match(r'([^,;]+)[,;]([^,;]+)\Z', cells[0])  # a line of another form than the others
         return [(cells[0], False)] + ([('/'.join(pair.groups()), True)] if pair else []) if cells[0] else []

@@ -33,7 +33,8 @@ class Matcher:
         self.names = list(names)
         self.num_pictures = 0
         self._rows = [_Name(name) for name in self.names]
-        self._with_identity = [False] * len(self._rows) if with_identity is None else list(with_identity)
+        self._with_identity = [bool(identity and row.folders) for row, identity in zip(
+            self._rows, [False] * len(self._rows) if with_identity is None else with_identity)]
         self._numbered = all(_number(row.folders[-1]) is not None for row, identity
                              in zip(self._rows, self._with_identity) if identity)
         self._root = []

@@ -144,7 +144,7 @@ def test_identities_count_where_folders_are_identities(tmp_path):
 
 @pytest.mark.parametrize('text', [
     'my photo.jpg\n', '"my photo.jpg"\n', '\ufeffmy photo.jpg\r\n', 'image\nmy photo\n', 'x\\my photo.png\n',
-    'my photo.jpg;blurred\n', 'image;why\nmy photo.jpg;dark, too\n'])
+    'my photo.jpg;blurred\n', 'my photo;\n', ';my photo.png\n', 'image;why\nmy photo.jpg;dark, too\n'])
 def test_lists_of_any_form_are_read(tmp_path, text):
     chosen = image_list(tmp_path, text)
     assert listed(chosen, ['my photo.jpg', 'photo.jpg']) == ['my photo.jpg']
