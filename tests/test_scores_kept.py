@@ -237,12 +237,13 @@ def test_senseless_settings_are_refused_when_a_metric_is_made(name, changes, wor
         make_metric(dict(preset(name), **changes))
 
 
-def test_a_dry_run_refuses_senseless_metrics(tmp_path):
-    with pytest.raises(UserError, match='minibatch_per_gpu is 0'):
+@pytest.mark.parametrize('settings, words', [('minibatch_per_gpu: 0', r'minibatch_per_gpu\b.* 0'),
+                                             ('name: ../fid', r'\.\./fid')])
+def test_a_dry_run_refuses_senseless_metrics(tmp_path, settings, words):
+    with pytest.raises(UserError, match=words):
         train.main(['--config', 'demo', '--dry-run', '--result-dir', str(tmp_path), '--set',
                     'dataset={class_name: training.dataset.SyntheticDataset, resolution: 32}', '--set',
-                    'metrics=[{preset: fid50k, name: fid, func_name: metrics.frechet_inception_distance.FID, '
-                    'minibatch_per_gpu: 0}]'])
+                    f'metrics=[{{preset: fid50k, {settings}}}]'])
 
 
 def test_one_sample_is_a_sentence(network, tmp_path):
