@@ -140,6 +140,30 @@ def test_volumes_are_the_folders_that_the_project_writes_to(stage):
     assert variables['HOME'] == '/cache' and variables['STYLEGAN_IMAGE'] == stage
 
 
+@all_stages
+def test_the_commit_is_noted_as_label_and_for_records(stage):
+    assert 'REVISION' in of_kind(stage, 'ARG') and environment(stage)['STYLEGAN_REVISION'] == '$REVISION'
+    assert 'org.opencontainers.image.revision=$REVISION' in of_kind(stage, 'LABEL')[0].split()
+    last_run = max(i for i, (name, _) in enumerate(STAGES[stage]) if name == 'RUN')
+    assert STAGES[stage].index(('ARG', 'REVISION')) > last_run  # another commit alone builds nothing anew
+
+
+@all_stages
+def test_images_hold_byte_code_since_nothing_may_be_written_there(stage):
+    runs = of_kind(stage, 'RUN')
+    assert 'python -m compileall -q /opt/stylegan' in runs[-1] and '--no-compile' not in read('docker/install.sh')
+    assert environment(stage)['PYTHONDONTWRITEBYTECODE'] == '1'
+
+
+@pytest.mark.parametrize('has_card, level', [(False, '2'), (True, None)])
+def test_without_a_card_libraries_that_are_not_there_are_not_listed(entry, tmp_path, monkeypatch, has_card, level):
+    monkeypatch.setattr(entry, 'CARDS', str(tmp_path) if has_card else str(tmp_path / 'none'))
+    monkeypatch.setattr(entry, 'take_owners_rights', lambda folder: None)
+    variables = as_in_image(tmp_path)
+    entry.prepare_image('train', variables)
+    assert variables.get('TF_CPP_MIN_LOG_LEVEL') == level
+
+
 def test_images_hold_the_sources_but_no_data_and_no_environments():
     for name in ('.git', '.env-cache', '.venv', '.venv-tf1', 'datasets', 'results', 'cache'):
         assert ignored(f'{name}/x'), name

@@ -32,11 +32,21 @@ def test_the_version_stands_in_one_place():
         assert config.version not in (ROOT / name).read_text(encoding='utf-8')
 
 
+def test_citation_and_changes_are_those_of_the_version():
+    import yaml
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text(encoding='utf-8'))
+    assert citation['version'] == config.version and citation['cff-version'] == '1.2.0'
+    assert {'message', 'title', 'authors', 'license'} <= set(citation)
+    versions = re.findall(r'^## (\S+)', (ROOT / 'CHANGELOG.md').read_text(encoding='utf-8'), re.M)
+    assert versions[0] == config.version
+
+
 @pytest.mark.both
 def test_every_script_of_a_command_tells_the_version(monkeypatch, capsys):
     from dnnlib.util import run_main
-    for name in set(PROGRAMS) - NEED_NO_PACKAGES - {'tools/make_config_docs.py'}:
-        assert name.startswith('benchmarks/bench_') or 'run_main(main)' in (ROOT / name).read_text(), name
+    for name in set(PROGRAMS) - NEED_NO_PACKAGES:
+        internal = name.startswith(('benchmarks/bench_', 'tools/make_'))
+        assert internal or 'run_main(main)' in (ROOT / name).read_text(encoding='utf-8'), name
     monkeypatch.setattr(sys, 'argv', ['train.py', '--version'])
     with pytest.raises(SystemExit) as caught:
         run_main(lambda: pytest.fail('the script itself was started'))

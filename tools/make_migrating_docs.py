@@ -10,6 +10,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
+import check_python  # noqa: E402, F401
 from dnnlib.util import atomic_write  # noqa: E402
 
 TARGET = os.path.join(ROOT, 'docs', 'migrating.md')
