@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from golden_networks import runs_channels_first
 
 import config
 import dnnlib
@@ -15,6 +16,7 @@ from data.records.tfrecord import Encoder
 from dnnlib import submission, tflib
 from dnnlib.tflib import tf
 from training import misc
+from training.training_loop import training_loop
 
 pytestmark = pytest.mark.both
 
@@ -169,3 +171,28 @@ def test_a_group_of_metrics_takes_its_arguments_from_the_caller(root, tmp_path):
     group.run(network_pkl=save_snapshot(tmp_path), run_dir=str(tmp_path), dataset_args=dict(tfrecord_dir='tiny'),
               mirror_augment=False, num_gpus=1)
     assert (tmp_path / 'metric-color8.txt').exists() and 'color8 ' in group.get_result_str()
+
+
+def test_networks_of_somebodys_own_train_where_their_layout_runs(root, tmp_path):
+    networks = dict(G_args=dict(func_name='my_networks.G_style'), D_args=dict(func_name='my_networks.D_basic'))
+    config_dict = dnnlib.SubmitConfig(run_dir=str(tmp_path), num_gpus=1)
+
+    def run():
+        with session():
+            training_loop(
+                submit_config=config_dict, **networks, total_kimg=0.016, image_snapshot_ticks=0,
+                G_loss_args=dict(func_name='training.loss.G_logistic_nonsaturating'),
+                D_loss_args=dict(func_name='training.loss.D_logistic_simplegp', r1_gamma=10.0),
+                dataset_args=dict(tfrecord_dir='tiny', resolution=4),
+                sched_args=dict(lod_initial_resolution=4, minibatch_base=4))
+
+    with session():
+        can_run = runs_channels_first()
+    if not can_run:
+        with pytest.raises(dnnlib.UserError, match='data_format'):
+            run()
+        return
+    run()
+    with pytest.raises(dnnlib.UserError, match='do not fit'):  # our functions of these names are meant
+        with session():
+            misc.load_pkl(str(tmp_path / 'network-final.pkl'))[2].run(np.zeros([1, 8]), None)

@@ -8,7 +8,7 @@ import numpy as np
 from data.pictures import adjust_dynamic_range
 from dnnlib import tflib
 from dnnlib.seeds import signed32
-from dnnlib.tflib import tf
+from dnnlib.tflib import device, tf
 from dnnlib.tflib.autosummary import autosummary
 from dnnlib.tflib.network import sketched
 from dnnlib.util import EasyDict, UserError, call_func_by_name
@@ -98,9 +98,16 @@ def _build_pair(training_set, G_args, D_args):
 
 def _build_network(name, args):
     try:
-        return tflib.Network(name, **args)
+        net = tflib.Network(name, **args)
     except ValueError as err:  # what the build function thinks of its arguments
         raise UserError(f'{name} cannot be built: {err}; see the section {name} of the configuration') from err
+    is_channels_first = any(op.type.startswith(('Conv2D', 'DepthwiseConv2d')) and op.get_attr('data_format') == b'NCHW'
+                            for op in net.list_ops())
+    if is_channels_first and not device.runs_channels_first():
+        raise UserError(f'{name} convolves images [N, C, H, W], which this TensorFlow can do on a GPU only; train '
+                        f"there, or give the build function {args['func_name']} a keyword data_format, the layout to "
+                        'compute in, which is NHWC on a CPU')
+    return net
 
 
 def build_training_graph(

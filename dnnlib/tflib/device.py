@@ -51,3 +51,17 @@ def device_name(index=0):
 def data_format():
     """'NHWC' or 'NCHW': the layout of activations that suits the selected device."""
     return 'NCHW' if device_kind() == 'gpu' else 'NHWC'
+
+
+def runs_channels_first():
+    """Whether the selected device has convolutions of [N, C, H, W]: on a CPU only those of oneDNN have."""
+    if device_kind() == 'gpu':
+        return True
+    tf = engine.tf
+    with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(device_count={'GPU': 0})) as session:
+        try:
+            session.run(tf.nn.conv2d(tf.ones([1, 8, 8, 8]), tf.ones([3, 3, 8, 8]), strides=[1, 1, 1, 1],
+                                     padding='SAME', data_format='NCHW'))
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+            return False
+    return True
