@@ -304,6 +304,14 @@ def test_of_hdf5_arrays_of_one_size_one_has_to_be_chosen(tmp_path):
     assert (everything(tmp_path / 'out')[0] == 2).all()
 
 
+def test_an_hdf5_array_that_unpacks_to_a_bomb_is_refused(tmp_path):
+    h5py = pytest.importorskip('h5py')
+    with h5py.File(str(tmp_path / 'a.h5'), 'w') as file:
+        file.create_dataset('data', [10 ** 6, 3, 32, 32], np.uint8, chunks=(1, 3, 32, 32))  # of nothing but its default
+    with pytest.raises(UserError, match='a.h5. unpacks to more than .* --max-unpacked'):
+        main(['create_from_hdf5', str(tmp_path / 'out'), str(tmp_path / 'a.h5')])
+
+
 def test_hdf5_labels_that_are_no_numbers_are_refused(tmp_path):
     h5py = pytest.importorskip('h5py')
     with h5py.File(str(tmp_path / 'a.h5'), 'w') as file:

@@ -57,7 +57,7 @@ def unpack(paths, folder, max_unpacked=None):
         free = _FreeSpace(temp)
         with Progress('unpacking', None, unit='files') as progress:
             for path in paths:
-                limits = _Limits(path, max_unpacked)
+                limits = Limits(path, max_unpacked)
                 for name, size, open_member in _members(path, limits):
                     if open_member is None or not _is_wanted(name):
                         left_out += 1
@@ -119,7 +119,7 @@ class _FreeSpace:
                                 'space or choose another folder with --work')
 
 
-class _Limits:
+class Limits:
     """How much an archive may unpack to."""
 
     def __init__(self, path, max_unpacked):

@@ -5,8 +5,9 @@ import os
 import numpy as np
 
 from data.converters import exporter
+from data.converters.archives import Limits
 from data.converters.loading import shuffled_order, write_arrays
-from data.options import boolean
+from data.options import boolean, byte_size
 from data.records.label_files import read_label_array
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
@@ -21,13 +22,15 @@ def add_arguments(subparsers):
     parser.add_argument('hdf5_file', metavar='HDF5_FILE')
     parser.add_argument('shuffle_first', metavar='SHUFFLE', nargs='?', type=boolean, help='the same as --shuffle')
     parser.add_argument('--shuffle', type=boolean, default=True, metavar='0|1', help='shuffle the order (default 1)')
+    parser.add_argument('--max-unpacked', type=byte_size, metavar='SIZE',
+                        help='let the array unpack to SIZE, such as 500G (default: 20 times the file and 1 GiB)')
     parser.add_argument('--array', metavar='NAME', help='take this array instead')
     parser.set_defaults(run=lambda args: create_from_hdf5(
         args.dataset_dir, args.hdf5_file, args.shuffle if args.shuffle_first is None else args.shuffle_first,
-        args.array))
+        args.array, args.max_unpacked))
 
 
-def create_from_hdf5(dataset_dir, hdf5_file, shuffle=True, array=None):
+def create_from_hdf5(dataset_dir, hdf5_file, shuffle=True, array=None, max_unpacked=None):
     """Makes a data set from the array of this name in an HDF5 file; None for the largest `data*`."""
     try:
         import h5py
@@ -44,6 +47,7 @@ def create_from_hdf5(dataset_dir, hdf5_file, shuffle=True, array=None):
             raise UserError(f"'{hdf5_file}': {images.name} is {list(images.shape)} {images.dtype}; uint8 pictures "
                             f'[N, 1 or 3, R, R] with R a power of two are expected')
         count = len(images)
+        Limits(hdf5_file, max_unpacked).check_whole(count * int(np.prod(shape)))
         labels, label_path = _read_labels(hdf5_file, count)
         order = shuffled_order(count) if shuffle else np.arange(count)
         with exporter.Exporter(dataset_dir, shape, forecast=count) as out:
