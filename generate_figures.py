@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 
 import check_python  # noqa: F401
 import config as folders
@@ -12,6 +13,7 @@ from dnnlib.util import UserError, run_main
 EXAMPLES = '''examples:
   python generate_figures.py --network ffhq-1024 --outdir figures-ffhq
   python generate_figures.py --network results/00003-demo --figures uncurated,truncation
+  python generate_figures.py lecture         # trains small GANs on points; see lecture --help
 '''
 FIGURES = ('uncurated', 'style-mixing', 'noise-detail', 'noise-components', 'truncation', 'interpolation')
 
@@ -63,6 +65,10 @@ def draw(name, gen, facts, args):
 
 
 def main(argv=None):
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ['lecture']:
+        from experiment.lecture import panels
+        return panels.main(argv[1:])
     from figures import arguments, sheet
     args = parse_args(argv)
     make_writable_folder(args.outdir, 'choose another one with --outdir')

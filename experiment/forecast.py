@@ -6,7 +6,7 @@ Known for the networks of this project, whose sizes follow from their keywords; 
 import math
 
 from dnnlib.util import EasyDict
-from experiment import fixed_networks
+from experiment.lecture import sizes as lecture_sizes
 from experiment.settings import value_of, with_defaults
 
 STYLE_G, STYLE_D = 'training.networks_stylegan.G_style', 'training.networks_stylegan.D_basic'
@@ -36,7 +36,7 @@ def network_sizes(G, D, data):
     for one image, by log2 of the resolution), or None for networks of other families.
     """
     if not is_growing(G, D):
-        return fixed_networks.network_sizes(G, D, data)
+        return lecture_sizes.network_sizes(G, D, data)
     g, d = with_defaults('G', G), with_defaults('D', D)
     channels, labels = data.shape[0], data.label_size
     log2 = int(math.log2(data.shape[1]))

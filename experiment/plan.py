@@ -7,7 +7,8 @@ TensorFlow's.
 import os
 
 from dnnlib.util import EasyDict, UserError
-from experiment import fixed_networks, forecast, phases, run_config
+from experiment import forecast, phases, run_config
+from experiment.lecture.sizes import check_kind
 from experiment.settings import value_of, with_defaults
 from metrics.networks.needs import missing_files
 
@@ -36,7 +37,7 @@ class Plan:
         if not run_config.is_adversarial(config):
             return
         _check_grid(config, data)
-        fixed_networks.check_kind(config, data)
+        check_kind(config, data)
         self.phases = phases.make_phases(config, data.resolution_log2)
         phases.check_minibatches(config, self.phases)
         self.sizes = forecast.network_sizes(config.G, config.D, data)

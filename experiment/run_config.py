@@ -8,6 +8,7 @@ import os
 
 from dnnlib import config_files
 from dnnlib.config_files import kind, nearest
+from dnnlib.submission import read_submit_config
 from dnnlib.util import EasyDict, UserError
 from experiment import settings
 from experiment.session_settings import check_session
@@ -162,3 +163,16 @@ def _metric_arguments(metric):
 def is_adversarial(config):
     """Whether the run trains G against D in our loop, and not something else in a loop named by train.func_name."""
     return config.train.get('func_name', LOOP) == LOOP
+
+
+def find_run(result_dir, wanted):
+    """(directory, is finished) of the newest run of a configuration in a folder; (None, False) without one."""
+    names = os.listdir(result_dir) if os.path.isdir(result_dir) else []
+    for name in sorted((n for n in names if n.endswith(f'-{wanted.desc}')), reverse=True):
+        run_dir = os.path.join(result_dir, name)
+        try:
+            if read_submit_config(run_dir)['config'] == wanted:
+                return run_dir, os.path.isfile(os.path.join(run_dir, 'network-final.pkl'))
+        except UserError:
+            continue  # a folder that never became a run
+    return None, False

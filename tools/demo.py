@@ -11,7 +11,6 @@ sys.path.insert(0, ROOT)
 
 import check_python  # noqa: E402, F401
 import config as folders  # noqa: E402
-from dnnlib.submission import read_submit_config  # noqa: E402
 from dnnlib.util import UserError, format_time, run_main  # noqa: E402
 from experiment import run_config  # noqa: E402
 
@@ -46,19 +45,6 @@ def skip_step(title, path):
     print(f'\n== {title}\nalready done: {path}', flush=True)
 
 
-def find_run(result_dir, wanted):
-    """(directory, is finished) of the newest demo run with the wanted configuration; (None, False) without one."""
-    names = os.listdir(result_dir) if os.path.isdir(result_dir) else []
-    for name in sorted((n for n in names if n.endswith(f'-{wanted.desc}')), reverse=True):
-        run_dir = os.path.join(result_dir, name)
-        try:
-            if read_submit_config(run_dir)['config'] == wanted:
-                return run_dir, os.path.isfile(os.path.join(run_dir, 'network-final.pkl'))
-        except UserError:
-            continue  # a folder that never became a run
-    return None, False
-
-
 def main(argv=None):
     args = parse_args(argv)
     began = time.time()
@@ -76,7 +62,7 @@ def main(argv=None):
                  str(QUICK_NUM_FACES if args.quick else NUM_FACES), '--seed', '0')
 
     title = 'Train a small StyleGAN, growing from 8x8 to 32x32'
-    run_dir, is_finished = find_run(args.result_dir, wanted)
+    run_dir, is_finished = run_config.find_run(args.result_dir, wanted)
     if is_finished:
         skip_step(title, run_dir)
     elif run_dir is not None:
@@ -86,7 +72,7 @@ def main(argv=None):
         for override in overrides:
             options += ['--set', override]
         run_step(title, 'train.py', '--config', CONFIG, *options)
-        run_dir, _ = find_run(args.result_dir, wanted)
+        run_dir, _ = run_config.find_run(args.result_dir, wanted)
 
     title = 'Draw samples from the trained generator'
     samples = os.path.join(run_dir, 'samples')
