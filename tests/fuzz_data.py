@@ -46,11 +46,13 @@ def label_arrays():
 
 def pictures():
     image = PIL.Image.fromarray(np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3))
-    for kind, mode in (('PNG', 'RGB'), ('PNG', 'RGBA'), ('PNG', 'P'), ('PNG', 'I'), ('JPEG', 'RGB'), ('JPEG', 'CMYK'),
-                       ('GIF', 'P'), ('BMP', 'RGB'), ('TIFF', 'F'), ('TIFF', 'LA'), ('PPM', 'RGB'), ('TGA', 'RGB')):
+    for kind, mode in (('PNG', 'RGB'), ('PNG', 'RGBA'), ('PNG', 'P'), ('PNG', 'I;16'), ('JPEG', 'RGB'),
+                       ('JPEG', 'CMYK'), ('GIF', 'P'), ('BMP', 'RGB'), ('TIFF', 'F'), ('TIFF', 'LA'), ('PPM', 'RGB'),
+                       ('TGA', 'RGB')):
         stream = io.BytesIO()
-        (image.convert('L').convert('F') if mode == 'F' else image.convert('L').convert('I') if mode == 'I' else
-         image.convert(mode)).save(stream, kind)
+        grey = image.convert('L')
+        deep = PIL.Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)  # newer releases write no mode I as PNG
+        (grey.convert('F') if mode == 'F' else deep if mode == 'I;16' else image.convert(mode)).save(stream, kind)
         yield stream.getvalue()
 
 
