@@ -3,6 +3,7 @@
 import importlib
 import pathlib
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -37,17 +38,24 @@ def pages():
     return found
 
 
+ENTRY = runpy.run_path(str(ROOT / 'reproduce'))['COMMANDS']
+
+
 def commands(path):
     """[(page, words)] of the lines in a document that call one of this project's commands."""
     found = []
     text = path.read_text(encoding='utf-8').replace('\\\n', ' ')
     for line in text.splitlines():
         line = re.split(' #|`', line.lstrip('`'))[0]
-        match = re.match(r'[\s$]*(?:[A-Z_]+=\S+ )*(?:\S*python3? (?:-m )?)?(\S+)( .*|$)', line)
-        if match is None or match.group(1) not in MODULES:
+        match = re.match(r'[\s$]*(?:[A-Z_]+=\S+ )*(?:\S*python3? (?:-m )?|\./reproduce )?(\S+)( .*|$)', line)
+        if match is None:
             continue
-        words = shlex.split(match.group(2))
-        page = match.group(1)
+        given = (ENTRY.get(match.group(1), (None,))[0] or []) if './reproduce' in line else [match.group(1)]
+        given = [word for word in given if word != '-m']
+        if given[:1] == [] or given[0] not in MODULES:
+            continue
+        words = given[1:] + shlex.split(match.group(2))
+        page = given[0]
         if words and f'{page} {words[0]}' in PAGES:
             page = f'{page} {words[0]}'
         found.append((page, words))
@@ -65,6 +73,14 @@ def test_commands_are_shown_with_their_own_options(path, pages):
     for page, words in commands(path):
         unknown = {word for word in OPTION.findall(' '.join(words))} - set(OPTION.findall(pages[page]))
         assert unknown == set(), (page, words)
+
+
+@pytest.mark.parametrize('path', [path for path in DOCS if path.name != 'install.md'], ids=lambda path: path.name)
+def test_commands_are_started_by_the_entry_script(path):
+    """Nothing activates the environment, so that a bare `python` is seldom the right one; install.md tells of both."""
+    text = path.read_text(encoding='utf-8')
+    names = '|'.join(map(re.escape, MODULES))
+    assert re.findall(rf'(?<!shell )(?<![\w.-])python3? (?:-m )?(?:{names})\b', text) == []
 
 
 def test_commands_are_found_in_the_documents():
