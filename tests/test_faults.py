@@ -99,7 +99,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(stopped):
 def test_a_disk_that_fills_up_leaves_the_last_checkpoint_and_the_run_goes_on_later(stopped, tmp_path):
     harness, reference, half = stopped
     try:
-        disk = SmallDisk(tmp_path / 'disk', megabytes=8)
+        disk = SmallDisk(tmp_path / 'disk', megabytes=16)
     except OSError as err:
         pytest.skip(f'no memory disk on this machine ({err}); the test with a limit of file sizes stands in for it')
     with disk:
