@@ -15,6 +15,7 @@ result_dir = os.environ.get('STYLEGAN_RESULT_DIR', os.path.join(_HOME, 'results'
 data_dir = os.environ.get('STYLEGAN_DATA_DIR', os.path.join(_HOME, 'datasets'))     # data sets
 cache_dir = os.environ.get('STYLEGAN_CACHE_DIR', os.path.join(_HOME, 'cache'))      # downloads
 config_dir = os.path.join(_ROOT, 'configs')                                         # named configurations
+artifact_table = os.path.join(config_dir, 'artifacts.json')                          # released files
 run_dir_ignore = ['results', 'datasets', 'cache']   # names that snapshots of source leave out, for `SubmitConfig`
 
 # The one place that names rooms above: modules that stand higher than their published names.

@@ -124,8 +124,8 @@ def _macs(resolution, network):
 def _sizes(resolution, network):
     from dnnlib.util import EasyDict
     from experiment import forecast
-    return forecast.network_sizes(EasyDict(network, func_name=forecast.STYLE_G),
-                                  EasyDict(network, func_name=forecast.STYLE_D),
+    return forecast.network_sizes(EasyDict(network, func_name='training.networks_stylegan.G_style'),
+                                  EasyDict(network, func_name='training.networks_stylegan.D_basic'),
                                   EasyDict(shape=[3, resolution, resolution], label_size=0))
 
 

@@ -1,44 +1,26 @@
 """Finding, reading and checking image files."""
 
 import errno
-import importlib
 import os
 import stat
-import warnings
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 
-from data import pixels
+from data import decode, pixels
 from data.ledger import kept_outputs
 from dnnlib.util import UserError
 
-# Formats read by Pillow's own decoders; others (such as EPS) would start foreign programs.
-FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'MPO', 'PNG', 'PPM', 'TGA', 'TIFF', 'WEBP')
-_PLUGINS = ('Bmp', 'Gif', 'Jpeg', 'Jpeg2K', 'Mpo', 'Png', 'Ppm', 'Tga', 'Tiff', 'WebP')
 MAX_PIXELS = 100 * 1000 * 1000
-_ORIENTATION = 0x0112  # EXIF tag
-
-_known = {}  # extensions of these formats, once Pillow's decoders are loaded
 
 
 class BadImage(Exception):
     """Why an image cannot be used, as the end of a sentence that starts with its name."""
 
 
-def _load_decoders():
-    if not _known:
-        for name in _PLUGINS:  # much quicker than all that Pillow has
-            importlib.import_module(f'PIL.{name}ImagePlugin')
-        _known['extensions'] = {ext for ext, kind in PIL.Image.EXTENSION.items() if kind in FORMATS}
-        _known['formats'] = [kind for kind in FORMATS if kind in PIL.Image.OPEN]
-
-
 def is_image_name(name):
-    """Whether a file's name says that it is an image in one of `FORMATS`."""
-    _load_decoders()
-    return os.path.splitext(name)[1].lower() in _known['extensions']
+    """Whether a file's name says that it is an image in one of `decode.FORMATS`."""
+    return os.path.splitext(name)[1].lower() in decode.extensions()
 
 
 def list_images(folder):
@@ -98,38 +80,26 @@ def open_image(path, allow_webp=False):
     allow_webp: trust WebP pictures even if the library that decodes them is known to be unsafe. Raises BadImage if the
     image is unreadable, no regular file, animated or too large.
     """
-    _load_decoders()
-    danger = None if allow_webp else pixels.webp_danger()
     if isinstance(path, str):
         _check_file(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # about damaged metadata, and Pillow's own limit on pixels
-            image = PIL.Image.open(path, formats=[kind for kind in _known['formats'] if not danger or kind != 'WEBP'])
-            animated = getattr(image, 'is_animated', False) and image.format != 'MPO'
-    except Exception as err:
-        if isinstance(err, OSError) and err.errno:
-            raise BadImage(f'cannot be opened: {err.strerror}') from None
-        if danger and pixels.is_webp(_first_bytes(path)):
-            raise BadImage(danger) from None
-        raise BadImage('is not an image that can be read' if isinstance(err, PIL.UnidentifiedImageError)
-                       else f'is damaged ({_short(err)})') from None
-    if danger and pixels.uses_webp(image):
-        raise BadImage(danger)
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise BadImage(f'has {width}x{height} pixels, over the limit of {MAX_PIXELS // 10 ** 6} million')
+        image = decode.open_image(path, MAX_PIXELS, allow_webp)
+        animated = decode.is_animated(image)
+    except decode.Unusable as err:
+        raise _bad(err, 'is damaged') from None
     if animated:
         raise BadImage('is animated or has several pages')
     return image
 
 
-def _first_bytes(path):
-    if not isinstance(path, str):
-        path.seek(0)
-        return path.read(12)
-    with open(path, 'rb') as f:
-        return f.read(12)
+def _bad(err, damaged):
+    """The BadImage for what the decoder found; `damaged` is how damage is put."""
+    size = '{}x{}'.format(*err.size) if err.size else ''
+    return BadImage({
+        'unreadable': f'cannot be opened: {err}', 'not_an_image': 'is not an image that can be read',
+        'unsafe_webp': str(err), 'out_of_memory': f'with {size} pixels does not fit into memory',
+        'too_many_pixels': f'has {size} pixels, over the limit of {MAX_PIXELS // 10 ** 6} million',
+    }.get(err.reason, f'{damaged} ({_short(err)})'))
 
 
 def _check_file(path):
@@ -169,29 +139,15 @@ def read_pixels(image, convert=None, background=None):
     convert: 'rgb' or 'grey' to turn any kind of pixels into this, see `data.pixels`; background: (R, G, B) behind
     transparent ones, None for the colours beneath. Raises BadImage if it is damaged.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            is_16_bit = pixels.has_16_bits(image)
-            image.load()
-            if _orientation(image) != 1:
-                image = PIL.ImageOps.exif_transpose(image)
-            if convert:
-                image = pixels.to_8_bits(image, is_16_bit, background).convert({'rgb': 'RGB', 'grey': 'L'}[convert])
-    except MemoryError:
-        raise BadImage(f'with {image.size[0]}x{image.size[1]} pixels does not fit into memory') from None
-    except Exception as err:
-        raise BadImage(f'is cut off or damaged ({_short(err)})') from None
-    return image
+    def finish(image, is_16_bit):
+        if not convert:
+            return image
+        return pixels.to_8_bits(image, is_16_bit, background).convert({'rgb': 'RGB', 'grey': 'L'}[convert])
 
-
-def _orientation(image):
-    if not (image.info.get('exif') or image.format in ('TIFF', 'PNG', 'WEBP', 'MPO')):
-        return 1
     try:
-        return image.getexif().get(_ORIENTATION, 1)
-    except Exception:
-        return 1  # damaged metadata beside sound pixels
+        return decode.decode(image, MAX_PIXELS, finish)[0]
+    except decode.Unusable as err:
+        raise _bad(err, 'is cut off or damaged') from None
 
 
 def to_array(image):

@@ -1,16 +1,14 @@
 """Forecasts what a run will take: memory, disk, and how the cost of a step depends on the resolution.
 
-Known for the networks of this project, whose sizes follow from their keywords; others get no forecast.
+Known for the networks that have a table of their layers (see `training.layers.layer_table`); others get no forecast.
 """
 
 import math
 
-from dnnlib.util import EasyDict
-from experiment.lecture import sizes as lecture_sizes
+from data.records.base import resolution_of
+from dnnlib.util import EasyDict, UserError
 from experiment.settings import value_of, with_defaults
-
-STYLE_G, STYLE_D = 'training.networks_stylegan.G_style', 'training.networks_stylegan.D_basic'
-PAPER_G, PAPER_D = 'training.networks_progan.G_paper', 'training.networks_progan.D_paper'
+from training.layers import layer_table
 
 # Fitted to the peak resident memory of runs at 32x32 to 128x128 on a CPU. Weights count there many times, since what
 # is written to disk passes through copies in main memory.
@@ -22,81 +20,30 @@ PICTURE_BYTES_PER_PIXEL = 1.5   # of a PNG of generated pictures, three channels
 _GRID_PIXELS = {'1080p': 1920 * 1080, '4k': 3840 * 2160}
 
 
-def is_growing(G, D):
-    """Whether both sections name the networks of StyleGAN or Progressive GAN, which can grow."""
-    return (G.func_name, D.func_name) in ((STYLE_G, STYLE_D), (PAPER_G, PAPER_D))
-
-
 def network_sizes(G, D, data):
     """Parameters and feature-map sizes of a pair of networks.
 
-    `G` and `D` are sections of a configuration, `data` an EasyDict with shape [C, H, W] and label_size. Returns
+    `G` and `D` are sections of a configuration, `data` an EasyDict with shape [C, H, W] or [C] and label_size. Returns
     EasyDict(G_params, D_params: trainable parameters; features: numbers held in both networks' convolution outputs
     for one image, by log2 of the resolution; macs: multiply-accumulates of one pass through both convolution stacks
-    for one image, by log2 of the resolution), or None for networks of other families.
+    for one image, by log2 of the resolution), or None for networks of other families. Raises UserError for keywords
+    that leave a layer without channels.
     """
-    if not is_growing(G, D):
-        return lecture_sizes.network_sizes(G, D, data)
-    g, d = with_defaults('G', G), with_defaults('D', D)
-    channels, labels = data.shape[0], data.label_size
-    log2 = int(math.log2(data.shape[1]))
-    count_g = _count_style if G.func_name == STYLE_G else _count_paper
-    features, macs = {}, {}
-    for stage in range(2, log2 + 1):
-        pixels = 4 ** stage
-        wide_g, wide_d = num_fmaps(g, stage - 1), num_fmaps(d, stage - 1)
-        narrow_g, narrow_d = (num_fmaps(g, stage - 2), num_fmaps(d, stage - 2)) if stage > 2 else (wide_g, wide_d)
-        features[stage] = pixels * (2 * wide_g + wide_d + narrow_d)
-        macs[stage] = 9 * pixels * (narrow_g * wide_g + wide_g * wide_g + wide_d * wide_d + wide_d * narrow_d)
-    return EasyDict(G_params=count_g(g, log2, channels, labels), D_params=_count_d(d, log2, channels, labels),
-                    features=features, macs=macs)
+    if G.func_name not in layer_table.TABLES or D.func_name not in layer_table.TABLES:
+        return None
+    log2 = int(math.log2(resolution_of(data.shape)))
+    layers = {name: _layers(name, section, log2, data) for name, section in (('G', G), ('D', D))}
+    both = layers['G'] + layers['D']
+    return EasyDict(G_params=layer_table.num_params(layers['G']), D_params=layer_table.num_params(layers['D']),
+                    features=layer_table.features_by_res(both), macs=layer_table.operations_by_res(both))
 
 
-def num_fmaps(net, stage):
-    """Channels of a network at 2^(stage + 1) pixels."""
-    return min(int(net.fmap_base / 2 ** (stage * net.fmap_decay)), net.fmap_max)
-
-
-def _count_style(g, log2, channels, labels):
-    def epilogue(fmaps):
-        style = (g.dlatent_size + 1) * 2 * fmaps if g.use_styles else 0
-        return style + fmaps + (fmaps if g.use_noise else 0)
-
-    total = labels * g.latent_size
-    width = g.latent_size * (2 if labels else 1)
-    for layer in range(g.mapping_layers):
-        out = g.dlatent_size if layer == g.mapping_layers - 1 else g.mapping_fmaps
-        total, width = total + (width + 1) * out, out
-    first = num_fmaps(g, 1)
-    total += 16 * first * (1 if g.const_input_layer else g.dlatent_size) + epilogue(first)
-    total += 9 * first * first + epilogue(first) + (first + 1) * channels
-    for stage in range(3, log2 + 1):
-        below, here = num_fmaps(g, stage - 2), num_fmaps(g, stage - 1)
-        total += 9 * here * (below + here) + 2 * epilogue(here) + (here + 1) * channels
-    return total
-
-
-def _count_paper(g, log2, channels, labels):
-    first = num_fmaps(g, 1)
-    total = ((g.latent_size or num_fmaps(g, 0)) + labels) * first * 16 + first + (9 * first + 1) * first
-    total += (first + 1) * channels
-    for stage in range(3, log2 + 1):
-        below, here = num_fmaps(g, stage - 2), num_fmaps(g, stage - 1)
-        total += 9 * here * (below + here) + 2 * here + (here + 1) * channels
-    return total
-
-
-def _count_d(d, log2, channels, labels):
-    total = 0
-    for stage in range(2, log2 + 1):
-        here, below = num_fmaps(d, stage - 1), num_fmaps(d, stage - 2)
-        total += (channels + 1) * here
-        if stage > 2:
-            total += (9 * here + 1) * here + (9 * here + 1) * below
-    first, last = num_fmaps(d, 1), num_fmaps(d, 0)
-    extra = d.get('mbstd_num_features', 1) if (d.mbstd_group_size or 0) > 1 else 0
-    outputs = max(labels, 1) if d.func_name == STYLE_D else 1
-    return total + (9 * (first + extra) + 1) * first + (16 * first + 1) * last + (last + 1) * outputs
+def _layers(name, section, log2, data):
+    try:
+        return layer_table.TABLES[section.func_name](with_defaults(name, section), log2, data.shape[0],
+                                                     data.label_size)
+    except ValueError as err:
+        raise UserError(f'{name} cannot be built: {err}; raise {name}.fmap_base, or lower {name}.fmap_decay') from None
 
 
 def memory_bytes(sizes, phases, num_towers, on_cpu):

@@ -8,11 +8,13 @@ import os
 
 from dnnlib.util import EasyDict, UserError
 from experiment import forecast, phases, run_config
-from experiment.lecture.sizes import check_kind
 from experiment.settings import value_of, with_defaults
 from metrics.networks.needs import missing_files
+from training.layers.network_sizes import feature_maps
 
 SMALL_DATA_SET = 10000      # images; below it a discriminator tends to learn the images by heart
+_OURS = 'training.networks_'
+_FOR_POINTS = 'training.networks_minimal.'
 
 
 class Plan:
@@ -37,7 +39,7 @@ class Plan:
         if not run_config.is_adversarial(config):
             return
         _check_grid(config, data)
-        check_kind(config, data)
+        _check_kind(config, data)
         self.phases = phases.make_phases(config, data.resolution_log2)
         phases.check_minibatches(config, self.phases)
         self.sizes = forecast.network_sizes(config.G, config.D, data)
@@ -66,6 +68,26 @@ def _check_grid(config, data):
                         'dataset.max_label_size=full if the data set has labels')
 
 
+def _check_kind(config, data):
+    """Raises UserError for networks of this project that are made for images where the data are points, or for points
+    where they are images."""
+    for name in ('G', 'D'):
+        function = config[name].func_name
+        if not function.startswith(_OURS):
+            continue
+        if function.startswith(_FOR_POINTS) and len(data.shape) != 1:
+            raise UserError(f'{name}.func_name is {function}, which is for points, but the data set has samples of '
+                            f'{data.shape}; choose networks for images, such as those of dcgan-64, or a data set made '
+                            'by dataset_tool.py create_points')
+        if not function.startswith(_FOR_POINTS) and len(data.shape) == 1:
+            raise UserError(f'{name}.func_name is {function}, which is for images, but the data set has points of '
+                            f'{data.shape[0]} numbers; choose training.networks_minimal.{name}_minimal, or a data set '
+                            'of images')
+        if function.startswith(_OURS + 'dcgan.') and data.shape[1] < 8:
+            raise UserError(f'{name}.func_name is {function}, which is for images of 8x8 or more, but the data set has '
+                            f'{data.shape[2]}x{data.shape[1]}')
+
+
 def _check_networks(plan):
     """Raises UserError where networks of our families cannot be built for the data."""
     config, data = plan.config, plan.data
@@ -77,15 +99,11 @@ def _check_networks(plan):
     if min(p.resolution for p in plan.phases) < 4:
         raise UserError(f'sched.lod_initial_resolution is {config.sched.lod_initial_resolution}; the networks start at '
                         '4 or more')
-    if not forecast.is_growing(config.G, config.D):
+    net = with_defaults('D', config.D)
+    if (net.get('mbstd_group_size') or 0) <= 1:
         return
-    for name in ('G', 'D'):
-        net = with_defaults(name, config[name])
-        if forecast.num_fmaps(net, data.resolution_log2 - 1) < 1:
-            raise UserError(f'{name}.fmap_base ({net.fmap_base}) leaves no channels at {2 ** data.resolution_log2}x'
-                            f'{2 ** data.resolution_log2}; raise it, or lower {name}.fmap_decay')
-    fmaps, groups = forecast.num_fmaps(net, 1), net.get('mbstd_num_features', 1)
-    if (net.mbstd_group_size or 0) > 1 and fmaps % groups:
+    fmaps, groups = feature_maps(net.fmap_base, net.fmap_decay, net.fmap_max)(1), net.get('mbstd_num_features', 1)
+    if fmaps % groups:
         raise UserError(f'D.mbstd_num_features ({groups}) does not divide the {fmaps} channels at 4x4')
 
 

@@ -66,3 +66,26 @@ def fresh_graph():
     """A new graph and session (see `new_session`) for one test."""
     with new_session() as session:
         yield session
+
+
+@pytest.fixture
+def no_downloads(tmp_path, monkeypatch):
+    """Released files are looked for in an empty folder, and never fetched."""
+    import config
+    from dnnlib.artifacts import store
+    monkeypatch.setenv(store.ENVIRONMENT, str(tmp_path / 'artifacts'))
+    monkeypatch.setattr(config, 'cache_dir', str(tmp_path / 'cache'))
+
+
+@pytest.fixture(scope='module')
+def faces(tmp_path_factory):
+    """A small data set of drawn faces, see `metric_helpers.make_faces`."""
+    from metric_helpers import make_faces
+    return make_faces(tmp_path_factory.mktemp('faces'))
+
+
+@pytest.fixture(scope='module')
+def network(tmp_path_factory):
+    """A small snapshot, see `metric_helpers.make_network`."""
+    from metric_helpers import make_network
+    return make_network(tmp_path_factory.mktemp('network'))

@@ -14,14 +14,12 @@ import tensorflow.compat.v1 as tf
 
 
 class EasyDict(dict):
-    def __getattr__(self, name):
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(name) from None
+    __setattr__ = dict.__setitem__
 
-    def __setattr__(self, name, value):
-        self[name] = value
+    def __getattr__(self, name):
+        if name not in self:
+            raise AttributeError(name)
+        return self[name]
 
 
 def is_tf_expression(x):

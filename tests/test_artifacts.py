@@ -19,7 +19,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
+import config
 from dnnlib import UserError, artifacts, content, download, util
 from dnnlib.artifacts import __main__ as command_line
 from dnnlib.artifacts import store, table
@@ -110,7 +112,7 @@ def waits(monkeypatch):
 @pytest.fixture
 def fetch(server, tmp_path, waits, monkeypatch):
     """Downloads `urls` (paths on the server) as an artifact; returns the bytes that arrived."""
-    monkeypatch.setattr(store, '_cache_dir', lambda: str(tmp_path / 'cache'))
+    monkeypatch.setattr(config, 'cache_dir', str(tmp_path / 'cache'))
 
     def run(*paths, **facts):
         artifact = artifacts.Artifact('x', 'x.pkl', [server.url + path for path in paths], **facts)
@@ -532,7 +534,7 @@ def test_archive_bombs_are_not_unpacked_to_their_end(server, tmp_path, monkeypat
 
 
 def test_wrong_answers_that_are_in_the_cache_already_are_replaced(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, '_cache_dir', lambda: str(tmp_path))
+    monkeypatch.setattr(config, 'cache_dir', str(tmp_path))
     url = server.url + '/a.pkl'
     wrong = tmp_path / (hashlib.md5(url.encode()).hexdigest() + '_a.pkl')
     wrong.write_bytes(b'{"error": "quota"}')
@@ -542,7 +544,7 @@ def test_wrong_answers_that_are_in_the_cache_already_are_replaced(server, tmp_pa
 
 
 def test_verify_reads_the_files_and_believes_no_dates(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(store, '_cache_dir', lambda: str(tmp_path / 'cache'))
+    monkeypatch.setattr(config, 'cache_dir', str(tmp_path / 'cache'))
     entries = [dict(name='known', file='known.pkl', urls=[], size=len(CONTENT), sha256=SHA256),
                dict(name='unknown', file='unknown.pkl', urls=[])]
     (tmp_path / 'table.json').write_text(json.dumps({'artifacts': entries}))
@@ -579,8 +581,7 @@ def test_three_processes_fetch_one_file_at_once(server, tmp_path):
             'x = artifacts.Artifact("x", "x.pkl", [sys.argv[1]], sha256=sys.argv[3])\n'
             'print(artifacts.get(x, sys.argv[2], verbose=False))')
     command = [sys.executable, '-c', code, server.url + '/a', str(tmp_path / 'folder'), SHA256]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=os.path.dirname(os.path.dirname(table.TABLE))
-                                  + '/..') for _ in range(3)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, cwd=str(ROOT)) for _ in range(3)]
     for process in processes:
         assert process.communicate()[0].decode().strip() == str(tmp_path / 'folder' / 'x.pkl')
     assert leftovers(tmp_path) == ['x.pkl']
@@ -619,7 +620,7 @@ def test_two_downloads_at_once_do_not_disturb_each_other(server, tmp_path):
 
 
 def test_the_folder_is_chosen_by_argument_environment_default(monkeypatch):
-    monkeypatch.setattr(store, '_cache_dir', lambda: 'the-cache')
+    monkeypatch.setattr(config, 'cache_dir', 'the-cache')
     monkeypatch.delenv(store.ENVIRONMENT, raising=False)
     assert artifacts.folder() == os.path.join('the-cache', 'artifacts')
     monkeypatch.setenv(store.ENVIRONMENT, 'elsewhere')
@@ -628,7 +629,7 @@ def test_the_folder_is_chosen_by_argument_environment_default(monkeypatch):
 
 
 def test_resolve_takes_paths_names_and_addresses(server, tmp_path, monkeypatch, waits):
-    monkeypatch.setattr(store, '_cache_dir', lambda: str(tmp_path / 'cache'))
+    monkeypatch.setattr(config, 'cache_dir', str(tmp_path / 'cache'))
     path = tmp_path / 'file.pkl'
     path.write_bytes(CONTENT)
     assert artifacts.resolve(str(path)) == str(path)
@@ -683,7 +684,7 @@ def run(*args):
 
 
 def test_command_line_add_list_verify_fetch(server, tmp_path, capsys, monkeypatch, waits):
-    monkeypatch.setattr(store, '_cache_dir', lambda: str(tmp_path / 'cache'))
+    monkeypatch.setattr(config, 'cache_dir', str(tmp_path / 'cache'))
     table_file, folder, mine = tmp_path / 'table.json', tmp_path / 'folder', tmp_path / 'mine.pkl'
     table_file.write_text('{"artifacts": []}')
     mine.write_bytes(CONTENT)
@@ -726,7 +727,7 @@ def test_command_line_refusals(tmp_path):
 
 def test_command_line_prints_sentences(tmp_path):
     process = subprocess.run([sys.executable, '-m', 'dnnlib.artifacts', 'fetch', 'nothing'], stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE, cwd=os.path.dirname(os.path.dirname(table.TABLE)) + '/..')
+                             stderr=subprocess.PIPE, cwd=str(ROOT))
     assert process.returncode == 2
     assert process.stderr.startswith(b'error: ') and b'Traceback' not in process.stderr
 

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from metric_helpers import make_faces, make_network, some_record
+from metric_helpers import some_record
 
 import run_metrics
 from data.converters.create_toyfaces import create_toyfaces
@@ -22,24 +22,7 @@ from metrics.scores import explain, records
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-
-@pytest.fixture(scope='module')
-def faces(tmp_path_factory):
-    return make_faces(tmp_path_factory.mktemp('faces'))
-
-
-@pytest.fixture(scope='module')
-def network(tmp_path_factory):
-    return make_network(tmp_path_factory.mktemp('network'))
-
-
-@pytest.fixture(autouse=True)
-def no_downloads(tmp_path, monkeypatch):
-    """Released files are looked for in an empty folder, and never fetched."""
-    from dnnlib.artifacts import store
-    monkeypatch.setenv(store.ENVIRONMENT, str(tmp_path / 'artifacts'))
-    monkeypatch.setattr(store, '_cache_dir', lambda: str(tmp_path / 'no-cache'))
-    monkeypatch.setattr('config.cache_dir', str(tmp_path / 'cache'))
+pytestmark = pytest.mark.usefixtures('no_downloads')
 
 
 def test_measuring_writes_a_record_per_metric(network, faces, tmp_path, capsys):

@@ -11,7 +11,7 @@ import train
 from dnnlib import registry, tflib
 from dnnlib.tflib import network_state
 from dnnlib.util import UserError, get_obj_by_name
-from dnnlib.values import signatures
+from dnnlib.values import signatures, value_types
 from experiment import run_config
 
 KINDS = ['train', 'G', 'D', 'network', 'G_loss', 'D_loss', 'dataset', 'metric']
@@ -55,6 +55,15 @@ def test_every_declaration_is_of_a_known_kind_and_network_names_are_unique():
     names = [name.rpartition('.')[2] for name in registry.declared(*registry.BUILD_FUNCTIONS)]
     assert len(set(names)) == len(names)
     assert set(names) <= set(tflib.registry.known_build_funcs())
+
+
+@pytest.mark.parametrize('name', tflib.registry.known_build_funcs())
+def test_networks_say_of_every_number_and_list_how_large_a_file_may_make_it(name):
+    types = tflib.registry.argument_types(name)
+    open_ended = [key for key, described in types.items() if described is not None
+                  and any(isinstance(kind, value_types.Number) and not kind.is_bounded
+                          for kind in described.alternatives)]
+    assert types and not open_ended
 
 
 @pytest.mark.parametrize('name', ['os.system', 'subprocess.call', 'builtins.eval', 'training.loss.tf', '', '.',

@@ -5,7 +5,7 @@ import os
 import shutil
 
 import pytest
-from metric_helpers import make_faces, make_network, some_record
+from metric_helpers import some_record
 
 import config
 import run_metrics
@@ -19,24 +19,7 @@ from metrics.tables.epochs import read_epoch
 
 NAMES = [name for name, _, _ in definition.list_tables(config.config_dir)]
 
-
-@pytest.fixture(scope='module')
-def faces(tmp_path_factory):
-    return make_faces(tmp_path_factory.mktemp('faces'))
-
-
-@pytest.fixture(scope='module')
-def network(tmp_path_factory):
-    return make_network(tmp_path_factory.mktemp('network'))
-
-
-@pytest.fixture(autouse=True)
-def no_downloads(tmp_path, monkeypatch):
-    """Released files are looked for in an empty folder, and never fetched."""
-    from dnnlib.artifacts import store
-    monkeypatch.setenv(store.ENVIRONMENT, str(tmp_path / 'artifacts'))
-    monkeypatch.setattr(store, '_cache_dir', lambda: str(tmp_path / 'no-cache'))
-    monkeypatch.setattr('config.cache_dir', str(tmp_path / 'cache'))
+pytestmark = pytest.mark.usefixtures('no_downloads')
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ generator. Table 2 prints the first and the last widths; those between, one 3x3 
 size and tanh at the end are ours (docs/acceleration.md). Inputs and outputs are NCHW, float32.
 """
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 import dnnlib.tflib as tflib
@@ -22,20 +21,21 @@ from training.layers.network_layers import (
     to_layout,
     upscale2d_conv2d,
 )
+from training.layers.network_sizes import resolution_log2
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'G': ('G_accel', 'G_code'), 'D': ('D_code',)}
 
 # The writer of pickles puts the source of these modules in front of this one's.
-BUNDLED_MODULES = ('training.layers.network_layers',)
+BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_sizes')
 
 
 def G_code(
         latents_in,                     # z, [N, latent_size].
         labels_in,                      # Labels, [N, label_size]; they do not influence the codes.
-        num_channels=16,
-        resolution=64,                  # Side of the codes, a power of two.
-        label_size=0,
+        num_channels=16,                # Of the codes; 1 to 4096
+        resolution=64,                  # Side of the codes, a power of two; 4 to 8192
+        label_size=0,                   # Components of a label, 0: no labels; 0 to 1048576
         latent_size=128,                # Size of z; 1 to 1048576
         fmap_base=8192,                 # Channels at resolution r: fmap_base / r, within the following; 1 to 16777216
         fmap_min=64,                    # Fewest channels of any layer; 1 to 65536
@@ -46,7 +46,7 @@ def G_code(
         data_format='NCHW',             # Layout of the activations inside.
         **_kwargs):
     """The generator of codes, or of images. Returns [N, num_channels, resolution, resolution] in [-1, 1]."""
-    fmt, res_log2, nf = data_format, _resolution_log2(resolution), _feature_maps(fmap_base, fmap_min, fmap_max)
+    fmt, res_log2, nf = data_format, resolution_log2(resolution), _feature_maps(fmap_base, fmap_min, fmap_max)
     act, gain = activation('lrelu')
     latents_in.set_shape([None, latent_size])
     labels_in.set_shape([None, label_size])
@@ -70,7 +70,7 @@ def D_code(
         codes_in,                       # Codes or images, [N, num_channels, resolution, resolution].
         labels_in,                      # Labels, [N, label_size]; they do not influence the scores.
         num_channels=16,
-        resolution=64,                  # Side of the codes, a power of two.
+        resolution=64,                  # Side of the codes or images, a power of two; 4 to 8192
         label_size=0,
         fmap_base=8192,                 # Channels at resolution r: fmap_base / r, within the following; 1 to 16777216
         fmap_min=64,                    # Fewest channels of any layer; 1 to 65536
@@ -80,7 +80,7 @@ def D_code(
         data_format='NCHW',             # Layout of the activations inside.
         **_kwargs):
     """The discriminator of codes, or of images. Returns scores [N, 1]."""
-    fmt, res_log2, nf = data_format, _resolution_log2(resolution), _feature_maps(fmap_base, fmap_min, fmap_max)
+    fmt, res_log2, nf = data_format, resolution_log2(resolution), _feature_maps(fmap_base, fmap_min, fmap_max)
     act, gain = activation('lrelu')
     codes_in.set_shape([None, num_channels, resolution, resolution])
     labels_in.set_shape([None, label_size])
@@ -103,7 +103,7 @@ def G_accel(
         code_func='training.networks_accel.G_code',  # Build function of the code generator; a function for G
         code_kwargs=None,               # Its keywords; a mapping, or null
         decoder_kwargs=None,            # Keywords of H_decoder.
-        resolution=256,                 # Side of the images.
+        resolution=256,                 # Side of the images; 8 to 65536
         num_channels=3,
         label_size=0,
         components=None,                # Sub-networks code and decoder, filled in on the first call.
@@ -125,13 +125,6 @@ def G_accel(
     labels_in.set_shape(components.code.input_shapes[1])
     images = components.decoder.get_output_for(components.code.get_output_for(latents_in, labels_in, **kwargs))
     return tf.identity(images, name='images_out')
-
-
-def _resolution_log2(resolution):
-    res_log2 = int(np.log2(resolution))
-    if resolution != 2 ** res_log2 or resolution < 4:
-        raise ValueError(f'resolution is {resolution}; it must be a power of two, at least 4')
-    return res_log2
 
 
 def _feature_maps(fmap_base, fmap_min, fmap_max):

@@ -33,8 +33,9 @@ BUNDLED_MODULES = ('training.layers.network_layers',)
 
 def F_encoder(
         images_in,                      # Images, [N, num_channels, H, W], H and W multiples of downscale.
-        num_channels=3,
-        resolution=128,                 # Side of the images that the network is described for; it runs on others too.
+        num_channels=3,                 # Of the images; 1 to 4096
+        resolution=128,                 # Side of the images that it is described for, though it runs on others, too;
+                                        # 1 to 65536
         downscale=4,                    # Side of the image over that of the code; 2, 4, 8 or 16
         code_channels=16,               # Channels of the codes; 1 to 65536
         fmaps=32,                       # Channels at full resolution, which double with every halving; 1 to 65536
@@ -64,7 +65,7 @@ def F_encoder(
 def H_decoder(
         codes_in,                       # Codes, [N, code_channels, h, w].
         num_channels=3,
-        resolution=128,                 # Side of the images that the network is described for; it runs on others too.
+        resolution=128,
         downscale=4,                    # Side of the image over that of the code; 2, 4, 8 or 16
         code_channels=16,               # Channels of the codes; 1 to 65536
         fmaps=32,                       # Channels at full resolution, which double with every halving; 1 to 65536
@@ -100,7 +101,7 @@ def H_decoder(
 def G_codec(
         images_in,                      # Images, [N, num_channels, H, W].
         labels_in,                      # Labels, [N, label_size]; they do not influence the images.
-        label_size=0,
+        label_size=0,                   # Components of a label, 0: no labels; 0 to 1048576
         components=None,                # Sub-networks encoder and decoder, filled in on the first call.
         is_template_graph=False,        # Set by Network when it makes the variables.
         **kwargs):                      # For the sub-networks.
@@ -120,7 +121,7 @@ def D_codec(
         images_in,                      # Images, [N, num_channels, H, W].
         labels_in,                      # Labels, [N, label_size]; they do not influence the scores.
         num_channels=3,
-        resolution=128,                 # Side of the images that the network is described for; it runs on others too.
+        resolution=128,
         label_size=0,
         num_scales=3,                   # Halvings of the resolution before the scores; 1 to 16
         fmaps=32,                       # Channels at full resolution, which double with every halving; 1 to 65536

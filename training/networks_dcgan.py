@@ -22,9 +22,9 @@ BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_ba
 def G_dcgan(
         latents_in,                     # z, [N, nz].
         labels_in,                      # Labels, [N, label_size].
-        num_channels=3,
-        resolution=64,                  # Power of two, at least 8.
-        label_size=0,                   # 0: no labels.
+        num_channels=3,                 # Of the images; 1 to 4096
+        resolution=64,                  # Power of two; 8 to 8192
+        label_size=0,                   # Components of a label, 0: no labels; 0 to 1048576
         nz=100,                         # Size of z; 1 to 1048576
         ngf=64,                         # Channels of the last hidden layer, the first has resolution / 8 times as many;
                                         # 1 to 65536

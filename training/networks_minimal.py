@@ -14,9 +14,9 @@ DECLARES = {'G': ('G_minimal',), 'D': ('D_minimal',)}
 def G_minimal(
         latents_in,                     # z, [N, latent_size].
         labels_in,                      # Labels, [N, label_size].
-        num_channels=2,                 # Coordinates of a point.
-        resolution=1,                   # Points have no pixels: 1.
-        label_size=0,                   # 0: no labels.
+        num_channels=2,                 # Coordinates of a point; 1 to 1048576
+        resolution=1,                   # Points have no pixels; 1 to 1
+        label_size=0,                   # Components of a label, 0: no labels; 0 to 1048576
         latent_size=8,                  # Size of z; 1 to 1048576
         hidden=100,                     # Units of the hidden layer; 1 to 1048576
         **_kwargs):

@@ -7,8 +7,7 @@ paper. Inputs and outputs are NCHW, float32.
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-import dnnlib.tflib as tflib
-from training.layers.network_growing import grown_features, grown_images, open_minibatch
+from training.layers.network_growing import choose_structure, joined_features, joined_images, open_minibatch
 from training.layers.network_layers import (
     activation,
     apply_bias,
@@ -16,28 +15,30 @@ from training.layers.network_layers import (
     conv2d_downscale2d,
     dense,
     downscale2d,
-    flatten_chw,
     from_layout,
-    minibatch_stddev,
     pixel_norm,
+    scores_of,
     to_layout,
-    upscale2d,
     upscale2d_conv2d,
 )
+from training.layers.network_sizes import feature_maps, resolution_log2
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'G': ('G_paper',), 'D': ('D_paper',)}
 
 # The writer of pickles puts the source of these modules in front of this one's.
-BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_growing')
+BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_growing',
+                   'training.layers.network_sizes')
+
+STRUCTURES = ('linear', 'recursive')
 
 
 def G_paper(
         latents_in,                     # z, [N, latent_size].
         labels_in,                      # Labels, [N, label_size].
-        num_channels=1,
-        resolution=32,                  # Power of two.
-        label_size=0,                   # 0: no labels.
+        num_channels=1,                 # Of the images; 1 to 4096
+        resolution=32,                  # Power of two; 4 to 8192
+        label_size=0,                   # Components of a label, 0: no labels; 0 to 1048576
         fmap_base=8192,                 # Channels at 2^r: min(fmap_base / 2^((r-1) * fmap_decay), fmap_max);
                                         # 1 to 16777216
         fmap_decay=1.0,                 # How fast channels grow fewer with the resolution; 0 to 10
@@ -58,8 +59,8 @@ def G_paper(
         **_kwargs):
     """The generator (Table 2 of the paper). Returns images [N, num_channels, resolution, resolution]."""
     fmt = data_format
-    res_log2 = _resolution_log2(resolution)
-    nf = _feature_maps(fmap_base, fmap_decay, fmap_max)
+    res_log2 = resolution_log2(resolution)
+    nf = feature_maps(fmap_base, fmap_decay, fmap_max)
     act, gain = activation('lrelu' if use_leakyrelu else 'relu')
     latents_in.set_shape([None, nf(0) if latent_size is None else latent_size])
     labels_in.set_shape([None, label_size])
@@ -90,20 +91,11 @@ def G_paper(
             with tf.variable_scope('Conv1'):
                 return finish_layer(conv2d(x, nf(res - 1), 3, gain, use_wscale, fmt))
 
-    def torgb(res, x):
-        with tf.variable_scope(f'ToRGB_lod{res_log2 - res}'):
-            return apply_bias(conv2d(x, num_channels, 1, 1, use_wscale, fmt), fmt)
-
     x = first_block()
-    if _structure(structure, is_template_graph) == 'linear':
-        images = torgb(2, x)
-        for res in range(3, res_log2 + 1):
-            x = block(res, x)
-            fine, coarse = torgb(res, x), upscale2d(images, fmt)
-            with tf.name_scope(f'Grow_lod{res_log2 - res}'):
-                images = tflib.lerp_clip(fine, coarse, lod - (res_log2 - res))
-    else:
-        images = grown_images(open_minibatch(x, lod), lod, res_log2, block, torgb, fmt)
+    structure = choose_structure(structure, is_template_graph, STRUCTURES)
+    if structure == 'recursive':
+        x = open_minibatch(x, lod)
+    images = joined_images(structure, x, lod, res_log2, block, num_channels, use_wscale, fmt)
     images = tf.cast(from_layout(images, fmt), tf.float32)
     images.set_shape([latents_in.shape.as_list()[0], num_channels, resolution, resolution])
     return tf.identity(images, name='images_out')
@@ -129,17 +121,13 @@ def D_paper(
         **_kwargs):
     """The discriminator (Table 2 of the paper). Returns scores [N, 1]."""
     fmt = data_format
-    res_log2 = _resolution_log2(resolution)
-    nf = _feature_maps(fmap_base, fmap_decay, fmap_max)
+    res_log2 = resolution_log2(resolution)
+    nf = feature_maps(fmap_base, fmap_decay, fmap_max)
     act, gain = activation('lrelu')
     images_in.set_shape([None, num_channels, resolution, resolution])
     labels_in.set_shape([None, label_size])
     images = to_layout(tf.cast(images_in, dtype), fmt)
     lod = tf.cast(tf.get_variable('lod', initializer=np.float32(0), trainable=False), dtype)
-
-    def fromrgb(res, x):
-        with tf.variable_scope(f'FromRGB_lod{res_log2 - res}'):
-            return act(apply_bias(conv2d(x, nf(res - 1), 1, gain, use_wscale, fmt), fmt))
 
     def block(res, x):
         """From 2^res to 2^(res-1) pixels."""
@@ -154,43 +142,7 @@ def D_paper(
                 x = act(apply_bias(conv2d(x, nf(res - 2), 3, gain, use_wscale, fmt), fmt))
                 return downscale2d(x, fmt)
 
-    def last_block(x):
-        with tf.variable_scope('4x4'):
-            if mbstd_group_size > 1:
-                x = minibatch_stddev(x, mbstd_group_size, 1, fmt)
-            with tf.variable_scope('Conv'):
-                x = act(apply_bias(conv2d(x, nf(1), 3, gain, use_wscale, fmt), fmt))
-            with tf.variable_scope('Dense0'):
-                x = act(apply_bias(dense(flatten_chw(x, fmt), nf(0), gain, use_wscale)))
-            with tf.variable_scope('Dense1'):
-                return apply_bias(dense(x, 1, 1, use_wscale))
-
-    if _structure(structure, is_template_graph) == 'linear':
-        image = images
-        x = fromrgb(res_log2, image)
-        for res in range(res_log2, 2, -1):
-            image = downscale2d(image, fmt)
-            fine, coarse = block(res, x), fromrgb(res - 1, image)
-            with tf.name_scope(f'Grow_lod{res_log2 - res}'):
-                x = tflib.lerp_clip(fine, coarse, lod - (res_log2 - res))
-    else:
-        x = grown_features(open_minibatch(images, lod), lod, res_log2, block, fromrgb, fmt)
-    return tf.identity(tf.cast(last_block(x), tf.float32), name='scores_out')
-
-
-def _feature_maps(fmap_base, fmap_decay, fmap_max):
-    """The function from a stage (log2 of the resolution, less 1) to its number of channels."""
-    return lambda stage: min(int(fmap_base / (2.0 ** (stage * fmap_decay))), fmap_max)
-
-
-def _structure(structure, is_template_graph):
-    if structure not in (None, 'linear', 'recursive'):
-        raise ValueError(f"structure is '{structure}'; it must be linear, recursive or None")
-    return structure or ('linear' if is_template_graph else 'recursive')
-
-
-def _resolution_log2(resolution):
-    res_log2 = int(np.log2(resolution))
-    if resolution != 2 ** res_log2 or resolution < 4:
-        raise ValueError(f'resolution is {resolution}; it must be a power of two, at least 4')
-    return res_log2
+    structure = choose_structure(structure, is_template_graph, STRUCTURES)
+    x = joined_features(structure, images, lod, res_log2, block, nf, act, gain, use_wscale, fmt)
+    scores = scores_of(x, nf(1), nf(0), 1, mbstd_group_size, 1, act, gain, use_wscale, fmt)
+    return tf.identity(tf.cast(scores, tf.float32), name='scores_out')

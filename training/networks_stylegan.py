@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import dnnlib.tflib as tflib
-from training.layers.network_growing import grown_features, grown_images, open_minibatch
+from training.layers.network_growing import choose_structure, joined_features, joined_images, open_minibatch
 from training.layers.network_layers import (
     activation,
     apply_bias,
@@ -17,27 +17,30 @@ from training.layers.network_layers import (
     conv2d,
     conv2d_downscale2d,
     dense,
-    downscale2d,
-    flatten_chw,
     fold_seed,
     from_layout,
     instance_norm,
-    minibatch_stddev,
     pixel_norm,
     random_normal,
     random_uniform,
+    scores_of,
     style_mod,
     styled_instance_norm,
     to_layout,
-    upscale2d,
     upscale2d_conv2d,
 )
+from training.layers.network_sizes import feature_maps, resolution_log2
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'G': ('G_style',), 'D': ('D_basic',), 'network': ('G_mapping', 'G_synthesis')}
 
+# Networks whose files are often taken for those of this system.
+STRANGERS = {'stylegan2': ('a StyleGAN2 network, whose layers are different', (
+    'G_main', 'G_synthesis_stylegan2', 'G_synthesis_stylegan_revised', 'D_stylegan', 'D_stylegan2'), 4)}
+
 # The writer of pickles puts the source of these modules in front of this one's.
-BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_growing')
+BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_growing',
+                   'training.layers.network_sizes')
 
 
 def G_style(
@@ -122,9 +125,10 @@ def G_mapping(
         latents_in,                     # z, [N, latent_size].
         labels_in,                      # Labels, [N, label_size].
         latent_size=512,                # Size of z; 1 to 1048576
-        label_size=0,                   # 0: no labels.
+        label_size=0,                   # Components of a label, 0: no labels; 0 to 1048576
         dlatent_size=512,               # Size of w; 1 to 1048576
-        dlatent_broadcast=None,         # Repeat w for this many layers: [N, layers, dlatent_size]; None: [N, size].
+        dlatent_broadcast=None,         # Repeat w for this many layers, [N, layers, dlatent_size], or not, [N, size];
+                                        # a whole number from 1 to 1000, or null
         mapping_layers=8,               # Number of layers from z to w; 0 to 1000
         mapping_fmaps=512,              # Width of the hidden layers; 1 to 1048576
         mapping_lrmul=0.01,             # Learning rate relative to the rest of the generator; 1e-6 to 1000
@@ -158,8 +162,8 @@ def G_mapping(
 def G_synthesis(
         dlatents_in,                    # w for every layer, [N, num_layers, dlatent_size].
         dlatent_size=512,
-        num_channels=3,
-        resolution=1024,                # Power of two.
+        num_channels=3,                 # Of the images; 1 to 4096
+        resolution=1024,                # Power of two; 4 to 8192
         fmap_base=8192,                 # Channels at 2^r: min(fmap_base / 2^((r-1) * fmap_decay), fmap_max);
                                         # 1 to 16777216
         fmap_decay=1.0,                 # How fast channels grow fewer with the resolution; 0 to 10
@@ -186,18 +190,15 @@ def G_synthesis(
         **_kwargs):
     """The synthesis network g: w to images (section 2)."""
     fmt = data_format
-    res_log2 = _resolution_log2(resolution)
+    res_log2 = resolution_log2(resolution)
+    nf = feature_maps(fmap_base, fmap_decay, fmap_max)
     num_layers = res_log2 * 2 - 2
     num_styles = num_layers if use_styles else 1
     act, gain = activation(nonlinearity)
     is_clean = is_template_graph or force_clean_graph
     if is_clean:
         randomize_noise = False
-    if structure == 'auto':
-        structure = 'linear' if is_clean else 'recursive'
-
-    def nf(stage):
-        return min(int(fmap_base / (2.0 ** (stage * fmap_decay))), fmap_max)
+    structure = choose_structure(structure, is_clean)
 
     dlatents_in.set_shape([None, num_styles, dlatent_size])
     lod_var = tf.get_variable('lod', initializer=np.float32(0), trainable=False)
@@ -207,12 +208,7 @@ def G_synthesis(
         dlatents = open_minibatch(dlatents, lod)
     num = tf.shape(dlatents)[0]
     dlatents = tf.unstack(dlatents, axis=1)
-    noise_vars = []
-    if use_noise:
-        for index in range(num_layers):
-            size = 2 ** (index // 2 + 2)
-            noise_vars.append(tf.get_variable(f'noise{index}', shape=[1, 1, size, size], trainable=False,
-                                              initializer=tf.initializers.random_normal()))
+    noise_vars = [_stored_noise(layer) for layer in range(num_layers)] if use_noise else []
 
     def epilogue(x, layer):
         """What follows the convolution of layer number `layer`."""
@@ -252,36 +248,18 @@ def G_synthesis(
             with tf.variable_scope('Conv1'):
                 return epilogue(conv2d(x, nf(res - 1), 3, gain, use_wscale, fmt), res * 2 - 3)
 
-    def torgb(res, x):
-        with tf.variable_scope(f'ToRGB_lod{res_log2 - res}'):
-            return apply_bias(conv2d(x, num_channels, 1, 1, use_wscale, fmt), fmt)
-
     x = first_block()
-    if structure == 'fixed':
-        for res in range(3, res_log2 + 1):
-            x = block(res, x)
-        images = torgb(res_log2, x)
-    elif structure == 'linear':
-        images = torgb(2, x)
-        for res in range(3, res_log2 + 1):
-            x = block(res, x)
-            fine, coarse = torgb(res, x), upscale2d(images, fmt)
-            with tf.name_scope(f'Grow_lod{res_log2 - res}'):
-                images = tflib.lerp_clip(fine, coarse, lod - (res_log2 - res))
-    elif structure == 'recursive':
-        images = grown_images(x, lod, res_log2, block, torgb, fmt)
-    else:
-        raise ValueError(f"structure is '{structure}'; it must be fixed, linear, recursive or auto")
+    images = joined_images(structure, x, lod, res_log2, block, num_channels, use_wscale, fmt)
     images = tf.cast(from_layout(images, fmt), tf.float32)
     images.set_shape([dlatents_in.shape.as_list()[0], num_channels, resolution, resolution])
     return tf.identity(images, name='images_out')
 
 
-def _resolution_log2(resolution):
-    res_log2 = int(np.log2(resolution))
-    if resolution != 2 ** res_log2 or resolution < 4:
-        raise ValueError(f'resolution is {resolution}; it must be a power of two, at least 4')
-    return res_log2
+def _stored_noise(layer):
+    """The noise input of a layer that is always the same."""
+    size = 2 ** (layer // 2 + 2)
+    return tf.get_variable(f'noise{layer}', shape=[1, 1, size, size], trainable=False,
+                           initializer=tf.initializers.random_normal())
 
 
 def D_basic(
@@ -289,7 +267,7 @@ def D_basic(
         labels_in,                      # Labels, [N, label_size].
         num_channels=1,
         resolution=32,
-        label_size=0,                   # 0: unconditional.
+        label_size=0,                   # Components of a label, 0: unconditional; 0 to 1048576
         fmap_base=8192,
         fmap_decay=1.0,
         fmap_max=512,
@@ -307,23 +285,16 @@ def D_basic(
         **_kwargs):
     """The discriminator (that of Progressive GAN with blurs). Returns scores [N, 1], which are logits."""
     fmt = data_format
-    res_log2 = _resolution_log2(resolution)
+    res_log2 = resolution_log2(resolution)
+    nf = feature_maps(fmap_base, fmap_decay, fmap_max)
     act, gain = activation(nonlinearity)
-    if structure == 'auto':
-        structure = 'linear' if is_template_graph else 'recursive'
-
-    def nf(stage):
-        return min(int(fmap_base / (2.0 ** (stage * fmap_decay))), fmap_max)
+    structure = choose_structure(structure, is_template_graph)
 
     images_in.set_shape([None, num_channels, resolution, resolution])
     labels_in.set_shape([None, label_size])
     images = to_layout(tf.cast(images_in, dtype), fmt)
     labels = tf.cast(labels_in, dtype)
     lod = tf.cast(tf.get_variable('lod', initializer=np.float32(0), trainable=False), dtype)
-
-    def fromrgb(res, x):
-        with tf.variable_scope(f'FromRGB_lod{res_log2 - res}'):
-            return act(apply_bias(conv2d(x, nf(res - 1), 1, gain, use_wscale, fmt), fmt))
 
     def block(res, x):
         """From 2^res to 2^(res-1) pixels."""
@@ -334,34 +305,9 @@ def D_basic(
                 x = conv2d_downscale2d(blur2d(x, blur_filter, fmt), nf(res - 2), 3, gain, use_wscale, fmt)
                 return act(apply_bias(x, fmt))
 
-    def last_block(x):
-        with tf.variable_scope('4x4'):
-            if mbstd_group_size > 1:
-                x = minibatch_stddev(x, mbstd_group_size, mbstd_num_features, fmt)
-            with tf.variable_scope('Conv'):
-                x = act(apply_bias(conv2d(x, nf(1), 3, gain, use_wscale, fmt), fmt))
-            with tf.variable_scope('Dense0'):
-                x = act(apply_bias(dense(flatten_chw(x, fmt), nf(0), gain, use_wscale)))
-            with tf.variable_scope('Dense1'):
-                return apply_bias(dense(x, max(label_size, 1), 1, use_wscale))
-
-    if structure == 'fixed':
-        x = fromrgb(res_log2, images)
-        for res in range(res_log2, 2, -1):
-            x = block(res, x)
-    elif structure == 'linear':
-        image = images
-        x = fromrgb(res_log2, image)
-        for res in range(res_log2, 2, -1):
-            image = downscale2d(image, fmt)
-            fine, coarse = block(res, x), fromrgb(res - 1, image)
-            with tf.name_scope(f'Grow_lod{res_log2 - res}'):
-                x = tflib.lerp_clip(fine, coarse, lod - (res_log2 - res))
-    elif structure == 'recursive':
-        x = grown_features(open_minibatch(images, lod), lod, res_log2, block, fromrgb, fmt)
-    else:
-        raise ValueError(f"structure is '{structure}'; it must be fixed, linear, recursive or auto")
-    scores = last_block(x)
+    x = joined_features(structure, images, lod, res_log2, block, nf, act, gain, use_wscale, fmt)
+    scores = scores_of(x, nf(1), nf(0), max(label_size, 1), mbstd_group_size, mbstd_num_features, act, gain, use_wscale,
+                       fmt)
     if label_size:
         scores = tf.reduce_sum(scores * labels, axis=1, keepdims=True)
     return tf.identity(tf.cast(scores, tf.float32), name='scores_out')

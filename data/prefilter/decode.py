@@ -5,27 +5,14 @@ import hashlib
 import io
 import os
 import stat
-import warnings
 
 import numpy as np
-import PIL
-import PIL.Image
 
 from data import pixels
-from data.images import FORMATS
+from data.decode import Unusable, open_image
+from data.decode import decode as decode_image
 
 MAX_FILE_BYTES = 1 << 30
-_ORIENTATION = 0x0112  # EXIF tag
-_TURNS = {2: PIL.Image.FLIP_LEFT_RIGHT, 3: PIL.Image.ROTATE_180, 4: PIL.Image.FLIP_TOP_BOTTOM,
-          5: PIL.Image.TRANSPOSE, 6: PIL.Image.ROTATE_270, 7: PIL.Image.TRANSVERSE, 8: PIL.Image.ROTATE_90}
-
-
-class Unusable(Exception):
-    """Why a file gives no pixels. `reason` is a word for the ledger, the text says more."""
-
-    def __init__(self, reason, detail):
-        super().__init__(detail)
-        self.reason = reason
 
 
 class Photo:
@@ -70,53 +57,15 @@ def decode(content, max_pixels, upright=True, allow_webp=False):
     """
     if not content:
         raise Unusable('empty', '0 bytes')
-    danger = None if allow_webp else pixels.webp_danger()
-    if danger and pixels.is_webp(content[:12]):
-        raise Unusable('unsafe_webp', danger)
-    PIL.Image.MAX_IMAGE_PIXELS = max_pixels
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # about damaged metadata beside sound pixels
-        warnings.simplefilter('error', PIL.Image.DecompressionBombWarning)
-        try:
-            image = PIL.Image.open(io.BytesIO(content), formats=_readable_formats())
-            width, height = image.size
-            if width * height > max_pixels:
-                raise Unusable('too_many_pixels', f'{width}x{height} pixels, over the limit of {max_pixels}')
-            if danger and pixels.uses_webp(image):
-                raise Unusable('unsafe_webp', danger)
-            mode, format, is_16_bit = image.mode, image.format, pixels.has_16_bits(image)
-            image.load()
-            # Asked after loading, since some releases of Pillow turn TIFF images while they load.
-            orientation = _orientation(image) if upright else 1
-            if orientation in _TURNS:
-                image = image.transpose(_TURNS[orientation])
-            array = np.array(pixels.to_8_bits(image, is_16_bit).convert('RGB'))
-        except Unusable:
-            raise
-        except PIL.UnidentifiedImageError:
-            raise Unusable('not_an_image', 'no image format that is read here') from None
-        except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError):
-            raise Unusable('too_many_pixels', f'over the limit of {max_pixels}') from None
-        except MemoryError:
-            raise Unusable('out_of_memory', f'{width}x{height} pixels') from None
-        except Exception as err:  # decoders raise anything on damaged files
-            raise Unusable('corrupt', _short(err)) from None
+    try:
+        image = open_image(io.BytesIO(content), max_pixels, allow_webp)
+        mode, format = image.mode, image.format
+        array, orientation = decode_image(image, max_pixels, _to_rgb, upright)
+    except Unusable as err:
+        detail = str(err) if err.reason != 'corrupt' or len(str(err)) <= 120 else str(err)[:117] + '...'
+        raise Unusable(err.reason, detail) from None
     return Photo(array, mode, format, orientation)
 
 
-def _readable_formats():
-    PIL.Image.init()
-    return [kind for kind in FORMATS if kind in PIL.Image.OPEN]
-
-
-def _orientation(image):
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:
-        return 1  # damaged metadata beside sound pixels
-    return value if value in _TURNS else 1
-
-
-def _short(err):
-    text = ' '.join(str(err).split()) or type(err).__name__
-    return text if len(text) <= 120 else text[:117] + '...'
+def _to_rgb(image, is_16_bit):
+    return np.array(pixels.to_8_bits(image, is_16_bit).convert('RGB'))

@@ -11,9 +11,6 @@ from dnnlib.artifacts import table as tables
 from dnnlib.command_line import HelpFormatter
 from dnnlib.util import UserError
 
-EXAMPLES = ('list', "list 'celebahq-classifier-*' --json", 'fetch ffhq-1024 inception-features', 'verify',
-            'add ffhq-1024 --file karras2019stylegan-ffhq-1024x1024.pkl')
-
 
 def _select(table, names):
     """The entries of the given names; a name may end in '*'."""
@@ -112,13 +109,21 @@ def add_command(args, table):
     return 0
 
 
+def _example_commands():
+    """Commands with names of the project's own table."""
+    one, other = list(tables.read_table().values())[:2]
+    return ('list', f"list '{one.name.split('-')[0]}*' --json", f'fetch {one.name} {other.name}', 'verify',
+            f'add {one.name} --file {one.file}')
+
+
 def _examples(lines):
     return '\n'.join(['examples:'] + [f'  python -m dnnlib.artifacts {line}' for line in lines])
 
 
 def main(argv=None):
+    examples = _example_commands()
     parser = argparse.ArgumentParser(prog='python -m dnnlib.artifacts', description=__doc__,
-                                     epilog=_examples(EXAMPLES), formatter_class=HelpFormatter)
+                                     epilog=_examples(examples), formatter_class=HelpFormatter)
     parser.add_argument('--table', default=tables.TABLE, help="the data file (default: the project's)")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument('--artifacts-dir', metavar='DIR', help='folder of released files (default: '
@@ -128,7 +133,7 @@ def main(argv=None):
 
     def command(name, func, text):
         sub = commands.add_parser(name, parents=[common], help=text, description=text, formatter_class=HelpFormatter,
-                                  epilog=_examples(line for line in EXAMPLES if line.startswith(name)))
+                                  epilog=_examples(line for line in examples if line.startswith(name)))
         sub.set_defaults(func=func)
         return sub
 

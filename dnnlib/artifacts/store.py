@@ -4,26 +4,19 @@ import os
 import shutil
 import sys
 
+import config
 from dnnlib import content, download
 from dnnlib.artifacts.table import Artifact, lookup, read_table
 from dnnlib.download import is_url, open_url
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_path, make_folder, sha256_file
-from dnnlib.util import get_obj_by_name
 
 ENVIRONMENT = 'STYLEGAN_ARTIFACTS_DIR'
 
 
-def _cache_dir():
-    try:
-        return get_obj_by_name('config.cache_dir')
-    except ImportError:
-        return 'cache'
-
-
 def folder(artifacts_dir=None):
     """The folder of released files: the given one, else $STYLEGAN_ARTIFACTS_DIR, else 'artifacts' in the cache."""
-    return artifacts_dir or os.environ.get(ENVIRONMENT) or os.path.join(_cache_dir(), 'artifacts')
+    return artifacts_dir or os.environ.get(ENVIRONMENT) or os.path.join(config.cache_dir, 'artifacts')
 
 
 def _artifact(name_or_artifact):
@@ -96,7 +89,7 @@ def find(name, artifacts_dir=None, again=False):
     UserError for an unknown name, or a file that is there but is not what it should be.
     """
     artifact = _artifact(name)
-    for place_ in (folder(artifacts_dir), _cache_dir()):
+    for place_ in (folder(artifacts_dir), config.cache_dir):
         for file_name in artifact.cached_names():
             path = os.path.join(place_, file_name)
             if os.path.isfile(path):
@@ -194,7 +187,7 @@ def resolve(text, artifacts_dir=None, verbose=True):
     if lookup(text, read_table()) is not None:
         return get(text, artifacts_dir, verbose)
     if is_url(text):
-        with open_url(text, cache_dir=_cache_dir(), verbose=verbose, check=_check_network) as file:
+        with open_url(text, cache_dir=config.cache_dir, verbose=verbose, check=_check_network) as file:
             return file.name
     return None
 

@@ -2,15 +2,15 @@
 
 import collections
 import hashlib
-import os
 import re
 
+import config
 from dnnlib.download import is_url
 from dnnlib.errors import UserError
 from dnnlib.files import read_json, write_json
 from dnnlib.values import schema
 
-TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'table.json')
+TABLE = config.artifact_table
 UNKNOWN = 'unknown'
 
 

@@ -3,14 +3,37 @@
 A stored network names its build function. The name is looked up in what this project's modules declare (see
 `dnnlib.registry`); code stored in a file is never executed unless the caller says so
 (`Network.from_state(..., trust_stored_code=True)`).
+
+What a module of networks says of itself, all of it read from its source, so that files are judged before anything is
+imported:
+    DECLARES = {'G': ('G_new',), 'D': ('D_new',), 'network': ('G_part',)}
+        its build functions, by the section of a configuration that may name them; `network` for those that only files
+        name, such as parts. The module itself stands in `config.declaring_modules`.
+    size=64,        # Size of z; 1 to 1048576
+        what a keyword may be, in the comment beside it (see `dnnlib.values.value_types`): configurations are held to
+        it, and of files every number and list, since an absurd one would take all memory before a single variable is
+        compared with the file. Those that data decide (`num_channels`, `resolution`, `label_size`) want a range for
+        that reason alone.
+    BUNDLED_MODULES = ('training.layers.network_layers',)
+        modules whose source its own needs; see `module_source`.
+    STRANGERS = {'new2': ('a network of New 2', ('G_new2', 'D_new2'), 4)}
+        networks of other systems whose files are often taken for its own: a word for programs, what they are, their
+        build functions, and the version of their format if that tells them apart, else None.
 """
 
 import ast
+import collections
 import importlib
 import inspect
+import re
 
+import config
 from dnnlib import registry
 from dnnlib.util import UserError
+from dnnlib.values import signatures
+from dnnlib.values.value_types import split_comment
+
+Stranger = collections.namedtuple('Stranger', 'reason what')
 
 _registered = {}
 
@@ -41,6 +64,31 @@ def resolve_build_func(func_name):
                         f"{', '.join(sorted(known))}); if you trust the file, load it with its stored code "
                         '(--trust-stored-code)')
     return getattr(importlib.import_module(known[func_name]), func_name)
+
+
+def argument_types(func_name):
+    """dict keyword → ValueType or None, of a build function that files may name.
+
+    Those of the other functions in its module follow, since it passes some on and ignores the rest, and a keyword means
+    the same throughout a module. {} for functions without source.
+    """
+    known, types = _known(), {}
+    module = known.get(func_name)
+    for name in [func_name] + [name for name in known if known[name] == module]:
+        signature = signatures.read_signature(f'{module}.{name}')
+        for key, default in signature.params.items() if signature else ():
+            types.setdefault(key, split_comment(signature.comments.get(key), default)[1])
+    return types
+
+
+def stranger(func_name, version, source):
+    """The Stranger that a stored network is, by its build function, its format's version or its source; or None."""
+    for module in config.declaring_modules:
+        for reason, (what, names, format_version) in (signatures.constant(module, 'STRANGERS') or {}).items():
+            if func_name in names or version == format_version \
+                    or re.search(rf"^def ({'|'.join(names)})\(", source, re.MULTILINE):
+                return Stranger(reason, what)
+    return None
 
 
 def module_source(module):

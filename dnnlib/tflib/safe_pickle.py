@@ -12,7 +12,9 @@ import numpy as np
 
 from dnnlib import pickle_globals
 from dnnlib.pickle_reader import Limits, PickleRefused, Reader, load_arrays, open_bounded
+from dnnlib.tflib import registry
 from dnnlib.util import UserError
+from dnnlib.values import value_types
 
 __all__ = ['NetworkState', 'PickleRefused', 'build_networks', 'load_arrays', 'load_network_pickle', 'read_networks']
 
@@ -22,11 +24,6 @@ SNAPSHOT = ('G', 'D', 'Gs')
 
 _LIMITS = Limits(opcodes=400000, depth=16)
 _MAX_COMPONENTS = 64
-_LARGEST_KWARGS = {'resolution': 1 << 14, 'mapping_layers': 256, 'num_channels': 1 << 12, 'label_size': 1 << 20,
-                   'latent_size': 1 << 20, 'dlatent_size': 1 << 20, 'mapping_fmaps': 1 << 20, 'fmap_max': 1 << 20,
-                   'dlatent_broadcast': 1 << 10, 'mbstd_num_features': 1 << 10, 'fmap_base': 1 << 40,
-                   'fmap_decay': 1 << 10}
-_STYLEGAN2_FUNCS = ('G_main', 'G_synthesis_stylegan2', 'G_synthesis_stylegan_revised', 'D_stylegan', 'D_stylegan2')
 _TORCH_MAGIC = 0x1950a86a20f9469cfc6c  # the number that heads files of torch.save before its zip format
 
 
@@ -226,9 +223,10 @@ def checked_state(state, name, count):
     func_name = field('build_func_name', str)
     source = field('build_module_src', str, '')
     version = field('version', int)
-    if func_name in _STYLEGAN2_FUNCS or version == 4 or 'D_stylegan2' in source[:1000000]:
-        raise PickleRefused('stylegan2', f'{name}: a StyleGAN2 network ({func_name[:60]}); its layers are different. '
-                                         "This project reads StyleGAN's of 2019 and Progressive GAN's")
+    stranger = registry.stranger(func_name, version, source[:1000000])
+    if stranger:
+        raise PickleRefused(stranger.reason, f'{name}: {stranger.what} ({func_name[:60]}), which this project does not '
+                                             f"have; it reads {', '.join(registry.known_build_funcs())}")
     if version not in VERSIONS:
         raise PickleRefused('version', f'{name}: a network of format version {version}; versions '
                                        f'{VERSIONS[0]} and {VERSIONS[1]} can be read')
@@ -281,25 +279,16 @@ def check_sizes(state, name):
     def refuse(key, value, what):
         raise PickleRefused('malformed', f"{name}: refused: network '{state.name}' asks for {key}={value}; {what}")
 
-    kwargs = state.static_kwargs
-    for key, limit in _LARGEST_KWARGS.items():
-        value = kwargs.get(key)
-        if isinstance(value, np.ndarray):  # one of a single number counts as that number in shapes
-            refuse(key, 'an array', 'a number is needed')
-        if _is_number(value) and not -limit <= value <= limit:
-            refuse(key, value, f'at most {limit} is believable')
-    for key in ('num_channels', 'fmap_max'):
-        if _is_number(kwargs.get(key)) and kwargs[key] < 1:
-            refuse(key, kwargs[key], 'at least 1 is needed')
-    taps = kwargs.get('blur_filter')
-    if taps is not None and not _is_short_list(taps, 64):
-        refuse('blur_filter', _describe(taps), 'null or a list of at most 64 numbers is believable')
-    resolution = kwargs.get('resolution', 1024 if state.build_func_name in ('G_style', 'G_synthesis') else 32)
-    base, decay = kwargs.get('fmap_base', 8192), kwargs.get('fmap_decay', 1.0)
-    if all(_is_number(value) for value in (resolution, base, decay)) and resolution >= 4:
-        exponent = (np.log2(float(resolution)) - 1) * decay
-        if not (-60 <= exponent <= 60 and base >= 2.0 ** max(exponent, 0)):
-            refuse('fmap_base', f'{base} and fmap_decay={decay}', f'no channels are left at resolution {resolution}')
+    types = registry.argument_types(state.build_func_name)
+    for key, value in state.static_kwargs.items():
+        for kind in types[key].alternatives if types.get(key) else ():
+            if isinstance(kind, value_types.Number):
+                if isinstance(value, np.ndarray):  # one of a single number counts as that number in shapes
+                    refuse(key, 'an array', f'it must be {types[key]}')
+                if _is_number(value) and not kind.low <= value <= kind.high:
+                    refuse(key, value, f'it must be {types[key]}')
+            if isinstance(kind, value_types.List) and value is not None and not _is_short_list(value, kind.most):
+                refuse(key, _describe(value), f'it must be {types[key]}')
 
 
 def _is_number(value):
@@ -315,7 +304,7 @@ def _is_short_list(value, most):
 
 
 def _check_build_func(state, name, trust_stored_code):
-    from dnnlib.tflib import network, registry
+    from dnnlib.tflib import network
     known = registry.known_build_funcs()
     if state.build_func_name not in known:
         if network.has_import_handlers():

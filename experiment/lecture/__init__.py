@@ -1,1 +1,1 @@
-"""What surrounds the lecture's systems: the sizes of their networks, and the sheet of minimal GANs."""
+"""What surrounds the lecture's systems: the sheet of minimal GANs."""

@@ -1,17 +1,20 @@
-"""Progressive growing within one graph: the parts of a network that the level of detail does not need are not run.
+"""How a network's resolutions are joined: progressive growing within one graph, or none.
 
-Every resolution is a conditional of its own beside the others, and what is not needed is an empty minibatch. Nested,
-each inside that of the lower resolution, a conditional would pass all it uses through every outer one, one operation
-forward and several backward per tensor (docs/performance.md).
+`fixed` has the full resolution alone. `linear` runs everything and blends by the level of detail; its graph is easy to
+read. `recursive` is the same function, in which the parts that the level of detail does not need are not run: every
+resolution is a conditional of its own beside the others, and what is not needed is an empty minibatch. Nested, each
+inside that of the lower resolution, a conditional would pass all it uses through every outer one, one operation forward
+and several backward per tensor (docs/performance.md).
 
-The source of this file is stored in network pickles; from dnnlib it uses nothing.
+The source of this file is stored in network pickles; from dnnlib it uses what every library of that time has.
 """
 
 import functools
 
 import tensorflow.compat.v1 as tf
 
-from training.layers.network_layers import blend, downscale2d, upscale2d
+import dnnlib.tflib as tflib
+from training.layers.network_layers import apply_bias, blend, conv2d, downscale2d, upscale2d
 
 # The writer of pickles puts the source of these modules in front of this one's.
 BUNDLED_MODULES = ('training.layers.network_layers',)
@@ -25,15 +28,69 @@ def open_minibatch(x, lod):
     return _only_where(lod > -1, lambda: tf.identity(x))
 
 
-def grown_images(x, lod, res_log2, block, torgb, fmt):
+def choose_structure(structure, is_clean, known=('fixed', 'linear', 'recursive')):
+    """The structure that a keyword stands for: 'auto' and None mean 'linear' for a clean graph, else 'recursive'."""
+    structure = structure if structure not in (None, 'auto') else 'linear' if is_clean else 'recursive'
+    if structure not in known:
+        raise ValueError(f"structure is '{structure}'; it must be {', '.join(known)} or auto")
+    return structure
+
+
+def joined_images(structure, x, lod, res_log2, block, channels, use_wscale, fmt):
     """Images of full size from the features of 4x4 pixels.
 
     Args:
+        structure: 'fixed', 'linear' or 'recursive'; the last wants inputs that have been through `open_minibatch`.
         x: features of 4x4 pixels.
         lod: scalar, level of detail: 0 for the full resolution 2^res_log2, 1 for half of it.
         block: function (res, x), from the features of 2^(res-1) pixels to those of 2^res.
-        torgb: function (res, x), from features of 2^res pixels to an image.
+        channels: of the images.
     """
+    def torgb(res, x):
+        with tf.variable_scope(f'ToRGB_lod{res_log2 - res}'):
+            return apply_bias(conv2d(x, channels, 1, 1, use_wscale, fmt), fmt)
+
+    if structure == 'recursive':
+        return _recursive_images(x, lod, res_log2, block, torgb, fmt)
+    images = torgb(2, x) if structure == 'linear' else None
+    for res in range(3, res_log2 + 1):
+        x = block(res, x)
+        if structure == 'linear':
+            fine, coarse = torgb(res, x), upscale2d(images, fmt)
+            with tf.name_scope(f'Grow_lod{res_log2 - res}'):
+                images = tflib.lerp_clip(fine, coarse, lod - (res_log2 - res))
+    return torgb(res_log2, x) if structure == 'fixed' else images
+
+
+def joined_features(structure, images, lod, res_log2, block, nf, act, gain, use_wscale, fmt):
+    """Features of 4x4 pixels from images of full size.
+
+    Args:
+        structure: 'fixed', 'linear' or 'recursive'.
+        images: in the inner layout.
+        lod: as in `joined_images`.
+        block: function (res, x), from the features of 2^res pixels to those of 2^(res-1).
+        nf: see `network_sizes.feature_maps`; act, gain: see `network_layers.activation`.
+    """
+    def fromrgb(res, x):
+        with tf.variable_scope(f'FromRGB_lod{res_log2 - res}'):
+            return act(apply_bias(conv2d(x, nf(res - 1), 1, gain, use_wscale, fmt), fmt))
+
+    if structure == 'recursive':
+        return _recursive_features(open_minibatch(images, lod), lod, res_log2, block, fromrgb, fmt)
+    x = fromrgb(res_log2, images)
+    for res in range(res_log2, 2, -1):
+        if structure == 'fixed':
+            x = block(res, x)
+            continue
+        images = downscale2d(images, fmt)
+        fine, coarse = block(res, x), fromrgb(res - 1, images)
+        with tf.name_scope(f'Grow_lod{res_log2 - res}'):
+            x = tflib.lerp_clip(fine, coarse, lod - (res_log2 - res))
+    return x
+
+
+def _recursive_images(x, lod, res_log2, block, torgb, fmt):
     def image(res, coarse, x):
         """What is shown from this level up to the next, where it is blended with the coarser image."""
         level = res_log2 - res
@@ -53,15 +110,7 @@ def grown_images(x, lod, res_log2, block, torgb, fmt):
     return tf.concat(images, axis=0)
 
 
-def grown_features(images, lod, res_log2, block, fromrgb, fmt):
-    """Features of 4x4 pixels from images of full size.
-
-    Args:
-        images: in the inner layout.
-        lod: as in `grown_images`.
-        block: function (res, x), from the features of 2^res pixels to those of 2^(res-1).
-        fromrgb: function (res, image), from an image of 2^res pixels to features.
-    """
+def _recursive_features(images, lod, res_log2, block, fromrgb, fmt):
     def from_image(res):
         """Where the image comes in: at this level, and up to the next finer one, where it is blended."""
         level = res_log2 - res

@@ -354,3 +354,18 @@ def minibatch_stddev(x, group_size, num_features, fmt):
     else:
         y = tf.tile(tf.reshape(y, [-1, 1, 1, num_features]), [1, height, width, 1])
     return tf.concat([x, y], axis=channel_axis(fmt))
+
+
+# ---- The end of the discriminators that grow, by the published names of its variables
+
+def scores_of(x, fmaps, hidden, outputs, mbstd_group_size, mbstd_num_features, act, gain, use_wscale, fmt):
+    """A discriminator's scores [N, outputs] from features of 4x4 pixels, by way of `fmaps` channels, `hidden` units."""
+    with tf.variable_scope('4x4'):
+        if mbstd_group_size > 1:
+            x = minibatch_stddev(x, mbstd_group_size, mbstd_num_features, fmt)
+        with tf.variable_scope('Conv'):
+            x = act(apply_bias(conv2d(x, fmaps, 3, gain, use_wscale, fmt), fmt))
+        with tf.variable_scope('Dense0'):
+            x = act(apply_bias(dense(flatten_chw(x, fmt), hidden, gain, use_wscale)))
+        with tf.variable_scope('Dense1'):
+            return apply_bias(dense(x, outputs, 1, use_wscale))

@@ -1,0 +1,158 @@
+"""The one decoder of image files, for converters and the pre-filter alike.
+
+What a file is and whether it is sound is found out here. What is made of it (refused or converted, in whose words) is
+the caller's business, and so is the greatest number of pixels.
+"""
+
+import contextlib
+import importlib
+import warnings
+
+import PIL.Image
+
+from data import pixels
+
+# Formats read by Pillow's own decoders; others (such as EPS) would start foreign programs.
+FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'MPO', 'PNG', 'PPM', 'TGA', 'TIFF', 'WEBP')
+_PLUGINS = ('Bmp', 'Gif', 'Jpeg', 'Jpeg2K', 'Mpo', 'Png', 'Ppm', 'Tga', 'Tiff', 'WebP')
+_ORIENTATION = 0x0112  # EXIF tag
+_TURNS = {2: PIL.Image.FLIP_LEFT_RIGHT, 3: PIL.Image.ROTATE_180, 4: PIL.Image.FLIP_TOP_BOTTOM,
+          5: PIL.Image.TRANSPOSE, 6: PIL.Image.ROTATE_270, 7: PIL.Image.TRANSVERSE, 8: PIL.Image.ROTATE_90}
+
+_known = {}  # extensions of these formats, once Pillow's decoders are loaded
+
+
+class Unusable(Exception):
+    """Why a file gives no pixels. `reason` is a word for programs, the text says more.
+
+    `size` is (width, height) as far as the file was understood, else None.
+    """
+
+    def __init__(self, reason, detail, size=None):
+        super().__init__(detail)
+        self.reason = reason
+        self.size = size
+
+
+def _load_decoders():
+    if not _known:
+        for name in _PLUGINS:  # much quicker than all that Pillow has
+            importlib.import_module(f'PIL.{name}ImagePlugin')
+        _known['extensions'] = {ext for ext, kind in PIL.Image.EXTENSION.items() if kind in FORMATS}
+        _known['formats'] = [kind for kind in FORMATS if kind in PIL.Image.OPEN]
+
+
+def extensions():
+    """Endings of the names of files in one of `FORMATS`, in lower case, with their dots."""
+    _load_decoders()
+    return _known['extensions']
+
+
+def open_image(source, max_pixels, allow_webp=False):
+    """A Pillow image that is not decoded yet.
+
+    Args:
+        source: a path, or an open binary file.
+        max_pixels: greatest number of pixels; larger ones are refused.
+        allow_webp: trust WebP pictures even if the library that decodes them is known to be unsafe.
+
+    Raises:
+        Unusable: 'unreadable', 'not_an_image', 'corrupt', 'unsafe_webp', 'too_many_pixels' or 'out_of_memory'.
+    """
+    _load_decoders()
+    danger = None if allow_webp else pixels.webp_danger()
+    try:
+        if danger and pixels.is_webp(_first_bytes(source)):
+            raise Unusable('unsafe_webp', danger)
+        with _pillow(None):
+            image = PIL.Image.open(source, formats=_known['formats'])
+    except Exception as err:  # decoders raise anything on damaged files
+        raise _unusable(err, None, max_pixels) from None
+    width, height = image.size
+    if width * height > max_pixels:
+        raise Unusable('too_many_pixels', f'over the limit of {max_pixels}', image.size)
+    if danger and pixels.uses_webp(image):
+        raise Unusable('unsafe_webp', danger, image.size)
+    return image
+
+
+def _first_bytes(source):
+    if isinstance(source, str):
+        with open(source, 'rb') as f:
+            return f.read(12)
+    start = source.read(12)
+    source.seek(0)
+    return start
+
+
+def is_animated(image):
+    """Whether an opened image has several frames or pages. (Two views of a camera, MPO, do not count.) Raises
+    Unusable."""
+    try:
+        with _pillow(None):
+            return getattr(image, 'is_animated', False) and image.format != 'MPO'
+    except Exception as err:
+        raise _unusable(err, image.size, None) from None
+
+
+def decode(image, max_pixels, finish, upright=True):
+    """Decodes an opened image and turns it upright as its EXIF entry says.
+
+    Args:
+        image: from `open_image`.
+        max_pixels: as there; some files hold more than their header said.
+        finish: function (image, whether its file has 16 bits per channel) of what is to become of it.
+        upright: False leaves it as it is stored.
+
+    Returns:
+        (what `finish` returned, the EXIF value that was applied, 1 for none).
+
+    Raises:
+        Unusable: 'unreadable', 'corrupt', 'too_many_pixels' or 'out_of_memory'.
+    """
+    try:
+        with _pillow(max_pixels):
+            is_16_bit = pixels.has_16_bits(image)
+            image.load()
+            # Asked after loading, since some releases of Pillow turn TIFF images while they load.
+            orientation = _orientation(image) if upright else 1
+            turned = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+            return finish(turned, is_16_bit), orientation
+    except Exception as err:
+        raise _unusable(err, image.size, max_pixels) from None
+
+
+def _orientation(image):
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        return 1  # damaged metadata beside sound pixels
+    return value if value in _TURNS else 1
+
+
+@contextlib.contextmanager
+def _pillow(max_pixels):
+    """Pillow with our limit on pixels, an error beyond it, and without warnings about damaged metadata."""
+    usual, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, max_pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            warnings.simplefilter('error', PIL.Image.DecompressionBombWarning)
+            yield
+    finally:
+        PIL.Image.MAX_IMAGE_PIXELS = usual
+
+
+def _unusable(err, size, max_pixels):
+    """The Unusable that stands for an exception of a decoder."""
+    if isinstance(err, Unusable):
+        return err
+    if isinstance(err, PIL.UnidentifiedImageError):
+        return Unusable('not_an_image', 'no image format that is read here')
+    if isinstance(err, (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError)):
+        return Unusable('too_many_pixels', f'over the limit of {max_pixels}', size)
+    if isinstance(err, MemoryError):
+        return Unusable('out_of_memory', f'{size[0]}x{size[1]} pixels' if size else 'its header', size)
+    if isinstance(err, OSError) and err.errno:
+        return Unusable('unreadable', err.strerror or str(err), size)
+    return Unusable('corrupt', ' '.join(str(err).split()) or type(err).__name__, size)
