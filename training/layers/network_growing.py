@@ -51,7 +51,7 @@ def joined_images(structure, x, lod, res_log2, block, channels, use_wscale, fmt)
             return apply_bias(conv2d(x, channels, 1, 1, use_wscale, fmt), fmt)
 
     if structure == 'recursive':
-        return _recursive_images(x, lod, res_log2, block, torgb, fmt)
+        return grown_images(x, lod, res_log2, block, torgb, fmt)
     images = torgb(2, x) if structure == 'linear' else None
     for res in range(3, res_log2 + 1):
         x = block(res, x)
@@ -77,7 +77,7 @@ def joined_features(structure, images, lod, res_log2, block, nf, act, gain, use_
             return act(apply_bias(conv2d(x, nf(res - 1), 1, gain, use_wscale, fmt), fmt))
 
     if structure == 'recursive':
-        return _recursive_features(open_minibatch(images, lod), lod, res_log2, block, fromrgb, fmt)
+        return grown_features(open_minibatch(images, lod), lod, res_log2, block, fromrgb, fmt)
     x = fromrgb(res_log2, images)
     for res in range(res_log2, 2, -1):
         if structure == 'fixed':
@@ -90,7 +90,8 @@ def joined_features(structure, images, lod, res_log2, block, nf, act, gain, use_
     return x
 
 
-def _recursive_images(x, lod, res_log2, block, torgb, fmt):
+def grown_images(x, lod, res_log2, block, torgb, fmt):
+    """The recursive form of `joined_images`; `torgb`: function (res, x), from features to images."""
     def image(res, coarse, x):
         """What is shown from this level up to the next, where it is blended with the coarser image."""
         level = res_log2 - res
@@ -110,7 +111,8 @@ def _recursive_images(x, lod, res_log2, block, torgb, fmt):
     return tf.concat(images, axis=0)
 
 
-def _recursive_features(images, lod, res_log2, block, fromrgb, fmt):
+def grown_features(images, lod, res_log2, block, fromrgb, fmt):
+    """The recursive form of `joined_features`; `fromrgb`: function (res, images), from images to features."""
     def from_image(res):
         """Where the image comes in: at this level, and up to the next finer one, where it is blended."""
         level = res_log2 - res
