@@ -16,7 +16,7 @@ import config
 PROGRAMS = sorted(path.relative_to(ROOT).as_posix() for folder in ('', 'tools', 'benchmarks')
                   for path in (ROOT / folder).glob('*.py') if "if __name__ == '__main__':" in path.read_text())
 # Those that make the environment, or look at the source alone.
-NEED_NO_PACKAGES = {'tools/bootstrap.py', 'tools/lock.py', 'tools/import_graph.py'}
+NEED_NO_PACKAGES = {'tools/bootstrap.py', 'tools/lock.py', 'tools/import_graph.py', 'tools/draw_architecture.py'}
 
 
 def run(words, **more):
