@@ -1,4 +1,4 @@
-"""README.md and docs/: what they name exists — files, commands, options, settings."""
+"""README.md, CONTRIBUTING.md and docs/: what they name exists — files, commands, options, settings."""
 
 import importlib
 import pathlib
@@ -12,7 +12,7 @@ import pytest
 from test_command_lines import MODULES, PAGES
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-DOCS = [ROOT / 'README.md'] + sorted((ROOT / 'docs').glob('*.md'))
+DOCS = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md'] + sorted((ROOT / 'docs').glob('*.md'))
 OPTION = re.compile(r'(?<![\w-])--[a-z][a-z-]*')
 TOOLS = ['tools/bootstrap.py', 'tools/demo.py', 'tools/lock.py', 'tools/compare_engines.py', 'benchmarks/run.py',
          'reproduce']
@@ -109,4 +109,4 @@ def test_links_lead_to_files(path):
 
 def test_every_document_is_reached_from_the_readme():
     readme = DOCS[0].read_text(encoding='utf-8')
-    assert [path.name for path in DOCS[1:] if f'(docs/{path.name})' not in readme] == []
+    assert [path.name for path in DOCS[1:] if f'({path.relative_to(ROOT)})' not in readme] == []

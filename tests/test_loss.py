@@ -32,6 +32,7 @@ class ConstantGenerator:
     """Gives the same images whatever the latents, and notes how it was called."""
 
     input_shapes = [[None, 5], [None, 2]]
+    components = {}
 
     def __init__(self, images):
         self.images = tf.constant(images, tf.float32)

@@ -110,7 +110,8 @@ def _protocol_lines(cells):
                          f"mirrored: {'yes' if protocol['mirror_augment'] else 'no'}")
         names = sorted({network['file'] for network in protocol['feature_networks'].values()})
         shown = ', '.join(names[:2]) + (f' and {len(names) - 2} more' if len(names) > 2 else '')
-        parts.append(f'features {shown}')
+        if names:
+            parts.append(f'features {shown}')
         parts.append(f"TensorFlow {protocol['tensorflow']} on {protocol['device']}")
         lines.append(where + '; '.join(parts))
     return lines
