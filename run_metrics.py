@@ -138,6 +138,7 @@ def explain(args):
 
 def measure(args):
     """Measures one network, or all snapshots of a run."""
+    from experiment import model_card
     from metrics.context import NetworkUnusable
     from metrics.jobs import Job
     from training.network_files import runs
@@ -173,6 +174,8 @@ def measure(args):
             continue
         problems |= any(value is None for record in records for value in values(record))
         print(f'Records: {os.path.abspath(out_dir)}', flush=True)
+    if run_dir is not None:
+        model_card.update(run_dir)
     return 1 if problems else 0
 
 

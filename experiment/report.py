@@ -20,7 +20,7 @@ from dnnlib.files import atomic_write, make_folders, open_regular, read_bytes, r
 from dnnlib.submission import read_environment, read_submit_config
 from dnnlib.util import EasyDict, run_main
 from dnnlib.values import schema
-from experiment import facts, forecast, report_page, report_plots, settings
+from experiment import facts, forecast, model_card, report_page, report_plots, settings
 from experiment.phases import describe
 from experiment.plan import Plan
 from training.state import resume
@@ -193,13 +193,17 @@ def main(argv=None):
     """Makes the report of the run directory given on the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m training.report', formatter_class=HelpFormatter,
-        description='Makes the page report.html in a run directory again; a run makes it itself at every snapshot.',
+        description='Makes the page report.html in a run directory again, and the model card README.md of a finished '
+        'run; a run makes the page itself at every snapshot, and the card at its end.',
         epilog='examples:\n  python -m training.report results/00003-demo')
     parser.add_argument('run_dir', metavar='RUN_DIR', help='directory of a run, finished or not')
     registry.add_option(parser)
     args = parser.parse_args(argv)
     registry.allow_modules(args)
     print(write_report(args.run_dir))
+    card = model_card.write_card(args.run_dir)
+    if card is not None:
+        print(card)
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 """What happens beside a running training loop: estimates of the time left, and a fresh report at every snapshot."""
 
 from dnnlib.util import format_time
-from experiment import forecast, report
+from experiment import forecast, model_card, report
 
 
 class Watch:
@@ -33,11 +33,12 @@ class Watch:
 
 
 def write_report(run_dir):
-    """Writes the report; a failure is told but never ends a run."""
+    """Writes the report, and the model card of a finished run; a failure is told but never ends a run."""
     try:
         report.write_report(run_dir)
     except Exception as err:  # whatever it is, the training is worth more
         print(f'warning: report.html could not be written: {type(err).__name__}: {err}', flush=True)
+    model_card.update(run_dir)
 
 
 def time_left(stats, plan):

@@ -272,7 +272,8 @@ def test_a_run_is_guarded_stopped_resumed_and_not_repeated(tiny, tmp_path):
     assert out.splitlines()[-1] == f'Training finished; everything is in {run_dir}'
     assert submission.read_submit_config(run_dir)['config']['train']['total_kimg'] == 0.2
     assert {'config.txt', 'config.yaml', 'environment.json', 'log.txt', 'reals.png', 'run.txt', 'src', '_finished.txt',
-            'stats.jsonl', 'submit_config.json', 'network-final.pkl', 'report.html'} <= set(os.listdir(run_dir))
+            'stats.jsonl', 'submit_config.json', 'network-final.pkl', 'report.html',
+            'README.md'} <= set(os.listdir(run_dir))
 
     train.main(['--resume', run_dir])  # returns at once
     train.main(['--resume', '0', '--result-dir', results, '--set', 'train.total_kimg=0.1'])  # shorter than it is
