@@ -54,8 +54,13 @@ def test_all_snapshots_get_a_folder_each_and_are_measured_once(network, faces, t
         assert len(file.readlines()) == 2
     assert os.path.exists(os.path.join(run_dir, 'network-best-fid50k.pkl'))
     capsys.readouterr()
+    assert not os.path.exists(os.path.join(run_dir, 'README.md'))
+    with open(os.path.join(run_dir, '_finished.txt'), 'w'):
+        pass
     assert run_metrics.main(args) == 0
     assert capsys.readouterr().out.count('is measured already') == 2
+    with open(os.path.join(run_dir, 'README.md'), encoding='utf-8') as file:    # a finished run's card has its scores
+        assert '| 70 (a quick look) |' in file.read()
 
     # A snapshot that was cut off, between others, is left out and named, and does not end the command.
     with open(network, 'rb') as file, open(os.path.join(run_dir, 'network-snapshot-000005.pkl'), 'wb') as cut:
