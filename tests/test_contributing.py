@@ -134,6 +134,8 @@ def test_the_networks_are_known_limited_and_come_back_from_a_file(workshop):
         G, D, _Gs = misc.load_pkl(path)
         np.testing.assert_array_equal(G.run(latents, None), images)
         np.testing.assert_array_equal(D.run(images, None), scores)
+    source = tflib.registry.module_source(importlib.import_module('training.networks_pixels'))
+    assert 'def dense(' in source and 'from training' not in source
     assert images.shape == (3, 1, 4, 4) and scores.shape == (3, 1) and np.ptp(scores) > 0
     for name in ('G_pixels', 'D_pixels'):
         for key, described in tflib.registry.argument_types(name).items():
