@@ -4,7 +4,7 @@ import math
 
 import config as folders
 from dnnlib.util import EasyDict
-from experiment import forecast, plan, run_config
+from experiment import forecast, phases, run_config
 
 # "approximately one week on an NVIDIA DGX-1 with 8 Tesla V100 GPUs" (StyleGAN paper, section 8).
 PUBLISHED, PUBLISHED_DAYS = 'ffhq-1024', 7 * 8.0
@@ -27,6 +27,5 @@ def _cost(config_name):
     sizes = forecast.network_sizes(config.G, config.D, data)
     if sizes is None:
         return None
-    phases = plan.make_phases(config, int(math.log2(resolution)))
-    return sum((phase.end_kimg - phase.start_kimg) * forecast.relative_cost(sizes, phase.resolution)
-               for phase in phases)
+    parts = phases.make_phases(config, int(math.log2(resolution)))
+    return sum((part.end_kimg - part.start_kimg) * forecast.relative_cost(sizes, part.resolution) for part in parts)
