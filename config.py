@@ -25,7 +25,8 @@ metric_group = 'metrics.group.MetricGroup'    # measures network snapshots in tr
 # Modules whose functions and classes a configuration, a run or a network file may name: see dnnlib/registry.py.
 declaring_modules = (
     'training.training_loop', 'training.networks_stylegan', 'training.networks_progan',
-    'training.networks_dcgan', 'training.networks_minimal', 'training.networks_codec', 'training.networks_accel',
+    'training.networks_dcgan', 'training.networks_minimal', 'training.networks_gan2014', 'training.networks_codec',
+    'training.networks_accel',
     'training.loss', 'training.loss_codec',
     'training.dataset', 'metrics.classifier_training', 'metrics.base', 'metrics.metric_base',
     'metrics.frechet_inception_distance', 'metrics.kernel_inception_distance', 'metrics.linear_separability',

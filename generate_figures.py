@@ -16,6 +16,7 @@ EXAMPLES = '''examples:
   python generate_figures.py lecture         # trains small GANs on points; see lecture --help
 '''
 FIGURES = ('uncurated', 'style-mixing', 'noise-detail', 'noise-components', 'truncation', 'interpolation')
+WITH_DATA = ('nearest',)    # compares with all training images, so it is drawn only if it is named
 
 
 def parse_args(argv=None):
@@ -26,7 +27,9 @@ def parse_args(argv=None):
     arguments.add_network_arguments(parser)
     group = parser.add_argument_group('figures')
     group.add_argument('--figures', default='all', metavar='LIST',
-                       help=f'which, separated by commas (default: all): {", ".join(FIGURES)}')
+                       help=f'which, separated by commas (default: all): {", ".join(FIGURES)}; and {WITH_DATA[0]}, '
+                       'samples beside the nearest training images')
+    group.add_argument('--dataset', metavar='DIR', help="data set of nearest (default: the run's)")
     group.add_argument('--outdir', default=shown(os.path.join(folders.result_dir, 'figures')), metavar='DIR',
                        help='where they go (default: %(default)s)')
     arguments.add_label_argument(group)
@@ -40,9 +43,9 @@ def parse_args(argv=None):
     arguments.check_psi(args.psi)
     args.is_all = args.figures == 'all'
     args.figures = FIGURES if args.is_all else [name.strip() for name in args.figures.split(',')]
-    unknown = [name for name in args.figures if name not in FIGURES]
+    unknown = [name for name in args.figures if name not in FIGURES + WITH_DATA]
     if unknown:
-        raise UserError(f"--figures: there is no figure '{unknown[0]}'; choose from {', '.join(FIGURES)}")
+        raise UserError(f"--figures: there is no figure '{unknown[0]}'; choose from {', '.join(FIGURES + WITH_DATA)}")
     if args.draws < 5:
         raise UserError(f'--draws is {args.draws}; at least 5 are needed')
     if args.frames < 8:
@@ -58,6 +61,11 @@ def draw(name, gen, facts, args):
         return drawing.uncurated(gen, layout, psi=args.psi)
     if name == 'noise-detail':
         return drawing.noise_detail(gen, draws=args.draws)
+    if name == 'nearest':
+        from figures import nearest
+        from training.network_files.data import open_training_data
+        with open_training_data(facts.path, args.dataset, resolution=gen.resolution) as dataset:
+            return nearest.nearest_training_images(gen, dataset)
     if name == 'interpolation':
         return drawing.interpolation(gen, frames=args.frames, psi=args.psi)
     return {'style-mixing': drawing.style_mixing, 'noise-components': drawing.noise_components,

@@ -346,9 +346,10 @@ def test_parameter_counts_equal_the_networks(fresh_graph, name, labels):
 
 
 @pytest.mark.parametrize('name, shape, labels', [
-    ('minimal-gan-z32', [2], 0), ('minimal-gan', [2], 3), ('dcgan-64', [3, 64, 64], 0), ('dcgan-64', [1, 8, 8], 2)])
+    ('minimal-gan-z32', [2], 0), ('minimal-gan', [2], 3), ('dcgan-64', [3, 64, 64], 0), ('dcgan-64', [1, 8, 8], 2),
+    ('gan2014-digits', [1, 8, 8], 2), ('gan2014-digits-conv', [3, 32, 32], 0)])
 def test_parameter_counts_of_the_lecture_equal_the_networks(fresh_graph, name, shape, labels):
-    more = [] if shape == [2] else ['G.ngf=4', 'D.ndf=4']
+    more = ['G.ngf=4', 'D.ndf=4'] if name == 'dcgan-64' else []
     config = load_named(name, *more)
     resolution = max(shape[1:] or [1])
     sizes = forecast.network_sizes(config.G, config.D, EasyDict(shape=shape, label_size=labels))

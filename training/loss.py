@@ -158,20 +158,26 @@ def fp32(*values):
     return values if len(values) > 1 else values[0]
 
 
+def scores_of(D, samples, labels):
+    """D's scores in training mode, float32. A D that leaves units out at random draws anew for each call."""
+    seed = {'seed': tflib.rnd.next_seed()} if 'seed' in getattr(D, 'keyword_names', ()) else {}
+    return fp32(D.get_output_for(samples, labels, is_training=True, **seed))
+
+
 def _fake_scores_for_G(G, D, training_set, minibatch_size, reuse_fakes):
     if reuse_fakes:
         fakes, labels = fakes_of_D(G)
     else:
         labels = training_set.get_random_labels_tf(minibatch_size)
         fakes = draw_fakes(G, minibatch_size, labels)
-    return fp32(D.get_output_for(fakes, labels, is_training=True))
+    return scores_of(D, fakes, labels)
 
 
 def _scores_for_D(G, D, training_set, minibatch_size, reals, labels):
     """(real scores, fake scores, fakes). The fakes get the labels of the reals."""
     fakes = draw_fakes_for_D(G, minibatch_size, labels)
-    real_scores = fp32(D.get_output_for(reals, labels, is_training=True))
-    fake_scores = fp32(D.get_output_for(fakes, labels, is_training=True))
+    real_scores = scores_of(D, reals, labels)
+    fake_scores = scores_of(D, fakes, labels)
     real_scores = autosummary('Loss/scores/real', real_scores)
     fake_scores = autosummary('Loss/scores/fake', fake_scores)
     return real_scores, fake_scores, fakes
@@ -190,7 +196,7 @@ def _mixed_gradient_penalty(D, opt, reals, fakes, labels, weight, target):
     fakes = tf.cast(fakes, reals.dtype)
     shape = tf.concat([tf.shape(reals)[:1], tf.ones([reals.shape.rank - 1], tf.int32)], axis=0)
     mixed = tflib.lerp(reals, fakes, tf.cast(tflib.rnd.random_uniform(shape, 0.0, 1.0, tf.float32), reals.dtype))
-    scores = fp32(D.get_output_for(mixed, labels, is_training=True))
+    scores = scores_of(D, mixed, labels)
     scores = autosummary('Loss/scores/mixed', scores)
     # The root's slope is infinite at zero, which would turn a sample without gradient into NaN for all.
     norms = tf.sqrt(tf.maximum(_squared_gradient(opt, scores, mixed), 1e-30))

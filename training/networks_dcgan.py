@@ -8,15 +8,16 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from training.layers.network_batch_norm import batch_norm
-from training.layers.network_convs import PARITY_TAPS, conv_down, conv_up
 from training.layers.network_gradients import leaky_relu
-from training.layers.network_layers import channel_axis, from_layout, static_resolution, to_layout
+from training.layers.network_layers import channel_axis, from_layout, to_layout
+from training.layers.network_strided import strided_down, strided_up
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'G': ('G_dcgan',), 'D': ('D_dcgan',)}
 
 # The writer of pickles puts the source of these modules in front of this one's.
-BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_batch_norm')
+BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_batch_norm',
+                   'training.layers.network_strided')
 
 
 def G_dcgan(
@@ -98,23 +99,12 @@ def _to_vector(x, units, scope, fmt):
 
 def _up(x, fmaps, scope, fmt):
     """Transposed convolution that doubles the resolution."""
-    fan_in, size = _channels(x, fmt), static_resolution(x, fmt) * 2
-    weight = _weight(scope, [4, 4, fmaps, fan_in])
-    if fmt == 'NHWC':
-        taps = tf.reshape(tf.transpose(weight, [0, 1, 3, 2]), [16, fan_in, fmaps])
-        return conv_up(x, tf.gather(taps, PARITY_TAPS))
-    y = tf.nn.conv2d_transpose(x, weight, output_shape=[tf.shape(x)[0], fmaps, size, size], strides=[1, 1, 2, 2],
-                               padding='SAME', data_format=fmt)
-    y.set_shape([None, fmaps, size, size])
-    return y
+    return strided_up(x, _weight(scope, [4, 4, fmaps, _channels(x, fmt)]), fmt)
 
 
 def _down(x, fmaps, scope, fmt):
     """Convolution that halves the resolution."""
-    weight = _weight(scope, [4, 4, _channels(x, fmt), fmaps])
-    if fmt == 'NHWC':
-        return conv_down(x, weight)
-    return tf.nn.conv2d(x, weight, strides=[1, 1, 2, 2], padding='SAME', data_format=fmt)
+    return strided_down(x, _weight(scope, [4, 4, _channels(x, fmt), fmaps]), fmt)
 
 
 def _num_blocks(resolution):

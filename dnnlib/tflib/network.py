@@ -71,7 +71,7 @@ class Network:
     Attributes:
         name, scope: the given name, and the unique scope of the variables.
         static_kwargs, components: EasyDicts.
-        input_names, output_names: lists of str.
+        input_names, output_names, keyword_names: lists of str; the last are the build function's other arguments.
         input_templates, output_templates: tensors of the template graph, in whose terms shapes are defined.
         own_vars, vars, trainables: OrderedDicts, local name -> variable; `vars` includes the components' variables
             as '<component's name>/<local name>'.
@@ -129,7 +129,8 @@ class Network:
         parameters = inspect.signature(build_func).parameters.values()
         self.input_names = [p.name for p in parameters
                             if p.kind == p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
-        self._takes_data_format = any(p.name == 'data_format' for p in parameters)
+        self.keyword_names = [p.name for p in parameters if p.default is not p.empty]
+        self._takes_data_format = 'data_format' in self.keyword_names
         # Networks whose inputs may have any height and width, which their module says.
         self.is_convolutional = self._build_func_name in build_func.__globals__.get('CONVOLUTIONAL', ())
         if not self.input_names:

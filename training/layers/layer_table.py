@@ -127,10 +127,42 @@ def dcgan_discriminator(d, res_log2, channels, label_size):
     return layers + [Layer(0, 4, widths[0], 1, 0)]
 
 
+def full_generator(g, res_log2, channels, label_size):
+    """The layers of `networks_gan2014.G_fully_connected`."""
+    pixels = channels * 4 ** res_log2
+    return [Layer(0, 1, g.latent_size + label_size, g.hidden, g.hidden), Layer(0, 1, g.hidden, g.hidden, g.hidden),
+            Layer(0, 1, g.hidden, pixels, pixels)]
+
+
+def full_discriminator(d, res_log2, channels, label_size):
+    """The layers of `networks_gan2014.D_fully_connected`."""
+    wide = d.units * d.pieces
+    return [Layer(0, 1, channels * 4 ** res_log2, wide, wide), Layer(0, 1, d.units, wide, wide),
+            Layer(0, 1, d.units, 1, 1)]
+
+
+def deconvolutional_generator(g, res_log2, channels, label_size):
+    """The layers of `networks_gan2014.G_deconvolutional`."""
+    first = 2 * g.fmaps * 4 ** (res_log2 - 2)
+    return [Layer(0, 1, g.latent_size + label_size, first, first),
+            Layer(res_log2 - 1, 4, 2 * g.fmaps, g.fmaps, g.fmaps), Layer(res_log2, 4, g.fmaps, channels, channels)]
+
+
+def convolutional_discriminator(d, res_log2, channels, label_size):
+    """The layers of `networks_gan2014.D_convolutional`."""
+    wide = d.fmaps * d.pieces
+    return [Layer(res_log2 - 1, 4, channels, wide, wide), Layer(res_log2 - 2, 4, d.fmaps, 2 * wide, 2 * wide),
+            Layer(0, 1, 2 * d.fmaps * 4 ** (res_log2 - 2), 1, 1)]
+
+
 TABLES = {
     'training.networks_stylegan.G_style': style_generator, 'training.networks_stylegan.D_basic': style_discriminator,
     'training.networks_progan.G_paper': paper_generator, 'training.networks_progan.D_paper': paper_discriminator,
     'training.networks_minimal.G_minimal': minimal_generator,
     'training.networks_minimal.D_minimal': minimal_discriminator,
-    'training.networks_dcgan.G_dcgan': dcgan_generator, 'training.networks_dcgan.D_dcgan': dcgan_discriminator}
+    'training.networks_dcgan.G_dcgan': dcgan_generator, 'training.networks_dcgan.D_dcgan': dcgan_discriminator,
+    'training.networks_gan2014.G_fully_connected': full_generator,
+    'training.networks_gan2014.D_fully_connected': full_discriminator,
+    'training.networks_gan2014.G_deconvolutional': deconvolutional_generator,
+    'training.networks_gan2014.D_convolutional': convolutional_discriminator}
 """By the build function that a configuration names."""

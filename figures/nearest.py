@@ -1,0 +1,67 @@
+"""Samples with the nearest training image in the rightmost column (Goodfellow et al. 2014, Fig. 2)."""
+
+import numpy as np
+
+from dnnlib.progress import Progress
+from dnnlib.util import UserError
+from figures import composing
+from figures.drawing import Figure
+
+ROWS, COLUMNS = 6, 6
+FRAME = (235, 190, 40)      # colour around the nearest images
+_CHUNK_BYTES = 16 << 20
+
+
+def nearest_images(dataset, images):
+    """(indices int [N], distances float [N]) of the training images nearest to images uint8 [N, C, H, W].
+
+    The distance is the root of the mean squared difference of pixels.
+    """
+    wanted = images.reshape(len(images), -1).astype(np.float32)
+    best, indices = np.full(len(images), np.inf), np.zeros(len(images), np.int64)
+    step = max(_CHUNK_BYTES // (wanted.shape[1] * 4), 1)
+    with Progress('nearest', dataset.num_images) as progress:
+        for start in range(0, dataset.num_images, step):
+            chosen = np.arange(start, min(start + step, dataset.num_images))
+            reals = dataset.get_samples_np(chosen)[0].reshape(len(chosen), -1).astype(np.float32)
+            # Squares of whole numbers below 2^24 are exact, their sums nearly so; the distance is taken again below.
+            squared = np.square(reals).sum(axis=1) - 2 * (wanted @ reals.T)
+            position = squared.argmin(axis=1)
+            found = np.sqrt(np.mean(np.square(reals[position] - wanted), axis=1))
+            closer = found < best
+            best[closer], indices[closer] = found[closer], chosen[position][closer]
+            progress.add(len(chosen))
+    return indices, best
+
+
+def nearest_training_images(gen, dataset, seed=0):
+    """ROWS x COLUMNS fair draws, and right of each row the training image that is nearest to its last one.
+
+    Raises UserError if the data set does not hold images like the generator's.
+    """
+    if not dataset.is_image or list(dataset.shape) != [gen.num_channels, gen.resolution, gen.resolution]:
+        raise UserError(f'the data set holds samples of {dataset.shape}, the network makes images of '
+                        f'{[gen.num_channels, gen.resolution, gen.resolution]}')
+    count = ROWS * COLUMNS
+    images = gen.images(gen.latents(seed, count), gen.labels(seed, count), psi=1, noise_seed=seed, title='nearest')
+    last = images[COLUMNS - 1::COLUMNS]
+    indices, distances = nearest_images(dataset, last.transpose(0, 3, 1, 2))
+    reals = dataset.get_samples_np(indices)[0].transpose(0, 2, 3, 1)
+    zoom = max(64 // gen.resolution, 1)
+    size = gen.resolution * zoom
+
+    def cell(image):
+        return composing.enlarge(composing.to_picture(image), size, size)
+    gap = max(size // 16, 2)
+    picture = composing.canvas((COLUMNS + 1) * (size + gap) + 2 * gap, ROWS * (size + gap) + gap)
+    picture.paste(FRAME, (COLUMNS * (size + gap) + gap, 0, picture.width, picture.height))
+    for row in range(ROWS):
+        y = row * (size + gap) + gap
+        for column in range(COLUMNS):
+            picture.paste(cell(images[row * COLUMNS + column]), (column * (size + gap), y))
+        picture.paste(cell(reals[row]), (COLUMNS * (size + gap) + 2 * gap, y))
+    return Figure(
+        'nearest', 'Samples and the nearest training images',
+        f'{count} fair draws of seed {seed}, none left out. Rightmost column: the training image nearest to the sample '
+        'on its left, by the difference of pixels.', picture, None, [], [],
+        dict(seed=seed, nearest_indices=indices.tolist(), distances=distances.tolist()))
