@@ -23,13 +23,18 @@ def trained_part(G):
     return G.components['code'] if all(name in G.components for name in PARTS) else G
 
 
+def codec_of(training_set):
+    """A data set's codec, or None; data sets of other programs have none."""
+    return getattr(training_set, 'codec', None)
+
+
 def arguments_from_data(training_set):
     """Keywords that G and D get from the data: (of G, of D)."""
     data = dict(num_channels=training_set.shape[0], resolution=training_set.resolution,
                 label_size=training_set.label_size)
-    if training_set.codec is None:
+    if codec_of(training_set) is None:
         return data, data
-    kwargs = dict(read_codec(training_set.codec)[1].static_kwargs)
+    kwargs = dict(read_codec(codec_of(training_set))[1].static_kwargs)
     scale = kwargs.get('downscale', 4)
     images = dict(num_channels=kwargs.pop('num_channels', 3), resolution=training_set.resolution * scale,
                   label_size=training_set.label_size)
@@ -64,9 +69,9 @@ def load_codec_states(path):
 
 def load_decoder(G, training_set):
     """Gives a composed generator the decoder of the data set's codec. Raises UserError if it does not fit."""
-    if training_set.codec is None or trained_part(G) is G:
+    if codec_of(training_set) is None or trained_part(G) is G:
         return
-    stored = dict(read_codec(training_set.codec)[1].variables)
+    stored = dict(read_codec(codec_of(training_set))[1].variables)
     decoder = G.components['decoder']
     misfits = [name for name, var in decoder.vars.items()
                if name not in stored or list(np.shape(stored[name])) != tflib.shape_to_list(var.shape)]

@@ -28,9 +28,9 @@ BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_st
 def G_fully_connected(
         latents_in,                     # z, [N, latent_size].
         labels_in,                      # Labels, [N, label_size].
-        num_channels=1,
-        resolution=32,
-        label_size=0,                   # 0: no labels.
+        num_channels=1,                 # Of the images; 1 to 4096
+        resolution=32,                  # Side of the images; 1 to 8192
+        label_size=0,                   # Components of a label, 0: no labels; 0 to 1048576
         latent_size=100,                # Size of z; 1 to 1048576
         hidden=1024,                    # Rectifiers in each of the two hidden layers; 1 to 65536
         **_kwargs):
@@ -45,9 +45,9 @@ def G_fully_connected(
 def D_fully_connected(
         images_in,                      # Images, [N, num_channels, resolution, resolution].
         labels_in,                      # Labels, [N, label_size]; they do not influence the scores.
-        num_channels=1,
-        resolution=32,
-        label_size=0,
+        num_channels=1,                 # Of the images; 1 to 4096
+        resolution=32,                  # Side of the images; 1 to 8192
+        label_size=0,                   # Components of a label, 0: no labels; 0 to 1048576
         units=256,                      # Maxout units in each of the two hidden layers; 1 to 65536
         pieces=5,                       # Linear pieces of each maxout unit; 1 to 100
         dropout=0.5,                    # Share of units left out in training, of inputs two fifths of it; 0 to 0.9
@@ -67,9 +67,9 @@ def D_fully_connected(
 def G_deconvolutional(
         latents_in,                     # z, [N, latent_size].
         labels_in,                      # Labels, [N, label_size].
-        num_channels=3,
-        resolution=32,                  # Divisible by 4.
-        label_size=0,                   # 0: no labels.
+        num_channels=3,                 # Of the images; 1 to 4096
+        resolution=32,                  # Side of the images, divisible by 4; 4 to 8192
+        label_size=0,                   # Components of a label, 0: no labels; 0 to 1048576
         latent_size=100,                # Size of z; 1 to 1048576
         fmaps=64,                       # Channels before the image, twice as many after the first layer; 1 to 65536
         data_format='NCHW',             # Layout of the activations inside.
@@ -88,9 +88,9 @@ def G_deconvolutional(
 def D_convolutional(
         images_in,                      # Images, [N, num_channels, resolution, resolution].
         labels_in,                      # Labels, [N, label_size]; they do not influence the scores.
-        num_channels=3,
-        resolution=32,
-        label_size=0,
+        num_channels=3,                 # Of the images; 1 to 4096
+        resolution=32,                  # Side of the images; 1 to 8192
+        label_size=0,                   # Components of a label, 0: no labels; 0 to 1048576
         fmaps=32,                       # Maxout channels of the first layer, twice as many in the second; 1 to 65536
         pieces=2,                       # Linear pieces of each maxout channel; 1 to 100
         dropout=0.5,                    # Share of channels' values left out in training, of inputs two fifths of it;

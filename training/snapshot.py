@@ -72,7 +72,7 @@ def choose_grid(training_set, latent_shape, size='1080p', layout='random', seed=
     Returns EasyDict(size=(columns, rows), latents [N, ...] float32, reals [N, ...] in the data's own type,
     labels [N, label_size]).
     """
-    scale = 1 if training_set.codec is None else training_set.codec.get('downscale', 4)
+    scale = 1 if codes.codec_of(training_set) is None else codes.codec_of(training_set).get('downscale', 4)
     size = grid_size([side * scale for side in training_set.shape], size)
     num = size[0] * size[1]
     classes = cell_classes(size, layout, training_set.label_size)
@@ -169,7 +169,7 @@ class ReconstructionGrid(SnapshotGrid):
 
 def can_draw(training_set):
     """Whether samples of this data set can be shown as a picture."""
-    return (training_set.is_image or training_set.codec is not None
+    return (training_set.is_image or codes.codec_of(training_set) is not None
             or getattr(training_set, 'draw_samples', None) is not None)
 
 
@@ -182,7 +182,7 @@ def save_samples(training_set, samples, path, drange, size, **field):
     """
     if getattr(training_set, 'draw_samples', None) is not None:
         pictures.save_image(training_set.draw_samples(samples, drange, size, **field), path)
-    elif training_set.is_image or training_set.codec is not None:
+    elif training_set.is_image or codes.codec_of(training_set) is not None:
         pictures.save_image_grid(samples, path, drange=drange, grid_size=size)
 
 
@@ -191,7 +191,7 @@ def save_reals(training_set, grid, run_dir, G):
     path = os.path.join(run_dir, 'reals.png')
     if os.path.exists(path):
         return
-    if training_set.codec is not None:
+    if codes.codec_of(training_set) is not None:
         save_samples(training_set, codes.decode(G, grid.reals), path, (-1, 1), grid.size)
     else:
         save_samples(training_set, grid.reals, path, training_set.dynamic_range, grid.size)
