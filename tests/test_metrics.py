@@ -261,7 +261,7 @@ def test_unsuitable_data_sets_and_sizes_are_refused(tmp_path, network, faces):
     with pytest.raises(UserError, match='tfrecords'):
         measure(['fid50k'], small, str(tmp_path))
     grey = write_network(str(tmp_path / 'grey.pkl'), num_channels=1)
-    with pytest.raises(UserError, match=r'generator makes images of \[1, 32, 32\]'):
+    with pytest.raises(UserError, match=r'generator makes samples of \[1, 32, 32\]'):
         measure(['fid50k'], grey, faces)
     found = measure(['ppl_wend', 'ls'], small)
     assert found['ppl_wend']['value'] is None and 'at least 32 pixels' in found['ppl_wend']['problems'][0]

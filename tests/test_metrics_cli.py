@@ -180,7 +180,7 @@ def test_classifier_of_one_attribute_is_trained_and_read_back(tmp_path, capsys):
     context = EasyDict(should_stop=lambda: False)
     args = dict(run_dir=str(tmp_path), run_context=context, dataset_args=dict(tfrecord_dir=faces),
                 D_args=dict(func_name='training.networks_stylegan.D_basic', fmap_base=32, fmap_max=4),
-                D_opt_args={}, total_kimg=0.05, device='cpu', G_args={}, sched_args={})
+                D_opt_args={}, total_kimg=0.05, device='cpu')
     with tf.Graph().as_default():
         assert classifier_training.train_classifier(attribute='wearing_hat', **args) == 'finished'
         session = tf.get_default_session()
