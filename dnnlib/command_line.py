@@ -34,6 +34,7 @@ def accept_all_characters():
         stream = getattr(sys, name)
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors=NAME_BYTES)
-        elif isinstance(stream, io.TextIOWrapper):  # Python 3.6
+        elif stream is getattr(sys, f'__{name}__') and isinstance(stream, io.TextIOWrapper):  # Python 3.6
+            # Only the process's own: what somebody else put in their place is somebody else's to take apart.
             setattr(sys, name, io.TextIOWrapper(stream.detach(), stream.encoding, NAME_BYTES, None,
                                                 stream.line_buffering or name == 'stderr'))
