@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import sys
 
 import hypothesis
 import pytest
@@ -59,6 +60,20 @@ def new_session():
         with session.as_default():
             yield session
         session.close()
+
+
+def _default_sessions():
+    """TensorFlow's stack of default sessions: empty where nothing imported it yet."""
+    ops = sys.modules.get('tensorflow.python.framework.ops')
+    return [] if ops is None else ops._default_session_stack.stack
+
+
+@pytest.fixture(autouse=True)
+def no_session_left_over():
+    """What commands leave open inside this process (see `tflib.init_tf`) is the default session of no later test."""
+    before = len(_default_sessions())
+    yield
+    del _default_sessions()[before:]
 
 
 @pytest.fixture
