@@ -101,7 +101,7 @@ def main(argv=None):
                                          figure.row_labels))
         record['figures'][name] = dict(figure.facts, caption=figure.caption)
         print(f'{shown}: {figure.caption}')
-    sheet.write_page(os.path.join(args.outdir, 'index.html'), f'Figures of {facts.name}', facts, ''.join(blocks))
+    sheet.write_figures(os.path.join(args.outdir, 'index.html'), f'Figures of {facts.name}', facts, blocks)
     sheet.write_record(os.path.join(args.outdir, 'figures.json'), record)
     print(f'All on one page: {os.path.join(args.outdir, "index.html")}')
 

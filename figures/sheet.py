@@ -1,27 +1,17 @@
 """One page that shows pictures with captions, and the files that it shows."""
 
-import html
 import math
 import os
 
 from PIL import Image, features
 
 from config import version
-from dnnlib.files import atomic_path, atomic_write, write_json
+from dnnlib import pages
+from dnnlib.files import atomic_path, write_json
 from figures import composing
 
 FRAME_MILLISECONDS = 66
 ON_A_SHEET, ON_A_PAGE = 256, 1000  # pictures
-_STYLE = '''body { font: 16px/1.5 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
-figure { margin: 0 0 3em } img { max-width: 100%; height: auto; display: block }
-figcaption { margin-top: .6em; max-width: 45em } table { border-collapse: collapse; margin: 0 0 2em }
-td { padding: .1em 1em .1em 0; vertical-align: top } .cells { display: flex; flex-wrap: wrap; gap: 6px }
-.cells figure { margin: 0 } .cells figcaption { margin: 0; font-size: 12px; text-align: center }
-.labelled { display: grid; grid-template-columns: max-content minmax(0, max-content); justify-content: start;
-  font-size: 13px; line-height: 1.2 }
-.rows, .columns { display: flex; text-align: center } .rows { flex-direction: column; max-width: 7em }
-.rows span { display: flex; align-items: center; justify-content: center; padding-right: .6em }
-.columns { grid-column: 2; padding-top: .3em } .rows span, .columns span { flex-basis: 0; min-width: 0 }'''
 
 
 def save_picture(picture, path):
@@ -45,53 +35,25 @@ def save_animation(frames, path_without_suffix):
     return path
 
 
-def _table(facts):
-    rows = ''.join(f'<tr><td>{html.escape(str(key))}</td><td>{html.escape(str(value))}</td></tr>\n'
-                   for key, value in facts.items())
-    return f'<table>\n{rows}</table>\n'
+def shown(path, zoom=1):
+    """How a page shows a picture, `zoom` times as large as its file: {file, width in pixels, is_crisp}."""
+    with Image.open(path) as picture:
+        return dict(file=os.path.basename(path), width=picture.size[0] * zoom, is_crisp=zoom > 1)
 
 
-def write_page(path, title, facts, body):
-    """Stores an HTML page with a title, a table of facts and a body."""
-    with atomic_write(path, 'w') as file:
-        file.write(f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
-                   f'<style>\n{_STYLE}\n</style></head><body>\n<h1>{html.escape(title)}</h1>\n{_table(facts)}{body}'
-                   '</body></html>\n')
-
-
-def _labels(kind, labels):
-    spans = ''.join(f'<span style="flex-grow: {share}">{html.escape(text)}</span>' for text, share in labels)
-    return f'<div class="{kind}">{spans}</div>\n'
-
-
-def figure_block(file, title, caption, zoom=1, still=None, columns=(), rows=()):
-    """HTML of one captioned figure, shown `zoom` times as large as its file.
+def figure_block(file, title, caption, zoom=1, still=None, columns=(), rows=(), groups=()):
+    """One captioned figure for `write_figures`, shown `zoom` times as large as its file.
 
     `still` is a further file, which shows an animation's frames side by side; `columns` and `rows` are what is written
-    below and left of the picture, as (text, share of its width or height).
+    below and left of the picture, as (text, share of its width or height), `groups` left of the rows.
     """
-    name = html.escape(os.path.basename(file))
-
-    def image(path, alt):
-        with Image.open(path) as picture:
-            width = picture.size[0] * zoom
-        return f'<img src="{html.escape(os.path.basename(path))}" width="{width}" alt="{html.escape(alt)}">'
-
-    more = image(still, '') + '\n' if still else ''
-    shown = f'<a href="{name}">{image(file, title)}</a>\n'
-    if columns or rows:
-        shown = f'<div class="labelled">\n{_labels("rows", rows)}{shown}{_labels("columns", columns)}</div>\n'
-    return (f'<figure id="{html.escape(os.path.splitext(name)[0])}">\n<h2>{html.escape(title)}</h2>\n{shown}{more}'
-            f'<figcaption>{html.escape(caption)}</figcaption>\n</figure>\n')
+    return dict(id=os.path.splitext(os.path.basename(file))[0], title=title, caption=caption, picture=shown(file, zoom),
+                still=shown(still, zoom) if still else None, columns=columns, rows=rows, groups=groups)
 
 
-def cells_block(files, captions, width):
-    """HTML of many small pictures with short captions."""
-    cells = ''.join(f'<figure><a href="{html.escape(os.path.basename(file))}"><img loading="lazy" width="{width}" '
-                    f'src="{html.escape(os.path.basename(file))}" alt=""></a>'
-                    f'<figcaption>{html.escape(caption)}</figcaption></figure>\n'
-                    for file, caption in zip(files, captions))
-    return f'<div class="cells">\n{cells}</div>\n'
+def write_figures(path, title, facts, blocks):
+    """Stores a page with a title, a table of facts and captioned figures. Returns its path."""
+    return pages.write(path, 'figures', title=title, facts=facts, figures=blocks)
 
 
 def write_record(path, record):
@@ -120,16 +82,16 @@ class ContactSheets:
             self._pictures = []
 
 
-def write_cells(folder, title, facts, files, captions, width):
+def write_cells(folder, title, facts, files, captions, width, is_crisp=False):
     """Stores pages of at most `ON_A_PAGE` pictures with captions: `index.html`, `index-2.html` and so on, which lead to
     each other. Returns their number."""
     count = max(-(-len(files) // ON_A_PAGE), 1)
     names = [_numbered('index', number, '.html') for number in range(count)]
-    links = ' '.join(f'<a href="{name}">{number}</a>' for number, name in enumerate(names, 1))
     for number, name in enumerate(names):
         part = slice(number * ON_A_PAGE, (number + 1) * ON_A_PAGE)
-        write_page(os.path.join(folder, name), title if count == 1 else f'{title}, page {number + 1} of {count}', facts,
-                   (f'<p>{links}</p>\n' if count > 1 else '') + cells_block(files[part], captions[part], width))
+        pages.write(os.path.join(folder, name), 'samples', facts=facts, pages=names, width=width, is_crisp=is_crisp,
+                    title=title if count == 1 else f'{title}, page {number + 1} of {count}',
+                    cells=[(os.path.basename(file), caption) for file, caption in zip(files[part], captions[part])])
     return count
 
 

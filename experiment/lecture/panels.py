@@ -232,7 +232,7 @@ def draw(args, wanted, run_dirs):
             paths.append(path)
     facts = {'minibatches': args.minibatches, 'seed': args.seed, 'runs': shown(args.outdir)}
     paths.append(os.path.join(args.outdir, 'index.html'))
-    sheet.write_page(paths[-1], 'The minimal GAN of EE-559, lecture 10.1', facts, ''.join(blocks))
+    sheet.write_figures(paths[-1], 'The minimal GAN of EE-559, lecture 10.1', facts, blocks)
     paths.append(os.path.join(args.outdir, 'lecture.json'))
     sheet.write_record(paths[-1], dict(facts, runs=[
         dict(distribution=panel.name, latent_size=panel.size, run=os.path.basename(run_dir), **scores(run_dir))

@@ -1,12 +1,12 @@
 """A filled table as Markdown, CSV, JSON and HTML: reproduced and published values with the protocol of each."""
 
 import csv
-import html
 import io
 import json
 import os
 from collections import OrderedDict
 
+from dnnlib import pages
 from dnnlib.files import make_folders, recall_json
 from dnnlib.util import UserError, atomic_write
 from metrics.scores import records
@@ -157,39 +157,18 @@ def to_csv(cells):
     return buffer.getvalue()
 
 
-_STYLE = '''body { font: 15px/1.5 sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em; color: #222 }
-div { overflow-x: auto } table { border-collapse: collapse; margin: 1em 0 } th { text-align: left }
-th, td { padding: .3em .9em; border-bottom: 1px solid #ccc; vertical-align: top }
-td.number { font-variant-numeric: tabular-nums } td.number small { display: block; color: #666 }
-a { color: #a40000 } li { font-size: 13px }'''
-
-
 def to_html(table, cells):
     """A page that needs no other file."""
     notes, marks = _notes(cells)
     columns, rows = _grid(table, cells)
-    escape = html.escape
-    parts = ['<!DOCTYPE html>', f'<html lang="en"><head><meta charset="utf-8"><title>{escape(table.title)}</title>',
-             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-             f'<style>{_STYLE}</style></head><body>', f'<h1>{escape(table.title)}</h1>',
-             f'<p>{escape(table.paper)}.</p>', '<div><table><tr>'
-             + ''.join(f'<th>{escape(text)}</th>' for text in [table.row_title] + columns) + '</tr>']
-    for title, indices in rows:
-        parts.append(f'<tr><th>{escape(title)}</th>' + ''.join(
-            _html_cell(cells[index], marks[index]) if index is not None else '<td></td>'
-            for index in indices) + '</tr>')
-    parts.append(f'</table></div><p>{escape(ABOUT)}</p><ul>')
-    parts += [f'<li>{escape(note)}</li>' for note in table.notes] + ['</ul><ol>']
-    parts += [f'<li id="note{number}">{escape(note)}</li>' for number, note in enumerate(notes, 1)] + ['</ol>']
-    protocol = _protocol_lines(cells)
-    if protocol:
-        parts += ['<h2>Protocol</h2><ul>'] + [f'<li>{escape(line)}</li>' for line in protocol] + ['</ul>']
-    return '\n'.join(parts + ['</body></html>']) + '\n'
+    return pages.render(
+        'table', title=table.title, paper=table.paper, about=ABOUT, head=[table.row_title] + columns,
+        rows=[(title, [None if index is None else _page_cell(cells[index], marks[index]) for index in indices])
+              for title, indices in rows],
+        notes=table.notes, remarks=notes, protocol=_protocol_lines(cells))
 
 
-def _html_cell(cell, marks):
+def _page_cell(cell, marks):
     value, published, difference = cell_texts(cell)
-    others = ', '.join(text for text in (published, difference) if text != '-')
-    remarks = ' '.join(f'<a href="#note{mark}">[{mark}]</a>' for mark in marks)
-    return (f'<td class="number" title="{html.escape(cell["value_name"])}">{html.escape(value)} {remarks}'
-            f'<small>{html.escape(others)}</small></td>')
+    return dict(name=cell['value_name'], value=value, marks=marks,
+                others=', '.join(text for text in (published, difference) if text != '-'))
