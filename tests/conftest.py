@@ -64,8 +64,11 @@ def new_session():
 
 def _default_sessions():
     """TensorFlow's stack of default sessions: empty where nothing imported it yet."""
-    ops = sys.modules.get('tensorflow.python.framework.ops')
-    return [] if ops is None else ops._default_session_stack.stack
+    for name in ('stack', 'ops'):  # the first is TensorFlow 2's
+        module = sys.modules.get('tensorflow.python.framework.' + name)
+        if hasattr(module, '_default_session_stack'):
+            return module._default_session_stack.stack
+    return []
 
 
 @pytest.fixture(autouse=True)
