@@ -41,7 +41,7 @@ def parse_args(argv=None):
 def main(argv=None):
     import numpy as np
 
-    from figures import arguments, composing, sheet
+    from figures import arguments, composing, layouts, sheet
     args = parse_args(argv)
     make_writable_folder(args.outdir, 'choose another one with --outdir')
     gen, facts = arguments.open_generator(args)
@@ -61,10 +61,12 @@ def main(argv=None):
         for seed, image in zip(seeds, images):
             picture = composing.to_picture(image)
             sheet.save_picture(picture, os.path.join(args.outdir, _file_name(seed)))
-            sheets.add(composing.shrink(picture, max(gen.resolution // 128, 1)))
+            sheets.add(composing.zoomed(composing.shrink(picture, max(gen.resolution // 128, 1)),
+                                        layouts.zoom_of(gen.resolution)))
     record = dict(facts, psi=args.psi, cutoff=args.cutoff, noise=args.noise)
-    pages = sheet.write_cells(args.outdir, f'Images of {facts.name}', record, [_file_name(seed) for seed in args.seeds],
-                              [f'seed {seed}' for seed in args.seeds], min(gen.resolution, 192))
+    pages = sheet.write_cells(args.outdir, f'Images of {sheet.without_folders(facts.network)}', sheet.told(record),
+                              [_file_name(seed) for seed in args.seeds], [f'seed {seed}' for seed in args.seeds],
+                              max(min(gen.resolution, 192), layouts.FACE), layouts.zoom_of(gen.resolution) > 1)
     sheet.write_record(os.path.join(args.outdir, 'images.json'), dict(record, seeds=args.seeds))
     more = f' (of {len(sheets.names)} sheets and {pages} pages)' if len(sheets.names) > 1 else ''
     print(f'{len(args.seeds)} images, sheet.png and index.html{more} are in {args.outdir}')

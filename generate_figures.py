@@ -83,7 +83,6 @@ def main(argv=None):
     gen, facts = arguments.open_generator(args)
     arguments.choose_labels(gen, facts, args)
     blocks, record = [], dict(facts, figures={})
-    zoom = max(128 // gen.resolution, 1)
     for name in args.figures:
         try:
             figure = draw(name, gen, facts, args)
@@ -97,11 +96,12 @@ def main(argv=None):
         shown, still = path, None
         if figure.frames:
             shown, still = sheet.save_animation(figure.frames, os.path.join(args.outdir, name)), path
-        blocks.append(sheet.figure_block(shown, figure.title, figure.caption, zoom, still, figure.column_labels,
-                                         figure.row_labels))
+        blocks.append(sheet.figure_block(shown, figure.title, figure.caption, still, figure.column_labels,
+                                         figure.row_labels, figure.row_groups))
         record['figures'][name] = dict(figure.facts, caption=figure.caption)
         print(f'{shown}: {figure.caption}')
-    sheet.write_figures(os.path.join(args.outdir, 'index.html'), f'Figures of {facts.name}', facts, blocks)
+    sheet.write_figures(os.path.join(args.outdir, 'index.html'), f'Figures of {sheet.without_folders(facts.network)}',
+                        sheet.told(facts), blocks)
     sheet.write_record(os.path.join(args.outdir, 'figures.json'), record)
     print(f'All on one page: {os.path.join(args.outdir, "index.html")}')
 

@@ -6,6 +6,8 @@ TensorFlow's.
 
 import os
 
+import numpy as np
+
 from dnnlib.util import EasyDict, UserError
 from experiment import forecast, phases, run_config
 from experiment.settings import value_of, with_defaults
@@ -125,7 +127,7 @@ def describe(plan, machine):
     lines += phases.describe(plan.phases)
     ticks, seen = sum(p.ticks for p in plan.phases), ''
     if data.num_images is not None:
-        seen = f'; every image is seen {plan.phases[-1].end_kimg * 1000 / data.num_images:.3g} times'
+        seen = f'; every image is seen {_times(plan.phases[-1].end_kimg * 1000 / data.num_images)}'
     lines.append(f'In all {plan.phases[-1].end_kimg:g} kimg, {sum(p.iterations for p in plan.phases)} iterations of '
                  f"{value_of(config, 'train', 'minibatch_repeats')} minibatch(es), about {ticks:.0f} ticks{seen}")
     if plan.needs is not None:
@@ -193,6 +195,13 @@ def _warnings_of_metrics(config, data_dir):
     return [f'the metrics at snapshots need {shown}, which will be downloaded at the first of them, or else left out; '
             f"get them now with: python -m dnnlib.artifacts fetch {' '.join(missing[:3])}"
             f"{' ...' if len(missing) > 3 else ''}, or go without metrics by --set metrics=[]"]
+
+
+def _times(count):
+    """How often, in words: '6 times', '2,080,000 times', to three digits."""
+    if not np.isfinite(count):
+        return 'for ever'
+    return f"{float(f'{count:.3g}'):,.10g} times"
 
 
 def gigabytes(count):

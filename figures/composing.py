@@ -28,10 +28,12 @@ def grid(rows, gap=0):
 
 
 def halves(left, right):
-    """The left half of one picture beside the right half of another of the same size."""
+    """The left half of one picture beside the right half of another of the same size, with a line between them."""
     width, height = left.size
     picture = left.copy()
     picture.paste(right.crop((width // 2, 0, width, height)), (width // 2, 0))
+    line = max(width // 128, 1)
+    picture.paste((255, 255, 255), (width // 2 - line, 0, width // 2 + line, height))
     return picture
 
 
@@ -50,3 +52,8 @@ def shrink(picture, factor):
 def enlarge(picture, width, height):
     """Larger, with visible pixels."""
     return picture.resize((width, height), Image.NEAREST)
+
+
+def zoomed(picture, factor):
+    """Larger by a whole factor, with visible pixels."""
+    return picture if factor == 1 else enlarge(picture, picture.size[0] * factor, picture.size[1] * factor)

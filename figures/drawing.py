@@ -7,14 +7,15 @@ import numpy as np
 from dnnlib.util import UserError
 from figures import composing, layouts
 
-Figure = collections.namedtuple('Figure', 'name title caption picture frames column_labels row_labels facts')
-"""name: of the file; title, caption: text; picture: a PIL picture; frames: list of PIL pictures of an animation, or
-None; column_labels, row_labels: what to write beside the picture, a list of (text, share of its width or height);
-facts: what would be needed to draw it again (JSON-able dict)."""
+Figure = collections.namedtuple('Figure', 'name title caption picture frames column_labels row_labels row_groups facts')
+"""name: of the file; title, caption: text; picture: a PIL picture; frames: list of PIL pictures of an animation, of
+which the picture shows some, or None; column_labels, row_labels: what to write beside the picture, a list of (text,
+share of its width or height), row_groups: the same left of the row labels; facts: what would be needed to draw it again
+(JSON-able dict)."""
 
 
-def _figure(name, title, caption, picture, frames=None, column_labels=(), row_labels=(), **facts):
-    return Figure(name, title, caption, picture, frames, list(column_labels), list(row_labels), facts)
+def _figure(name, title, caption, picture, frames=None, column_labels=(), row_labels=(), row_groups=(), **facts):
+    return Figure(name, title, caption, picture, frames, list(column_labels), list(row_labels), list(row_groups), facts)
 
 
 def _need_styles(gen):
@@ -37,6 +38,11 @@ def _noise_words(gen, words):
     return f', {words}' if gen.has_noise else ''
 
 
+def _pictures(gen, images):
+    """PIL pictures of images, those of small networks enlarged."""
+    return [composing.zoomed(composing.to_picture(image), layouts.zoom_of(gen.resolution)) for image in images]
+
+
 def _seeds(seeds):
     return [(f'seed {seed}', 1) for seed in seeds]
 
@@ -51,7 +57,7 @@ def uncurated(gen, layout, psi=0.7, cutoff=8):
     for level in layout.levels:
         cells = [composing.shrink(composing.crop_rows(composing.to_picture(next(images)), layout.crop), 2 ** level)
                  for _ in range(layout.rows * 2 ** level)]
-        columns.append(composing.grid([[cell] for cell in cells]))
+        columns.append(composing.zoomed(composing.grid([[cell] for cell in cells]), layouts.zoom_of(gen.resolution)))
     picture = composing.canvas(sum(column.size[0] for column in columns), max(column.size[1] for column in columns))
     x = 0
     for column in columns:
@@ -79,7 +85,7 @@ def style_mixing(gen, layout=layouts.MIXING):
         mixed[block, ranges[kind]] = sources[:, ranges[kind]]
     pure = np.concatenate([sources, np.stack([destination for destination, _ in rows])])
     images = gen.synthesize(np.concatenate([pure, mixed]), noise='stored', title='style mixing')
-    pictures = [composing.to_picture(image) for image in images]
+    pictures = _pictures(gen, images)
     grid = [[None] + pictures[:num_sources]]
     for index in range(len(rows)):
         begin = len(pure) + index * num_sources
@@ -90,42 +96,71 @@ def style_mixing(gen, layout=layouts.MIXING):
                       + 's' * (kinds.count(kind) > 1)
                       for kind in used)
     return _figure('style-mixing', 'Style mixing',
-                   'Top row: sources; left column: destinations. Each other image is the destination of its row with '
+                   'Top row: sources, by the seeds below; left column: destinations, by the seeds on the left. Each '
+                   'other image is the destination of its row with '
                    f"the source's styles in some layers, from the top: {words}. No truncation, stored noise.",
-                   composing.grid(grid), column_labels=[('destinations', 1)] + _seeds(layout.sources),
-                   row_labels=[('sources', 1)] + [(f'{kind} styles of the source', kinds.count(kind)) for kind in used],
+                   composing.grid(grid), column_labels=[('', 1)] + _seeds(layout.sources),
+                   row_labels=[('', 1)] + _seeds(destination for destination, kind in zip(
+                       layout.destinations, layout.copied) if kind in used),
+                   row_groups=[('', 1)] + [(f'{kind} styles', kinds.count(kind)) for kind in used],
                    sources=list(layout.sources), destinations=list(layout.destinations),
                    copied={kind: [ranges[kind][0], ranges[kind][-1]] for kind in used})
 
 
 def noise_detail(gen, seeds=layouts.NOISE_DETAIL_SEEDS, draws=layouts.NOISE_DETAIL_DRAWS):
-    """One image, crops of several noise draws, and how much each pixel varies (StyleGAN paper, Fig. 4)."""
+    """One image, crops of several noise draws, and how much each pixel varies (StyleGAN paper, Fig. 4).
+
+    The paper's crop is of the hair of an FFHQ face at 1024x1024. Of other networks' images the part is shown that the
+    noise changes most.
+    """
     _need_noise(gen)
     if draws < 5:
         raise UserError(f'noise detail needs at least 5 draws, not {draws}')
     size = gen.resolution
-    box = [int(round(fraction * size)) for fraction in layouts.NOISE_DETAIL_CROP]
-    rows = []
-    for seed in seeds:
-        w = gen.dlatents(gen.latents(seed), gen.labels(seed))
-        shown, total, squares = [], 0.0, 0.0
-        for begin in range(0, draws, 100):  # so that any number of draws fits into memory
-            count = min(100, draws - begin)
-            images = gen.synthesize(np.repeat(w, count, axis=0), noise='random', noise_seed=seed + begin,
-                                    title=f'noise detail, seed {seed}')
-            shown += [composing.to_picture(image) for image in images[:5 - len(shown)]]
-            for image in images:
-                grey = image.mean(axis=2, dtype=np.float64)
-                total, squares = total + grey, squares + grey ** 2
-        deviation = np.sqrt(np.maximum(squares / draws - (total / draws) ** 2, 0))
-        crops = [composing.enlarge(picture.crop(box), size // 2, size // 2) for picture in shown[1:5]]
-        rows.append([shown[0], composing.grid([crops[:2], crops[2:]]),
-                     composing.to_picture(np.clip(np.rint(deviation * 4), 0, 255).astype(np.uint8))])
+    drawn = [_noise_draws(gen, seed, draws) for seed in seeds]
+    deviations = np.stack([deviation for _, deviation in drawn])
+    factor = max(layouts.NOISE_DETAIL_BRIGHTENED, 255 / max(np.percentile(deviations, 99.5), 1e-3))
+    factor = float(f'{factor:.2g}')
+    is_papers = size == 1024
+    boxes, rows = [], []
+    for images, deviation in drawn:
+        box = ([int(round(fraction * size)) for fraction in layouts.NOISE_DETAIL_CROP] if is_papers
+               else most_varied(deviation, max(size // 4, 1)))
+        shown = _pictures(gen, images)
+        half = shown[0].size[0] // 2
+        crops = [composing.enlarge(composing.to_picture(image).crop(box), half, half) for image in images[1:5]]
+        grey = _pictures(gen, [np.clip(np.rint(deviation * factor), 0, 255).astype(np.uint8)])
+        rows.append([shown[0], composing.grid([crops[:2], crops[2:]])] + grey)
+        boxes.append(box)
+    part = 'an enlarged part of it' if is_papers else 'the part of it that changes most, enlarged,'
     return _figure('noise-detail', 'Effect of noise on details',
-                   'Left: an image. Middle: an enlarged part of it with four other draws of the noise. Right: standard '
-                   f'deviation of each pixel over {draws} draws, brightened by 4. No truncation.',
+                   f'Left: an image. Middle: {part} with four other draws of the noise. Right: standard deviation of '
+                   f'each pixel over {draws} draws, brightened by {factor:g}. No truncation.',
                    composing.grid(rows), column_labels=[('image', 1), ('detail, other noise', 1), ('deviation', 1)],
-                   row_labels=_seeds(seeds), seeds=list(seeds), draws=draws, crop=box)
+                   row_labels=_seeds(seeds), seeds=list(seeds), draws=draws, crops=boxes, brightened=factor)
+
+
+def _noise_draws(gen, seed, draws):
+    """(the first five images, standard deviation of each pixel's grey over all of them, float64 [H, W])."""
+    w = gen.dlatents(gen.latents(seed), gen.labels(seed))
+    shown, total, squares = [], 0.0, 0.0
+    for begin in range(0, draws, 100):  # so that any number of draws fits into memory
+        count = min(100, draws - begin)
+        images = gen.synthesize(np.repeat(w, count, axis=0), noise='random', noise_seed=seed + begin,
+                                title=f'noise detail, seed {seed}')
+        shown += list(images[:5 - len(shown)])
+        for image in images:
+            grey = image.mean(axis=2, dtype=np.float64)
+            total, squares = total + grey, squares + grey ** 2
+    return shown, np.sqrt(np.maximum(squares / draws - (total / draws) ** 2, 0))
+
+
+def most_varied(deviation, side):
+    """[left, top, right, bottom] of the square of `side` pixels with the largest sum of deviations [H, W]."""
+    sums = np.pad(deviation, [(1, 0), (1, 0)], mode='constant').cumsum(axis=0).cumsum(axis=1)
+    squares = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    top, left = (int(place) for place in np.unravel_index(np.argmax(squares), squares.shape))
+    return [left, top, left + side, top + side]
 
 
 def noise_components(gen, seeds=layouts.NOISE_COMPONENT_SEEDS, mirrored=layouts.NOISE_COMPONENT_MIRRORED):
@@ -138,8 +173,7 @@ def noise_components(gen, seeds=layouts.NOISE_COMPONENT_SEEDS, mirrored=layouts.
     for key, layers in [('all', ranges['all']), ('none', ()), ('fine', ranges['fine']), ('coarse', coarse)]:
         with gen.noise_in_layers(layers):
             images = gen.synthesize(w, noise='stored', title='noise components')
-        pictures[key] = [composing.to_picture(image[:, ::-1] if flip else image)
-                         for image, flip in zip(images, mirrored)]
+        pictures[key] = _pictures(gen, [image[:, ::-1] if flip else image for image, flip in zip(images, mirrored)])
     rows = [[composing.halves(left, right) for left, right in zip(pictures[a], pictures[b])]
             for a, b in (('all', 'none'), ('fine', 'coarse'))]
     return _figure('noise-components', 'Noise in different layers',
@@ -157,8 +191,8 @@ def truncation(gen, seeds=layouts.TRUNCATION_SEEDS, psis=layouts.TRUNCATION_PSIS
     w = gen.dlatents(np.concatenate([gen.latents(seed) for seed in seeds]), gen.labels_of(seeds))
     truncated = np.concatenate([gen.truncate(w, psi) for psi in psis])
     images = gen.synthesize(truncated, noise='stored', title='truncation')
-    rows = [[composing.to_picture(images[column * len(seeds) + row]) for column in range(len(psis))]
-            for row in range(len(seeds))]
+    pictures = _pictures(gen, images)
+    rows = [[pictures[column * len(seeds) + row] for column in range(len(psis))] for row in range(len(seeds))]
     return _figure('truncation', 'Truncation',
                    f'From left to right ψ = {", ".join(f"{psi:g}" for psi in psis)} in all layers; ψ = 0 is the mean '
                    f'of w{_noise_words(gen, "with stored noise")}.', composing.grid(rows),
@@ -195,9 +229,11 @@ def interpolation(gen, seed=layouts.INTERPOLATION_SEED, keys=layouts.INTERPOLATI
     images = gen.images(latents, labels, psi=psi, cutoff=cutoff, noise='stored',
                         title='interpolation')
     factor = max(gen.resolution // largest, 1)
-    pictures = [composing.shrink(composing.to_picture(image), factor) for image in images]
-    strip = [pictures[index * frames // 8] for index in range(min(8, frames))]
+    pictures = [composing.shrink(picture, factor) for picture in _pictures(gen, images)]
+    numbers = [index * frames // 8 for index in range(min(8, frames))]
     return _figure('interpolation', 'Interpolation',
                    f'{frames} frames along a closed path through {keys} latents of seed {seed}; '
                    f'{_truncation_words(gen, psi, cutoff)}{_noise_words(gen, "stored noise")}.',
-                   composing.grid([strip]), frames=pictures, seed=seed, keys=keys, psi=psi, cutoff=cutoff)
+                   composing.grid([[pictures[number] for number in numbers]]), frames=pictures,
+                   column_labels=[(f'frame {number}', 1) for number in numbers], seed=seed, keys=keys, psi=psi,
+                   cutoff=cutoff)

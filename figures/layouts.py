@@ -22,7 +22,8 @@ MIXING = Mixing(sources=(639, 701, 687, 615, 2268), destinations=(888, 829, 1898
 
 NOISE_DETAIL_SEEDS = (1157, 1012)
 NOISE_DETAIL_DRAWS = 100
-NOISE_DETAIL_CROP = (650 / 1024, 180 / 1024, 906 / 1024, 436 / 1024)  # left, top, right, bottom
+NOISE_DETAIL_CROP = (650 / 1024, 180 / 1024, 906 / 1024, 436 / 1024)  # left, top, right, bottom; of FFHQ's faces
+NOISE_DETAIL_BRIGHTENED = 4     # how much brighter deviations are shown, at least
 
 NOISE_COMPONENT_SEEDS = (1967, 1555)
 NOISE_COMPONENT_MIRRORED = (False, True)
@@ -34,17 +35,21 @@ INTERPOLATION_SEED = 5
 INTERPOLATION_KEYS = 4
 INTERPOLATION_FRAMES = 60
 
-SMALLEST_PICTURE = 16  # pixels: smaller pictures show nothing
+FACE = 128              # pixels that an image gets in a figure, at least
+
+
+def zoom_of(resolution):
+    """How often the pixels of a small network's images are repeated, so that they can be seen."""
+    return max(-(-FACE // resolution), 1)
 
 
 def uncurated_layout(network_name, resolution):
-    """The arrangement for a network, by words in its name and its resolution, with no picture smaller than 16."""
+    """The arrangement for a network, by words in its name and its resolution; small images are not halved."""
     words = {'bedroom': 'bedrooms', 'cars': 'cars', 'cats': 'cats'}
     key = next((value for word, value in words.items() if word in network_name.lower()),
                'faces-1024' if resolution > 512 else 'faces-256')
     layout = UNCURATED[key]
-    most = max(int(resolution // SMALLEST_PICTURE).bit_length() - 1, 0)
-    return layout._replace(levels=tuple(min(level, most) for level in layout.levels))
+    return layout if resolution >= 256 else layout._replace(levels=(0,) * len(layout.levels))
 
 
 def style_ranges(num_layers):

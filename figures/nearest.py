@@ -4,7 +4,7 @@ import numpy as np
 
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
-from figures import composing
+from figures import composing, layouts, panels
 from figures.drawing import Figure
 
 ROWS, COLUMNS = 6, 6
@@ -47,21 +47,22 @@ def nearest_training_images(gen, dataset, seed=0):
     last = images[COLUMNS - 1::COLUMNS]
     indices, distances = nearest_images(dataset, last.transpose(0, 3, 1, 2))
     reals = dataset.get_samples_np(indices)[0].transpose(0, 2, 3, 1)
-    zoom = max(64 // gen.resolution, 1)
+    zoom = layouts.zoom_of(gen.resolution)
     size = gen.resolution * zoom
-
-    def cell(image):
-        return composing.enlarge(composing.to_picture(image), size, size)
     gap = max(size // 16, 2)
-    picture = composing.canvas((COLUMNS + 1) * (size + gap) + 2 * gap, ROWS * (size + gap) + gap)
-    picture.paste(FRAME, (COLUMNS * (size + gap) + gap, 0, picture.width, picture.height))
+    picture = composing.canvas((COLUMNS + 1) * (size + gap) + 2 * gap, ROWS * (size + gap) + gap + panels.LINE)
+    picture.paste(FRAME, (COLUMNS * (size + gap) + gap, panels.LINE, picture.width, picture.height))
+    panels.write(picture, (0, 0), 'generated')
+    panels.write(picture, (COLUMNS * (size + gap) + gap, 0), 'training data')
     for row in range(ROWS):
-        y = row * (size + gap) + gap
+        y = row * (size + gap) + gap + panels.LINE
         for column in range(COLUMNS):
-            picture.paste(cell(images[row * COLUMNS + column]), (column * (size + gap), y))
-        picture.paste(cell(reals[row]), (COLUMNS * (size + gap) + 2 * gap, y))
+            cell = composing.zoomed(composing.to_picture(images[row * COLUMNS + column]), zoom)
+            picture.paste(cell, (column * (size + gap), y))
+        real = composing.zoomed(composing.to_picture(reals[row]), zoom)
+        picture.paste(real, (COLUMNS * (size + gap) + 2 * gap, y))
     return Figure(
         'nearest', 'Samples and the nearest training images',
-        f'{count} fair draws of seed {seed}, none left out. Rightmost column: the training image nearest to the sample '
-        'on its left, by the difference of pixels.', picture, None, [], [],
+        f'{count} fair draws of seed {seed}, none left out. Rightmost column, framed: the training image nearest to '
+        'the sample on its left, by the difference of pixels.', picture, None, [], [], [],
         dict(seed=seed, nearest_indices=indices.tolist(), distances=distances.tolist()))

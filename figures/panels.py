@@ -21,6 +21,11 @@ def _font(size):
     return ImageFont.truetype(os.path.join(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf'), size)
 
 
+def write(picture, position, words):
+    """Writes a line of text on a PIL picture; `position` is that of its upper left corner."""
+    ImageDraw.Draw(picture).text(position, words, fill='black', font=_font(TEXT_SIZE))
+
+
 def panel_sheet(panels, column_titles, row_titles):
     """One picture of all panels.
 
@@ -55,11 +60,11 @@ def panel_sheet(panels, column_titles, row_titles):
 
 def save_gif(pictures, captions, path):
     """Stores PIL pictures of one size as an animation, each with a line of text below it. Returns the path."""
-    font, frames = _font(TEXT_SIZE), []
+    frames = []
     for picture, caption in zip(pictures, captions):
         frame = composing.canvas(picture.width, picture.height + LINE + 6)
         frame.paste(picture, (0, 0))
-        ImageDraw.Draw(frame).text((6, picture.height + 2), caption, fill='black', font=font)
+        write(frame, (6, picture.height + 2), caption)
         frames.append(frame.quantize(128, method=Image.MEDIANCUT if hasattr(Image, 'MEDIANCUT') else 0))
     durations = [FRAME_MILLISECONDS] * (len(frames) - 1) + [2000]  # the last one stays
     with atomic_path(path) as temp:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import OrderedDict
 
 from PIL import Image, features
 
@@ -35,20 +36,44 @@ def save_animation(frames, path_without_suffix):
     return path
 
 
-def shown(path, zoom=1):
-    """How a page shows a picture, `zoom` times as large as its file: {file, width in pixels, is_crisp}."""
+def shown(path):
+    """How a page shows a picture: {file, width in pixels}."""
     with Image.open(path) as picture:
-        return dict(file=os.path.basename(path), width=picture.size[0] * zoom, is_crisp=zoom > 1)
+        return dict(file=os.path.basename(path), width=picture.size[0])
 
 
-def figure_block(file, title, caption, zoom=1, still=None, columns=(), rows=(), groups=()):
-    """One captioned figure for `write_figures`, shown `zoom` times as large as its file.
+def figure_block(file, title, caption, still=None, columns=(), rows=(), groups=()):
+    """One captioned figure for `write_figures`.
 
-    `still` is a further file, which shows an animation's frames side by side; `columns` and `rows` are what is written
-    below and left of the picture, as (text, share of its width or height), `groups` left of the rows.
+    `still` is a further file, which shows an animation's frames side by side. `columns` and `rows` are what is written
+    below and left of the picture, or of the still one, as (text, share of its width or height), `groups` left of the
+    rows.
     """
-    return dict(id=os.path.splitext(os.path.basename(file))[0], title=title, caption=caption, picture=shown(file, zoom),
-                still=shown(still, zoom) if still else None, columns=columns, rows=rows, groups=groups)
+    return dict(id=os.path.splitext(os.path.basename(file))[0], title=title, caption=caption, rows=rows, groups=groups,
+                columns=columns, animation=shown(file) if still else None, picture=shown(still or file))
+
+
+def told(facts):
+    """Facts about a network and its images as people read them; whole paths stay in the records."""
+    where = without_folders(facts['network'])
+    rows = OrderedDict([('Network', f"{where}, {facts['taken']}" if facts['taken'] != 'as named' else where)])
+    if facts['file'] != os.path.basename(where):
+        rows['File'] = facts['file']
+    rows.update([('SHA-256', facts['sha256']), ('Resolution', '{0} x {0}'.format(facts['resolution']))])
+    if 'psi' in facts:
+        rows['Truncation'] = 'none' if facts['psi'] == 1 else f"ψ = {facts['psi']:g}" + (
+            '' if facts['cutoff'] is None else f", first {facts['cutoff']} layers")
+    if 'noise' in facts:
+        rows['Noise'] = facts['noise']
+    if facts.get('labels'):
+        rows['Labels'] = facts['labels']
+    rows['Drawn with'] = f"{facts['engine']}, on a {facts['device'].upper()}"
+    return rows
+
+
+def without_folders(name):
+    """A file or a run by its last parts where it was given by an absolute path."""
+    return '/'.join(os.path.normpath(name).split(os.sep)[-2:]) if os.path.isabs(name) else name
 
 
 def write_figures(path, title, facts, blocks):

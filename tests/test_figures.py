@@ -143,13 +143,19 @@ def test_figures_never_build_the_graph_again(gen):
     assert len(tflib.tf.get_default_graph().get_operations()) == size
 
 
+ZOOM = 8    # how much larger images of 16 pixels are in a figure
+
+
 def cell(picture, row, column, size=16):
-    return np.array(picture)[row * size:(row + 1) * size, column * size:(column + 1) * size]
+    """An image of a figure, [size, size, 3], which has all of its pixels ZOOM times."""
+    step = size * ZOOM
+    large = np.array(picture)[row * step:(row + 1) * step, column * step:(column + 1) * step]
+    return large[ZOOM // 2::ZOOM, ZOOM // 2::ZOOM]
 
 
 def test_style_mixing_takes_the_sources_styles(gen):
     figure = drawing.style_mixing(gen)
-    assert figure.picture.size == (6 * 16, 7 * 16)
+    assert figure.picture.size == (6 * 128, 7 * 128)
     w = gen.dlatents(np.concatenate([gen.latents(seed) for seed in (687, 1614, 845)]))
     mixed = w.copy()
     mixed[1, 2:4], mixed[2, 4:] = w[0, 2:4], w[0, 4:]  # middle and fine layers of a network of 16 pixels
@@ -161,7 +167,7 @@ def test_style_mixing_takes_the_sources_styles(gen):
 
 def test_truncation_goes_through_the_mean(gen):
     picture = drawing.truncation(gen).picture
-    assert picture.size == (6 * 16, 2 * 16)
+    assert picture.size == (6 * 128, 2 * 128)
     mean = gen.synthesize(np.tile(gen.dlatent_avg, [1, gen.num_layers, 1]))[0]
     for row in range(2):
         assert np.abs(cell(picture, row, 3).astype(int) - mean).max() <= 1
@@ -173,27 +179,43 @@ def test_noise_components_are_halves(gen):
     w = gen.dlatents(gen.latents(1967))
     everything, nothing = gen.synthesize(w)[0], gen.synthesize(w, 'none')[0]
     np.testing.assert_array_equal(cell(picture, 0, 0)[:, :8], everything[:, :8])
+    assert (np.array(picture)[:, 63:65] == 255).all()  # a line between the halves
     np.testing.assert_array_equal(cell(picture, 0, 0)[:, 8:], nothing[:, 8:])
     mirrored = gen.synthesize(gen.dlatents(gen.latents(1555)))[0][:, ::-1]
     np.testing.assert_array_equal(cell(picture, 0, 1)[:, :8], mirrored[:, :8])
 
 
 def test_noise_detail_shows_the_deviation(gen):
-    picture = drawing.noise_detail(gen, seeds=[1157], draws=6).picture
+    figure = drawing.noise_detail(gen, seeds=[1157], draws=6)
     images = gen.synthesize(np.repeat(gen.dlatents(gen.latents(1157)), 6, axis=0), 'random', 1157)
-    expected = np.clip(np.rint(images.mean(axis=3).std(axis=0) * 4), 0, 255)
-    np.testing.assert_array_equal(cell(picture, 0, 2)[:, :, 0], expected)
-    np.testing.assert_array_equal(cell(picture, 0, 0), images[0])
+    deviation = images.mean(axis=3).std(axis=0)
+    factor = figure.facts['brightened']
+    assert factor == pytest.approx(max(255 / np.percentile(deviation, 99.5), 4), rel=0.05)
+    expected = np.clip(np.rint(deviation * factor), 0, 255)
+    assert expected.max() > 200     # what varies most can be seen
+    np.testing.assert_array_equal(cell(figure.picture, 0, 2)[:, :, 0], expected)
+    np.testing.assert_array_equal(cell(figure.picture, 0, 0), images[0])
+    left, top, right, bottom = figure.facts['crops'][0]
+    np.testing.assert_array_equal(np.array(figure.picture)[8:64:16, 128 + 8:128 + 64:16],
+                                  images[1][top:bottom, left:right])
+
+
+def test_noise_detail_looks_where_the_noise_changes_most():
+    deviation = np.zeros([8, 8])
+    deviation[5:7, 2:4] = 1
+    assert drawing.most_varied(deviation, 2) == [2, 5, 4, 7]
+    assert drawing.most_varied(np.ones([8, 8]), 8) == [0, 0, 8, 8]
 
 
 def test_uncurated_columns_hold_consecutive_latents(gen):
     layout = layouts.Uncurated(rows=2, levels=(0, 1), seed=9, crop=(0.25, 0.75))
     picture = drawing.uncurated(gen, layout, psi=1).picture
-    assert picture.size == (16 + 8, 16)
+    assert picture.size == ((16 + 8) * ZOOM, 16 * ZOOM)
+    pixels = np.array(picture)[::ZOOM, ::ZOOM]
     images = gen.images(gen.latents(9, 6), psi=1, noise_seed=9)
-    np.testing.assert_array_equal(np.array(picture)[8:16, :16], images[1][4:12])
+    np.testing.assert_array_equal(pixels[8:16, :16], images[1][4:12])
     small = np.array(Image.fromarray(images[5][4:12]).resize((8, 4), Image.LANCZOS))
-    np.testing.assert_array_equal(np.array(picture)[12:, 16:], small)
+    np.testing.assert_array_equal(pixels[12:, 16:], small)
 
 
 def test_layouts_follow_the_network():
@@ -201,7 +223,7 @@ def test_layouts_follow_the_network():
     assert layouts.uncurated_layout('karras2019stylegan-cars-512x384.pkl', 512).crop == (64 / 512, 448 / 512)
     assert layouts.uncurated_layout('bedrooms-256', 256).seed == 0
     assert layouts.uncurated_layout('my-run', 256) == layouts.UNCURATED['faces-256']
-    assert max(layouts.uncurated_layout('my-run', 32).levels) == 1
+    assert max(layouts.uncurated_layout('my-run', 32).levels) == 0
     ranges = layouts.style_ranges(18)
     assert [ranges[key] for key in ('coarse', 'middle', 'fine')] == [range(0, 4), range(4, 8), range(8, 18)]
     assert layouts.pixels_of(ranges['fine']) == '64² – 1024²'
@@ -259,7 +281,8 @@ def test_generate(opened_once, tmp_path):
     classes = [images('labelled', f'f{label}', '--seeds', '0', '--class', str(label), '--psi', '1') for label in (0, 1)]
     assert (classes[0]['seed0000.png'] != classes[1]['seed0000.png']).any()
     page = (tmp_path / 'a' / 'index.html').read_text()
-    assert page.count('seed0010.png') == 2 and 'sha256' in page
+    assert page.count('seed0010.png') == 2 and 'SHA-256' in page and str(tmp_path) not in page
+    assert 'Labels' not in page and '>Gs<' not in page
     assert json.loads((tmp_path / 'a' / 'images.json').read_text())['seeds'] == [0, 1, 2, 10]
 
 
@@ -270,7 +293,8 @@ def test_generate_figures_draws_all_that_a_network_can(opened_once, tmp_path, ca
         generate_figures.main(['--network', pickles[network], '--outdir', str(outdir), '--draws', '5', '--frames', '8'])
         page = (outdir / 'index.html').read_text()
         assert page.count('<figcaption>') == count
-        assert ('>ψ = -0.5<' in page and '>seed 388<' in page) == (count == 6)
+        assert ('>ψ = -0.5<' in page and '>seed 388<' in page and '>seed 1898<' in page) == (count == 6)
+        assert '>frame 0<' in page and str(tmp_path) not in page
         assert ('stored noise' in page) == (count == 6)
         record = json.loads((outdir / 'figures.json').read_text())
         assert len(record['figures']) == 6 and len(record['sha256']) == 64

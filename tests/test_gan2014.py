@@ -13,7 +13,7 @@ from data.records.dataset import TFRecordDataset
 from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.util import UserError
-from figures import nearest
+from figures import nearest, panels
 from training import misc
 
 MODULE = 'training.networks_gan2014.'
@@ -106,8 +106,11 @@ def test_the_sheet_has_the_nearest_images_in_its_last_column(images, tmp_path):
             nearest.nearest_training_images(gen, dataset)
     assert figure.facts['nearest_indices'] == [5, 11, 17, 23, 29, 35] and max(figure.facts['distances']) == 0
     picture = np.asarray(figure.picture)
-    left, right = picture[4 + 28, 5 * 68 + 28], picture[4 + 28, 6 * 68 + 8 + 28]
-    assert np.array_equal(left, right) and np.array_equal(picture[1, -1], nearest.FRAME)
+    # Faces of 128 pixels, 8 apart, below a line of text that says which are which.
+    below = panels.LINE + 8
+    left, right = picture[below + 64, 5 * 136 + 64], picture[below + 64, 6 * 136 + 16 + 64]
+    assert np.array_equal(left, right) and np.array_equal(picture[below - 7, -1], nearest.FRAME)
+    assert all((picture[:panels.LINE, left:left + 60] < 128).any() for left in (0, 6 * 136 + 8))
 
 
 def test_generate_figures_draws_it_if_asked_and_says_what_it_lacks(images, tmp_path):

@@ -12,9 +12,9 @@ from dnnlib.submission import run_dir
 EVIL = '<script>alert("x")</script> & \ud800 \u03c8'
 TABLE = dict(title=EVIL, paper=EVIL, about=EVIL, head=['method', EVIL], notes=[EVIL], remarks=[EVIL], protocol=[EVIL],
              rows=[(EVIL, [dict(name=EVIL, value='1.0', marks=[1], others=EVIL), None])])
-PICTURE = dict(file='a&"b.png', width=256, is_crisp=True)
+PICTURE = dict(file='a&"b.png', width=256)
 FIGURES = dict(title=EVIL, facts={EVIL: EVIL}, figures=[
-    dict(id='a', title=EVIL, caption=EVIL, picture=PICTURE, still=PICTURE, columns=[(EVIL, 1)], rows=[(EVIL, 2)],
+    dict(id='a', title=EVIL, caption=EVIL, picture=PICTURE, animation=PICTURE, columns=[(EVIL, 1)], rows=[(EVIL, 2)],
          groups=[(EVIL, 3)])])
 SAMPLES = dict(title=EVIL, facts={'psi': 0.7}, pages=['index.html', 'index-2.html'], width=128, is_crisp=True,
                cells=[('a&"b.png', EVIL)])

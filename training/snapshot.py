@@ -55,7 +55,7 @@ def cell_classes(size, layout, num_classes):
     return which % num_classes
 
 
-def choose_grid(training_set, latent_shape, size='1080p', layout='random', seed=0):
+def choose_grid(training_set, latent_shape, size='1080p', layout='random', zoom=1, seed=0):
     """Draws what a run's pictures show, once; equal seeds and data give equal grids.
 
     The data set's position in training is left as it was.
@@ -63,13 +63,15 @@ def choose_grid(training_set, latent_shape, size='1080p', layout='random', seed=
     Args:
         training_set: what the reals are of.
         latent_shape: shape of one latent.
-        size: what a picture shows: as many samples as fill a screen, or columns and rows;
+        size: what a picture shows: as many samples as a screen has room for, at most 32 x 32, or columns and rows;
             1080p, 4k or a size such as 8x4
         layout: which sample is where: any, or one class per row, per column, or per block of 4x4;
             random, row_per_class, col_per_class or class4x4
+        zoom: how often each pixel is repeated across and down, so that small samples can be seen;
+            a whole number from 1 to 32
         seed: chooses latents.
 
-    Returns EasyDict(size=(columns, rows), latents [N, ...] float32, reals [N, ...] in the data's own type,
+    Returns EasyDict(size=(columns, rows), zoom, latents [N, ...] float32, reals [N, ...] in the data's own type,
     labels [N, label_size]).
     """
     scale = 1 if codes.codec_of(training_set) is None else codes.codec_of(training_set).get('downscale', 4)
@@ -83,7 +85,7 @@ def choose_grid(training_set, latent_shape, size='1080p', layout='random', seed=
     else:
         reals, labels = _reals_of_classes(training_set, classes)
     training_set.load_state_dict(position)
-    return EasyDict(size=size, latents=latents, reals=reals, labels=labels)
+    return EasyDict(size=size, zoom=zoom, latents=latents, reals=reals, labels=labels)
 
 
 def _reals_of_classes(training_set, classes):
@@ -151,7 +153,7 @@ class SnapshotGrid:
         """Stores a picture of what the generator makes now, unless the data cannot be drawn."""
         if can_draw(self.training_set):
             field = {} if self._scores is None else {'scores': tflib.run(self._scores)}
-            save_samples(self.training_set, self.draw(), path, self.drange_net, self.grid.size, **field)
+            save_samples(self.training_set, self.draw(), path, self.drange_net, self.grid.size, self.grid.zoom, **field)
 
 
 class ReconstructionGrid(SnapshotGrid):
@@ -173,8 +175,10 @@ def can_draw(training_set):
             or getattr(training_set, 'draw_samples', None) is not None)
 
 
-def save_samples(training_set, samples, path, drange, size, **field):
+def save_samples(training_set, samples, path, drange, size, zoom=1, **field):
     """Stores samples [N, ...] as a picture, the way the data set wants to be drawn, if it can be.
+
+    Images are stored `zoom` times as large, with visible pixels.
 
     Data that are not images may bring a method `draw_samples(samples, drange, (columns, rows))` that returns an
     image [C, H, W] in [0, 1]. If they bring `field_points(drange)` too, which gives samples [M, ...], `field` holds
@@ -183,6 +187,7 @@ def save_samples(training_set, samples, path, drange, size, **field):
     if getattr(training_set, 'draw_samples', None) is not None:
         pictures.save_image(training_set.draw_samples(samples, drange, size, **field), path)
     elif training_set.is_image or codes.codec_of(training_set) is not None:
+        samples = samples.repeat(zoom, axis=2).repeat(zoom, axis=3)
         pictures.save_image_grid(samples, path, drange=drange, grid_size=size)
 
 
@@ -192,7 +197,7 @@ def save_reals(training_set, grid, run_dir, G):
     if os.path.exists(path):
         return
     if codes.codec_of(training_set) is not None:
-        save_samples(training_set, codes.decode(G, grid.reals), path, (-1, 1), grid.size)
+        save_samples(training_set, codes.decode(G, grid.reals), path, (-1, 1), grid.size, grid.zoom)
     else:
-        save_samples(training_set, grid.reals, path, training_set.dynamic_range, grid.size)
+        save_samples(training_set, grid.reals, path, training_set.dynamic_range, grid.size, grid.zoom)
 
