@@ -4,6 +4,8 @@
 discriminator. Options turn them into the paper's configurations B to F. Inputs and outputs are NCHW, float32.
 """
 
+import functools
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -33,6 +35,9 @@ from training.layers.network_sizes import feature_maps, resolution_log2
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'G': ('G_style',), 'D': ('D_basic',), 'network': ('G_mapping', 'G_synthesis')}
+
+# Numbers that Network.run feeds, so that another one needs no other graph, and what null is fed as.
+FED = {'G_style': {'truncation_psi': 1.0, 'truncation_cutoff': np.inf}}
 
 # Networks whose files are often taken for those of this system.
 STRANGERS = {'stylegan2': ('a StyleGAN2 network, whose layers are different', (
@@ -105,7 +110,10 @@ def G_style(
             is_truncated = True if truncation_cutoff is None else layer_index < truncation_cutoff
             ones = np.ones(layer_index.shape, np.float32)
             psi = tf.where(tf.logical_and(is_truncated, np.ones(layer_index.shape, bool)), truncation_psi * ones, ones)
-            dlatents = tflib.lerp(dlatent_avg, dlatents, psi)
+            truncated = tflib.lerp(dlatent_avg, dlatents, psi)
+            is_neutral = _is_neutral(truncation_psi, truncation_cutoff)
+            # Chosen, since w moved by a factor of 1 has other bits.
+            dlatents = truncated if is_neutral is None else tf.where(is_neutral, dlatents, truncated)
 
     # The synthesis network's own variable follows, for those who call it directly. The value is also handed over as a
     # tensor, because reading a variable that is being assigned gives the old value or the new one.
@@ -119,6 +127,16 @@ def G_style(
 def _is_off(value, neutral):
     """Whether an option is None or a plain number equal to its neutral value (tensors always count)."""
     return value is None or (not tflib.is_tf_expression(value) and value == neutral)
+
+
+def _is_neutral(psi, cutoff):
+    """Whether tensors turn truncation off: a scalar bool tensor, or None where both are numbers that do not."""
+    tests = []
+    if tflib.is_tf_expression(psi):
+        tests.append(tf.reduce_all(tf.equal(psi, 1)))
+    if tflib.is_tf_expression(cutoff):
+        tests.append(tf.reduce_all(tf.less_equal(cutoff, 0)))
+    return functools.reduce(tf.logical_or, tests) if tests else None
 
 
 def G_mapping(

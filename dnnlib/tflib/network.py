@@ -72,6 +72,7 @@ class Network:
         name, scope: the given name, and the unique scope of the variables.
         static_kwargs, components: EasyDicts.
         input_names, output_names, keyword_names: lists of str; the last are the build function's other arguments.
+        fed_keywords: dict from keywords whose numbers `run` feeds to what None is fed as.
         input_templates, output_templates: tensors of the template graph, in whose terms shapes are defined.
         own_vars, vars, trainables: OrderedDicts, local name -> variable; `vars` includes the components' variables
             as '<component's name>/<local name>'.
@@ -121,7 +122,7 @@ class Network:
         self._build_func = build_func
         self._build_func_name = build_func.__name__
         self._build_module_src = source
-        self._run_cache = {}
+        self._runs = network_run.Runs()
         self._listed = {}
         self._templates = None
         self._template_format = None
@@ -129,7 +130,9 @@ class Network:
         parameters = inspect.signature(build_func).parameters.values()
         self.input_names = [p.name for p in parameters
                             if p.kind == p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
-        self.keyword_names = [p.name for p in parameters if p.default is not p.empty]
+        self._defaults = OrderedDict((p.name, p.default) for p in parameters if p.default is not p.empty)
+        self.keyword_names = list(self._defaults)
+        self.fed_keywords = network_run.fed_keywords(build_func)
         self._takes_data_format = 'data_format' in self.keyword_names
         # Networks whose inputs may have any height and width, which their module says.
         self.is_convolutional = self._build_func_name in build_func.__globals__.get('CONVOLUTIONAL', ())
@@ -180,6 +183,20 @@ class Network:
             build_kwargs['data_format'] = device.data_format()
         build_kwargs.update(kwargs)
         return self._build_func(*inputs, **build_kwargs)
+
+    def default_of(self, keyword, absent=None):
+        """What a keyword is where a call leaves it out: of the network, else of its components.
+
+        absent: returned where none of them has such a keyword, and for the layout, which the device decides.
+        """
+        if keyword == 'data_format':
+            return absent
+        if keyword in self.static_kwargs:
+            return self.static_kwargs[keyword]
+        if keyword in self._defaults:
+            return self._defaults[keyword]
+        found = (component.default_of(keyword, absent) for component in self.components.values())
+        return next((value for value in found if value is not absent), absent)
 
     # ---- Building and running
 
@@ -296,6 +313,13 @@ class Network:
             net._collect_vars([tf.get_variable(local_name, initializer=tf.identity(var.initial_value),
                                                trainable=var.trainable)
                                for local_name, var in self.own_vars.items()])
+        return net
+
+    def copy_here(self):
+        """The same network in the default graph, another than its own. The variables get no values."""
+        net = object.__new__(Network)
+        net._setup(self.name, self._build_func, self._build_module_src, self.static_kwargs,
+                   {key: component.copy_here() for key, component in self.components.items()})
         return net
 
     def convert(self, new_func_name, new_name=None, **new_static_kwargs):
