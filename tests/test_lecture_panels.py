@@ -90,7 +90,7 @@ def test_mistakes_are_named(tmp_path, capsys, monkeypatch):
             parse(*words)
         assert problem in capsys.readouterr().err
     # a run that fails ends everything with what it said
-    monkeypatch.setattr(lecture.Panel, 'command', lambda self, args, run_dir: ['--config', 'nothing-of-this-name'])
+    monkeypatch.setattr(lecture.Panel, 'command', lambda self, *args: ['--config', 'nothing-of-this-name'])
     dataset_tool(['create_points', str(tmp_path / 'data' / 'ring'), '--distribution', 'ring', '--num', '50'])
     with pytest.raises(UserError, match='(?s)run on ring with z of 2 ended with status 2.*nothing-of-this-name'):
         lecture.main(['--distributions', 'ring', '--sizes', '2', '--data-dir', str(tmp_path / 'data'), '--outdir',

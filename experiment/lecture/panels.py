@@ -1,13 +1,8 @@
 """The lecture's panels: minimal GANs on five distributions with three sizes of z, from data sets to one sheet."""
 
 import argparse
-import concurrent.futures
 import os
 import re
-import signal
-import subprocess
-import sys
-import threading
 import time
 
 import PIL.Image
@@ -19,7 +14,7 @@ from data.records.manifest import read_manifest
 from dnnlib.command_line import HelpFormatter, shown
 from dnnlib.files import make_folder, read_json
 from dnnlib.util import UserError, format_time
-from experiment import run_config
+from experiment.studies.runs import Trainer, Wanted
 from figures import panels, sheet
 
 EXAMPLES = '''examples:
@@ -83,92 +78,19 @@ def _positive(text):
 # ---- Runs
 
 
-class Panel:
-    """One run of the sheet.
-
-    Attributes: name (of the distribution), size (of z), overrides (texts for --set), config (the resolved one).
-    """
+class Panel(Wanted):
+    """One run of the sheet. Attributes: name (of the distribution), size (of z), is_animated."""
 
     def __init__(self, name, size, args):
         self.name, self.size = name, size
         self.is_animated = (name, str(size)) == args.animate
         total_kimg = args.minibatches / 100
         frames = max(min(ANIMATED_FRAMES, int(total_kimg)), 1) if self.is_animated else 1   # named by whole kimg
-        self.base = CONFIGS.get(size, 'minimal-gan')
-        self.overrides = [
+        super().__init__(f'on {name} with z of {size}', CONFIGS.get(size, 'minimal-gan'), [
             f'desc={name}-z{size}', f'dataset.tfrecord_dir={name}', f'G.latent_size={size}', f'seed={args.seed}',
             f'train.total_kimg={total_kimg:g}', f'sched.tick_kimg_base={max(total_kimg / frames, 0.001):g}',
             f'train.minibatch_repeats={min(100, max(args.minibatches // frames, 1))}',
-            'train.network_snapshot_ticks=0', 'device=cpu']
-        self.config, _ = run_config.load(self.base, folders.config_dir, self.overrides, {})
-
-    def command(self, args, run_dir):
-        """Arguments of train.py that make or continue the run."""
-        if run_dir is not None:
-            return ['--resume', run_dir]
-        words = ['--config', self.base, '--data-dir', os.path.abspath(args.data_dir), '--result-dir', args.outdir]
-        for override in self.overrides:
-            words += ['--set', override]
-        return words
-
-
-class Trainer:
-    """Trains panels, some at a time, each in a process of its own."""
-
-    def __init__(self, args):
-        self.args = args
-        self._lock = threading.Lock()
-        self._processes = []
-        self._is_stopped = False
-
-    def train_all(self, wanted):
-        """Trains what is not finished yet; returns the run directories in order. Raises UserError if one fails."""
-        def interrupt(signum, stack):
-            raise KeyboardInterrupt
-        before = signal.signal(signal.SIGTERM, interrupt)
-        try:
-            with concurrent.futures.ThreadPoolExecutor(self.args.jobs) as pool:
-                futures = [pool.submit(self._train, panel) for panel in wanted]
-                try:
-                    return [future.result() for future in futures]
-                except BaseException:
-                    self._stop()
-                    raise
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-    def _train(self, panel):
-        run_dir, is_finished = run_config.find_run(self.args.outdir, panel.config)
-        if is_finished:
-            print(f'{panel.name}, z of {panel.size}: already done, {shown(run_dir)}', flush=True)
-            return run_dir
-        began = time.time()
-        script = os.path.join(os.path.dirname(os.path.abspath(folders.__file__)), 'train.py')
-        with self._lock:
-            if self._is_stopped:
-                raise UserError('the other runs were stopped')
-            process = subprocess.Popen([sys.executable, script] + panel.command(self.args, run_dir),
-                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                       env=dict(os.environ, OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1'))
-            self._processes.append(process)
-        output = process.communicate()[0].decode('utf-8', 'replace')
-        if process.returncode:
-            last = '\n'.join(output.strip().splitlines()[-5:])
-            raise UserError(f'the run on {panel.name} with z of {panel.size} ended with status {process.returncode}; '
-                            f'finished ones are kept, start again to go on. It said:\n{last}')
-        run_dir, is_finished = run_config.find_run(self.args.outdir, panel.config)
-        if not is_finished:
-            raise UserError(f'the run on {panel.name} with z of {panel.size} was stopped; start again to go on')
-        print(f'{panel.name}, z of {panel.size}: {format_time(time.time() - began)}; '
-              f"{'; '.join(caption(run_dir))}", flush=True)
-        return run_dir
-
-    def _stop(self):
-        with self._lock:
-            self._is_stopped = True
-            for process in self._processes:
-                if process.poll() is None:
-                    process.terminate()
+            'train.network_snapshot_ticks=0', 'device=cpu'])
 
 
 def make_data(args):
@@ -248,12 +170,12 @@ def main(argv=None):
     wanted = [Panel(name, size, args) for name in args.distributions for size in args.sizes]
     if args.dry_run:
         for panel in wanted:
-            print(' '.join(['python train.py'] + panel.command(args, None)))
+            print(' '.join(['python train.py'] + panel.command(args.data_dir, args.outdir)))
         return
     make_folder(args.outdir)
     make_data(args)
     print(f'{len(wanted)} runs, {args.jobs} at a time', flush=True)
-    run_dirs = Trainer(args).train_all(wanted)
+    run_dirs = Trainer(args.data_dir, args.outdir, args.jobs, caption).train_all(wanted)
     for path in draw(args, wanted, run_dirs):
         print(shown(path))
     print(f'Done in {format_time(time.time() - began)}')
