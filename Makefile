@@ -30,7 +30,7 @@ export MPLBACKEND ?= Agg
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-both test-slow fuzz soak bench lint format clean clean-env
+.PHONY: help setup demo paper-demo test test-both test-slow fuzz soak bench lint format clean clean-env
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ setup: ## the Python environment, once: .venv leads to it
 
 demo: ## the whole job on drawn faces: data set, training, pictures (ARGS=... reach the script)
 	@$(RUN) tools/demo.py $(ARGS)
+
+paper-demo: ## Table 4 of the StyleGAN paper in small: six networks on drawn faces, 25 minutes on two cores
+	@$(RUN) -m experiment.studies.paper_demo $(ARGS)
 
 test: ## the tests that take minutes in all (ARGS="-k name" and the like reach pytest)
 	@$(PYTEST) $(SHARED) -m "not slow and not soak" $(ARGS)

@@ -19,6 +19,7 @@ EXAMPLES = '''examples:
   run_metrics.py table stylegan-4 --network ffhq-style-2=results/00012-ffhq-style-2 --dry-run
   run_metrics.py table1 --columns celeba --dataset celeba=datasets/celeba-256 --dry-run
   run_metrics.py table1 --network results/00003-demo --preset quick
+  run_metrics.py curves results/00003-ffhq-b results/00004-ffhq-f --measure --snapshots 12
   run_metrics.py explain a/fid50k.json b/fid50k.json
 '''
 
@@ -29,7 +30,7 @@ def _examples(form):
 
 
 def _common(parser):
-    """Options that measuring one network and making the table share."""
+    """Options of every form that measures."""
     group = parser.add_argument_group('protocol')
     group.add_argument('--preset', choices=['full', 'quick'], default='full',
                        help='full: the published numbers of samples (default); quick: far fewer, for a first look')
@@ -53,7 +54,7 @@ def _common(parser):
 
 
 def parse_args(argv):
-    """Options of each of the forms: `table NAME …`, `table1 …`, `explain A B`, or names of metrics."""
+    """Options of each of the forms: `table NAME …`, `table1 …`, `curves …`, `explain A B`, or names of metrics."""
     argv = list(sys.argv[1:] if argv is None else argv)
     raw = HelpFormatter
     if argv[:1] == ['explain']:
@@ -64,9 +65,11 @@ def parse_args(argv):
         return parser.parse_args(argv[1:]), explain
     if argv[:1] in (['table'], ['table1']):
         return parse_table_args(argv), table
+    if argv[:1] == ['curves']:
+        return parse_curves_args(argv[1:]), curves
     parser = argparse.ArgumentParser(
         description='Measures a network and writes a JSON record with the whole protocol per score. Other forms: '
-        'run_metrics.py table NAME ..., run_metrics.py explain A.json B.json.', epilog=EXAMPLES, formatter_class=raw)
+        'run_metrics.py table NAME ..., curves RUN ..., explain A.json B.json.', epilog=EXAMPLES, formatter_class=raw)
     parser.add_argument('names', metavar='NAMES', help='metrics, separated by commas: fid50k, ppl_zfull, ppl_wfull, '
                         'ppl_zend, ppl_wend, ls; beyond the papers\': kid50k, pr50k, fid50k_mix2, fid50k_mix3, '
                         'fid50k_mix4, nearest; of points: jsd, mode_coverage')
@@ -122,6 +125,30 @@ def parse_table_args(argv):
     args.stem = None
     if form == 'table1':
         args.name, args.list_tables, args.stem = 'retraining-1', False, 'table1'
+    return args
+
+
+def parse_curves_args(argv):
+    """Options of `curves RUN …`."""
+    parser = argparse.ArgumentParser(
+        prog='run_metrics.py curves', formatter_class=HelpFormatter, epilog=_examples('curves'),
+        description='Draws scores over the course of training, several runs on one picture (StyleGAN paper, Fig. 7), '
+        'as curves.png and curves.csv. Each run shows the path lengths of its own space: W where its generator has a '
+        'mapping network, Z elsewhere.')
+    parser.add_argument('runs', nargs='+', metavar='RUN', help='directories or numbers of runs')
+    group = parser.add_argument_group('what to draw')
+    group.add_argument('--metrics', default='fid50k,ppl_zfull,ppl_wfull,ppl_wend', metavar='LIST',
+                       help='metrics, separated by commas (default: %(default)s)')
+    group.add_argument('--measure', action='store_true', help='compute the scores that are missing (default: draw '
+                       'those that there are)')
+    group.add_argument('--snapshots', type=int, metavar='INT', help='with --measure: of so many snapshots of each run, '
+                       'evenly chosen (default: of all)')
+    group.add_argument('--out', metavar='DIR', help='folder of picture and table (default: curves in the results '
+                       'folder)')
+    _common(parser)
+    args = parser.parse_args(argv)
+    if args.snapshots is not None and args.snapshots < 2:
+        parser.error('--snapshots must be at least 2')
     return args
 
 
@@ -191,6 +218,14 @@ def table(args):
                        pairs(args.network), pairs(args.dataset), args.out, args.stem)
     return make.make_table(order, lambda name: find_dataset(name, args.data_dir), quick=args.preset == 'quick',
                            dry_run=args.dry_run, skip_missing=args.skip_missing, gpu_days=gpu_days, **start(args))
+
+
+def curves(args):
+    """Draws scores over the course of training."""
+    from experiment.studies import curves as drawing
+    drawing.make(args.runs, [name.strip() for name in args.metrics.split(',') if name.strip()],
+                 args.out or os.path.join(folders.result_dir, 'curves'), args.measure, args.preset == 'quick',
+                 args.snapshots, **start(args))
 
 
 # ---- Small helpers

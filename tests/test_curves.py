@@ -1,0 +1,117 @@
+"""`run_metrics.py curves`: which scores are drawn, of which space, and what is measured for them."""
+
+import csv
+import os
+import shutil
+
+import PIL.Image
+import pytest
+from metric_helpers import make_faces, make_network, some_record
+
+import config
+import run_metrics
+from dnnlib.files import write_json
+from dnnlib.submission import write_submit_config
+from dnnlib.util import UserError
+from experiment import run_config
+from experiment.studies import curves
+from metrics import presets
+from metrics.scores import store
+from metrics.scores.standard import SETTINGS
+
+pytestmark = pytest.mark.usefixtures('no_downloads')
+NAMES = ['fid50k', 'ppl_zfull', 'ppl_wfull', 'ppl_wend']
+
+
+def make_run(folder, name, base, faces='nowhere'):
+    """A run directory of a named configuration, without networks."""
+    path = str(folder / name)
+    os.makedirs(path)
+    settings, origins = run_config.load(base, config.config_dir, [f'dataset.tfrecord_dir={faces}'], {})
+    write_submit_config(path, dict(config=settings, data_dir='/'), origins)
+    write_json(os.path.join(path, 'dataset.json'), dict(
+        shape=[3, 32, 32], dtype='uint8', dynamic_range=[0, 255], num_images=80, label_size=0, fingerprint='b' * 64))
+    return path
+
+
+def put(run, kimg, metric, value, **changes):
+    """A record as a metric would leave it."""
+    settings = dict(SETTINGS[metric], **changes.pop('settings', {}))
+    data = {} if metric == 'fid50k' else dict(dataset_fingerprint=None, mirror_augment=None)
+    name = f'network-snapshot-{kimg:06d}'
+    return store.put(os.path.join(run, 'metrics', name), some_record(
+        value, metric=metric, network=name, settings=settings, **dict(data, **changes)))
+
+
+@pytest.fixture
+def two_runs(tmp_path):
+    """B and F in small, with scores in both spaces."""
+    b, f = (make_run(tmp_path, name, base) for name, base in (('00000-b', 'demo-traditional-0'),
+                                                              ('00001-f', 'demo-style-8')))
+    for kimg in (2, 10, 20):
+        for run, plus in ((b, 1.0), (f, 0.0)):
+            put(run, kimg, 'fid50k', 30 - kimg + plus)
+            put(run, kimg, 'ppl_zfull', 400 + kimg + plus)
+        put(f, kimg, 'ppl_wfull', 200 + kimg)
+    return b, f
+
+
+def read_csv(folder):
+    with open(os.path.join(str(folder), 'curves.csv')) as file:
+        return list(csv.DictReader(file))
+
+
+def test_runs_share_a_picture_each_in_its_own_space(two_runs, tmp_path, capsys):
+    out = tmp_path / 'out'
+    run_metrics.main(['curves', *two_runs, '--out', str(out), '--device', 'cpu'])
+    rows = read_csv(out)
+    assert {(row['run'], row['metric'], row['space']) for row in rows} == {
+        ('00000-b', 'fid50k', ''), ('00001-f', 'fid50k', ''), ('00000-b', 'ppl_zfull', 'z'),
+        ('00001-f', 'ppl_wfull', 'w')}
+    assert [(row['kimg'], row['value']) for row in rows if row['run'] == '00001-f' and row['metric'] == 'fid50k'] == [
+        ('2', '28.0'), ('10', '20.0'), ('20', '10.0')]
+    assert '00001-f has no scores of ppl_wend; --measure computes them' in capsys.readouterr().out
+    with PIL.Image.open(str(out / 'curves.png')) as picture:
+        assert picture.size[0] > 2 * picture.size[1] > 800  # two panels
+    assert [curves.Member(run).full_kimg for run in two_runs] == [8, 8]
+
+
+def test_curves_hold_scores_of_one_protocol_and_of_the_runs_own_data(two_runs, tmp_path):
+    b, f = two_runs
+    put(b, 10, 'fid50k', 99.0, settings=dict(num_images=5000), num_samples=5000, is_reduced=True)
+    put(f, 10, 'fid50k', 98.0, dataset_fingerprint='d' * 64)
+    found, _ = curves.collect([curves.Member(run) for run in two_runs], ['fid50k'])
+    assert [[point.value for point in curve.points] for curve in found] == [[29, 21, 11], [28, 20, 10]]
+    # Where only quick looks are shared by both runs, they are what is drawn.
+    for kimg in (2, 10, 20):
+        os.remove(os.path.join(f, 'metrics', f'network-snapshot-{kimg:06d}', 'fid50k.json'))
+    put(f, 10, 'fid50k', 97.0, settings=dict(num_images=5000), num_samples=5000, is_reduced=True)
+    found, _ = curves.collect([curves.Member(run) for run in two_runs], ['fid50k'])
+    assert [[point.value for point in curve.points] for curve in found] == [[99], [97]]
+
+
+def test_mistakes_are_answered_with_a_sentence(two_runs, tmp_path):
+    for words, message in ((['absent'], "no run directory 'absent'"), ([two_runs[0], '--metrics', 'fid9'], "'fid9'"),
+                           ([two_runs[0], '--metrics', 'kid50k'], 'no score to draw: 00000-b has no scores of kid50k'),
+                           ([two_runs[0], '--measure'], 'holds no network snapshot to measure')):
+        with pytest.raises(UserError, match=message):
+            run_metrics.main(['curves', *words, '--out', str(tmp_path / 'out'), '--device', 'cpu'])
+
+
+def test_missing_scores_are_measured_once(tmp_path, monkeypatch, capsys):
+    for func_name, settings in presets.QUICK.items():
+        monkeypatch.setitem(presets.QUICK, func_name, {key: 24 if key.startswith('num_') else 8 for key in settings})
+    faces = make_faces(tmp_path)
+    run = make_run(tmp_path, '00000-f', 'demo-style-8', faces)
+    os.remove(os.path.join(run, 'dataset.json'))
+    network = make_network(tmp_path)
+    for kimg in (1, 2, 3):
+        shutil.copy(network, os.path.join(run, f'network-snapshot-{kimg:06d}.pkl'))
+    words = ['curves', run, '--measure', '--snapshots', '2', '--preset', 'quick', '--features', 'standin', '--metrics',
+             'fid50k,ppl_zend,ppl_wend', '--out', str(tmp_path / 'out'), '--device', 'cpu']
+    run_metrics.main(words)
+    assert [(row['metric'], row['kimg'], row['is_standin']) for row in read_csv(tmp_path / 'out')] == [
+        ('fid50k', '1', 'True'), ('fid50k', '3', 'True'), ('ppl_wend', '1', 'True'), ('ppl_wend', '3', 'True')]
+    capsys.readouterr()
+    run_metrics.main(words)
+    assert capsys.readouterr().out.count('is measured already') == 4
