@@ -86,7 +86,8 @@ def parse_args(argv):
     group.add_argument('--untrained', action='store_true', help='give the network fresh weights first, for a baseline')
     group.add_argument('--num-samples', type=int, metavar='INT', help='samples, in place of the preset\'s number')
     group.add_argument('--labels', metavar='LABELS', help='labels of generated images, for networks that take some: '
-                       'data, zeros, a class by its number or name, or a vector such as 0.5,0,0.5 (default: data, '
+                       'data, zeros, a class by its number or name (index:3 or name:3 where it could be both), or a '
+                       'vector such as 0.5,0,0.5 (default: data, '
                        'drawn as often as the training data have them, if these are known, else zeros)')
     group.add_argument('--out', metavar='DIR', help='folder of the records (default: metrics/<snapshot> in the run '
                        'directory, or metrics/<network> in the results folder)')
@@ -298,10 +299,11 @@ def pairs(texts):
     result = {}
     for text in texts:
         column, equals, value = text.partition('=')
-        if equals and not os.path.exists(text):
-            result[column] = value
-        else:
-            result[None] = text
+        if not equals or os.path.exists(text):
+            column, value = None, text
+        if result.setdefault(column, value) != value:
+            raise UserError(f"'{result[column]}' and '{value}' are both given for "
+                            f"{'the whole table' if column is None else repr(column)}; keep one of them")
     return result
 
 

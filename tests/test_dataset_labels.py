@@ -16,7 +16,7 @@ PATHS = ['000001.png', '000002.png', '000010.png']
 
 
 def labels(tmp_path, text, paths=PATHS, **kwargs):
-    (tmp_path / 'labels').write_text(text)
+    (tmp_path / 'labels').write_text(text, encoding='utf-8')
     return Labels(str(tmp_path / 'labels'), paths, **kwargs)
 
 
@@ -133,3 +133,37 @@ def test_labels_stay_with_their_images_through_shuffling_and_skipping(tmp_path):
     assert len(dataset) == 19 and dataset.label_names == ['value']
     assert images[:, 0, 0, 0].tolist() == values[:, 0].tolist() != sorted(values[:, 0].tolist())
     assert json.loads((tmp_path / 'out' / 'manifest.json').read_text())['label_source'].endswith('values.csv')
+
+
+# ---- What looks like one thing and is another
+
+@pytest.mark.parametrize('text', ['{"labels": {"000001.png": 0, "000002.png": 1, "000010.png": 0, "000001.png": 1}}',
+                                  '{"labels": [["000001.png", 0]], "labels": [["000001.png", 1]]}'])
+def test_json_that_says_two_things_under_one_name_is_refused(tmp_path, text):
+    (tmp_path / 'dataset.json').write_text(text, encoding='utf-8')
+    with pytest.raises(UserError, match='two values called'):
+        Labels(str(tmp_path / 'dataset.json'), PATHS)
+
+
+def test_classes_that_are_numbers_are_in_the_order_of_numbers(tmp_path):
+    paths = [f'{i}.png' for i in range(12)]
+    made = labels(tmp_path, ''.join(f'{i}.png,{11 - i}\n' for i in range(12)), paths)
+    assert made.names == [str(i) for i in range(12)]
+    assert made.values.argmax(axis=1).tolist() == list(range(11, -1, -1))
+    made = Labels('folders', ['10/a.png', '9/a.png', '010/a.png'])
+    assert made.names == ['9', '010', '10'] and made.values.argmax(axis=1).tolist() == [2, 0, 1]
+
+
+def test_a_letter_and_its_accent_are_one_class_however_they_are_encoded(tmp_path):
+    made = labels(tmp_path, '000001.png,caf\u00e9\n000002.png,cafe\u0301\n000010.png,bar\n')
+    assert made.names == ['bar', 'caf\u00e9'] and made.values.argmax(axis=1).tolist() == [1, 1, 0]
+    assert Labels('folders', ['caf\u00e9/1.png', 'cafe\u0301/2.png']).names == ['caf\u00e9']
+
+
+@pytest.mark.parametrize('word', ['nan', '?', 'N/A', 'null'])
+def test_a_class_that_says_it_is_unknown_is_refused(tmp_path, word):
+    with pytest.raises(UserError, match='line 3: .* is not a class but says that none is known.*--drop-unlabelled'):
+        labels(tmp_path, f'image,class\n000001.png,a\n000002.png,{word}\n000010.png,a\n')
+    (tmp_path / 'dataset.json').write_text(json.dumps({'labels': [['000001.png', 'a'], ['000002.png', word]]}))
+    with pytest.raises(UserError, match='entry 1: .* is not a class'):
+        Labels(str(tmp_path / 'dataset.json'), PATHS)

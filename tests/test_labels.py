@@ -112,6 +112,29 @@ def test_names_of_classes_that_are_not_known_are_refused(alone):
         labels.choose('cat', 3, alone)
 
 
+def test_a_number_that_could_mean_two_classes_is_refused(tmp_path):
+    path = str(tmp_path / 'x.pkl')
+    LabelDistribution(np.eye(4), [1] * 4, ['1', '2', 'cat', 'Cat']).save(str(tmp_path / labels.FILE))
+    for asked, number in (('index:1', 1), ('name:1', 0), ('name:2', 1), ('0', 0), ('3', 3), ('cat', 2), ('Cat', 3)):
+        assert labels.choose(asked, 4, path).draw(1, None).tolist() == np.eye(4)[[number]].tolist()
+        text = labels.choose(asked, 4, path).text
+        assert labels.is_as_asked({'labels': text}, asked, path)
+        assert not labels.is_as_asked({'labels': f'class {number + 1} (x)'}, asked, path)
+    for asked, words in (('1', "is the number of the class '2' and the name of class 0; say index:1 or name:1"),
+                         ('CAT', 'several such classes'), ('index:cat', 'no class'), ('name:3', "no class '3'"),
+                         ('index:4', 'classes 0 to 3')):
+        with pytest.raises(UserError, match=words):
+            labels.choose(asked, 4, path)
+
+
+def test_vectors_are_recorded_to_the_last_digit(alone):
+    first, second = (labels.choose(f'0.5,{number}', 2, alone).text for number in ('0.12345678', '0.12345679'))
+    assert first == '0.5,0.12345678' and first != second
+    assert labels.is_as_asked({'labels': first}, ' 0.50, 0.12345678', alone)
+    assert not labels.is_as_asked({'labels': second}, first, alone)
+    assert labels.choose('3', 1, alone).text == '3'      # the only component, such as an age, is no class
+
+
 # ---- Where they go
 
 def test_metrics_make_images_of_the_drawn_labels_and_record_them(network):

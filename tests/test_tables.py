@@ -157,7 +157,10 @@ def test_networks_and_data_sets_of_the_user_take_their_places(network, tmp_path)
     source = sources.choose_sources(table, {'celeba': network}, {'celeba': str(tmp_path)})['celeba']
     assert (source.text, source.folder, source.mirror_augment) == (network, str(tmp_path), True)
     assert sources.choose_sources(load('stylegan-5'))['lsun-cat'].mirror_augment is False
-    assert run_metrics.pairs(['celeba=x', 'y']) == {'celeba': 'x', None: 'y'}
+    assert run_metrics.pairs(['celeba=x', 'y', 'celeba=x']) == {'celeba': 'x', None: 'y'}
+    for texts, words in ((['a=x', 'a=y'], "'x' and 'y' are both given for 'a'"), (['x', 'y'], 'for the whole table')):
+        with pytest.raises(UserError, match=words):
+            run_metrics.pairs(texts)
 
 
 # ---- Filling and writing

@@ -4,6 +4,7 @@ import collections
 import json
 import os
 import re
+import unicodedata
 
 import numpy as np
 
@@ -18,6 +19,7 @@ stands, for sentences; values: a list of floats, or the class as a text or as it
 only the pictures can tell whether it is one, as (name, place, value), or None."""
 
 _CLASS_COLUMNS = ('class', 'class_name', 'class_id', 'label', 'labels', 'identity', 'target', 'category')
+_UNKNOWN = ('nan', 'null', 'n/a', '#n/a', '<na>', '?')
 _MOST_CLASSES = 1 << 20
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -89,8 +91,16 @@ def _class_table(path, rows):
                             '(a table of numbers has a header)')
         if not row[0] or not row[1]:
             raise UserError(f"'{path}', line {number}: the {'class' if row[0] else 'image'} is empty")
+        _check_class(row[1], f"'{path}', line {number}")
     return LabelTable(None, [row[0] for _, row in rows], [f'line {number}' for number, _ in rows],
-                      [row[1] for _, row in rows], None)
+                      [unicodedata.normalize('NFC', row[1]) for _, row in rows], None)
+
+
+def _check_class(name, where):
+    """Raises UserError for what other programs write in place of a class that they do not know."""
+    if name.lower() in _UNKNOWN:
+        raise UserError(f"{where}: '{name}' is not a class but says that none is known; leave the row out, and the picture "
+                        'with --drop-unlabelled')
 
 
 def _numbers_table(path, columns, rows, decimal_comma=False):
@@ -143,7 +153,7 @@ def _is_meant_as_number(text, decimal_comma):
 def _read_json(path):
     """{"labels": [["folder/img.png", class or numbers], …]}, as StyleGAN2-ADA and StyleGAN3 write it."""
     try:
-        content = parse_json(read_bytes(path, MAX_BYTES, 'the label file'), finite=False)
+        content = parse_json(read_bytes(path, MAX_BYTES, 'the label file'), finite=False, unique=True)
     except ValueError as err:
         raise UserError(f"the label file '{path}' is no JSON that can be read: {err}") from None
     labels = content.get('labels') if isinstance(content, dict) else None
@@ -166,7 +176,9 @@ def _read_json(path):
                             f'whole numbers from 0 to {_MOST_CLASSES - 1}')
         return LabelTable(None, names, places, values, None)
     if all(isinstance(value, str) and value for value in values):
-        return LabelTable(None, names, places, values, None)
+        for place, value in zip(places, values):
+            _check_class(value, f"'{path}', {place}")
+        return LabelTable(None, names, places, [unicodedata.normalize('NFC', value) for value in values], None)
     size = len(values[0]) if isinstance(values[0], list) else 0
     for number, value in enumerate(values):
         if not isinstance(value, list) or len(value) != size or not size or not all(

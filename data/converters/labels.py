@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import unicodedata
 
 import numpy as np
 
@@ -93,7 +95,7 @@ class Labels:
                 raise UserError('--label-map needs a table as --labels')
             classes, self.paths = _classes_by_folder(paths), list(paths)
             self.facts.update(kind='classes')
-            self.names = sorted(set(classes))
+            self.names = _in_order(classes)
         else:
             table = read_label_table(source)
             self.facts.update(source=os.path.abspath(source), sha256=sha256_file(source),
@@ -108,7 +110,7 @@ class Labels:
                 self.names = [str(number) for number in range(max(table.values) + 1)]
                 classes = [str(number) for number in classes]
             else:
-                self.names = sorted(set(classes))
+                self.names = _in_order(classes)
         if self.facts['kind'] == 'classes':
             check_one_hot(len(classes), len(self.names))
             self.values = _one_hot(classes, self.names)
@@ -184,6 +186,14 @@ def check_one_hot(num_images, num_classes):
             'table of a few numbers per image instead of classes')
 
 
+def _in_order(classes):
+    """The different classes, sorted; numbers as such, so that class 10 comes after class 9, however they are written."""
+    names = set(classes)
+    if all(re.match(r'[0-9]{1,18}\Z', name) for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)
+
+
 def _one_hot(classes, names):
     numbers = {name: number for number, name in enumerate(names)}
     values = np.zeros([len(classes), len(names)], np.float32)
@@ -192,7 +202,7 @@ def _one_hot(classes, names):
 
 
 def _classes_by_folder(paths):
-    classes = [path_text(os.path.dirname(path)) for path in paths]
+    classes = [unicodedata.normalize('NFC', path_text(os.path.dirname(path))) for path in paths]
     if '' in classes:
         raise UserError(f"--labels folders: '{paths[classes.index('')]}' lies in no folder; put every image into the "
                         'folder of its class')

@@ -21,7 +21,8 @@ from training.network_files import runs
 
 FILE = 'labels.npz'
 DATA, ZEROS = 'data', 'zeros'
-FORMS = "data, zeros, a class by its number or name, or a vector such as 0.5,0,0.5"
+FORMS = ('data, zeros, a class by its number or name (index:3 or name:3 where it could be both), or a vector such as '
+         '0.5,0,0.5')
 _MAX_VALUES = 1 << 22   # numbers that are kept; of more labels, an even share
 
 
@@ -169,13 +170,11 @@ def choose(asked, label_size, network_path, option='--labels'):
         return FakeLabels(0)
     if asked == ZEROS:
         return FakeLabels(label_size, ZEROS)
-    if asked is not None and re.match(r'-?\d+\Z', asked):
-        names = _names(network_path)
-        return _one_class(int(asked), label_size, names, option)
     if asked is not None and asked != DATA:
         vector = _vector(asked)
-        return _one_vector(vector, label_size, option) if vector is not None else _one_class(
-            asked, label_size, _names(network_path), option)
+        if vector is not None and (label_size == 1 or not re.match(r'-?\d+\Z', asked)):
+            return _one_vector(vector, label_size, option)
+        return _one_class(asked, label_size, _names(network_path), option)
     distribution = distribution_of(network_path)
     if distribution is not None and distribution.label_size != label_size:
         raise UserError(f'{network_path}: the network takes labels of {label_size} components, but those of the data '
@@ -200,7 +199,13 @@ def is_as_asked(record, asked, network_path):
         distribution = distribution_of(network_path)
         return (text, record.get('labels_sha256')) == (
             (ZEROS, None) if distribution is None else (DATA, distribution.sha256))
-    return text == str(asked) or text.partition(' (')[0] == f'class {asked}' or text.endswith(f' ({asked})')
+    asked = str(asked).strip()
+    vector = _vector(asked)
+    if vector is not None and text == _shown(vector):
+        return True
+    if asked == ZEROS or not text.startswith('class '):
+        return text == asked
+    return text.split()[1] == str(_class_number(asked, _names(network_path), '--labels'))
 
 
 def _names(network_path):
@@ -222,25 +227,47 @@ def _vector(text):
 def _one_vector(vector, label_size, option):
     if len(vector) != label_size or not np.all(np.abs(vector) <= np.finfo(np.float32).max):
         raise UserError(f'{option}: {label_size} finite numbers are needed, not {len(vector)}')
-    return FakeLabels(label_size, ','.join(f'{number:g}' for number in vector), row=vector)
+    return FakeLabels(label_size, _shown(vector), row=vector)
+
+
+def _shown(vector):
+    return ','.join(f'{number:.9g}' for number in vector)
 
 
 def _one_class(asked, label_size, names, option):
-    number = asked
-    if not isinstance(asked, int):
-        wanted = _plain(asked)
-        found = [index for index, name in enumerate(names or []) if _plain(name) == wanted]
-        if len(found) != 1:
-            known = f"; it has {', '.join(names[:20])}{' and more' if len(names) > 20 else ''}" if names else \
-                ', whose names are not known; give its number'
-            raise UserError(f"{option}: the network has no class '{asked}'{known}")
-        number = found[0]
+    number = _class_number(asked, names, option)
     if not 0 <= number < label_size:
         raise UserError(f'{option}: class {number} was asked for, but the network has classes 0 to {label_size - 1}')
     row = np.zeros([label_size], np.float32)
     row[number] = 1
     name = f' ({names[number]})' if names and number < len(names) else ''
     return FakeLabels(label_size, f'class {number}{name}', row=row)
+
+
+def _class_number(asked, names, option):
+    """The number of a class given by its number or name, or by index:NUMBER or name:NAME. Raises UserError."""
+    form, _, text = asked.partition(':')
+    if form not in ('index', 'name'):
+        form, text = None, asked
+    number = int(text) if form != 'name' and re.match(r'-?[0-9]{1,18}\Z', text) else None
+    found = [] if form == 'index' else _places(text, names or [])
+    if number is not None and found in ([], [number]):
+        return number
+    if number is not None and 0 <= number < len(names):
+        raise UserError(f"{option} is '{asked}', which is the number of the class '{names[number]}' and the name of class "
+                        f'{found[0]}; say index:{number} or name:{number}')
+    if len(found) == 1:
+        return found[0]
+    known = f"{'has several such classes' if found else 'has no class'} '{text}'" + (
+        f"; it has {', '.join(names[:20])}{' and more' if len(names) > 20 else ''}" if names else
+        ', whose names are not known; give its number')
+    raise UserError(f'{option}: the network {known}')
+
+
+def _places(text, names):
+    """Numbers of the classes with this name: to the letter, else in whatever case and with whatever between words."""
+    exactly = [index for index, name in enumerate(names) if name == text]
+    return exactly or [index for index, name in enumerate(names) if _plain(name) == _plain(text)]
 
 
 def _plain(name):
