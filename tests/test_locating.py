@@ -40,8 +40,9 @@ def run_dir(tmp_path, monkeypatch):
     return path
 
 
-def configure(run_dir, metrics):
-    record = dict(format=1, config=dict(metrics=metrics, train=dict(mirror_augment=True)), provenance={})
+def configure(run_dir, metrics, data_dir='', **sections):
+    config = dict(sections, metrics=metrics, train=dict(mirror_augment=True))
+    record = dict(format=1, config=config, provenance={}, data_dir=data_dir)
     (run_dir / 'submit_config.json').write_text(json.dumps(record))
 
 
@@ -116,6 +117,23 @@ def test_scores_under_another_protocol_never_touch_the_best_snapshot(run_dir, ch
         assert not measure(run_dir, kimg, 5.0, **changes)
     assert kept == [(run_dir / name).read_bytes() for name in ('network-best-fid50k.pkl', 'best-fid50k.json')]
     assert found('3')[0] == 'network-snapshot-000049.pkl'
+
+
+def test_scores_by_other_feature_networks_are_not_compared(run_dir, tmp_path):
+    trained, other = (dict(feature_networks={'inception': {'weights_sha256': digit * 64}}) for digit in 'ab')
+    measure(run_dir, 49, 20.0, **trained)
+    measure(run_dir, 120, 25.0, **trained)
+    assert not measure(run_dir, 7, 5.0, **other) and found('3')[0] == 'network-snapshot-000049.pkl'
+    # Drawn faces are measured by the stand-ins, photographs by the released networks, whatever a look at them used.
+    create_toyfaces(str(tmp_path / 'faces'), resolution=16, num=2, workers=1)
+    dataset = dict(tfrecord_dir='faces')
+    configure(run_dir, ['fid50k'], data_dir=str(tmp_path), dataset=dataset)
+    assert measure(run_dir, 120, 25.0, is_standin=True, **trained) and found('3')[1] == 'its best by fid50k, 25.0000'
+    manifest = tmp_path / 'faces' / 'manifest.json'
+    manifest.write_text(manifest.read_text().replace('"create_toyfaces"', '"create_from_images"'))
+    for kimg in (7, 49, 120):
+        measure(run_dir, kimg, 1.0, is_standin=True, **other)
+    assert found('3')[1] == 'its best by fid50k, 20.0000'
 
 
 def test_measuring_again_mends_a_wrong_choice(run_dir):

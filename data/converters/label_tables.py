@@ -99,8 +99,8 @@ def _class_table(path, rows):
 def _check_class(name, where):
     """Raises UserError for what other programs write in place of a class that they do not know."""
     if name.lower() in _UNKNOWN:
-        raise UserError(f"{where}: '{name}' is not a class but says that none is known; leave the row out, and the picture "
-                        'with --drop-unlabelled')
+        raise UserError(f"{where}: '{name}' is not a class but says that none is known; leave the row out, and the "
+                        'picture with --drop-unlabelled')
 
 
 def _numbers_table(path, columns, rows, decimal_comma=False):

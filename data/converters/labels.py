@@ -187,7 +187,7 @@ def check_one_hot(num_images, num_classes):
 
 
 def _in_order(classes):
-    """The different classes, sorted; numbers as such, so that class 10 comes after class 9, however they are written."""
+    """The different classes, sorted; numbers as such, so that class 10 comes after class 9."""
     names = set(classes)
     if all(re.match(r'[0-9]{1,18}\Z', name) for name in names):
         return sorted(names, key=lambda name: (int(name), name))

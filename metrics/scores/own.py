@@ -4,6 +4,7 @@ import os
 
 from dnnlib import files
 from dnnlib.submission import read_submit_config
+from metrics.networks.choice import STANDIN, choose_source
 from metrics.presets import settings_of
 from metrics.scores import records
 
@@ -22,7 +23,11 @@ def own_protocol(run_dir, metric):
         own['dataset_fingerprint'] = data['fingerprint']
     if not os.path.exists(os.path.join(run_dir, 'submit_config.json')):
         return own
-    config = read_submit_config(run_dir)['config']
+    record = read_submit_config(run_dir)
+    config = record['config']
+    data_args = dict(config.get('dataset') or {}, data_dir=record.get('data_dir'))
+    if os.path.isdir(os.path.join(data_args['data_dir'] or '', data_args.get('tfrecord_dir') or '')):
+        own['is_standin'] = choose_source('auto', data_args) == STANDIN
     own['mirror_augment'] = bool(config.get('train', {}).get('mirror_augment', False))
     for spec in config.get('metrics') or []:
         settings = settings_of(spec)

@@ -15,10 +15,7 @@ from training.network_files.best import protocol_of
 
 def protocol_hash(record):
     """Eight hexadecimal digits that are equal for scores of the same network under the same protocol."""
-    features = record.get('feature_networks')
-    weights = sorted((name, network.get('weights_sha256')) for name, network in features.items()
-                     if isinstance(network, dict)) if isinstance(features, dict) else []
-    facts = [protocol_of(record), record.get('network_sha256'), weights]
+    facts = [protocol_of(record), record.get('network_sha256')]
     return hashlib.sha256(json.dumps(records.plain(facts), sort_keys=True).encode()).hexdigest()[:8]
 
 

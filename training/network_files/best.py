@@ -17,6 +17,7 @@ from training.network_files import runs
 # Scores are compared only where these fields of their records agree.
 PROTOCOL = ('metric', 'settings', 'seed', 'is_standin', 'dataset_fingerprint', 'mirror_augment', 'labels',
             'labels_sha256')
+FEATURES = 'feature_weights'    # and the weights of their feature networks
 
 
 def protocol_of(record):
@@ -26,6 +27,9 @@ def protocol_of(record):
     """
     found = {key: record.get(key) for key in PROTOCOL}
     found['labels'] = found['labels'] or 'zeros'
+    networks = record.get('feature_networks')
+    found[FEATURES] = sorted([str(name), str(network.get('weights_sha256'))] for name, network in networks.items()
+                             if isinstance(network, dict)) if isinstance(networks, dict) else []
     return found
 
 

@@ -254,8 +254,8 @@ def _class_number(asked, names, option):
     if number is not None and found in ([], [number]):
         return number
     if number is not None and 0 <= number < len(names):
-        raise UserError(f"{option} is '{asked}', which is the number of the class '{names[number]}' and the name of class "
-                        f'{found[0]}; say index:{number} or name:{number}')
+        raise UserError(f"{option} is '{asked}', which is the number of the class '{names[number]}' and the name of "
+                        f'class {found[0]}; say index:{number} or name:{number}')
     if len(found) == 1:
         return found[0]
     known = f"{'has several such classes' if found else 'has no class'} '{text}'" + (
