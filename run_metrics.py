@@ -166,12 +166,13 @@ def explain(args):
 
 def measure(args):
     """Measures one network, or all snapshots of a run."""
+    specs = chosen_metrics(args)
+    check_numbers(args)
     from experiment import model_card
     from metrics.context import NetworkUnusable
     from metrics.jobs import Job
     from training.network_files import runs
     from training.network_files.locate import locate
-    specs = chosen_metrics(args)
     options = start(args)
     if args.all_snapshots:
         found = [locate(path) for path in runs.snapshots_of(runs.locate_run_dir(args.run))]
@@ -209,12 +210,15 @@ def measure(args):
 
 def table(args):
     """Makes a table, lists what it lacks, or lists all tables."""
-    from metrics.tables import definition, make
+    from metrics.tables import definition
+    check_numbers(args)
     if args.name is None or args.list_tables:
         for name, title, paper in definition.list_tables(folders.config_dir):
             print(f'{name:<14} {paper}, {title}')
         return 0
+    definition.load_table(args.name, folders.config_dir)    # a wrong name is told before anything heavy is loaded
     from experiment.gpu_days import gpu_days
+    from metrics.tables import make
     order = make.Order(args.name, args.columns and [name for name in args.columns.split(',') if name],
                        pairs(args.network), pairs(args.dataset), args.out, args.stem)
     return make.make_table(order, lambda name: find_dataset(name, args.data_dir), quick=args.preset == 'quick',
@@ -250,6 +254,12 @@ def chosen_metrics(args):
     return specs
 
 
+def check_numbers(args):
+    """Raises UserError for options that no machine could follow; before anything heavy is loaded."""
+    if args.num_gpus < 1:
+        raise UserError(f'--num-gpus is {args.num_gpus}; at least 1 is expected')
+
+
 def data_of(args, run_dir):
     """(data set's arguments or None, whether reals are mirrored): as the options say, else as the run was trained."""
     from metrics.context import run_data
@@ -276,8 +286,6 @@ def start(args):
     from dnnlib import tflib
     from dnnlib.artifacts import store
     registry.allow_modules(args)
-    if args.num_gpus < 1:
-        raise UserError(f'--num-gpus is {args.num_gpus}; at least 1 is expected')
     if args.artifacts_dir is not None:
         os.environ[store.ENVIRONMENT] = os.path.abspath(args.artifacts_dir)
     tflib.select_device(args.device, args.num_gpus)

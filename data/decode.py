@@ -8,16 +8,15 @@ import contextlib
 import importlib
 import warnings
 
-import PIL.Image
-
 from data import pixels
 
 # Formats read by Pillow's own decoders; others (such as EPS) would start foreign programs.
 FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'MPO', 'PNG', 'PPM', 'TGA', 'TIFF', 'WEBP')
 _PLUGINS = ('Bmp', 'Gif', 'Jpeg', 'Jpeg2K', 'Mpo', 'Png', 'Ppm', 'Tga', 'Tiff', 'WebP')
 _ORIENTATION = 0x0112  # EXIF tag
-_TURNS = {2: PIL.Image.FLIP_LEFT_RIGHT, 3: PIL.Image.ROTATE_180, 4: PIL.Image.FLIP_TOP_BOTTOM,
-          5: PIL.Image.TRANSPOSE, 6: PIL.Image.ROTATE_270, 7: PIL.Image.TRANSVERSE, 8: PIL.Image.ROTATE_90}
+# The names that Pillow's transpose knows; its modules are loaded with the first picture, not with a help page.
+_TURNS = {2: 'FLIP_LEFT_RIGHT', 3: 'ROTATE_180', 4: 'FLIP_TOP_BOTTOM', 5: 'TRANSPOSE', 6: 'ROTATE_270', 7: 'TRANSVERSE',
+          8: 'ROTATE_90'}
 
 _known = {}  # extensions of these formats, once Pillow's decoders are loaded
 
@@ -38,8 +37,9 @@ def _load_decoders():
     if not _known:
         for name in _PLUGINS:  # much quicker than all that Pillow has
             importlib.import_module(f'PIL.{name}ImagePlugin')
-        _known['extensions'] = {ext for ext, kind in PIL.Image.EXTENSION.items() if kind in FORMATS}
-        _known['formats'] = [kind for kind in FORMATS if kind in PIL.Image.OPEN]
+        from PIL import Image
+        _known['extensions'] = {ext for ext, kind in Image.EXTENSION.items() if kind in FORMATS}
+        _known['formats'] = [kind for kind in FORMATS if kind in Image.OPEN]
 
 
 def extensions():
@@ -60,12 +60,13 @@ def open_image(source, max_pixels, allow_webp=False):
         Unusable: 'unreadable', 'not_an_image', 'corrupt', 'unsafe_webp', 'too_many_pixels' or 'out_of_memory'.
     """
     _load_decoders()
+    from PIL import Image
     danger = None if allow_webp else pixels.webp_danger()
     try:
         if danger and pixels.is_webp(_first_bytes(source)):
             raise Unusable('unsafe_webp', danger)
         with _pillow(None):
-            image = PIL.Image.open(source, formats=_known['formats'])
+            image = Image.open(source, formats=_known['formats'])
     except Exception as err:  # decoders raise anything on damaged files
         raise _unusable(err, None, max_pixels) from None
     width, height = image.size
@@ -110,13 +111,14 @@ def decode(image, max_pixels, finish, upright=True):
     Raises:
         Unusable: 'unreadable', 'corrupt', 'too_many_pixels' or 'out_of_memory'.
     """
+    from PIL import Image
     try:
         with _pillow(max_pixels):
             is_16_bit = pixels.has_16_bits(image)
             image.load()
             # Asked after loading, since some releases of Pillow turn TIFF images while they load.
             orientation = _orientation(image) if upright else 1
-            turned = image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+            turned = image.transpose(getattr(Image, _TURNS[orientation])) if orientation in _TURNS else image
             return finish(turned, is_16_bit), orientation
     except Exception as err:
         raise _unusable(err, image.size, max_pixels) from None
@@ -133,23 +135,25 @@ def _orientation(image):
 @contextlib.contextmanager
 def _pillow(max_pixels):
     """Pillow with our limit on pixels, an error beyond it, and without warnings about damaged metadata."""
-    usual, PIL.Image.MAX_IMAGE_PIXELS = PIL.Image.MAX_IMAGE_PIXELS, max_pixels
+    from PIL import Image
+    usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            warnings.simplefilter('error', PIL.Image.DecompressionBombWarning)
+            warnings.simplefilter('error', Image.DecompressionBombWarning)
             yield
     finally:
-        PIL.Image.MAX_IMAGE_PIXELS = usual
+        Image.MAX_IMAGE_PIXELS = usual
 
 
 def _unusable(err, size, max_pixels):
     """The Unusable that stands for an exception of a decoder."""
+    from PIL import Image, UnidentifiedImageError
     if isinstance(err, Unusable):
         return err
-    if isinstance(err, PIL.UnidentifiedImageError):
+    if isinstance(err, UnidentifiedImageError):
         return Unusable('not_an_image', 'no image format that is read here')
-    if isinstance(err, (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError)):
+    if isinstance(err, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
         return Unusable('too_many_pixels', f'over the limit of {max_pixels}', size)
     if isinstance(err, MemoryError):
         return Unusable('out_of_memory', f'{size[0]}x{size[1]} pixels' if size else 'its header', size)

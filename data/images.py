@@ -5,7 +5,6 @@ import os
 import stat
 
 import numpy as np
-import PIL.Image
 
 from data import decode, pixels
 from data.ledger import kept_outputs
@@ -162,18 +161,19 @@ def resize(image, size, crop):
 
     `crop` is 'center' (largest central square), 'pad' (black bands beside the shorter side) or 'none' (stretched).
     """
+    from PIL import Image
     width, height = image.size
     if crop == 'center':
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
-        return image.crop((left, top, left + side, top + side)).resize((size, size), PIL.Image.LANCZOS)
+        return image.crop((left, top, left + side, top + side)).resize((size, size), Image.LANCZOS)
     if crop == 'none':
-        return image.resize((size, size), PIL.Image.LANCZOS)
+        return image.resize((size, size), Image.LANCZOS)
     assert crop == 'pad'
     side = max(width, height)
     inner = max(round(width * size / side), 1), max(round(height * size / side), 1)
-    padded = PIL.Image.new(image.mode, (size, size))
-    padded.paste(image.resize(inner, PIL.Image.LANCZOS), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    padded = Image.new(image.mode, (size, size))
+    padded.paste(image.resize(inner, Image.LANCZOS), ((size - inner[0]) // 2, (size - inner[1]) // 2))
     return padded
 
 

@@ -1,7 +1,6 @@
 """Arrays of samples as pictures: their ranges of values, grids of them, files, flips."""
 
 import numpy as np
-from PIL import Image
 
 from dnnlib.files import atomic_path
 
@@ -36,6 +35,7 @@ def create_image_grid(images, grid_size=None):
 
 def convert_to_pil_image(image, drange=(0, 1)):
     """A PIL image from an array [H, W] or [C, H, W] with 1, 3 or 4 channels; values are rounded and clipped."""
+    from PIL import Image
     image = np.asarray(image)
     assert image.ndim in (2, 3), image.shape
     if image.ndim == 3 and image.shape[0] == 1:

@@ -14,9 +14,6 @@ import functools
 import re
 
 import numpy as np
-import PIL.Image
-import PIL.ImageColor
-from PIL import features
 
 from dnnlib.util import UserError
 
@@ -31,6 +28,7 @@ _ALPHA_MODES = ('RGBA', 'LA', 'PA', 'La', 'RGBa')
 @functools.lru_cache(maxsize=1)
 def webp_danger():
     """Why WebP pictures are not decoded here, as the end of a sentence; None if they can be trusted."""
+    from PIL import features
     found = features.version('webp') if features.check('webp') else None
     numbers = re.match(r'(\d+)\.(\d+)\.(\d+)', found or '')
     if numbers and tuple(int(number) for number in numbers.groups()) >= SAFE_WEBP:
@@ -66,6 +64,7 @@ def has_16_bits(image):
 
 def parse_background(text):
     """A colour (R, G, B) from a name (`white`), `#aabbcc` or `10,20,30`; None from `none`. Raises UserError."""
+    from PIL import ImageColor
     if text == 'none':
         return None
     try:
@@ -74,7 +73,7 @@ def parse_background(text):
             if max(color) > 255:
                 raise ValueError
             return color
-        return PIL.ImageColor.getrgb(text)[:3]
+        return ImageColor.getrgb(text)[:3]
     except ValueError:
         raise UserError(f"the background '{text}' is no colour; white, #aabbcc, 10,20,30 or none is expected") from None
 
@@ -85,17 +84,18 @@ def to_8_bits(image, is_16_bit, background=None):
     is_16_bit: what `has_16_bits` said before it was decoded. background: (R, G, B) to put behind transparent pixels,
     None for the colours beneath.
     """
+    from PIL import Image
     if image.mode == 'F' or image.mode.startswith('I'):
-        return PIL.Image.fromarray(_grey_to_8_bits(np.asarray(image), is_16_bit or image.mode.startswith('I;16')))
+        return Image.fromarray(_grey_to_8_bits(np.asarray(image), is_16_bit or image.mode.startswith('I;16')))
     if image.mode in ('RGBa', 'La'):
         image = image.convert(image.mode[:-1] + 'A')  # colours that were multiplied by their transparency
     if has_alpha(image):
         kind = 'L' if image.mode in ('L', 'LA', '1') else 'RGB'
         image = image.convert('RGBA')
         if background is None:
-            image = PIL.Image.merge('RGB', image.split()[:3])
+            image = Image.merge('RGB', image.split()[:3])
         else:
-            image = PIL.Image.alpha_composite(PIL.Image.new('RGBA', image.size, tuple(background) + (255,)), image)
+            image = Image.alpha_composite(Image.new('RGBA', image.size, tuple(background) + (255,)), image)
             kind = 'RGB' if len(set(background)) > 1 else kind
         return image.convert(kind)
     return image if image.mode in ('L', 'RGB') else image.convert('L' if image.mode == '1' else 'RGB')

@@ -4,7 +4,6 @@ import csv
 import os
 
 import numpy as np
-import PIL.Image
 
 from data.converters.exporter import check_new
 from data.options import add_workers, boolean, positive_int
@@ -62,7 +61,8 @@ def _open_pictures(dataset_dir, or_points=False):
 
 def to_picture(array):
     """uint8 [C, H, W] with C = 1 or 3 as a Pillow image."""
-    return PIL.Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
+    from PIL import Image
+    return Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
 
 
 def display(dataset_dir, output=None, num=None, start=0):

@@ -9,7 +9,7 @@ from dnnlib.command_line import shown
 from dnnlib.submission import RunLock, read_submit_config, write_submit_config
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
 from dnnlib.util import UserError, call_func_by_name, format_time, sha256_file
-from experiment import checks, facts, plan, probe, run_config, settings, watch
+from experiment import checks, facts, plan, run_config, settings
 from training.network_files.runs import locate_run_dir, run_dir_of
 
 RESUMABLE = ('train.total_kimg', 'train.image_snapshot_ticks', 'train.network_snapshot_ticks', 'train.checkpoint_kimg',
@@ -184,6 +184,7 @@ def _print_probe(start, run_plan):
         raise UserError('--probe knows how cost grows with the resolution for the networks of this project only, not '
                         f'for {start.config.G.func_name}' if run_plan.sizes is None else f'--probe needs the data: '
                         f'{run_plan.data.missing}')
+    from experiment import probe
     result = probe.measure(run_plan, start.data_dir)
     for resolution, seconds in result.per_kimg.items():
         origin = 'measured' if resolution in result.measured else 'estimated'
@@ -208,6 +209,7 @@ def _check_with_engine(start, run_plan):
 
 def _run(start, run_plan):
     """Calls the loop in the run's directory."""
+    from experiment import watch
     run_dir = start.run_dir or _make_run_dir(start)
 
     def call_loop(context):

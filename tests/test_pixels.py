@@ -5,6 +5,7 @@ import struct
 import zlib
 
 import numpy as np
+import PIL.features
 import PIL.Image
 import pytest
 from prefilter_helpers import save_photo, settings
@@ -102,7 +103,7 @@ def test_data_sets_of_pictures_of_all_kinds(tmp_path):
 def libwebp(monkeypatch):
     """A function that makes the environment's libwebp one of another release."""
     def choose(release):
-        monkeypatch.setattr(pixels.features, 'version', lambda name: release)
+        monkeypatch.setattr(PIL.features, 'version', lambda name: release)
         pixels.webp_danger.cache_clear()
 
     yield choose
@@ -111,7 +112,7 @@ def libwebp(monkeypatch):
 
 @pytest.fixture
 def webp(tmp_path):
-    if not pixels.features.check('webp'):
+    if not PIL.features.check('webp'):
         pytest.skip('this Pillow writes no WebP')
     (tmp_path / 'in').mkdir()
     path = tmp_path / 'in' / 'picture.jpg'  # whatever it is called

@@ -5,7 +5,6 @@ import io
 import os
 
 import numpy as np
-import PIL.Image
 
 from data.converters import exporter
 from data.converters.loading import Loader, write_all
@@ -81,12 +80,13 @@ class WideLoader(LmdbLoader):
         self.width, self.height = width, height
 
     def arrange(self, image):
+        from PIL import Image
         # The rows to keep are counted at the target's width but cut from the source, as in the published tool.
         rows = int(round(self.width * image.height / image.width))
         if image.width < self.width or rows < self.height:
             raise BadImage(f'{_SMALL}{self.width}x{self.height}')
         top = (image.height - rows) // 2
-        image = image.crop((0, top, image.width, top + rows)).resize((self.width, self.height), PIL.Image.LANCZOS)
+        image = image.crop((0, top, image.width, top + rows)).resize((self.width, self.height), Image.LANCZOS)
         picture = np.zeros(self.expected, np.uint8)
         band = (self.width - self.height) // 2
         picture[:, band:band + self.height] = to_array(image)

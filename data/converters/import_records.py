@@ -4,7 +4,6 @@ import io
 import os
 
 import numpy as np
-import PIL.Image
 
 from data.converters import exporter
 from data.images import BadImage, open_image, read_pixels, resize, to_array
@@ -76,6 +75,7 @@ def _with(first, others):
 
 def _pictures(paths, size, crop, allow_webp):
     """Yields (uint8 [C, H, W], class or None, where it stands)."""
+    from PIL import Image
     for path in paths:
         for number, payload in enumerate(read_records(path)):
             where = f'{path}: record {number}'
@@ -85,7 +85,7 @@ def _pictures(paths, size, crop, allow_webp):
                     image = open_image(io.BytesIO(found), allow_webp)
                     image = read_pixels(image, 'grey' if image.mode in ('1', 'L') else 'rgb')
                 else:
-                    image = PIL.Image.fromarray(found[:, :, 0] if found.shape[2] == 1 else np.ascontiguousarray(found))
+                    image = Image.fromarray(found[:, :, 0] if found.shape[2] == 1 else np.ascontiguousarray(found))
             except (Malformed, BadImage) as err:
                 raise UserError(f'{where} {err}') from None
             yield to_array(resize(image, size, crop) if size else image), label, where

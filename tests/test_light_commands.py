@@ -1,0 +1,52 @@
+"""Commands that only tell something load neither TensorFlow nor matplotlib: help, lists and wrong arguments come at
+once."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+# Modules only ever come to a process, so that one process tries many commands: what is absent at its end was absent
+# after each of them.
+TRY = '''
+import contextlib, io, json, runpy, sys
+sys.path.insert(0, sys.argv[1])
+results = []
+for expected, script, *argv in json.loads(sys.argv[2]):
+    sys.argv = [script] + argv
+    run = runpy.run_path if script.endswith('.py') else runpy.run_module
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+        try:
+            run(script, run_name='__main__')
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+    heavy = [name for name in ('tensorflow', 'matplotlib', 'scipy', 'sklearn', 'cv2') if name in sys.modules]
+    if status != expected or heavy:
+        results.append([script, argv, status, heavy, said.getvalue()[-300:]])
+print(json.dumps(results))
+'''
+
+
+@pytest.mark.both
+@pytest.mark.parametrize('commands', [
+    [(0, 'train.py', '--help'), (0, 'train.py', '--list-configs'), (2, 'train.py'), (0, 'train.py', 'doctor', '--help'),
+     (2, 'train.py', '--config', 'unknown'), (2, 'train.py', '--config', 'demo', '--set', 'train.total_kimg=x'),
+     (0, 'train.py', '--config', 'demo', '--print-config')],
+    [(0, 'dataset_tool.py', '--help'), (0, 'dataset_tool.py', 'prefilter', '--help'), (2, 'dataset_tool.py', 'unknown'),
+     (2, 'dataset_tool.py', 'info', 'missing'), (2, 'dataset_tool.py', 'create_from_images', 'new', 'missing'),
+     (0, 'dnnlib.artifacts', '--help'), (0, 'dnnlib.artifacts', 'list'),
+     (0, 'generate_figures.py', 'lecture', '--help')],
+    [(0, 'run_metrics.py', '--help'), (0, 'run_metrics.py', 'table', '--help'), (2, 'run_metrics.py'),
+     (0, 'run_metrics.py', 'table', '--list-tables'), (2, 'run_metrics.py', 'table', 'unknown'),
+     (2, 'run_metrics.py', 'unknown', '--network', 'x'),
+     (2, 'run_metrics.py', 'fid50k', '--network', 'x', '--num-gpus', '0')],
+], ids=['train', 'data', 'metrics'])
+def test_what_only_tells_something_loads_nothing_heavy(commands, tmp_path):
+    commands = [(status, str(ROOT / script) if script.endswith('.py') else script, *argv)
+                for status, script, *argv in commands]
+    result = subprocess.run([sys.executable, '-c', TRY, str(ROOT), json.dumps(commands)], cwd=str(tmp_path),
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    assert json.loads(result.stdout or 'null') == [], result.stderr
