@@ -118,7 +118,7 @@ def seconds_by_resolution(stats):
     """Seconds per kimg at each resolution: the median of the ticks there, which one slow tick does not move."""
     by_resolution = {}
     for tick in stats:
-        if tick.get('sec_per_kimg', 0) > 0 and tick.get('resolution', 0) >= 4:
+        if tick.get('sec_per_kimg', 0) > 0 and tick.get('resolution', 0) >= 1:
             by_resolution.setdefault(tick['resolution'], []).append(tick['sec_per_kimg'])
     return {resolution: float(np.median(values[1:] or values)) for resolution, values in by_resolution.items()}
 

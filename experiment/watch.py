@@ -49,6 +49,8 @@ def time_left(stats, plan):
     if kimg >= end or not last.get('sec_per_kimg'):
         return None
     seconds = report.seconds_by_resolution(stats)
+    if not seconds:
+        return None
 
     def left(until):
         if sizes is None:

@@ -261,6 +261,17 @@ def test_time_left_names_the_end_the_next_resolution_and_the_next_snapshot():
     assert 'snapshot' not in watch.time_left([tick], plan)
 
 
+@pytest.mark.parametrize('name, shape', [
+    ('minimal-gan', [2]), ('gan2014-digits', [1, 8, 8]), ('dcgan-toyfaces', [3, 64, 64])])
+def test_time_left_is_told_for_points_and_small_pictures_too(name, shape):
+    config, _ = run_config.load(name, folders.config_dir, ['train.total_kimg=10', 'sched.tick_kimg_base=1'])
+    resolution = shape[-1] if len(shape) == 3 else 1
+    plan = Plan(config, EasyDict(shape=shape, resolution_log2=resolution.bit_length() - 1, label_size=0))
+    tick = dict(tick=1, kimg=1.0, resolution=resolution, sec_per_kimg=60.0)
+    assert watch.time_left([tick], plan).startswith('left: about 9m 00s to the end')
+    assert watch.time_left([dict(tick, resolution=0)], plan) is None  # a record that makes no sense
+
+
 def test_the_watch_reports_new_snapshots_only_and_survives_failures(run_dir, capsys, monkeypatch):
     listener = watch.Watch(run_dir, demo_plan())
     path = os.path.join(run_dir, 'report.html')
