@@ -148,15 +148,15 @@ def compare(dataset_dir_a, dataset_dir_b, ignore_labels=False):
             if a.label_size == b.label_size:
                 different_labels += int((labels_a != labels_b).any(axis=1).sum())
             progress.add(len(indices))
-    findings = []
+    findings, what = [], 'images' if a.is_image else 'samples'
     if len(a) != len(b):
-        findings.append(f'{len(a)} and {len(b)} images')
+        findings.append(f'{len(a)} and {len(b)} {what}')
     if different_images:
-        findings.append(f'{different_images} of {count} images differ')
+        findings.append(f'{different_images} of {count} {what} differ')
     if a.label_size != b.label_size:
         findings.append(f'{a.label_size} and {b.label_size} label components')
     if different_labels:
         findings.append(f'{different_labels} of {count} labels differ')
-    print('; '.join(findings) if findings else f'All {count} images' + ('' if ignore_labels else ' and labels')
+    print('; '.join(findings) if findings else f'All {count} {what}' + ('' if ignore_labels else ' and labels')
           + ' are the same', flush=True)
     return 1 if findings else 0

@@ -41,7 +41,8 @@ def nearest_training_images(gen, dataset, seed=0):
     """
     if not dataset.is_image or list(dataset.shape) != [gen.num_channels, gen.resolution, gen.resolution]:
         raise UserError(f'the data set holds samples of {dataset.shape}, the network makes images of '
-                        f'{[gen.num_channels, gen.resolution, gen.resolution]}')
+                        f'{[gen.num_channels, gen.resolution, gen.resolution]}; name the data set that it was trained '
+                        'on with --dataset')
     count = ROWS * COLUMNS
     images = gen.images(gen.latents(seed, count), gen.labels(seed, count), psi=1, noise_seed=seed, title='nearest')
     last = images[COLUMNS - 1::COLUMNS]

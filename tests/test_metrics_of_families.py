@@ -21,13 +21,15 @@ FAMILIES = {
     'traditional': dict(STYLES, use_styles=False, const_input_layer=False, use_noise=False, use_instance_norm=False),
     'grey': dict(STYLES, num_channels=1),
     'progan': dict(SMALL, func_name=PROGAN),
-    'progan, conditional': dict(SMALL, func_name=PROGAN, label_size=2)}
+    'progan, conditional': dict(SMALL, func_name=PROGAN, label_size=2),
+    'dcgan': dict(num_channels=3, resolution=16, func_name='training.networks_dcgan.G_dcgan', nz=8, ngf=4)}
+WITHOUT_STYLES = ('progan', 'dcgan')
 COUNTS = dict(num_images=8, num_samples=8, num_keep=4, epsilon=1e-2, num_subsets=2, subset_size=4, num_nearest=2,
               attrib_indices=[0], minibatch_per_gpu=4)
 EXPECTED_NULLS = {
     'ppl': 'at least 32 pixels; these are 16x16', 'ls': 'a multiple; these are 16x16',
-    'mix-traditional': 'takes no style in its layers', 'mix-progan': 'has no mapping and synthesis networks',
-    'w-progan': 'no space W', 'jsd': 'measures points in the plane', 'mode_coverage': 'measures points in the plane'}
+    'mix-traditional': 'takes no style in its layers', 'mix-plain': 'has no mapping and synthesis networks',
+    'w-plain': 'no space W', 'jsd': 'measures points in the plane', 'mode_coverage': 'measures points in the plane'}
 
 
 @pytest.fixture(scope='module')
@@ -45,10 +47,10 @@ def small_metric(name):
 def reason_of(family, name):
     """What the null of a metric says; None where a number is expected."""
     kind = family.partition(',')[0]
-    if '_mix' in name and kind in ('traditional', 'progan'):
-        return EXPECTED_NULLS['mix-' + kind]
-    if name in ('ppl_wfull', 'ppl_wend') and kind == 'progan':
-        return EXPECTED_NULLS['w-progan']
+    if '_mix' in name and (kind == 'traditional' or kind in WITHOUT_STYLES):
+        return EXPECTED_NULLS['mix-traditional' if kind == 'traditional' else 'mix-plain']
+    if name in ('ppl_wfull', 'ppl_wend') and kind in WITHOUT_STYLES:
+        return EXPECTED_NULLS['w-plain']
     return EXPECTED_NULLS.get(name[:3] if name.startswith('ppl') else name)
 
 

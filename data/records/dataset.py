@@ -103,6 +103,13 @@ def _open_levels(folder, resolution):
     if not files or (resolution is not None and 1 << max(files) != resolution):
         named = {re.search(r'-r(\d\d)\.tfrecords$', path) for path in paths}
         sizes = sorted({1 << log2 for log2 in files} | {1 << int(match.group(1)) for match in named if match})
+        if sizes == [1] and len(files[0].shape) == 1:
+            raise UserError(f"'{folder}' holds samples of {list(files[0].shape)} without pixels, such as points, but "
+                            f'images of {resolution}x{resolution} are needed; choose a data set of images, or networks '
+                            'for points, such as those of minimal-gan')
+        if resolution == 1 and sizes:
+            raise UserError(f"'{folder}' holds images of up to {sizes[-1]}x{sizes[-1]}, but points are needed; choose "
+                            'a data set made by dataset_tool.py create_points, or networks for images')
         raise UserError(f"'{folder}' has no {resolution}x{resolution} level; it has "
                         + (', '.join(f'{size}x{size}' for size in sizes) or 'none at all'))
     return files
