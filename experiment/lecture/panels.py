@@ -21,7 +21,7 @@ from figures import panels, sheet
 EXAMPLES = '''examples:
   python generate_figures.py lecture
   python generate_figures.py lecture --distributions ring,spiral --sizes 8 --minibatches 5000
-  python generate_figures.py lecture --distributions gaussians-8 --sizes 8 --seeds 10 --outdir results/ten-seeds
+  python generate_figures.py lecture --distributions gaussians-8 --sizes 8 --seeds 10
 '''
 SIZES = (2, 8, 32)              # of z, as on the slides
 CONFIGS = {2: 'minimal-gan-z2', 8: 'minimal-gan', 32: 'minimal-gan-z32'}
