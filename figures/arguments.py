@@ -1,4 +1,7 @@
-"""What the command lines around generators have in common: naming a network, a device, seeds."""
+"""What the command lines around generators have in common: naming a network, a device, seeds.
+
+TensorFlow is imported when a network is opened, so that help and wrong arguments are answered at once.
+"""
 
 import argparse
 import os
@@ -6,10 +9,8 @@ import re
 
 import numpy as np
 
-from dnnlib import tflib
 from dnnlib.util import EasyDict, UserError, without_passwords
-from figures.generator import Generator
-from training.network_files import labels, locate
+from training.network_files import labels
 
 
 def add_network_arguments(parser, default=None):
@@ -39,6 +40,8 @@ def open_network(args):
     Returns:
         (Network Gs, EasyDict(network, taken, path, file, sha256, name, resolution, engine, device)).
     """
+    from dnnlib import tflib
+    from training.network_files import locate
     found = locate.locate(args.network, args.artifacts_dir, option='--network').tell()
     tflib.init_tf()
     tflib.select_device(args.device)
@@ -56,6 +59,7 @@ def open_network(args):
 
 def open_generator(args):
     """Like `open_network`, giving a `Generator`."""
+    from figures.generator import Generator
     network, facts = open_network(args)
     return Generator(network, minibatch=args.minibatch), facts
 

@@ -171,8 +171,7 @@ def noise_components(gen, seeds=layouts.NOISE_COMPONENT_SEEDS, mirrored=layouts.
     w = gen.dlatents(np.concatenate([gen.latents(seed) for seed in seeds]), gen.labels_of(seeds))
     pictures = {}
     for key, layers in [('all', ranges['all']), ('none', ()), ('fine', ranges['fine']), ('coarse', coarse)]:
-        with gen.noise_in_layers(layers):
-            images = gen.synthesize(w, noise='stored', title='noise components')
+        images = gen.synthesize(w, noise=gen.noise_maps(layers), title='noise components')
         pictures[key] = _pictures(gen, [image[:, ::-1] if flip else image for image, flip in zip(images, mirrored)])
     rows = [[composing.halves(left, right) for left, right in zip(pictures[a], pictures[b])]
             for a, b in (('all', 'none'), ('fine', 'coarse'))]

@@ -1,7 +1,5 @@
 """A generator that renders pictures for figures: every graph is built once, whatever is varied."""
 
-import contextlib
-
 import numpy as np
 from tqdm import tqdm
 
@@ -58,6 +56,7 @@ class Generator:
             self.dlatent_avg = network.get_var('dlatent_avg')
             self._follow_lod()
         self.has_noise = bool(self.noise_vars)
+        self._stored_noise = None
         self._renderers = {}
 
     def _follow_lod(self):
@@ -101,13 +100,25 @@ class Generator:
     def synthesize(self, dlatents, noise='stored', noise_seed=0, title='images'):
         """Images of w, uint8 [N, H, W, C].
 
-        noise: 'stored', 'random' (fresh per image, a function of `noise_seed` and the position) or 'none'.
+        noise: 'stored', 'random' (fresh per image, a function of `noise_seed` and the position), 'none', or the noise
+            itself: an array [1, 1, H, W] per layer, for all images.
         """
-        assert noise in ('stored', 'random', 'none'), noise
-        if noise == 'none':
-            with self.noise_in_layers([]):
-                return self._render(self._synthesis, [dlatents], False, noise_seed, title)
+        maps = self.noise_maps([]) if isinstance(noise, str) and noise == 'none' else noise
+        if not isinstance(maps, str):
+            return self._render(self._synthesis, [dlatents], False, noise_seed, title, self._noise_feed(maps))
+        assert noise in ('stored', 'random'), noise
         return self._render(self._synthesis, [dlatents], noise == 'random', noise_seed, title)
+
+    def noise_maps(self, layers=None):
+        """The stored noise of every layer, [1, 1, H, W] each, with zeros in all but the given layers (None: all)."""
+        if self._stored_noise is None:
+            self._stored_noise = tflib.get_vars(self.noise_vars)
+        return [value if layers is None or index in layers else np.zeros_like(value)
+                for index, value in enumerate(self._stored_noise)]
+
+    def _noise_feed(self, maps):
+        # What reads a variable can be fed like any tensor, so that nothing has to be put back afterwards.
+        return {var.value(): value for var, value in zip(self.noise_vars, maps)}
 
     def images(self, latents, labels=None, psi=0.7, cutoff=8, noise='random', noise_seed=0, title='images'):
         """Images of z, uint8 [N, H, W, C]; networks without styles know neither truncation nor noise."""
@@ -118,7 +129,7 @@ class Generator:
         inputs = [latents] + [self._full(labels, len(latents))] * (self.network.num_inputs > 1)
         return self._render(self.network, inputs, False, noise_seed, title)
 
-    def _render(self, network, arrays, random_noise, noise_seed, title):
+    def _render(self, network, arrays, random_noise, noise_seed, title, more=None):
         if random_noise not in self._renderers:
             self._renderers[random_noise] = self._build(network, random_noise)
         placeholders, seed, images = self._renderers[random_noise]
@@ -129,6 +140,7 @@ class Generator:
         for begin in tqdm(starts, desc=title, unit='batch', disable=hidden):
             feed = {tensor: array[begin:begin + self.minibatch] for tensor, array in zip(placeholders, arrays)}
             feed[seed] = [signed32(noise_seed), begin]
+            feed.update(more or {})
             parts.append(tflib.run(images, feed))
         return np.concatenate(parts)
 
@@ -139,14 +151,3 @@ class Generator:
             kwargs = dict(self._structure, randomize_noise=random_noise) if self.is_style_based else {}
             images = network.get_output_for(*placeholders, seed=seed, **kwargs)
             return placeholders, seed, tflib.convert_images_to_uint8(images, nchw_to_nhwc=True)
-
-    @contextlib.contextmanager
-    def noise_in_layers(self, layers):
-        """Within this context the stored noise is zero in all but the given layers."""
-        values = tflib.get_vars(self.noise_vars)
-        tflib.set_vars({var: value * (index in layers)
-                        for index, (var, value) in enumerate(zip(self.noise_vars, values))})
-        try:
-            yield
-        finally:
-            tflib.set_vars(dict(zip(self.noise_vars, values)))

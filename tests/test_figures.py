@@ -120,11 +120,13 @@ def test_noise_is_stored_random_or_none(gen):
         assert (a != b).any()
 
 
-def test_noise_layers_are_switched_and_restored(gen):
-    before = tflib.get_vars(gen.noise_vars)
-    with gen.noise_in_layers([2, 3]):
-        inside = tflib.get_vars(gen.noise_vars)
-    assert [bool(value.any()) for value in inside] == [index in (2, 3) for index in range(6)]
+def test_noise_of_some_layers_is_what_is_drawn_with(gen):
+    maps = gen.noise_maps([2, 3])
+    assert [bool(value.any()) for value in maps] == [index in (2, 3) for index in range(6)]
+    w, before = gen.dlatents(gen.latents(0, 2)), tflib.get_vars(gen.noise_vars)
+    some, stored = gen.synthesize(w, maps), gen.synthesize(w, 'stored')
+    assert (some != stored).any() and (some != gen.synthesize(w, 'none')).any()
+    np.testing.assert_array_equal(gen.synthesize(w, gen.noise_maps()), stored)
     for a, b in zip(before, tflib.get_vars(gen.noise_vars)):
         np.testing.assert_array_equal(a, b)
 
