@@ -18,15 +18,15 @@ State = collections.namedtuple('State', 'seed near photo psi cutoff noise noise_
                                'sliders to t thumb client')
 """seed: of z; near: numbers of the neighbours that were stepped to, from there; photo: number of a row of the latents
 that were given, in place of seed, or None; psi, cutoff: truncation; noise: one of NOISES; noise_seed: of random noise,
-None: the seed; noise_layers: which keep their noise, None: all; label: class, or None; mix: seed whose styles the layers
-mix_layers take, or None; sliders: strengths along the directions, in standard deviations; to: seed at the end of a path,
-or None, and t in 0…1 on it; thumb: pixels of a small picture, or None; client: who asks, so that its newer request
-replaces its older ones."""
+None: the seed; noise_layers: which keep their noise, None: all; label: class, or None; mix: seed whose styles take the
+layers mix_layers, or None; sliders: strengths along the directions, in standard deviations; to: seed at the end of a
+path, or None, and t in 0…1 on it; thumb: pixels of a small picture, or None; client: who asks, so that its newer
+request replaces its older ones."""
 
 
 def _whole(low, high):
     def read(text):
-        if not re.match(r'\d{1,10}\Z', text) or not low <= int(text) <= high:
+        if not re.match(r'[0-9]{1,10}\Z', text) or not low <= int(text) <= high:
             raise ValueError(f'a whole number from {low} to {high}')
         return int(text)
     return read
@@ -35,7 +35,7 @@ def _whole(low, high):
 def _number(low, high):
     def read(text):
         try:
-            value = float(text) if re.match(r'[-+.\deE]{1,30}\Z', text) else math.nan
+            value = float(text) if re.match(r'[-+.0-9eE]{1,30}\Z', text) else math.nan
         except ValueError:
             value = math.nan
         if not low <= value <= high:
@@ -65,7 +65,7 @@ def parse_layers(text):
     """'0-3,6' → (0, 1, 2, 3, 6); '' → (). Raises ValueError, which says what is expected."""
     layers = set()
     for part in text.split(',') if text else []:
-        match = re.match(r'(\d{1,3})(?:-(\d{1,3}))?\Z', part.strip())
+        match = re.match(r'([0-9]{1,3})(?:-([0-9]{1,3}))?\Z', part.strip())
         first, last = (int(match.group(1)), int(match.group(2) or match.group(1))) if match else (1, 0)
         if last < first or last >= MOST_LAYERS:
             raise ValueError('numbers of layers and ranges such as 0-3,6')
@@ -80,7 +80,7 @@ def _text(text):
 
 
 def _name(text):
-    if not re.match(r'[\w-]{1,40}\Z', text):
+    if not re.match(r'[A-Za-z0-9_-]{1,40}\Z', text):
         raise ValueError('a name of letters and digits')
     return text
 
