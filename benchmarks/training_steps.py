@@ -5,20 +5,22 @@ import contextlib
 ADAM = dict(beta1=0.0, beta2=0.99, epsilon=1e-8)
 
 
-def build_step(resolution, minibatch, num_towers=1, **network_args):
-    """A function that runs one step at lod 0: D with R1, moving average, G with style mixing.
+def build_step(resolution, minibatch, num_towers=1, device='cpu', **network_args):
+    """A function that runs one step: D with R1, moving average, G with style mixing.
 
-    Builds into a graph and session of its own; networks are of full size unless `network_args` says otherwise.
-    Returns (function, function that closes the session).
+    Builds into a graph and session of its own; networks are of full size unless `network_args` says otherwise. The
+    function takes `lod` (default 0), another `minibatch` and, to be told when a GPU is done, `wait`. Returns (function,
+    function that closes the session).
     """
     from data.records.dataset import SyntheticDataset
     from dnnlib import tflib
     from dnnlib.tflib import tf
     from training import towers
-    tflib.select_device('cpu', num_towers)
+    tflib.select_device(device, num_towers)
     graph = tf.Graph()
     with graph.as_default():
-        session = tflib.create_session({'device_count.CPU': num_towers})
+        session = tflib.create_session({'device_count.CPU': num_towers, 'allow_soft_placement': True,
+                                        'gpu_options.allow_growth': True})
         with session.as_default():
             data = SyntheticDataset(resolution=resolution, num_images=256)
             data.configure(minibatch)
@@ -38,11 +40,19 @@ def build_step(resolution, minibatch, num_towers=1, **network_args):
     operations = [built.D_train_op, built.Gs_update_op, built.G_train_op]
     feed = {built.step: 0, built.minibatch: minibatch, built.lod: 0.0, built.G_lrate: 0.001, built.D_lrate: 0.001}
 
-    def step():
+    with graph.as_default():
+        sums = [tf.reduce_sum(next(iter(network.trainables.values()))) for network in (D, Gs)]
+
+    def step(lod=0.0, wait=False, minibatch=minibatch):
+        if (lod, minibatch) != (feed[built.lod], feed[built.minibatch]):
+            data.configure(minibatch, lod)
+            feed.update({built.lod: lod, built.minibatch: minibatch})
         with graph.as_default(), session.as_default():
             for operation in operations:
                 session.run(operation, feed)
             feed[built.step] += 1
+            if wait:  # what is fetched from a GPU has passed through its queue
+                session.run(sums)
 
     def close():
         data.close()

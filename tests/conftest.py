@@ -12,6 +12,13 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDEN_DIR = ROOT / 'tests' / 'golden'
+DEVICE = os.environ.get('STYLEGAN_TEST_DEVICE', 'cpu')  # where networks are tested: cpu or gpu
+
+if DEVICE not in ('cpu', 'gpu'):
+    raise pytest.UsageError(f"STYLEGAN_TEST_DEVICE is '{DEVICE}'; cpu or gpu is expected")
+if DEVICE == 'gpu':
+    # Products of float32 with all their digits; the libraries read this as they are loaded, in processes of tests too.
+    os.environ.setdefault('NVIDIA_TF32_OVERRIDE', '0')
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell starts background jobs like that, and the processes that tests interrupt would inherit it.
@@ -48,15 +55,23 @@ def reference_dir():
     return pathlib.Path(path).resolve()
 
 
+def tolerance(cpu, gpu):
+    """How far numbers may be off on the device that is tested: a GPU sums in other orders and forms of convolution."""
+    return gpu if DEVICE == 'gpu' else cpu
+
+
 @contextlib.contextmanager
 def new_session():
-    """A new TensorFlow graph with a default session on the CPU, for the length of a `with` block."""
+    """A new TensorFlow graph with a default session on the device that is tested, for the length of a `with` block."""
     from dnnlib import tflib
     from dnnlib.tflib import tf
     with tf.Graph().as_default():
         tf.set_random_seed(1)
-        tflib.select_device('cpu')
-        session = tflib.create_session({'allow_soft_placement': True, 'device_count.CPU': 2})
+        if DEVICE == 'gpu':
+            tflib.set_deterministic()
+        tflib.select_device(DEVICE)
+        session = tflib.create_session({'allow_soft_placement': True, 'device_count.CPU': 2,
+                                        'gpu_options.allow_growth': True})
         with session.as_default():
             yield session
         session.close()

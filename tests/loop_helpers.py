@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 
+DEVICE = os.environ.get('STYLEGAN_TEST_DEVICE', 'cpu')
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -45,10 +46,12 @@ def tiny_args(**overrides):
         sched_args=dict(lod_initial_resolution=4, lod_training_kimg=0.048, lod_transition_kimg=0.08,
                         minibatch_base=8, minibatch_dict={8: 4}, tick_kimg_base=0.064, tick_kimg_dict={}),
         grid_args=dict(size='4x2'), tf_config={'intra_op_parallelism_threads': 2, 'inter_op_parallelism_threads': 2},
-        seed=7, device='cpu', total_kimg=0.192, minibatch_repeats=2, checkpoint_kimg=0.032, mirror_augment=True,
+        seed=7, device=DEVICE, total_kimg=0.192, minibatch_repeats=2, checkpoint_kimg=0.032, mirror_augment=True,
         G_smoothing_kimg=0.1)
     for key, value in overrides.items():
         args[key] = dict(args[key], **value) if isinstance(args.get(key), dict) else value
+    if args.get('num_gpus', 1) > 1:
+        args['device'] = 'cpu'  # has as many virtual devices as are asked for
     return args
 
 
@@ -60,6 +63,8 @@ def train(run_dir, context=None, **overrides):
     from dnnlib import tflib
     from training.training_loop import training_loop
     os.makedirs(str(run_dir), exist_ok=True)
+    if DEVICE == 'gpu':
+        tflib.set_deterministic()
     args = tiny_args(**overrides)
     config = dict({'device_count.CPU': args.get('num_gpus', 1)}, **args['tf_config'])
     with tflib.tf.Graph().as_default(), tflib.create_session(config).as_default():

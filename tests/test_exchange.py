@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 import standin_dnnlib
-from conftest import ROOT, new_session
+from conftest import ROOT, new_session, tolerance
 from golden_networks import GoldenCase, deviation, runs_channels_first
 
 from dnnlib import EasyDict, UserError, tflib
@@ -57,9 +57,11 @@ def test_stored_source_gives_the_same_images_and_scores_elsewhere(exchanged, lay
         images = G.run(case.z, case.labels, **layout, **options)
         scores = D.run(images, case.labels, **layout)
     # Ours runs in the layout of this device; another one sums in another order.
-    limit = 1e-5 if layout == dict(data_format=device.data_format()) else 1e-4
+    is_same = layout == dict(data_format=device.data_format())
+    limit = tolerance(cpu=1e-5 if is_same else 1e-4, gpu=1e-4 if is_same else 1e-3)
     assert deviation(images, case.G.run(case.z, case.labels, **options)) < limit
-    assert deviation(images, case.arrays['images_untruncated_lod0.0' if options else 'images_recursive_lod0.0']) < 1e-4
+    assert deviation(images, case.arrays['images_untruncated_lod0.0' if options else 'images_recursive_lod0.0']) \
+        < tolerance(cpu=1e-4, gpu=1e-3)
     assert deviation(scores, case.D.run(images, case.labels)) < limit
 
 

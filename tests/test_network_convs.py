@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from conftest import tolerance
 
 from dnnlib.tflib import tf
 from training.layers import network_convs
 
 pytestmark = pytest.mark.both
+
+RTOL = tolerance(cpu=1e-9, gpu=1e-8)
 
 
 def _conv_up(x, w):
@@ -50,4 +53,4 @@ def test_values_and_gradients_of_three_orders_equal_the_engines_own(case, fresh_
             order = sum(tf.reduce_sum(tf.square(gradient)) for gradient in gradients)
         results.append(tf.get_default_session().run(found))
     for mine, theirs in zip(*results):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-9 * np.abs(theirs).max())
+        np.testing.assert_allclose(mine, theirs, rtol=RTOL, atol=RTOL * np.abs(theirs).max())

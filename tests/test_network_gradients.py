@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 import pytest
+from conftest import tolerance
 
 from dnnlib.tflib import tf
 from training.layers import network_gradients as ours
@@ -11,6 +12,7 @@ from training.layers.network_growing import grown_features, grown_images, open_m
 
 pytestmark = pytest.mark.both
 
+RTOL = tolerance(cpu=1e-6, gpu=1e-5)
 IMAGES, CHANNELS, PIXELS, STORED = [2, 4, 6, 3], [2, 1, 1, 3], [2, 4, 6, 1], [1, 4, 6, 1]
 BLUR = (np.outer([1, 2, 1], [1, 2, 1]) / 16)[:, :, np.newaxis, np.newaxis]
 
@@ -63,7 +65,7 @@ def test_values_and_gradients_of_three_orders_equal_the_engines_own(case, fresh_
     for value, expected in zip(*results):
         assert value.shape == expected.shape
         # TensorFlow keeps the slope of a leaky ReLU in single precision.
-        np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+        np.testing.assert_allclose(value, expected, rtol=RTOL, atol=RTOL * np.abs(expected).max())
 
 
 def test_moments_of_a_million_pixels_keep_their_digits(fresh_graph):

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from conftest import tolerance
 from golden_networks import GoldenCase, deviation
 
 from dnnlib import tflib
 from dnnlib.tflib import tf
 
-TOLERANCE = 1e-4  # of the standard deviation
+TOLERANCE = tolerance(cpu=1e-4, gpu=1e-3)  # of the standard deviation
 
 pytestmark = pytest.mark.both
 
