@@ -107,13 +107,16 @@ class MetricBase(OriginalForm):
             except Exception as err:
                 if not tolerant:
                     raise
-                if not isinstance(err, UserError):
-                    traceback.print_exc()
-                reason = (str(err).splitlines() or [''])[0]
-                result = self._failed(reason if isinstance(err, UserError) else f'{type(err).__name__}: {reason}')
+                result = self._failed(_reason(err))
         self.record = records.plain(self._make_record(ctx, result, time.time() - start))
         if log_results:
             self._log(ctx)
+        return self.record
+
+    def fail_in(self, ctx, err):
+        """Records a null because of an error that came before anything was measured; `ctx`: a `context.Unopened`."""
+        self.record = records.plain(self._make_record(ctx, self._failed(_reason(err)), 0.0))
+        self._log(ctx)
         return self.record
 
     def _call_evaluate(self, ctx):
@@ -174,6 +177,15 @@ class MetricBase(OriginalForm):
         for name, value in records.values_of(self.record).items():
             if value is not None:
                 autosummary('Metrics/' + name, value)
+
+
+def _reason(err):
+    """Why a metric failed, in a line; the traceback of what is no user's mistake is printed."""
+    reason = (str(err).splitlines() or [''])[0]
+    if isinstance(err, UserError):
+        return reason
+    traceback.print_exception(type(err), err, err.__traceback__)
+    return f'{type(err).__name__}: {reason}'
 
 
 class DummyMetric(MetricBase):

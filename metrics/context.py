@@ -21,7 +21,7 @@ from dnnlib import tflib
 from dnnlib.progress import Progress
 from dnnlib.seeds import check_seed
 from dnnlib.tflib import tf
-from dnnlib.util import StopRequested, UserError
+from dnnlib.util import StopRequested, UserError, sha256_file
 from metrics.networks.choice import choose_source
 from metrics.networks.feature_networks import FeatureNetworks
 from metrics.networks.weights import weights_hash
@@ -284,6 +284,26 @@ class Context:
                         raise MetricFailure(f'generated images from number {start} on contain NaN or infinite values')
                     progress.add(count)
                     yield chunk, start, count, outputs[:-1]
+
+
+class Unopened:
+    """Stands in for a `Context` that could not be opened: what the record of a failure can still say."""
+
+    is_untrained = False
+    threads = None
+
+    def __init__(self, network_pkl, run_dir=None, out_dir=None, seed=0, num_gpus=1):
+        self._path = os.fspath(getattr(network_pkl, 'path', network_pkl))
+        self.run_dir, self.seed, self.num_gpus = run_dir, seed, num_gpus
+        self._name = os.path.splitext(os.path.basename(self._path))[0]
+        self.out_dir = out_dir or run_dir and os.path.join(run_dir, 'metrics', self._name)
+
+    def facts(self):
+        """What a record says of the network."""
+        facts = OrderedDict(network=self._name, network_file=os.path.abspath(self._path))
+        with contextlib.suppress(OSError):
+            facts['network_sha256'] = sha256_file(self._path)
+        return facts
 
 
 def _graph_seed(seed):

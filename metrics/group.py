@@ -1,7 +1,9 @@
 """Metrics made from their presets, several of the same network in one session."""
 
-from dnnlib.util import UserError, call_func_by_name
-from metrics.context import open_context
+import contextlib
+
+from dnnlib.util import StopRequested, UserError, call_func_by_name
+from metrics.context import Unopened, open_context
 from metrics.presets import settings_of
 from metrics.scores.own import own_protocol
 from training.network_files import best
@@ -20,13 +22,23 @@ class MetricGroup:
     def run(self, network_pkl, log_results=True, tolerant=False, **kwargs):
         """Measures them all; see `MetricBase.run`. Returns the records. Keeps the best FID's snapshot of a run.
 
-        With `tolerant`, a metric that fails is a null with its reason, and the others are measured all the same.
+        With `tolerant`, a metric that fails is a null with its reason, and the others are measured all the same; a
+        network or labels that cannot be opened make nulls of them all.
 
         Raises StopRequested as soon as the option `should_stop` says so; what is measured by then is recorded.
         """
         if not self.metrics:
             return []
-        with open_context(network_pkl, **kwargs) as ctx:
+        with contextlib.ExitStack() as stack:
+            try:
+                ctx = stack.enter_context(open_context(network_pkl, **kwargs))
+            except StopRequested:
+                raise
+            except Exception as err:
+                if not tolerant or not log_results:
+                    raise
+                facts = {key: kwargs[key] for key in ('run_dir', 'out_dir', 'seed', 'num_gpus') if key in kwargs}
+                return [metric.fail_in(Unopened(network_pkl, **facts), err) for metric in self.metrics]
             found = []
             for metric in self.metrics:
                 found.append(metric.run_in(ctx, log_results, tolerant))

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import struct
 import subprocess
 import sys
@@ -286,6 +287,24 @@ def test_convert_replaces_no_file_beside_the_one_that_it_writes(tmp_path):
     assert sorted(os.listdir(str(tmp_path))) == ['in.pkl', 'x.json', 'x.npz']
 
 
+def test_arrays_and_descriptions_of_two_writings_are_no_pair(tmp_path):
+    """As a kill between the two leaves them, or a user who copies one of them: shapes and names agree."""
+    old, new = str(tmp_path / 'old.npz'), str(tmp_path / 'new.npz')
+    convert.write(state(), old)
+    convert.write(state(variables=[('w', np.ones([2, 3], 'f4'))], static_kwargs={'a': 2}), new)
+    for arrays, description in ((new, 'old.json'), (old, 'new.json')):
+        shutil.copy(arrays, str(tmp_path / 'both.npz'))
+        shutil.copy(str(tmp_path / description), str(tmp_path / 'both.json'))
+        with pytest.raises(UserError, match='both.json: describes other arrays .*both.npz.*convert again'):
+            convert.read(str(tmp_path / 'both.npz'))
+    shutil.copy(new, str(tmp_path / 'both.npz'))
+    assert convert.read(str(tmp_path / 'both.npz')).static_kwargs == {'a': 2}
+    text = json.loads((tmp_path / 'old.json').read_text())
+    del text['arrays_sha256']        # earlier versions had none
+    (tmp_path / 'old.json').write_text(json.dumps(text))
+    assert convert.same(convert.read(old), state())
+
+
 # ---- Values that make no sense
 
 @pytest.fixture
@@ -355,6 +374,17 @@ def test_code_that_raises_on_a_later_call_is_one_sentence_too(fresh_graph):
     assert net.output_shape == [None, 3]
     with pytest.raises(UserError, match='executed as asked, fails: SystemExit'):
         net.run(np.ones([2, 3]))
+
+
+@pytest.mark.parametrize('line', ['raise SystemExit(0)', 'raise ValueError("x" * 10000)', 'return "text"', '1 / 0'])
+def test_code_that_raises_while_the_graph_runs_is_one_sentence_too(fresh_graph, line):
+    source = (f'import tensorflow.compat.v1 as tf\ndef later(x):\n    {line}\ndef F_unknown(x_in, **kwargs):\n'
+              '    x_in.set_shape([None, 3])\n    y = tf.py_func(later, [x_in], tf.float32)\n'
+              '    y.set_shape([None, 3])\n    return y')
+    net = load_network_pickle(io.BytesIO(unknown(source)), trust_stored_code=True, expect='network')
+    with pytest.raises(UserError, match="code stored in the file for 'F_unknown'.* the computation failed: ") as caught:
+        net.run(np.ones([2, 3]))
+    assert len(str(caught.value)) < 600
 
 
 def test_check_finite_lists_some_names():

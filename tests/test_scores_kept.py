@@ -20,7 +20,7 @@ from dnnlib.submission import write_submit_config
 from dnnlib.util import EasyDict, UserError
 from metrics import features, jobs
 from metrics.arithmetic import MeanCovariance
-from metrics.group import make_metric
+from metrics.group import MetricGroup, make_metric
 from metrics.presets import preset
 from metrics.scores import records, store
 from metrics.tables import definition, filling, report, sources
@@ -270,3 +270,24 @@ def test_a_metric_that_fails_is_a_null_with_its_reason_and_the_run_goes_on(tmp_p
     assert broken['value'] is None and broken['problems'] == ["KeyError: 'no such thing'"]
     assert records.read_record(str(folder / 'dummy.json'))['value'] == 0.0
     assert 'broken nan' in (tmp_path / 'metric-broken.txt').read_text()
+
+
+def test_a_snapshot_that_cannot_be_opened_is_a_null_with_its_reason_for_every_metric(network, tmp_path):
+    run_dir = tmp_path / 'run'
+    run_dir.mkdir()
+    damaged = run_dir / 'network-snapshot-000007.pkl'
+    damaged.write_bytes(open(network, 'rb').read()[:3000])
+    group = MetricGroup(['dummy', 'fid50k'])
+    options = dict(run_dir=str(run_dir), dataset_args={}, mirror_augment=False, num_gpus=1)
+    with pytest.raises(UserError, match='000007'):
+        group.run(str(damaged), **options)
+    assert not (run_dir / 'metrics').exists()
+    for record in group.run(str(damaged), tolerant=True, **options):
+        stored = records.read_record(str(run_dir / 'metrics' / 'network-snapshot-000007' / f"{record['metric']}.json"))
+        assert stored['value'] is None and 'network-snapshot-000007.pkl' in stored['problems'][0]
+        assert len(stored['network_sha256']) == 64
+    group.update_autosummaries()
+    line = (run_dir / 'metric-fid50k.txt').read_text()
+    assert ' fid50k nan ' in line and 'problem: ' in line
+    gone = group.run(str(run_dir / 'network-snapshot-000009.pkl'), tolerant=True, **options)
+    assert [record['value'] for record in gone] == [None, None] and 'network-snapshot-000009' in gone[0]['problems'][0]

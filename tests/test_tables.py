@@ -238,3 +238,16 @@ def test_the_time_of_an_epoch_is_extrapolated_from_a_runs_ticks(tmp_path):
         dict(tick=0, resolution=32, sec_per_kimg=1.0)] + ticks))
     record = read_epoch(str(tmp_path))
     assert record['values']['minutes'] == 3.5 * 30 / 60 and record['extrapolated_from_ticks'] == 4
+
+
+def test_a_damaged_network_that_is_left_out_is_named_with_its_reason(network, faces, tmp_path, capsys):
+    table = load('retraining-1').restricted(['celeba'])
+    damaged = tmp_path / 'damaged.pkl'
+    damaged.write_bytes(open(network, 'rb').read()[:5000])
+    chosen = sources.choose_sources(table, {'celeba': str(damaged)}, {'celeba': faces})
+    results = filling.fill(table, chosen, str(tmp_path), True, lambda folder: faces, 'standin', skip_missing=True)
+    assert f'warning: celeba is left out: {damaged}' in capsys.readouterr().out
+    cells = filling.make_cells(table, chosen, results)
+    assert all(cell['value'] is None and cell['protocol'] is None for cell in cells)
+    assert all(cell['remarks'][-2] == 'failed' and 'damaged.pkl' in cell['remarks'][-1] for cell in cells)
+    assert 'damaged.pkl' in report.to_markdown(table, cells)

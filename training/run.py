@@ -148,7 +148,13 @@ class Run:
         Metrics that cannot be computed are no reason to end a long run, and do not keep one that is asked to stop.
         """
         if codes.is_codec(self.networks[2]):
-            self.measure_reconstruction(path)
+            try:
+                self.measure_reconstruction(path)
+            except StopRequested:
+                raise
+            except Exception as err:  # the images behind the codes may be gone: no reason to end the training
+                print(f'warning: the reconstruction errors of {path} were not computed: {type(err).__name__}: {err}',
+                      flush=True)
         if self.metrics is None:
             return False
         s, before = self.settings, best.kept_scores(self.dir)

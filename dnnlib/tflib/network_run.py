@@ -168,7 +168,7 @@ class Built(collections.namedtuple('Built', 'session inputs fed outputs copies')
 
     def run(self, feed):
         """Values of the outputs."""
-        return (self.session.run if self.session else tfutil.run)(self.outputs, feed)
+        return tfutil.run_in(self.session, self.outputs, feed) if self.session else tfutil.run(self.outputs, feed)
 
     def copy_vars_from(self, net):
         """Brings the copies up to date."""

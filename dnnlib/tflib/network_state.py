@@ -12,6 +12,7 @@ import numpy as np
 from dnnlib import registry as names
 from dnnlib import util
 from dnnlib.tflib import registry, tfutil
+from dnnlib.tflib.engine import tf
 
 
 def stored_build_func(state, trust_stored_code):
@@ -39,6 +40,7 @@ def stored_build_func(state, trust_stored_code):
 
     @functools.wraps(build_func)
     def guarded(*args, **kwargs):
+        tfutil.stored_code[tf.get_default_graph()] = name
         with _stored_code(name):
             return build_func(*args, **kwargs)
     return guarded, source

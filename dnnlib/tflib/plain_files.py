@@ -181,13 +181,27 @@ def description_path(path):
 def write_npz(content, path):
     """Stores networks as `path` (arrays) and the same name with .json (everything else)."""
     description, arrays = describe(content)
+    description['arrays_sha256'] = _digest(arrays)
     with atomic_write(path) as file:
         np.savez(file, **arrays)
     write_json(description_path(path), description)
 
 
+def _digest(arrays):
+    """A hash of names, types, shapes and values. It tells arrays from those of another network of the same shapes."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(json.dumps([name, arrays[name].dtype.str, list(arrays[name].shape)]).encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
+
+
 def read_npz(path):
-    """What `write_npz` was given, as `safe_pickle.read_networks` returns it. Raises UserError."""
+    """What `write_npz` was given, as `safe_pickle.read_networks` returns it.
+
+    Raises UserError, also where the two files are not of the same writing: each is replaced whole, but not both at
+    once. Descriptions by earlier versions do not tell.
+    """
     arrays = array_files.read_npz(path)
     name = description_path(path)
     try:
@@ -195,7 +209,11 @@ def read_npz(path):
     except FileError as err:
         what = 'is missing' if err.reason == 'absent' else f'cannot be used ({err})'
         raise UserError(f'{name}: the description that belongs to {path} {what}; keep the files together') from None
-    return restore(_parse(text, name), arrays, name)
+    description = _parse(text, name)
+    if 'arrays_sha256' in description and description['arrays_sha256'] != _digest(arrays):
+        raise UserError(f'{name}: describes other arrays than those in {path}; they were mixed up, or a program ended '
+                        'between writing one and the other: bring the file back that belongs to it, or convert again')
+    return restore(description, arrays, name)
 
 
 def _parse(text, name):

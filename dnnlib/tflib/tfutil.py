@@ -6,18 +6,32 @@ from typing import Union
 
 import numpy as np
 
+from dnnlib.errors import UserError
 from dnnlib.tflib.engine import tf
 
 TfExpression = Union[tf.Tensor, tf.Variable, tf.Operation]
 TfExpressionEx = Union[TfExpression, int, float, np.ndarray]
 
+stored_code = weakref.WeakKeyDictionary()   # graph -> a build function in it whose code came from a file, as allowed
 _known = weakref.WeakKeyDictionary()  # session -> its variables that are known to have a value
 
 
 def run(*args, **kwargs):
     """`tf.get_default_session().run(...)`."""
     assert_tf_initialized()
-    return tf.get_default_session().run(*args, **kwargs)
+    return run_in(tf.get_default_session(), *args, **kwargs)
+
+
+def run_in(session, *args, **kwargs):
+    """`session.run(...)`. Raises UserError if it fails while a network runs by code that was stored in its file."""
+    try:
+        return session.run(*args, **kwargs)
+    except Exception as err:
+        if session.graph not in stored_code:
+            raise
+        reason = ' '.join(str(getattr(err, 'message', err)).split())[:300]
+        raise UserError(f"the code stored in the file for '{stored_code[session.graph]}', executed as asked, is in "
+                        f'use, and the computation failed: {type(err).__name__}: {reason}') from err
 
 
 def is_tf_expression(x):

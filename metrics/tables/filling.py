@@ -19,8 +19,8 @@ from training.network_files.locate import locate
 def fill(table, sources, out_dir, quick, resolve_dataset, features, skip_missing=False, **options):
     """Measures every network and returns OrderedDict network's name -> {value's name: (value, record)}.
 
-    What is measured already under the same protocol is not measured again. With `skip_missing`, what is missing is
-    left out. `options` are those of `jobs.Job`.
+    What is measured already under the same protocol is not measured again. With `skip_missing`, what is missing or
+    damaged is left out: the record of its values, which are None, has the reason. `options` are those of `jobs.Job`.
     """
     results = OrderedDict()
     for name, source in sources.items():
@@ -28,9 +28,13 @@ def fill(table, sources, out_dir, quick, resolve_dataset, features, skip_missing
         try:
             values.update(_measure(table, name, source, os.path.join(out_dir, name), quick, resolve_dataset, features,
                                    skip_missing, options))
-        except UserError:
+        except UserError as err:
             if not skip_missing:
                 raise
+            if source.text is not None:  # else the list of what is missing has said it
+                print(f'warning: {name} is left out: {err}', flush=True)
+                for cell in table.cells_of(name):
+                    values.setdefault(cell.value, (None, {'problems': [str(err)]}))
     return results
 
 
@@ -138,7 +142,7 @@ def _remarks(cell, source, record, value):
 
 
 def _protocol(record, source):
-    if record is None:
+    if record is None or list(record) == ['problems']:
         return None
     if 'feature_networks' not in record:
         return OrderedDict((key, value) for key, value in record.items() if key != 'values')
