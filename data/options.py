@@ -60,6 +60,12 @@ def add_webp(parser):
                              '(CVE-2023-4863)')
 
 
+def add_max_unpacked(parser, what):
+    """Adds --max-unpacked; `what` is what may unpack to no more."""
+    parser.add_argument('--max-unpacked', type=byte_size, metavar='SIZE', help=f'let {what} unpack to SIZE, such as '
+                        '500G (default: 20 times the file and 1 GiB)')
+
+
 def add_background(parser):
     """Adds --background."""
     parser.add_argument('--background', metavar='COLOR', default='white',

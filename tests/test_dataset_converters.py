@@ -140,6 +140,28 @@ def test_svhn_is_read_in_both_forms(tmp_path, form):
     assert labels.argmax(axis=1).tolist() == classes[order(9)].tolist()
 
 
+def test_small_files_that_unpack_to_much_are_refused(tmp_path, mnist, monkeypatch):
+    import scipy.io
+    monkeypatch.setattr('data.converters.archives.WHOLE_ALLOWANCE', 1 << 20)
+    (tmp_path / 'svhn').mkdir()
+    path = str(tmp_path / 'svhn' / 'train_32x32.mat')
+    scipy.io.savemat(path, {'X': np.zeros([32, 32, 3, 2000], np.uint8), 'y': np.ones([2000, 1], np.uint8)},
+                     do_compression=True)
+    with pytest.raises(UserError, match='train_32x32.mat.* unpacks to more than 1.* MB.*--max-unpacked'):
+        main(['create_svhn', str(tmp_path / 'out'), str(tmp_path / 'svhn')])
+    main(['create_svhn', str(tmp_path / 'out'), str(tmp_path / 'svhn'), '--max-unpacked', '10M'])
+    assert everything(tmp_path / 'out')[0].shape == (2000, 3, 32, 32)
+    scipy.io.savemat(path, {'X': np.zeros([2, 2])}, format='4')
+    with pytest.raises(UserError, match='not a file of MATLAB 5'):
+        main(['create_svhn', str(tmp_path / 'out2'), str(tmp_path / 'svhn')])
+    folder = mnist[0]
+    (folder / 'train-images-idx3-ubyte.gz').write_bytes(gzip.compress(idx(np.zeros([3000, 28, 28], np.uint8))))
+    for command in ('create_mnist', 'create_mnistrgb'):
+        with pytest.raises(UserError, match='unpacks to more than'):
+            main([command, str(tmp_path / 'out2'), str(folder)])
+    assert not (tmp_path / 'out2').exists()
+
+
 class Exploit:
     def __reduce__(self):
         return (print, ('executed',))

@@ -100,3 +100,30 @@ def test_what_cannot_be_imported_is_a_sentence(tmp_path, content, problem):
     with pytest.raises(UserError, match=problem):
         main(['import', str(tmp_path / 'set'), str(tmp_path / 'x')])
     assert not (tmp_path / 'set').exists()
+
+
+def test_compressed_records_that_unpack_to_much_are_refused(tmp_path, monkeypatch):
+    payload = example(image_raw=bytes(3 << 20), height=[1024], width=[1024], depth=[3])
+    (tmp_path / 'x').write_bytes(gzip.compress(frame(payload)))
+    with pytest.raises(UserError, match="'record 0' of .* unpacks to over 200 times its size"):
+        main(['import', str(tmp_path / 'set'), str(tmp_path / 'x')])
+    monkeypatch.setattr('data.converters.archives.WHOLE_ALLOWANCE', 1 << 16)
+    small = example(image_raw=bytes(192), height=[8], width=[8], depth=[3])
+    (tmp_path / 'x').write_bytes(gzip.compress(frame(small) * 2000))
+    with pytest.raises(UserError, match='unpacks to more than .*--max-unpacked'):
+        main(['import', str(tmp_path / 'set'), str(tmp_path / 'x')])
+    assert not (tmp_path / 'set').exists()
+    main(['import', str(tmp_path / 'set'), str(tmp_path / 'x'), '--max-unpacked', '1G'])
+    assert len(TFRecordDataset(str(tmp_path / 'set'))) == 2000
+
+
+@pytest.mark.parametrize('labels', [[0, None, 2], [0, -1, 2]])
+def test_classes_that_only_some_records_have_are_not_dropped_silently(tmp_path, labels):
+    path = write(tmp_path / 'x', [
+        example(image__encoded=encoded(picture), **({} if label is None else {'label': [label % 2 ** 64]}))
+        for picture, label in zip(PICTURES, labels)])
+    with pytest.raises(UserError, match='--no-labels'):
+        main(['import', str(tmp_path / 'set'), path])
+    assert not (tmp_path / 'set').exists()
+    main(['import', str(tmp_path / 'set'), path, '--no-labels'])
+    assert TFRecordDataset(str(tmp_path / 'set')).label_size == 0

@@ -7,7 +7,7 @@ import numpy as np
 from data.converters import exporter
 from data.converters.archives import Limits
 from data.converters.loading import shuffled_order, write_arrays
-from data.options import boolean, byte_size
+from data.options import add_max_unpacked, boolean
 from data.records.label_files import read_label_array
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
@@ -22,8 +22,7 @@ def add_arguments(subparsers):
     parser.add_argument('hdf5_file', metavar='HDF5_FILE')
     parser.add_argument('shuffle_first', metavar='SHUFFLE', nargs='?', type=boolean, help='the same as --shuffle')
     parser.add_argument('--shuffle', type=boolean, default=True, metavar='0|1', help='shuffle the order (default 1)')
-    parser.add_argument('--max-unpacked', type=byte_size, metavar='SIZE',
-                        help='let the array unpack to SIZE, such as 500G (default: 20 times the file and 1 GiB)')
+    add_max_unpacked(parser, 'the array')
     parser.add_argument('--array', metavar='NAME', help='take this array instead')
     parser.set_defaults(run=lambda args: create_from_hdf5(
         args.dataset_dir, args.hdf5_file, args.shuffle if args.shuffle_first is None else args.shuffle_first,

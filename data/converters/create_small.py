@@ -5,19 +5,23 @@ Each reads the training split in the form in which its owners publish it, withou
 
 import gzip
 import os
+import struct
 import sys
 import zlib
 
 import numpy as np
 
 from data.converters import exporter
+from data.converters.archives import Limits
 from data.converters.loading import shuffled_order, write_arrays
-from data.options import positive_int
+from data.options import add_max_unpacked, positive_int
+from dnnlib.files import open_regular
 from dnnlib.pickle_reader import load_arrays
 from dnnlib.progress import Progress
 from dnnlib.seeds import check_seed, seed_option
 from dnnlib.util import UserError
 
+_MAT_COMPRESSED = 15    # the kind of a part that is compressed
 _EXPECTED = {'mnist': 60000, 'cifar10': 50000, 'cifar100': 50000, 'svhn': 73257}
 
 
@@ -34,7 +38,12 @@ def add_arguments(subparsers):
                                        description=f'Makes a labelled data set of 32x32 pictures from {text}.')
         parser.add_argument('dataset_dir', metavar='DATASET_DIR', help='directory to make')
         parser.add_argument('source_dir', metavar=metavar, help=text)
-        parser.set_defaults(run=lambda args, function=function: function(args.dataset_dir, args.source_dir))
+        options = ()
+        if name in ('mnist', 'svhn'):  # whose files are compressed
+            add_max_unpacked(parser, 'a file')
+            options = ('max_unpacked',)
+        parser.set_defaults(run=lambda args, function=function, options=options: function(
+            args.dataset_dir, args.source_dir, **{option: getattr(args, option) for option in options}))
     parser = subparsers.add_parser('create_mnistrgb', help='data set of random triples of MNIST digits',
                                    description='Each picture has three random digits as its red, green and blue.')
     parser.add_argument('dataset_dir', metavar='DATASET_DIR', help='directory to make')
@@ -43,21 +52,22 @@ def add_arguments(subparsers):
                         help='number of pictures (default 1000000)')
     parser.add_argument('--random-seed', '--random_seed', type=seed_option, default=123, metavar='N',
                         help='default 123')
+    add_max_unpacked(parser, 'the file')
     parser.set_defaults(run=lambda args: create_mnistrgb(args.dataset_dir, args.source_dir, args.num_images,
-                                                         args.random_seed))
+                                                         args.random_seed, args.max_unpacked))
 
 
-def create_mnist(dataset_dir, mnist_dir):
+def create_mnist(dataset_dir, mnist_dir, max_unpacked=None):
     """MNIST's training digits, [1, 32, 32] with a black border, and their classes."""
-    images = _mnist_images(mnist_dir)
-    labels = _read_idx(mnist_dir, 'train-labels-idx1-ubyte', 1)
+    images = _mnist_images(mnist_dir, max_unpacked)
+    labels = _read_idx(mnist_dir, 'train-labels-idx1-ubyte', 1, max_unpacked)
     _write(dataset_dir, 'mnist', mnist_dir, images, labels, [str(digit) for digit in range(10)])
 
 
-def create_mnistrgb(dataset_dir, mnist_dir, num_images=1000000, random_seed=123):
+def create_mnistrgb(dataset_dir, mnist_dir, num_images=1000000, random_seed=123, max_unpacked=None):
     """Random triples of MNIST digits as colour channels, [3, 32, 32], without labels."""
     rng = np.random.RandomState(check_seed(random_seed, '--random-seed'))
-    digits = _mnist_images(mnist_dir)[:, 0]
+    digits = _mnist_images(mnist_dir, max_unpacked)[:, 0]
     with exporter.Exporter(dataset_dir, [3, 32, 32], forecast=num_images) as out:
         with Progress('create_mnistrgb', num_images) as progress:
             for start in range(0, num_images, 256):
@@ -89,10 +99,10 @@ def create_cifar100(dataset_dir, cifar100_dir):
     _write(dataset_dir, 'cifar100', cifar100_dir, images, labels, names)
 
 
-def create_svhn(dataset_dir, svhn_dir):
+def create_svhn(dataset_dir, svhn_dir, max_unpacked=None):
     """SVHN's cropped training digits, [3, 32, 32], and their classes."""
     if os.path.isfile(os.path.join(svhn_dir, 'train_32x32.mat')):
-        images, labels = _read_svhn_mat(os.path.join(svhn_dir, 'train_32x32.mat'))
+        images, labels = _read_svhn_mat(os.path.join(svhn_dir, 'train_32x32.mat'), max_unpacked)
     else:
         parts = [_read_pickle(svhn_dir, f'train_{number}.pkl') for number in range(1, 4)]
         for path, part in parts:
@@ -133,14 +143,14 @@ def warn_about_count(count, expected, source):
               flush=True)
 
 
-def _mnist_images(folder):
-    images = _read_idx(folder, 'train-images-idx3-ubyte', 3)
+def _mnist_images(folder, max_unpacked):
+    images = _read_idx(folder, 'train-images-idx3-ubyte', 3, max_unpacked)
     if images.shape[1:] != (28, 28):
         raise UserError(f"'{folder}' holds digits of {images.shape[1]}x{images.shape[2]}; 28x28 is expected")
     return np.pad(images[:, np.newaxis], [(0, 0), (0, 0), (2, 2), (2, 2)], 'constant')
 
 
-def _read_idx(folder, name, ndim):
+def _read_idx(folder, name, ndim, max_unpacked):
     """An array of bytes in MNIST's format: two zero bytes, type 8, rank, big-endian sizes, elements."""
     plain = os.path.join(folder, name)
     path = plain if os.path.isfile(plain) else plain + '.gz'
@@ -153,6 +163,8 @@ def _read_idx(folder, name, ndim):
             size = 1
             for length in shape:
                 size *= length
+            if path != plain:
+                Limits(path, max_unpacked).check_whole(size)
             content = f.read(min(size, 1 << 31) + 1)
     except (OSError, EOFError, zlib.error) as err:
         raise UserError(f"cannot read '{path}': {getattr(err, 'strerror', None) or err}") from err
@@ -195,12 +207,42 @@ def _names(folder, name, key, count):
     return [str(number) for number in range(count)]
 
 
-def _read_svhn_mat(path):
+def _check_mat(path, max_unpacked):
+    """Raises UserError unless the parts of a MATLAB 5 file unpack to a believable size; damage is for its reader."""
+    limits = Limits(path, max_unpacked)
+    with open_regular(path) as f:
+        order = {b'IM': '<', b'MI': '>'}.get(f.read(128)[126:])
+        if order is None:
+            raise UserError(f"'{path}' is not a file of MATLAB 5 to 7, as SVHN's are")
+        while True:
+            head = f.read(8)
+            if len(head) < 8:
+                return
+            kind, size = struct.unpack(order + 'II', head)
+            if kind != _MAT_COMPRESSED:
+                f.seek(size, 1)
+                continue
+            unpacker = zlib.decompressobj()
+            while size > 0 and not unpacker.eof:
+                packed = f.read(min(size, 1 << 16))
+                if not packed:
+                    return
+                size -= len(packed)
+                while packed and not unpacker.eof:
+                    limits.spend(len(unpacker.decompress(packed, 1 << 20)))
+                    packed = unpacker.unconsumed_tail
+            f.seek(size, 1)
+
+
+def _read_svhn_mat(path, max_unpacked):
     """SVHN as its owners publish it: X [32, 32, 3, N] and y [N, 1] with 10 for the digit 0."""
     import scipy.io
     try:
-        content = scipy.io.loadmat(path)
+        _check_mat(path, max_unpacked)
+        content = scipy.io.loadmat(path, variable_names=('X', 'y'))
         images, labels = content['X'], content['y'].reshape(-1)
+    except UserError:
+        raise
     except Exception as err:  # scipy raises many kinds for damaged files
         raise UserError(f"cannot read '{path}': {err}") from err
     if images.ndim != 4 or labels.dtype.kind not in 'iu':

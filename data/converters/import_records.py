@@ -6,8 +6,9 @@ import os
 import numpy as np
 
 from data.converters import exporter
+from data.converters.archives import Limits
 from data.images import BadImage, open_image, read_pixels, resize, to_array
-from data.options import add_webp, power_of_two
+from data.options import add_max_unpacked, add_webp, power_of_two
 from data.records.foreign import find_picture, read_records
 from data.records.tfrecord import Malformed
 from dnnlib.progress import Progress
@@ -29,15 +30,17 @@ def add_arguments(subparsers):
     parser.add_argument('--resize', type=power_of_two, metavar='N', help='bring every picture to NxN (a power of two)')
     parser.add_argument('--crop', choices=['center', 'pad', 'none'], default='center',
                         help='with --resize: cut to the central square, pad with black, or stretch (default center)')
+    parser.add_argument('--no-labels', action='store_true', help='leave the classes out')
     add_webp(parser)
+    add_max_unpacked(parser, 'a file that is compressed')
     parser.set_defaults(run=lambda args: import_records(args.dataset_dir, args.files, args.resize, args.crop,
-                                                        args.allow_webp))
+                                                        args.allow_webp, args.no_labels, args.max_unpacked))
 
 
-def import_records(dataset_dir, paths, size=None, crop='center', allow_webp=False):
+def import_records(dataset_dir, paths, size=None, crop='center', allow_webp=False, no_labels=False, max_unpacked=None):
     """Makes a data set of [C, R, R] from the records of all files, in their order. Raises UserError."""
     exporter.check_new(dataset_dir)
-    records = _pictures(paths, size, crop, allow_webp)
+    records = _pictures(paths, size, crop, allow_webp, max_unpacked)
     first = next(records, None)
     if first is None:
         raise UserError(f"'{paths[0]}' holds no record")
@@ -61,7 +64,8 @@ def import_records(dataset_dir, paths, size=None, crop='center', allow_webp=Fals
                     chunk = []
             if chunk:
                 out.add(exporter.encode(np.stack(chunk)))
-        _set_labels(out, labels, paths)
+        if not no_labels:
+            _set_labels(out, labels, paths)
         out.describe(command='import', skipped=[], resampling='lanczos' if size else None,
                      arguments={'files': [os.path.abspath(path) for path in paths], 'resize': size,
                                 'crop': crop if size else None})
@@ -73,11 +77,11 @@ def _with(first, others):
     yield from others
 
 
-def _pictures(paths, size, crop, allow_webp):
+def _pictures(paths, size, crop, allow_webp, max_unpacked):
     """Yields (uint8 [C, H, W], class or None, where it stands)."""
     from PIL import Image
     for path in paths:
-        for number, payload in enumerate(read_records(path)):
+        for number, payload in enumerate(read_records(path, _unpacking_check(path, max_unpacked))):
             where = f'{path}: record {number}'
             try:
                 found, label = find_picture(payload)
@@ -91,13 +95,26 @@ def _pictures(paths, size, crop, allow_webp):
             yield to_array(resize(image, size, crop) if size else image), label, where
 
 
+def _unpacking_check(path, max_unpacked):
+    limits = Limits(path, max_unpacked)
+
+    def check(number, size):
+        limits.check_member(f'record {number}', size, os.path.getsize(path))
+        limits.spend(size)
+    return check
+
+
 def _set_labels(out, labels, paths):
-    """One-hot labels, if every record has a class."""
-    if any(label is None for label in labels):
+    """One-hot labels, if the records have classes. Raises UserError where only some have one."""
+    missing = sum(label is None for label in labels)
+    if missing == len(labels):
         return
+    if missing:
+        raise UserError(f"{missing} of the {len(labels)} records in '{paths[0]}'{' and others' * (len(paths) > 1)} "
+                        'have no class; give those that have one alone, or leave the classes out with --no-labels')
     if not 0 <= min(labels) <= max(labels) < _MOST_CLASSES:
         raise UserError(f"'{paths[0]}' holds classes from {min(labels)} to {max(labels)}; 0 to {_MOST_CLASSES - 1} are "
-                        'expected')
+                        'expected: leave them out with --no-labels')
     from data.converters.labels import check_one_hot
     names = [str(number) for number in range(max(labels) + 1)]
     check_one_hot(len(labels), len(names))

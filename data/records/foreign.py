@@ -13,10 +13,11 @@ MOST_BYTES = 1 << 30  # of one record
 _CLASSES = ('label', 'class', 'image/class/label', 'label_id', 'class_id', 'fine_label')
 
 
-def read_records(path):
+def read_records(path, check_unpacked=None):
     """Yields the payloads of a TFRecord file, compressed with gzip or not, each checked against its checksums.
 
-    Raises UserError for a file that cannot be read or is damaged.
+    `check_unpacked(number, size)` is called before a record of `size` bytes is unpacked from a compressed file; what it
+    raises ends that. Raises UserError for a file that cannot be read or is damaged.
     """
     number = 0
     try:
@@ -32,6 +33,8 @@ def read_records(path):
                     if len(head) < 12 or masked_crc(head[:8]) != int.from_bytes(head[8:], 'little') \
                             or length > MOST_BYTES:
                         raise UserError(f'{path}: record {number} does not start as a record of a TFRecord file does')
+                    if is_compressed and check_unpacked is not None:
+                        check_unpacked(number, length)
                     payload, tail = f.read(length), f.read(4)
                     if len(payload) < length or len(tail) < 4:
                         raise UserError(f'{path}: record {number} is cut off')
