@@ -15,6 +15,8 @@ from metric_helpers import make_network, some_record
 
 import run_metrics
 import train
+from data.converters.create_toyfaces import create_toyfaces
+from data.records import fingerprint
 from dnnlib import array_files
 from dnnlib.submission import write_submit_config
 from dnnlib.util import EasyDict, UserError
@@ -291,3 +293,27 @@ def test_a_snapshot_that_cannot_be_opened_is_a_null_with_its_reason_for_every_me
     assert ' fid50k nan ' in line and 'problem: ' in line
     gone = group.run(str(run_dir / 'network-snapshot-000009.pkl'), tolerant=True, **options)
     assert [record['value'] for record in gone] == [None, None] and 'network-snapshot-000009' in gone[0]['problems'][0]
+
+
+def test_reals_that_were_changed_under_the_same_size_and_time_are_measured_anew(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr('config.cache_dir', str(tmp_path / 'cache'))
+    monkeypatch.setattr(fingerprint, '_SETTLED_NS', 0)
+    create_toyfaces(str(tmp_path / 'faces'), resolution=16, num=12, workers=1)
+    path = make_network(tmp_path, resolution=16)
+
+    def fid(out, **options):
+        spec = dict(preset('fid50k'), num_images=6, minibatch_per_gpu=6)
+        return jobs.Job([spec], path, str(tmp_path / out), dataset_args=dict(tfrecord_dir=str(tmp_path / 'faces')),
+                        features='standin', **options).run(again=False)[0]
+    before = fid('out')
+    assert fid('out')['value'] == before['value'] and 'is measured already' in capsys.readouterr().out
+    for level in (tmp_path / 'faces').glob('*.tfrecords'):
+        content, status = level.read_bytes(), os.stat(str(level))
+        size = len(content) // 12
+        level.write_bytes(b''.join(content[start:start + size] for start in range(11 * size, -1, -size)))
+        os.utime(str(level), ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = fid('out')
+    assert 'is measured already' not in capsys.readouterr().out
+    assert after['dataset_fingerprint'] != before['dataset_fingerprint'] and after['value'] != before['value']
+    assert after['value'] == fid('without-cache', cache_dir=None)['value']
+    assert len(store.find(str(tmp_path / 'out'), 'fid50k')) == 2
