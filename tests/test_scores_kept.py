@@ -50,6 +50,10 @@ def test_no_record_takes_the_place_of_another_protocols(tmp_path, capsys):
     found = store.find(folder, 'fid50k')
     assert sorted(record['value'] for _, record in found) == [5.0, 6.0, 7.0, 8.0, 9.5]
     assert records.read_record(str(tmp_path / 'fid50k.json'))['value'] == 7.0
+    # A file that was written anew, such as a snapshot within the same thousand images, stands for what it holds now.
+    first, then = (dict(network_file='/x/n.pkl', network_sha256=digit * 64, metric='kid50k') for digit in 'ef')
+    assert put(value=3.0, **first) == put(value=2.0, **then) == 'kid50k.json'
+    assert {record['value'] for _, record in store.find(folder, 'kid50k')} == {3.0, 2.0}
     # A failure replaces nothing but a failure.
     assert put(value=None) == 'fid50k.json' and records.read_record(str(tmp_path / 'fid50k.json'))['value'] == 7.0
     # What is no record does not stand in the way.

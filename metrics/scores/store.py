@@ -1,6 +1,7 @@
 """Where the records of scores lie: one file per metric and protocol in a folder, none in another one's place.
 
-`<metric>.json` holds the fullest score, `<metric>-<hash of the protocol>.json` every other.
+`<metric>.json` holds the fullest score, `<metric>-<hash of the protocol>.json` every other. Of a network file that was
+written anew, as snapshots within the same thousand images are, it holds a score of what the file holds now.
 """
 
 import glob
@@ -37,7 +38,7 @@ def put(folder, record):
     """Stores a record and returns its path.
 
     A record of the same protocol is replaced, unless only the new one failed; no other one ever is. The one with the
-    most samples has the plain name.
+    most samples has the plain name, among those of the file's present network.
     """
     metric, name = record['metric'], protocol_hash(record)
     plain = os.path.join(folder, metric + '.json')
@@ -50,15 +51,24 @@ def put(folder, record):
                   flush=True)
             return same
         path = same
-    elif plain in present and (present[plain].get('num_samples') or 0) < (record.get('num_samples') or 0):
+    elif plain in present and (_is_of_replaced_file(present[plain], record) or (
+            present[plain].get('num_samples') or 0) < (record.get('num_samples') or 0)):
         os.replace(plain, os.path.join(folder, f'{metric}-{protocol_hash(present[plain])}.json'))
         path = plain
     else:
         path = aside if plain in present else plain
     records.write_record(path, record)
     if path == aside:
-        print(f'{metric} was measured under another protocol before ({plain}); this record is {path}', flush=True)
+        other = 'under another protocol' if present[plain].get('network_sha256') == record.get('network_sha256') else \
+            'of another network of this name'
+        print(f'{metric} was measured {other} before ({plain}); this record is {path}', flush=True)
     return path
+
+
+def _is_of_replaced_file(record, newer):
+    """Whether the file that a record is of held another network when a newer one was made."""
+    return record.get('network_file') == newer.get('network_file') is not None \
+        and record.get('network_sha256') != newer.get('network_sha256')
 
 
 def _has_failed(record):
