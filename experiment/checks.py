@@ -4,6 +4,7 @@ import os
 
 from data.records.dataset import load_dataset
 from dnnlib import files
+from dnnlib.submission import processes
 from dnnlib.util import UserError, sha256_file
 from experiment.plan import gigabytes
 from training.state import resume
@@ -32,10 +33,11 @@ def check_disk(plan, machine):
 
 def check_gpus(config, found, by='this machine has'):
     """Raises UserError unless GPUs that the configuration insists on are there: `found` of them."""
-    insists = config.device == 'gpu' or config.device == 'auto' and (found or config.num_gpus > 1)
-    if insists and found < config.num_gpus:
+    wanted = processes.here(config.num_gpus)
+    insists = config.device == 'gpu' or config.device == 'auto' and (found or wanted > 1)
+    if insists and found < wanted:
         choice = f'--num-gpus {found}' if found else '--device cpu'
-        raise UserError(f'{config.num_gpus} GPU(s) are asked for, but {by} {found}; pass {choice}, or check the driver '
+        raise UserError(f'{wanted} GPU(s) are asked for, but {by} {found}; pass {choice}, or check the driver '
                         'with nvidia-smi')
 
 

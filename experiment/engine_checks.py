@@ -1,6 +1,7 @@
 """What keeps a run from starting, as only TensorFlow can tell: devices, and networks that do not fit stored ones."""
 
 from dnnlib import tflib
+from dnnlib.submission import processes
 from dnnlib.util import UserError
 from experiment.checks import check_gpus
 from training import towers
@@ -35,5 +36,5 @@ def check_restored(restored, config, data):
 
 def _variables(config, data):
     """The variables of the run's networks; see `run_state.shapes_of`."""
-    tflib.select_device(config.device, config.num_gpus)
+    tflib.select_device(config.device, processes.here(config.num_gpus))
     return towers.sketch_variables(data, config.G, config.D)

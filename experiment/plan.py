@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 
+from dnnlib.submission import processes
 from dnnlib.util import EasyDict, UserError
 from experiment import forecast, phases, run_config
 from experiment.settings import value_of, with_defaults
@@ -148,8 +149,9 @@ def warnings(plan, machine, data_dir):
     if config.device != 'cpu':
         result += [f'{text}; if this run gets the same GPU, both will be slow or run out of memory: wait, or hide that '
                    'GPU with CUDA_VISIBLE_DEVICES' for text in machine.company]
-        if config.num_gpus > max(machine.num_gpus, 1):
-            result.append(f'the run asks for {config.num_gpus} GPUs, this machine has {machine.num_gpus}; start it '
+        wanted = processes.here(config.num_gpus)
+        if wanted > max(machine.num_gpus, 1):
+            result.append(f'the run asks for {wanted} GPUs, this machine has {machine.num_gpus}; start it '
                           f'where there are as many, or pass --num-gpus {max(machine.num_gpus, 1)}')
     result += _warnings_of_phases(plan) if plan.phases else []
     result += _warnings_of_needs(plan, machine) if plan.needs else []

@@ -1,12 +1,14 @@
 """A start of a training run: from what the command line asks for, through a plan that is checked, to the loop's end."""
 
+import contextlib
 import errno
 import os
 
 import config as folders
 from dnnlib import config_files
 from dnnlib.command_line import shown
-from dnnlib.submission import RunLock, read_submit_config, write_submit_config
+from dnnlib.submission import RunLock, processes, read_submit_config, write_submit_config
+from dnnlib.submission.run_context import FollowerContext
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
 from dnnlib.util import UserError, call_func_by_name, format_time, sha256_file
 from experiment import checks, facts, plan, run_config, settings
@@ -75,9 +77,13 @@ def dry_run(args):
 def train(args):
     """Trains in a new run directory, or in that of the run to go on with."""
     start = configure(args)
+    processes.claim_gpus(start.config.num_gpus)
     if _is_finished(start):
         print('This run is finished; to go on give it a greater length, such as --set train.total_kimg='
               f'{2 * max(_length(start.config), _length(start.record["config"])):g}\nNothing to do in {start.run_dir}')
+        return
+    if not processes.is_first():
+        _follow(start)
         return
     if start.run_dir is not None:
         RunLock(start.run_dir).close()  # refuse at once where another process trains in it
@@ -92,7 +98,7 @@ def train(args):
 def configure(args):
     """The Start that parsed options describe. Raises UserError."""
     if args.resume is None:
-        options = dict(seed=args.seed, num_gpus=args.num_gpus, device=args.device)
+        options = dict(seed=args.seed, num_gpus=_all_devices(args), device=args.device)
         config, origins = run_config.load(args.config, folders.config_dir, args.overrides, options)
         return Start(config, origins, None, None, args.result_dir or folders.result_dir,
                      args.data_dir or folders.data_dir, args.init_from, args.resume_kimg or 0)
@@ -106,10 +112,16 @@ def configure(args):
         if not any(key == name or key.startswith(name + '.') for name in RESUMABLE):
             raise UserError(f"--set {key} cannot be changed with --resume, only {', '.join(RESUMABLE)} can")
     config, origins = run_config.override(record['config'], record['provenance'], args.overrides,
-                                          dict(device=args.device, num_gpus=args.num_gpus))
+                                          dict(device=args.device, num_gpus=_all_devices(args)))
     return Start(config, origins, record, run_dir, run_dir,
                  args.data_dir or record.get('data_dir') or folders.data_dir, record.get('init_from'),
                  record.get('resume_kimg') or 0)
+
+
+def _all_devices(args):
+    """The devices of all processes, where the command line names those of each; None leaves it to the configuration."""
+    size = processes.world().size
+    return args.num_gpus if size == 1 else (args.num_gpus or 1) * size
 
 
 def _find_run(text, result_dir):
@@ -234,6 +246,16 @@ def _run(start, run_plan):
     if outcome == 'stopped':
         print(f'To go on: train.py --resume {shown(run_dir)}')
     print(f'Training {outcome}; everything is in {run_dir}', flush=True)
+
+
+def _follow(start):
+    """Trains in step with the first process, which checks, writes and prints for all."""
+    with open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere), FollowerContext() as context:
+        make_plan(start)
+        call_func_by_name(
+            func_name=start.config.train.get('func_name', settings.LOOP), run_dir=start.run_dir or '',
+            run_context=context, resume=start.run_dir is not None, init_from=start.init_from,
+            resume_kimg=start.resume_kimg, **run_config.loop_arguments(start.config, start.data_dir))
 
 
 def _make_run_dir(start):

@@ -1,18 +1,22 @@
 """A training run while it is under way, and everything that its loop does to it."""
 
+import hashlib
 import os
 import time
 import traceback
 
 from data.records.dataset import load_dataset
 from dnnlib import files, tflib
-from dnnlib.tflib import pickle_writer
+from dnnlib.submission import processes
+from dnnlib.tflib import collectives, pickle_writer
 from dnnlib.util import EasyDict, StopRequested, UserError
 from training import codes, towers
 from training.network_files import best
 from training.schedule import changes_phase, training_schedule
 from training.state import checkpoint, resume, run_state
 
+MEASURE_SECONDS = 48 * 3600.0   # How long others may wait for the first process while it measures a snapshot,
+WRITE_SECONDS = 1800.0          # and while it writes.
 ROLLBACK_STEPS = 1 << 26    # How far a rollback moves the step counter, and with it every random number.
 
 
@@ -45,6 +49,8 @@ class Run:
         self.progress = run_state.initial_progress(int(settings.resume_kimg * 1000), settings.resume_time)
         self.log = self.painter = self.metrics = None
         self.last_checkpoint_nimg, self.last_checkpoint_time = self.progress.cur_nimg, time.time()
+        self._stops = False
+        self._watch = processes.Watch() if processes.world().size > 1 else None
 
     @property
     def has_moving_average(self):
@@ -60,6 +66,44 @@ class Run:
         """The state of the schedule now; see `training.schedule.training_schedule`."""
         s = self.settings
         return training_schedule(self.progress.cur_nimg, self.training_set, s.num_gpus, **s.sched_args)
+
+    # ---- Several processes
+
+    def is_to_stop(self):
+        """Whether the run is asked to end early; with several processes, whether all of them agreed on it."""
+        if self._watch is None:
+            return self.settings.run_context.should_stop()
+        return self._stops
+
+    def agree(self, sched):
+        """Brings several processes to one mind: whether to stop after this iteration, and how long the first may be
+        busy with what it alone does after it."""
+        if self._watch is None:
+            return
+        wishes = [float(self.settings.run_context.should_stop()), self.seconds_alone(sched)]
+        stops, seconds = collectives.total(wishes)
+        self._stops = stops > 0
+        self._watch.moved(seconds)
+
+    def seconds_alone(self, sched):
+        """How long this process may be busy with what it alone does after this iteration."""
+        if self.tick_is_over(sched):
+            return MEASURE_SECONDS
+        return WRITE_SECONDS if self.checkpoint_is_due() or self.settings.epoch_pictures else 0.0
+
+    def content(self):
+        """A hash of the networks' values."""
+        digest = hashlib.sha256()
+        for value in tflib.get_vars([var for net in self.networks for var in net.vars.values()]):
+            digest.update(value.tobytes())
+        return digest.hexdigest()
+
+    def close(self):
+        """Ends the watch over the other processes and closes the log."""
+        if self._watch is not None:
+            self._watch.close()
+        if self.log is not None:
+            self.log.close()
 
     # ---- Training
 
@@ -92,7 +136,8 @@ class Run:
             self.restore(*restored)
             self.progress.rollbacks += 1
             self.progress.step = step + ROLLBACK_STEPS
-            self.log.go_on_from(self.progress)
+            if self.log is not None:
+                self.log.go_on_from(self.progress)
             print(f'warning: {what}; going back to {restored[0]}, once, with other random numbers')
             return False
         kept = (f'the last good checkpoint is {restored[0]}: change what made them (a lower learning rate, a larger '
@@ -101,6 +146,11 @@ class Run:
         raise UserError(f'{what}; {kept}')
 
     # ---- Ticks and snapshots
+
+    def note_progress(self):
+        """Tells the log how far the run has come."""
+        self.progress.elapsed = self.log.elapsed()
+        self.log.show_progress(self.progress, self.settings.total_kimg * 1000)
 
     def tick_is_over(self, sched):
         """Whether it is time for a report."""
@@ -137,8 +187,12 @@ class Run:
                 self.painter.save_fakes(os.path.join(self.dir, f'fakes-epoch{epoch:03d}.png'))
 
     def save_snapshot(self):
+        """Stores (G, D, Gs) under the number of thousands of images. Returns the path."""
+        return self.save_networks(f'network-snapshot-{self.progress.cur_nimg // 1000:06d}.pkl')
+
+    def save_networks(self, name):
         """Stores (G, D, Gs). Returns the path."""
-        path = os.path.join(self.dir, f'network-snapshot-{self.progress.cur_nimg // 1000:06d}.pkl')
+        path = os.path.join(self.dir, name)
         pickle_writer.save(codes.stored_networks(self.networks), path)
         return path
 
@@ -199,7 +253,7 @@ class Run:
 
     def save_checkpoint(self):
         """Writes the state of the run and deletes what became superfluous. Raises UserError if it cannot be written."""
-        g = self.graph
+        g, began = self.graph, time.time()
         path = checkpoint.checkpoint_path(self.checkpoint_dir, self.progress.cur_nimg)
         state = dict(progress=self.progress, dataset=self.training_set.state_dict(), seed=self.settings.seed,
                      circumstances=self.circumstances)
@@ -212,6 +266,7 @@ class Run:
         except OSError as err:
             raise UserError(f'cannot write {path}: {err.strerror}; the checkpoints before it are intact: mend that '
                             f'and go on with --resume {self.dir}') from err
+        self.log.skip_time(began)
         self.last_checkpoint_nimg, self.last_checkpoint_time = self.progress.cur_nimg, time.time()
 
     def restore(self, path, state, arrays):
@@ -222,3 +277,27 @@ class Run:
         self.progress = EasyDict(state['progress'])
         self.last_checkpoint_nimg, self.last_checkpoint_time = self.progress.cur_nimg, time.time()
         print(f'Going on from {path}, {self.progress.cur_nimg / 1000:g} kimg')
+
+
+class Follower(Run):
+    """The same run in a process that is not the first: it trains in step with it, and writes and prints nothing."""
+
+    def seconds_alone(self, sched):
+        return 0.0
+
+    def end_tick(self, sched):
+        self.progress.cur_tick += 1
+        self.progress.tick_start_nimg = self.progress.cur_nimg
+        return False
+
+    def note_progress(self):
+        pass
+
+    def draw_epochs(self, before):
+        pass
+
+    def save_networks(self, name):
+        return None
+
+    def save_checkpoint(self):
+        pass

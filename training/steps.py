@@ -1,7 +1,7 @@
 """The order of things within an iteration of training: whose step it is, on which minibatch, and the moving average."""
 
 from dnnlib import tflib
-from dnnlib.tflib import tf
+from dnnlib.tflib import collectives, tf
 from dnnlib.util import UserError
 
 ORDERS = ('D_then_G', 'alternate')
@@ -62,14 +62,15 @@ def _run_training_op(run, op, sched, feed=()):
     values.update(feed)
     try:
         result = tflib.run(op, values)
+        if g.sync_op is not None:
+            tflib.run(g.sync_op)
     except tf.errors.ResourceExhaustedError as err:
         raise UserError(f'the device ran out of memory at resolution {sched.resolution} with a minibatch of '
                         f'{sched.minibatch}; lower sched.minibatch_dict or set sched.max_minibatch_per_gpu, and go on '
                         f'with --resume {run.dir}') from err
-    except tf.errors.OpError:
+    except tf.errors.OpError as err:
+        collectives.check_others(err)
         run.training_set.raise_pending_error()
         raise
-    if g.sync_op is not None:
-        tflib.run(g.sync_op)
     run.progress.step += 1
     return result

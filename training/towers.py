@@ -8,7 +8,8 @@ import numpy as np
 from data.pictures import adjust_dynamic_range
 from dnnlib import tflib
 from dnnlib.seeds import signed32
-from dnnlib.tflib import device, tf
+from dnnlib.submission import processes
+from dnnlib.tflib import collectives, device, tf
 from dnnlib.tflib.autosummary import autosummary
 from dnnlib.tflib.network import sketched
 from dnnlib.util import EasyDict, UserError, call_func_by_name
@@ -115,7 +116,7 @@ def build_training_graph(
     G_opt_args, D_opt_args,     # Keywords of tflib.Optimizer.
     G_loss_args, D_loss_args,   # func_name and keywords of the losses.
     seed,                       # The run's seed.
-    num_gpus,                   # Number of towers.
+    num_gpus,                   # Number of towers of this process.
     G_smoothing_kimg,           # Half-life of the moving average Gs; 0: Gs follows G at once.
     mirror_augment, drange_net, is_growing,
 ):
@@ -136,7 +137,8 @@ def build_training_graph(
             lod=tf.placeholder(tf.float32, [], name='lod'),
             G_lrate=tf.placeholder(tf.float32, [], name='G_lrate'),
             D_lrate=tf.placeholder(tf.float32, [], name='D_lrate'))
-        minibatch_split = g.minibatch // num_gpus
+        first = processes.world().rank * num_gpus  # the number of this process's first tower among all
+        minibatch_split = g.minibatch // (num_gpus * processes.world().size)
         # One fetch for all towers: the order in which several would be served is undefined.
         reals, labels = training_set.get_minibatch_tf()
         g.labels, g.reuses_fakes = labels, bool(G_loss_args.get('reuse_fakes', False))
@@ -148,7 +150,7 @@ def build_training_graph(
     losses = []
     with tflib.rnd.seed_scope(tf.stack([tf.constant(signed32(seed), tf.int32), g.step])):
         for index in range(num_gpus):
-            with tf.name_scope(f'Tower{index}'), tf.device(tflib.device_name(index)):
+            with tflib.rnd.place(first + index), tf.name_scope(f'Tower{index}'), tf.device(tflib.device_name(index)):
                 if index > 0:
                     g.G_towers.append(G.clone(G.name + '_shadow'))
                     g.D_towers.append(D.clone(D.name + '_shadow'))
@@ -172,7 +174,7 @@ def build_training_graph(
         beta = 0.5 ** (tf.cast(g.minibatch, tf.float32) / (G_smoothing_kimg * 1000.0))
     with tf.device(tflib.device_name(0)):
         g.Gs_update_op = Gs.setup_as_moving_average_of(G, beta=beta)
-        g.sync_op = _average_running_means([g.G_towers, g.D_towers]) if num_gpus > 1 else None
+        g.sync_op = _average_running_means([g.G_towers, g.D_towers])
     return g
 
 
@@ -238,19 +240,26 @@ def _follow(groups):
 
 
 def _average_running_means(families):
-    """An operation that gives every tower the mean over towers of its running means, added in tower order."""
+    """An operation that gives every tower the mean over all towers of its running means, added in tower order.
+
+    None where there is a single tower in all, or nothing to average.
+    """
+    found = [[net.vars[name] for net in towers] for towers in families for name in towers[0].vars
+             if name.split('/')[-1] in _RUNNING_MEANS]
+    num_towers = len(families[0]) * processes.world().size
+    if num_towers == 1 or not found:
+        return None
+    totals = []
+    for copies in found:
+        totals.append(tf.identity(copies[0]))
+        for var in copies[1:]:
+            totals[-1] = totals[-1] + tf.identity(var)
     updates = []
-    for towers in families:
-        for name in towers[0].vars:
-            if name.split('/')[-1] in _RUNNING_MEANS:
-                copies = [net.vars[name] for net in towers]
-                total = tf.identity(copies[0])
-                for var in copies[1:]:
-                    total = total + tf.identity(var)
-                mean = total * np.float32(1.0 / len(copies))
-                # Only after every read: otherwise a tower could see another's new value.
-                with tf.control_dependencies([mean]):
-                    updates += [tf.assign(var, mean) for var in copies]
+    for copies, total in zip(found, collectives.sum_over(totals)):
+        mean = total * np.float32(1.0 / num_towers)
+        # Only after every read: otherwise a tower could see another's new value.
+        with tf.control_dependencies([mean]):
+            updates += [tf.assign(var, mean) for var in copies]
     return tf.group(*updates)
 
 

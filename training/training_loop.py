@@ -1,18 +1,20 @@
 """The training loop: data, networks and schedule in, a run directory full of snapshots out."""
 
+import hashlib
+import json
 import os
-import time
 
 import config
 from data.records.dataset import load_dataset
 from dnnlib import files, tflib, util
 from dnnlib.seeds import LARGEST_OF_A_RUN, check_seed
-from dnnlib.tflib import pickle_writer, tf
+from dnnlib.submission import processes, submit
+from dnnlib.tflib import collectives, tf
 from dnnlib.util import EasyDict, StopRequested, UserError
 from training import codes, snapshot, steps, towers
 from training.network_files import labels
 from training.original.loop_form import takes_submit_config
-from training.run import Run
+from training.run import Follower, Run
 from training.schedule import training_schedule
 from training.state import checkpoint, run_state
 from training.state import resume as resume_state
@@ -41,8 +43,8 @@ def training_loop(
     tf_config               = None,         # dnnlib.tflib.init_tf: flat dict.
     seed                    = 1000,         # All random numbers of the run follow from it; 0 to 2147483647
     device                  = 'auto',       # What to compute on; auto, cpu or gpu
-    num_gpus                = 1,            # Number of GPUs, or of virtual devices on a CPU, that share each minibatch;
-                                            # 1 to 1024
+    num_gpus                = 1,            # Number of GPUs, or of virtual devices on a CPU, that share each minibatch,
+                                            # those of all processes counted; 1 to 1024
     resume                  = False,        # Go on from the newest good checkpoint in run_dir.
     init_from               = None,         # Network pickle to take the initial weights from.
     resume_kimg             = 0,            # Thousands of images that these have seen.
@@ -97,50 +99,49 @@ def training_loop(
     restored = resume_state.find_checkpoint(run_dir, seed) if resume else None
     if resume and restored is None:
         print(f'There is no checkpoint in {checkpoint_dir} yet: the run starts from its beginning')
-    for folder in (run_dir, checkpoint_dir):
+    for folder in (run_dir, checkpoint_dir) if processes.is_first() else ():
         checkpoint.remove_leftovers(folder)
     settings.tf_config = _open_session(tf_config or {}, seed, device, num_gpus, deterministic, restored)
+    settings.run_dir = run_dir = _join_others(settings)
 
     training_set = load_dataset(verbose=True, **dict(dict(seed=seed), **dataset_args))
     try:
         _record_data(run_dir, training_set, run_context.should_stop)
-        labels.keep(run_dir, training_set)
     except StopRequested:
         print('Stopping as asked while the data set was read: there is nothing new to keep', flush=True)
         return 'stopped'
     run = _open_run(settings, training_set, restored)
-    print(f'Training on {num_gpus} {tflib.device_kind().upper()} device(s); '
+    shared = '' if processes.world().size == 1 else f' of {processes.world().size} processes'
+    print(f'Training on {num_gpus} {tflib.device_kind().upper()} device(s){shared}; '
           f'{run.progress.cur_nimg / 1000:g} of {total_kimg:g} kimg are done ...', flush=True)
     run_context.update(cur_epoch=run.progress.cur_nimg / 1000, max_epoch=total_kimg)
     try:
         return _train(run)
     finally:
-        run.log.close()
+        run.close()
         training_set.close()
 
 
 def _train(run):
     """The loop itself. Returns what `training_loop` does."""
     s, is_healthy = run.settings, True
-    if not checkpoint.list_checkpoints(run.checkpoint_dir):
+    if processes.is_first() and not checkpoint.list_checkpoints(run.checkpoint_dir):
         run.save_checkpoint()  # before anything of the training is stored: whatever is, can be gone on from
-    while not run.is_finished and not s.run_context.should_stop():
+    while not run.is_finished and not run.is_to_stop():
         sched = run.schedule()
         run.enter_phase(sched)
         before = run.progress.cur_nimg
         steps.train_minibatches(run, sched, s.minibatch_repeats)
-        run.progress.elapsed = run.log.elapsed()
-        run.log.show_progress(run.progress, s.total_kimg * 1000)
+        run.note_progress()
         is_healthy = run.check_numbers()
+        run.agree(sched)
         run.draw_epochs(before)
         is_best = run.tick_is_over(sched) and run.end_tick(sched)
         if is_healthy and not run.is_finished and (is_best or run.checkpoint_is_due()):
-            began = time.time()
             run.save_checkpoint()
-            run.log.skip_time(began)
 
     if run.is_finished:
-        pickle_writer.save(codes.stored_networks(run.networks), os.path.join(run.dir, 'network-final.pkl'))
+        run.save_networks('network-final.pkl')
     else:
         print('Stopping as asked: writing a network snapshot and a checkpoint ...', flush=True)
         run.save_snapshot()
@@ -163,10 +164,13 @@ def _open_run(settings, training_set, restored):
         run_state.init_networks_from([G, D, Gs], s.init_from)
     graph = towers.build_training_graph(
         G, D, Gs, training_set, s.G_opt_args, s.D_opt_args, s.G_loss_args, s.D_loss_args, seed=s.seed,
-        num_gpus=s.num_gpus, G_smoothing_kimg=s.G_smoothing_kimg, mirror_augment=s.mirror_augment,
+        num_gpus=processes.here(s.num_gpus), G_smoothing_kimg=s.G_smoothing_kimg, mirror_augment=s.mirror_augment,
         drange_net=s.drange_net, is_growing=sched.lod > 0)
     grid = snapshot.choose_grid(training_set, G.input_shapes[0][1:], seed=s.seed, **(s.grid_args or {}))
-    run = Run(s, training_set, list(networks), graph, run_state.circumstances(s.tf_config, s.num_gpus))
+    if processes.world().size > 1:
+        training_set.share(processes.world().rank, processes.world().size)
+    run_class = Run if processes.is_first() else Follower
+    run = run_class(s, training_set, list(networks), graph, run_state.circumstances(s.tf_config, s.num_gpus))
     painter = snapshot.ReconstructionGrid if codes.is_codec(G) else snapshot.SnapshotGrid
     run.painter = painter(Gs, training_set, grid, s.seed, s.drange_net, max(sched.minibatch // s.num_gpus, 1), D)
     tflib.init_uninitialized_vars()
@@ -180,6 +184,9 @@ def _open_run(settings, training_set, restored):
     if restored is None and s.resume_kimg:
         # The data's order goes on where the networks have seen it.
         training_set.load_state_dict(dict(training_set.state_dict(), images_consumed=run.progress.cur_nimg))
+    collectives.check_same('the start of the networks', run.content())
+    if not processes.is_first():
+        return run
     run.log = RunLog(run.dir, run.progress)
     if s.save_tf_graph:
         run.log.writer.add_graph(tf.get_default_graph())
@@ -204,14 +211,29 @@ def _open_session(tf_config, seed, device, num_gpus, deterministic, restored):
     recorded = restored[1]['circumstances'] if restored is not None else None
     tf_config = run_state.with_explicit_threads(tf_config, recorded)
     tf_config.setdefault('rnd.np_random_seed', seed & 0xFFFFFFFF)
-    if tflib.select_device(device, num_gpus) == 'cpu':
-        tf_config.setdefault('device_count.CPU', num_gpus)
+    if num_gpus > 1:
+        # It rewrites the graphs of two towers and of two processes differently, and other sums give other bits.
+        tf_config.setdefault('graph_options.rewrite_options.disable_meta_optimizer', True)
+    if tflib.select_device(device, processes.here(num_gpus)) == 'cpu':
+        tf_config.setdefault('device_count.CPU', processes.here(num_gpus))
     tflib.init_tf(tf_config)
     return tf_config
 
 
+def _join_others(settings):
+    """The run directory, after the processes of this training found that they are about to do the same."""
+    if processes.world().size > 1:
+        own = ('run_dir', 'run_context', 'metric_group', 'tf_config')
+        asked = dict({key: value for key, value in settings.items() if key not in own},
+                     dataset_args=dict(settings.dataset_args, data_dir=None))
+        text = json.dumps(asked, sort_keys=True, default=str)
+        collectives.check_same('the configuration', hashlib.sha256(text.encode('utf-8')).hexdigest())
+        collectives.check_same('the source code', submit.source_hash())
+    return collectives.from_first(settings.run_dir)
+
+
 def _record_data(run_dir, training_set, should_stop):
-    """Writes what the run is trained on to `dataset.json`; UserError if the run was begun on other data.
+    """Writes what the run is trained on, and labels; UserError if the run was begun on other data.
 
     A data set without a manifest is read whole for this. StopRequested if that was broken off.
     """
@@ -219,5 +241,9 @@ def _record_data(run_dir, training_set, should_stop):
         if should_stop():
             raise StopRequested
     training_set.interrupt = interrupt
-    if resume_state.check_data(run_dir, training_set) is None:
-        files.write_json(os.path.join(run_dir, 'dataset.json'), resume_state.data_record(training_set))
+    if processes.is_first():
+        if resume_state.check_data(run_dir, training_set) is None:
+            files.write_json(os.path.join(run_dir, 'dataset.json'), resume_state.data_record(training_set))
+        labels.keep(run_dir, training_set)
+    if processes.world().size > 1:
+        collectives.check_same('the data set', training_set.fingerprint)

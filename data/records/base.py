@@ -73,7 +73,8 @@ class Dataset:
         self._repeat = repeat
         self._shuffle = shuffle
         self._prefetch = prefetch
-        self._consumed = 0     # images handed out since the beginning
+        self._share = (0, 1)   # which of how many equal parts of each minibatch is handed out
+        self._consumed = 0     # images handed out since the beginning, with those of the other parts
         self._order = (None, None)  # (epoch, its order), the last one used
         self._minibatch_size = None
         self._level = 0
@@ -122,6 +123,18 @@ class Dataset:
             if (minibatch_size, level) != (self._minibatch_size, self._level):
                 self._stop_stream()
                 self._minibatch_size, self._level = int(minibatch_size), level
+
+    def share(self, index, count):
+        """From now on hands out part `index` of `count` equal parts of each minibatch, and reads no other records.
+
+        Sizes and positions stay those of the whole. Raises UserError for data that end, whose last minibatch may be
+        shorter.
+        """
+        if count > 1 and not self._repeat:
+            raise UserError('data without repetition cannot be shared by several processes; leave dataset.repeat on')
+        with self._lock:
+            self._stop_stream()
+            self._share = (index, count)
 
     def get_minibatch_np(self, minibatch_size, lod=0):
         """The next minibatch: (samples [N, C, h, w], labels [N, label_size]).
@@ -215,7 +228,10 @@ class Dataset:
     def _produce(self, position, size, level):
         """The minibatch that starts at a position, and the position after it."""
         indices = self._indices(position, size)
-        return self._read(indices, level), self.get_labels_np(indices), position + len(indices)
+        position += len(indices)
+        index, count = self._share
+        indices = indices[len(indices) * index // count:len(indices) * (index + 1) // count]
+        return self._read(indices, level), self.get_labels_np(indices), position
 
     def _indices(self, position, size):
         """The records at positions position…position+size−1 of the endless sequence of epochs: int64 [size]."""

@@ -8,9 +8,11 @@ import sys
 import threading
 import time
 
+from dnnlib.submission import processes
 from dnnlib.util import atomic_write, format_time
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+TWICE_SECONDS = 10
 
 
 class _SignalWatch:
@@ -18,11 +20,13 @@ class _SignalWatch:
 
     The interpreter runs signal handlers only between its own instructions, and a training step may keep the main
     thread inside TensorFlow for minutes. So a thread reads the signal numbers that the C-level handler writes to a
-    socket at once.
+    socket at once. Launchers of several processes pass signals on, so that the same one may come twice: there it
+    counts once in `TWICE_SECONDS`.
     """
 
     def __init__(self):
         self.received = None  # name of the first signal
+        self._until = 0.0     # until when the same one counts as the first
         self._read, self._write = socket.socketpair()
         self._write.setblocking(False)
         self._old_fd = signal.set_wakeup_fd(self._write.fileno())
@@ -42,6 +46,10 @@ class _SignalWatch:
             if number not in SIGNALS:
                 continue
             name = signal.Signals(number).name
+            if name == self.received and time.time() < self._until:
+                continue
+            if processes.world().size > 1:
+                self._until = time.time() + TWICE_SECONDS
             if self.received is not None:
                 print(f'\n{name} again: exiting at once', file=sys.stderr, flush=True)
                 os._exit(128 + number)
@@ -56,6 +64,28 @@ class _SignalWatch:
         self._thread.join()
         self._read.close()
         self._write.close()
+
+
+class FollowerContext:
+    """What a process that is not the first of several has in place of a RunContext: it listens to signals only."""
+
+    def __init__(self):
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        self._signals = _SignalWatch() if in_main_thread else None
+
+    def should_stop(self):
+        """True once this process has been asked to stop."""
+        return self._signals is not None and self._signals.received is not None
+
+    def update(self, loss=0, cur_epoch=0, max_epoch=None):
+        """Nobody is told how far the run has come."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, exc_type, exc_value, traceback):
+        if self._signals is not None:
+            self._signals.close()
 
 
 class RunContext:

@@ -2,6 +2,7 @@
 
 import contextlib
 import enum
+import hashlib
 import os
 import shutil
 import sys
@@ -10,7 +11,7 @@ import traceback
 
 import config
 from dnnlib.addresses import without_passwords
-from dnnlib.files import atomic_write, copy_files_and_create_dirs
+from dnnlib.files import atomic_write, copy_files_and_create_dirs, sha256_file
 from dnnlib.submission import records, run_dir
 from dnnlib.submission.paths import (  # noqa: F401  (part of this module)
     PathType,
@@ -152,6 +153,16 @@ def submit_run(submit_config, run_func_name=None, **run_func_kwargs):
     submit_config.task_name = f'{submit_config.user_name}-{submit_config.run_id:05d}-{submit_config.run_desc}'
     run_wrapper(submit_config)
     return submit_config
+
+
+def source_hash():
+    """A hash of this project's Python files: their names and their content."""
+    digest = hashlib.sha256()
+    for path, relative in sorted(run_dir.list_source(
+            SOURCE_ROOT, ignore=[config.data_dir, config.result_dir, config.cache_dir]), key=lambda entry: entry[1]):
+        if relative.endswith('.py'):
+            digest.update(f'{relative} {sha256_file(path)}\n'.encode('utf-8', 'surrogateescape'))
+    return digest.hexdigest()
 
 
 def own_source(module):

@@ -7,7 +7,8 @@ nothing is applied before every gradient exists, and a skipped update leaves eve
 from collections import OrderedDict
 
 from dnnlib import util
-from dnnlib.tflib import autosummary, tfutil
+from dnnlib.submission import processes
+from dnnlib.tflib import autosummary, collectives, tfutil
 from dnnlib.tflib.engine import tf
 
 
@@ -117,16 +118,19 @@ class Optimizer:
             raise RuntimeError(f"optimizer '{self.name}': apply_updates() runs once, after register_gradients()")
         self._updates_applied = True
         towers = list(self._towers.items())
-        num_grads = sum(len(tower['grads']) for _, tower in towers)
+        num_here = sum(len(tower['grads']) for _, tower in towers)
+        num_grads = num_here * processes.world().size
 
         with tfutil.absolute_name_scope(self.scope):
             mean_grads = []
             with tf.device(towers[0][0]):
                 factor = self.undo_loss_scaling(tf.constant(1.0 / num_grads, tf.float32))
+                totals = []
                 for parts in zip(*[grads for _, tower in towers for grads in tower['grads']]):
-                    total = tf.cast(_dense(parts[0]), tf.float32)
+                    totals.append(tf.cast(_dense(parts[0]), tf.float32))
                     for part in parts[1:]:
-                        total = total + tf.cast(_dense(part), tf.float32)
+                        totals[-1] = totals[-1] + tf.cast(_dense(part), tf.float32)
+                for total in collectives.sum_over(totals):
                     mean_grads.append(total if num_grads == 1 and not self.use_loss_scaling else total * factor)
                 # A NaN or Inf anywhere makes this sum non-finite; every gradient is needed for it, so that the
                 # conditionals below start when all of them exist and no network reads its variables any more.

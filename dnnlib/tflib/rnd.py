@@ -1,7 +1,8 @@
 """Random numbers as a function of (seed, step, place), so that a run can stop anywhere and go on bit for bit.
 
 Inside `seed_scope(seed)` every draw gets a seed of its own: the scope's seed combined with the number of the
-draw in construction order. Outside, the same functions fall back to TensorFlow's ordinary random ops.
+draw in construction order, counted anew for each place within it (see `place`). Outside, the same functions fall
+back to TensorFlow's ordinary random ops.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ from dnnlib.tflib.engine import tf
 
 _scopes = []
 _SITE_STRIDE = 0x9E3779B1  # odd, so that site * stride visits every 32-bit number before it repeats
+_PLACE_SITES = 1 << 20      # numbers of draws that belong to one place
 
 
 @contextlib.contextmanager
@@ -19,11 +21,24 @@ def seed_scope(seed):
     Args:
         seed: int32 tensor [2], usually (run's seed, step).
     """
-    _scopes.append({'seed': tf.convert_to_tensor(seed, dtype=tf.int32), 'sites': 0})
+    _scopes.append({'seed': tf.convert_to_tensor(seed, dtype=tf.int32), 'place': 0, 'sites': {}})
     try:
         yield
     finally:
         _scopes.pop()
+
+
+@contextlib.contextmanager
+def place(number):
+    """Draws within this context are numbered on their own, whatever was drawn elsewhere in the scope.
+
+    `number`: of a tower, counted over all processes; 0 is the place of draws outside any such context.
+    """
+    before, _scopes[-1]['place'] = _scopes[-1]['place'], number
+    try:
+        yield
+    finally:
+        _scopes[-1]['place'] = before
 
 
 def next_seed():
@@ -31,8 +46,8 @@ def next_seed():
     if not _scopes:
         return None
     scope = _scopes[-1]
-    scope['sites'] += 1
-    site = (scope['sites'] * _SITE_STRIDE) & 0xFFFFFFFF
+    count = scope['sites'][scope['place']] = scope['sites'].get(scope['place'], 0) + 1
+    site = ((scope['place'] * _PLACE_SITES + count) * _SITE_STRIDE) & 0xFFFFFFFF
     site -= (site >> 31) << 32  # the same 32 bits as a signed number
     return tf.bitwise.bitwise_xor(scope['seed'], tf.constant([site, 0], tf.int32))
 

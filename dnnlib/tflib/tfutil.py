@@ -7,6 +7,8 @@ from typing import Union
 import numpy as np
 
 from dnnlib.errors import UserError
+from dnnlib.submission import processes
+from dnnlib.tflib import collectives
 from dnnlib.tflib.engine import tf
 
 TfExpression = Union[tf.Tensor, tf.Variable, tf.Operation]
@@ -120,7 +122,7 @@ def init_tf(config_dict=None):
     for key, value in config.items():
         if key.startswith('env.'):
             os.environ[key[len('env.'):]] = str(value)
-    create_session(config, force_as_default=True)
+    create_session(config, force_as_default=True, shared=True)
 
 
 def assert_tf_initialized():
@@ -129,12 +131,13 @@ def assert_tf_initialized():
         raise RuntimeError('no default TensorFlow session: call dnnlib.tflib.init_tf() first')
 
 
-def create_session(config_dict=None, force_as_default=False):
+def create_session(config_dict=None, force_as_default=False, shared=False):
     """Opens a session with the given configuration (see `init_tf`) and returns it.
 
     Args:
         config_dict: flat dict of ConfigProto paths; keys that start with `rnd.` or `env.` are skipped.
         force_as_default: make it the default session until the process ends.
+        shared: where this process is one of several, make it the session in which they compute together.
     """
     proto = tf.ConfigProto()
     # TensorFlow goes over a graph with its optimizer twice; the second time takes seconds and finds next to nothing.
@@ -142,7 +145,8 @@ def create_session(config_dict=None, force_as_default=False):
     for key, value in (config_dict or {}).items():
         if not key.startswith(('rnd.', 'env.')):
             _set_config_path(proto, key, value)
-    session = tf.Session(config=proto)
+    target = collectives.open_server(proto) if shared and processes.world().size > 1 else ''
+    session = tf.Session(target, config=proto)
     if force_as_default:
         manager = session.as_default()
         manager.enforce_nesting = False

@@ -4,7 +4,8 @@ import collections
 
 import numpy as np
 
-from dnnlib import machine, tflib
+from dnnlib import tflib
+from dnnlib.submission import processes
 from dnnlib.tflib import network_state
 from dnnlib.util import EasyDict, UserError
 from training.network_files import locate
@@ -165,14 +166,14 @@ def circumstances(tf_config, num_gpus):
 def with_explicit_threads(tf_config, recorded=None):
     """A copy of the session's settings in which both thread counts are given.
 
-    A count that is absent or 0 becomes that of the run so far (`recorded`), or else the number of usable processors,
-    so that a run which goes on elsewhere computes the same sums.
+    A count that is absent or 0 becomes that of the run so far (`recorded`), or else this process's share of the usable
+    processors, so that a run which goes on elsewhere computes the same sums.
     """
     tf_config = dict(tf_config)
     for kind in ('intra', 'inter'):
         key = f'{kind}_op_parallelism_threads'
         tf_config[key] = int(tf_config.get(key) or (recorded or {}).get(f'{kind}_op_threads')
-                             or machine.usable_cores())
+                             or processes.cores_here())
     return tf_config
 
 

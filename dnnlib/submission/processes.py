@@ -1,0 +1,195 @@
+"""The processes that share one training: which of them this is, where the others are, and whether it still moves.
+
+Whoever starts them says so in the environment: `python -m dnnlib.tflib.launch` by variables of its own, `mpirun` and
+`srun` by theirs. A process that nobody started with others is alone. TensorFlow is not imported here;
+`dnnlib.tflib.collectives` adds numbers up over all of them.
+"""
+
+import collections
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from dnnlib import machine
+from dnnlib.errors import UserError
+
+RANK, ADDRESSES, PORT, HOSTS = 'STYLEGAN_RANK', 'STYLEGAN_ADDRESSES', 'STYLEGAN_PORT', 'STYLEGAN_HOSTS'
+FIRST_PORT = 41000      # Of the ports that processes listen at, where nothing says otherwise.
+STILL_SECONDS = 60      # A training process that does nothing for so long is taken for dead, outside longer work.
+BUILD_SECONDS = 3600    # Building a graph, reading data and the first steps may take so long.
+
+World = collections.namedtuple('World', ['rank', 'size', 'addresses'])
+World.__doc__ = """The processes of this training.
+
+Fields:
+    rank: the number of this one, from 0.
+    size: how many there are.
+    addresses: host:port of each, in order; () for a process that is alone.
+"""
+
+_ALONE = World(0, 1, ())
+_found = []
+
+
+def world():
+    """The World, as the environment of this process tells it. Raises UserError where that is no sense."""
+    if not _found:
+        _found.append(read_world(os.environ))
+    return _found[0]
+
+
+def is_first():
+    """Whether this process is the one that writes: the first of several, or alone."""
+    return world().rank == 0
+
+
+def here(num_devices):
+    """How many of the devices of the whole training are this process's. Raises UserError if they cannot be shared."""
+    size = world().size
+    if num_devices % size:
+        raise UserError(f'{num_devices} device(s) cannot be shared equally by {size} processes; give --num-gpus, the '
+                        'number for each process, or start another number of them')
+    return num_devices // size
+
+
+def cores_here():
+    """The usable processor cores for each process on this host, at least 1."""
+    names = [address.rpartition(':')[0] for address in world().addresses]
+    beside = names.count(names[world().rank]) if names else 1
+    cores = machine.usable_cores()
+    # Launchers that bind processes to cores have divided them already.
+    bound = cores < (os.cpu_count() or 1)
+    return cores if bound else max(cores // beside, 1)
+
+
+def claim_gpus(num_devices):
+    """Leaves this process its own GPUs of this host, where it can see more than it takes. Before TensorFlow starts."""
+    me = world()
+    if me.size == 1:
+        return
+    names = [address.rpartition(':')[0] for address in me.addresses]
+    number, each = names[:me.rank].count(names[me.rank]), here(num_devices)
+    visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+    gpus = [gpu['index'] for gpu in machine.nvidia_gpus(['index'])] if visible is None else visible.split(',')
+    if len(gpus) >= (number + 1) * each and len(gpus) > each:
+        os.environ['CUDA_VISIBLE_DEVICES'] = ','.join(gpus[number * each:(number + 1) * each])
+
+
+def read_world(environ):
+    """The World that environment variables describe; see `world`."""
+    if environ.get(ADDRESSES):
+        addresses = tuple(environ[ADDRESSES].split(','))
+        rank = _number(environ, RANK)
+        return World(rank, len(addresses), addresses) if len(addresses) > 1 else _ALONE
+    for rank, size in (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('SLURM_PROCID', 'SLURM_STEP_NUM_TASKS'),
+                       ('PMI_RANK', 'PMI_SIZE')):
+        if rank in environ and size in environ:
+            rank, size = _number(environ, rank), _number(environ, size)
+            return World(rank, size, _addresses(environ, size)) if size > 1 else _ALONE
+    return _ALONE
+
+
+def _number(environ, name):
+    text = environ.get(name, '')
+    if not re.match(r'\d{1,6}\Z', text):
+        raise UserError(f"the environment variable {name} is '{text[:40]}'; a whole number is expected from whatever "
+                        'starts several processes')
+    return int(text)
+
+
+def _addresses(environ, size):
+    """host:port of all processes that a launcher of others started: equally many on each host, in the hosts' order."""
+    hosts = environ.get(HOSTS, '').split(',') if environ.get(HOSTS) else _hosts_of_launcher(environ, size)
+    if size % len(hosts):
+        raise UserError(f'{size} processes on {len(hosts)} hosts are not equally many on each; start as many on each')
+    each = size // len(hosts)
+    port = _number(environ, PORT) if environ.get(PORT) else FIRST_PORT
+    return tuple(f'{host}:{port + number}' for host in hosts for number in range(each))
+
+
+def _hosts_of_launcher(environ, size):
+    local = environ.get('OMPI_COMM_WORLD_LOCAL_SIZE') or environ.get('MPI_LOCALNRANKS')
+    if local == str(size) or environ.get('SLURM_STEP_NUM_NODES') == '1':
+        return ['localhost']
+    if environ.get('SLURM_STEP_NODELIST'):
+        listed = machine.output_of(['scontrol', 'show', 'hostnames', environ['SLURM_STEP_NODELIST']], timeout=30)
+        if listed:
+            return listed.split()
+    raise UserError(f'{size} processes were started on several hosts and nothing tells which; name them in their '
+                    f'order, with commas, in the environment variable {HOSTS}')
+
+
+def wait_for_others(seconds=300):
+    """Returns when every process of the World listens at its address. Raises UserError naming those that do not."""
+    deadline = time.time() + seconds
+    missing = list(enumerate(world().addresses))
+    while missing:
+        missing = [(rank, address) for rank, address in missing if not _listens(address)]
+        if missing and time.time() > deadline:
+            raise UserError(f'process {missing[0][0]} of {world().size} did not come up at {missing[0][1]} within '
+                            f'{seconds:g} seconds; look at what it printed, and at the firewall between the hosts')
+        if missing:
+            time.sleep(0.2)
+
+
+def _listens(address):
+    host, _, port = address.rpartition(':')
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+class Watch:
+    """Ends this process with a sentence if it does not move: a collective operation waits for ever for a dead peer.
+
+    `moved(seconds)` says that it did and how long the next pause may be.
+    """
+
+    def __init__(self, seconds=BUILD_SECONDS):
+        self._deadline = time.time() + seconds
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._wait, name='watch', daemon=True)
+        self._thread.start()
+
+    def moved(self, seconds=STILL_SECONDS):
+        self._deadline = time.time() + max(seconds, STILL_SECONDS)
+
+    def close(self):
+        self._done.set()
+        self._thread.join()
+
+    def _wait(self):
+        while not self._done.wait(0.5):
+            if time.time() > self._deadline:
+                me = world()
+                print(f'error: process {me.rank} of {me.size} on {socket.gethostname()} waited too long for the '
+                      'others: one of them died or hangs; the newest checkpoint is intact: go on with --resume, with '
+                      'any number of processes', file=sys.__stderr__, flush=True)
+                os._exit(3)
+
+
+def free_port():
+    """A TCP port of this machine that nobody listens at now."""
+    with socket.socket() as probe:
+        probe.bind(('', 0))
+        return probe.getsockname()[1]
+
+
+def start(command, environ, host=None):
+    """Starts one process of several, on this machine or over ssh on `host`, in a session of its own."""
+    if host is not None:
+        words = ['env'] + [f'{key}={value}' for key, value in sorted(environ.items())] + list(command)
+        command = ['ssh', '-tt', host, 'cd', _quoted(os.getcwd()), '&&'] + [_quoted(word) for word in words]
+        environ = {}
+    return subprocess.Popen(command, env=dict(os.environ, **environ), start_new_session=True,
+                            stdin=subprocess.DEVNULL)
+
+
+def _quoted(word):
+    return "'" + word.replace("'", "'\\''") + "'"
