@@ -18,7 +18,7 @@ TOOLS = ['tools/bootstrap.py', 'tools/demo.py', 'tools/lock.py', 'tools/compare_
          'reproduce']
 # Options of programs that are not this project's: docker, apptainer, nvidia-smi, pip, tensorboard.
 FOREIGN = {'--rm', '--gpus', '--user', '--target', '--build-arg', '--time', '--nv', '--cleanenv', '--bind', '--userns',
-           '--no-deps', '--init', '--logdir', '--require-hashes'}
+           '--no-deps', '--init', '--logdir', '--require-hashes', '--bind-to', '--kill-on-bad-exit'}
 
 
 @pytest.fixture(scope='module')

@@ -1,6 +1,6 @@
-"""Several processes that train as one: `python -m dnnlib.tflib.launch -np 2 train.py --config …`.
+"""Starts several processes that train as one, on this machine or on many.
 
-Starts a script so many times, here or on other hosts over ssh, each knowing its number and where the others are (see
+A script is started so many times, here or on other hosts over ssh, each process knowing its number and where the others are (see
 `dnnlib.submission.processes`). The first process prints, the others stay silent. All end together: when one fails, the
 rest are stopped; a signal to stop goes to all of them.
 """
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+from dnnlib.command_line import HelpFormatter
 from dnnlib.errors import UserError
 from dnnlib.submission import processes
 from dnnlib.util import run_main
@@ -50,7 +51,10 @@ def make_parser():
     """The options."""
     parser = argparse.ArgumentParser(
         prog='python -m dnnlib.tflib.launch', description=__doc__.split('\n\n')[0],
-        epilog='example: python -m dnnlib.tflib.launch -np 2 train.py --config toyfaces-32 --device cpu')
+        formatter_class=HelpFormatter,
+        epilog='examples:\n'
+               '  ./reproduce launch -np 2 train.py --config toyfaces-32 --device cpu\n'
+               '  ./reproduce launch -np 8 --hosts alpha,beta train.py --config ffhq-1024\n')
     parser.add_argument('-np', type=int, required=True, metavar='N', help='number of processes, on all hosts together')
     parser.add_argument('--hosts', metavar='A,B,…', help='host names, reachable by ssh without a password, where this '
                         'folder exists under the same path (default: this machine)')

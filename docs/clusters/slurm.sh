@@ -19,4 +19,4 @@ if ls -d "$runs"/*/checkpoints >/dev/null 2>&1; then
 else
     arguments=(--config "$config" --result-dir "$runs")
 fi
-exec srun --kill-on-bad-exit=1 .venv/bin/python train.py "${arguments[@]}"
+exec srun --kill-on-bad-exit=1 ./reproduce train "${arguments[@]}"
