@@ -1,8 +1,8 @@
 """Starts several processes that train as one, on this machine or on many.
 
 A script is started so many times, here or on other hosts over ssh, each process knowing its number and where the
-others are (see `dnnlib.submission.processes`). The first process prints, the others stay silent. All end together: when one fails, the
-rest are stopped; a signal to stop goes to all of them.
+others are (see `dnnlib.submission.processes`). The first process prints, the others stay silent. All end together: when
+one fails, the rest are stopped; a signal to stop goes to all of them.
 """
 
 import argparse
