@@ -5,12 +5,12 @@ import contextlib
 ADAM = dict(beta1=0.0, beta2=0.99, epsilon=1e-8)
 
 
-def build_step(resolution, minibatch, num_towers=1, device='cpu', **network_args):
+def build_step(resolution, minibatch, num_towers=1, device='cpu', session_config=None, **network_args):
     """A function that runs one step: D with R1, moving average, G with style mixing.
 
     Builds into a graph and session of its own; networks are of full size unless `network_args` says otherwise. The
-    function takes `lod` (default 0), another `minibatch` and, to be told when a GPU is done, `wait`. Returns (function,
-    function that closes the session).
+    function takes `lod` (default 0), another `minibatch` and, to be told when a GPU is done, `wait`; with `options` of
+    a session's run it returns the graph and the metadata of each. Returns (function, function that closes the session).
     """
     from data.records.dataset import SyntheticDataset
     from dnnlib import tflib
@@ -19,8 +19,8 @@ def build_step(resolution, minibatch, num_towers=1, device='cpu', **network_args
     tflib.select_device(device, num_towers)
     graph = tf.Graph()
     with graph.as_default():
-        session = tflib.create_session({'device_count.CPU': num_towers, 'allow_soft_placement': True,
-                                        'gpu_options.allow_growth': True})
+        session = tflib.create_session(dict({'device_count.CPU': num_towers, 'allow_soft_placement': True,
+                                             'gpu_options.allow_growth': True}, **(session_config or {})))
         with session.as_default():
             data = SyntheticDataset(resolution=resolution, num_images=256)
             data.configure(minibatch)
@@ -43,16 +43,18 @@ def build_step(resolution, minibatch, num_towers=1, device='cpu', **network_args
     with graph.as_default():
         sums = [tf.reduce_sum(next(iter(network.trainables.values()))) for network in (D, Gs)]
 
-    def step(lod=0.0, wait=False, minibatch=minibatch):
+    def step(lod=0.0, wait=False, minibatch=minibatch, options=None):
+        traces = [(graph, tf.RunMetadata()) for _ in operations] if options else []
         if (lod, minibatch) != (feed[built.lod], feed[built.minibatch]):
             data.configure(minibatch, lod)
             feed.update({built.lod: lod, built.minibatch: minibatch})
         with graph.as_default(), session.as_default():
-            for operation in operations:
-                session.run(operation, feed)
+            for number, operation in enumerate(operations):
+                session.run(operation, feed, options, traces[number][1] if traces else None)
             feed[built.step] += 1
             if wait:  # what is fetched from a GPU has passed through its queue
                 session.run(sums)
+        return traces
 
     def close():
         data.close()

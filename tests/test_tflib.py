@@ -393,6 +393,19 @@ def test_summaries_bring_margins_of_one_standard_deviation(fresh_graph):
 # ---- Engine
 
 
+def test_repeatable_operations_can_be_asked_for():
+    code = """
+from dnnlib import tflib
+tflib.set_deterministic()
+tflib.init_tf({'rnd.np_random_seed': 1})
+net = tflib.Network('G', 'training.networks_stylegan.G_mapping', latent_size=4, mapping_layers=1, dlatent_size=4)
+print(net.run([[1, 2, 3, 4]], None).shape)
+"""
+    result = subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, universal_newlines=True)
+    assert result.stdout == '(1, 4)\n', result.stderr
+
+
 def test_keras_is_not_imported_but_there_for_those_who_use_it():
     script = ("import os, sys; os.environ['TF_USE_LEGACY_KERAS'] = '0'; import dnnlib.tflib; "
               "assert 'keras' not in sys.modules and os.environ['TF_USE_LEGACY_KERAS'] == '0'; "

@@ -5,6 +5,7 @@ The project speaks one dialect, TensorFlow 1.x graph mode (`tensorflow.compat.v1
 Nothing outside this module asks which of them is installed.
 """
 
+import importlib
 import os
 import warnings
 
@@ -61,4 +62,4 @@ def set_deterministic():
     os.environ['TF_DETERMINISTIC_OPS'] = '1'
     os.environ['TF_CUDNN_DETERMINISTIC'] = '1'
     if ENGINE == 'tf2':
-        tf.config.experimental.enable_op_determinism()
+        importlib.import_module('tensorflow').config.experimental.enable_op_determinism()  # which compat.v1 lacks

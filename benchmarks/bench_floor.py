@@ -1,0 +1,160 @@
+"""How far the networks are from their floor: the processor time of their convolutions alone.
+
+    ./reproduce shell python benchmarks/bench_floor.py [generator] [step-32] [step-64] [step-256]
+
+Generator: each of the 13 convolutions of `G_synthesis` at 256² in a session run of its own (those that upscale as four
+2x2 convolutions on the small input), float32, NHWC, minibatch 4, inputs in variables, output not fetched; the sum of
+the medians is the floor of the whole generator, which takes turns with them. Step: the operations of all convolutions,
+their gradients and matrix products of a training step, over the best rate of a product of 2048x2048 matrices in the
+same run. Processor time of two threads throughout, which does not count what other programs do.
+"""
+
+import os
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if ROOT not in sys.path:
+    sys.path.insert(0, ROOT)
+
+import check_python  # noqa: E402, F401, I001
+import numpy as np  # noqa: E402
+import training_steps  # noqa: E402
+
+ROUNDS = 9
+MINIBATCH = 4
+THREADS = {'intra_op_parallelism_threads': 2, 'inter_op_parallelism_threads': 1}
+STEPS = {32: 16, 64: 8, 256: 4}     # resolution: minibatch
+CONVOLUTIONS = ('Conv2D', 'Conv2DBackpropInput', 'Conv2DBackpropFilter', 'MatMul')
+
+
+def medians(functions, rounds):
+    """Median processor seconds of each function, called in turns after one warm-up each."""
+    for function in functions:
+        function()
+    times = []
+    for _ in range(rounds):
+        times.append([])
+        for function in functions:
+            began = time.process_time()
+            function()
+            times[-1].append(time.process_time() - began)
+    return np.median(times, axis=0)
+
+
+def generator_convolutions(resolution):
+    """[(side of the input, channels in, channels out, side of the kernel, how many times)]."""
+    def channels(res):
+        return min(8192 // 2 ** (res - 1), 512)
+    found = [(4, channels(2), channels(2), 3, 1)]
+    for res in range(3, int(np.log2(resolution)) + 1):
+        found += [(2 ** (res - 1), channels(res - 1), channels(res), 2, 4),
+                  (2 ** res, channels(res), channels(res), 3, 1)]
+    return found
+
+
+def generator_row(resolution=256, rounds=ROUNDS):
+    """The whole generator's processor time over its floor. Returns a dict as other benchmarks do."""
+    from dnnlib import tflib
+    from dnnlib.tflib import tf
+    tflib.select_device('cpu')
+    with tf.Graph().as_default(), tflib.create_session(THREADS).as_default() as session:
+        tf.set_random_seed(1)
+        parts = []
+        for side, fan_in, fan_out, kernel, count in generator_convolutions(resolution):
+            x = tf.Variable(tf.random.stateless_normal([MINIBATCH, side, side, fan_in], [1, side]))
+            kernels = [tf.Variable(tf.random.stateless_normal([kernel, kernel, fan_in, fan_out], [number, 2]))
+                       for number in range(count)]
+            # As they are: what a group alone waits for, the engine's optimizer takes out.
+            parts.append([tf.nn.conv2d(x, w, strides=[1, 1, 1, 1], padding='SAME').op for w in kernels])
+        G = tflib.Network('G', 'training.networks_stylegan.G_style', num_channels=3, resolution=resolution,
+                          structure='fixed')
+        z = tf.Variable(tf.random.stateless_normal([MINIBATCH, G.input_shape[1]], [1, 2]))
+        images = G.get_output_for(z, None, is_validation=True, randomize_noise=False)
+        tflib.init_uninitialized_vars()
+        whole, *floor = medians([lambda op=op: session.run(op) for op in [images.op] + parts], rounds)
+    return dict(what=f'generator {resolution}², minibatch {MINIBATCH}, processor time', figure=whole, unit='s',
+                ratio=whole / sum(floor), ratio_to='its convolutions alone', floor=f'{sum(floor):.2f} s')
+
+
+def sgemm_rate(rounds=ROUNDS):
+    """Best operations per processor second of a product of 2048x2048 matrices, by the engine or by numpy."""
+    from dnnlib import tflib
+    from dnnlib.tflib import tf
+    size = 2048
+    a = np.random.RandomState(0).randn(size, size).astype(np.float32)
+    with tf.Graph().as_default(), tflib.create_session(THREADS) as session:
+        left, right = tf.Variable(a), tf.Variable(a)
+        product = tf.matmul(left, right).op
+        session.run([left.initializer, right.initializer])
+        best = []
+        for function in (lambda: session.run(product), lambda: a @ a):
+            function()
+            for _ in range(rounds):
+                began = time.process_time()
+                function()
+                best.append(time.process_time() - began)
+    return 2 * size ** 3 / min(best)
+
+
+def operations(graph, metadata):
+    """Multiplications and additions of the convolutions, their gradients and matrix products that a trace saw."""
+    shapes = {}
+    for device in metadata.step_stats.dev_stats:
+        for node in device.node_stats:
+            name = node.node_name.split(':')[0]
+            for output in node.output:
+                shapes[name, output.slot] = [dim.size for dim in output.tensor_description.shape.dim]
+    total = 0
+    for name, slot in list(shapes):
+        try:
+            op = graph.get_operation_by_name(name)
+        except (KeyError, ValueError):  # made by the engine's optimizer
+            continue
+        if slot or op.type not in CONVOLUTIONS:
+            continue
+
+        def shape_of(tensor):
+            return shapes.get((tensor.op.name, tensor.value_index)) or tensor.shape.as_list()
+
+        if op.type == 'MatMul':
+            inner = shape_of(op.inputs[0])[0 if op.get_attr('transpose_a') else 1]
+            total += 2 * np.prod(shapes[name, 0], dtype=float) * inner
+        else:
+            kernel = shapes[name, 0] if op.type == 'Conv2DBackpropFilter' else shape_of(op.inputs[1])
+            moved = shapes[name, 0] if op.type == 'Conv2D' else shape_of(op.inputs[2])
+            total += 2 * np.prod(moved, dtype=float) * np.prod(kernel[:3], dtype=float)
+    return total
+
+
+def step_row(resolution, minibatch, rounds=5):
+    """A training step's processor time over its floor, as `generator_row`."""
+    from dnnlib.tflib import tf
+    step, close = training_steps.build_step(resolution, minibatch, session_config=THREADS)
+    step()
+    traces = step(options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE))
+    count = sum(operations(graph, metadata) for graph, metadata in traces)
+    seconds, = medians([step], rounds)
+    close()
+    floor = count / sgemm_rate()
+    return dict(what=f'training step {resolution}², minibatch {minibatch}, processor time', figure=seconds, unit='s',
+                ratio=seconds / floor, ratio_to='its products at the rate of sgemm',
+                floor=f'{floor:.2f} s for {count / 1e9:.0f} GFLOP')
+
+
+def rows(quick=False):
+    """All of them; quick: a small generator only."""
+    if quick:
+        return [generator_row(64, 3)]
+    return [generator_row()] + [step_row(*setting) for setting in STEPS.items()]
+
+
+def main(argv):
+    """Prints the rows that the arguments name; all without any."""
+    for name in argv or ['generator'] + [f'step-{resolution}' for resolution in STEPS]:
+        resolution = int(name.split('-')[1]) if name != 'generator' else None
+        print(step_row(resolution, STEPS[resolution]) if resolution else generator_row(), flush=True)
+
+
+if __name__ == '__main__':
+    main(sys.argv[1:])
