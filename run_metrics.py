@@ -1,26 +1,25 @@
 """Measures trained generators; see `run_metrics.py --help` and docs/metrics.md."""
 
-import argparse
 import os
 import sys
 
 import check_python  # noqa: F401
 import config as folders
 from dnnlib import registry
-from dnnlib.command_line import HelpFormatter
+from dnnlib.command_line import Parser
 from dnnlib.seeds import seed_option
 from dnnlib.util import UserError, printable, run_main
 
 EXAMPLES = '''examples:
-  run_metrics.py fid50k,ppl_wend --network results/00003-demo --dataset datasets/toyfaces-32
-  run_metrics.py fid50k --run results/00003-demo --all-snapshots
-  run_metrics.py ls --network ffhq-1024
-  run_metrics.py table --list-tables
-  run_metrics.py table stylegan-4 --network ffhq-style-2=results/00012-ffhq-style-2 --dry-run
-  run_metrics.py table1 --columns celeba --dataset celeba=datasets/celeba-256 --dry-run
-  run_metrics.py table1 --network results/00003-demo --preset quick
-  run_metrics.py curves results/00003-ffhq-b results/00004-ffhq-f --measure --snapshots 12
-  run_metrics.py explain a/fid50k.json b/fid50k.json
+  ./reproduce metrics fid50k,ppl_wend --network results/00003-demo --dataset datasets/toyfaces-32
+  ./reproduce metrics fid50k --run results/00003-demo --all-snapshots
+  ./reproduce metrics ls --network ffhq-1024
+  ./reproduce metrics table --list-tables
+  ./reproduce metrics table stylegan-4 --network ffhq-style-2=results/00012-ffhq-style-2 --dry-run
+  ./reproduce table1 --columns celeba --dataset celeba=datasets/celeba-256 --dry-run
+  ./reproduce table1 --network results/00003-demo --preset quick
+  ./reproduce metrics curves results/00003-ffhq-b results/00004-ffhq-f --measure --snapshots 12
+  ./reproduce metrics explain a/fid50k.json b/fid50k.json
 '''
 
 
@@ -56,20 +55,19 @@ def _common(parser):
 def parse_args(argv):
     """Options of each of the forms: `table NAME …`, `table1 …`, `curves …`, `explain A B`, or names of metrics."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    raw = HelpFormatter
     if argv[:1] == ['explain']:
-        parser = argparse.ArgumentParser(prog='run_metrics.py explain',
+        parser = Parser(prog='run_metrics.py explain',
                                          description='Says field by field why two scores may differ.',
-                                         formatter_class=raw, epilog=_examples('explain'))
+                                         epilog=_examples('explain'))
         parser.add_argument('records', nargs=2, metavar='RECORD.json', help='the JSON records of two scores')
         return parser.parse_args(argv[1:]), explain
     if argv[:1] in (['table'], ['table1']):
         return parse_table_args(argv), table
     if argv[:1] == ['curves']:
         return parse_curves_args(argv[1:]), curves
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description='Measures a network and writes a JSON record with the whole protocol per score. Other forms: '
-        'run_metrics.py table NAME ..., curves RUN ..., explain A.json B.json.', epilog=EXAMPLES, formatter_class=raw)
+        'run_metrics.py table NAME ..., curves RUN ..., explain A.json B.json.', epilog=EXAMPLES)
     parser.add_argument('names', metavar='NAMES', help='metrics, separated by commas: fid50k, ppl_zfull, ppl_wfull, '
                         'ppl_zend, ppl_wend, ls; beyond the papers\': kid50k, pr50k, fid50k_mix2, fid50k_mix3, '
                         'fid50k_mix4, nearest; of points: jsd, mode_coverage')
@@ -103,8 +101,8 @@ def parse_args(argv):
 def parse_table_args(argv):
     """Options of `table NAME …`, and of `table1 …`, which is Table I of the Re-Training paper."""
     form = argv[0]
-    parser = argparse.ArgumentParser(
-        prog=f'run_metrics.py {form}', formatter_class=HelpFormatter, epilog=_examples(form),
+    parser = Parser(
+        prog=f'run_metrics.py {form}', epilog=_examples(form),
         description='Makes a table of a paper, as NAME.md, .csv, .json and .html: published and reproduced values. '
         'What is measured already is not measured again.')
     if form == 'table':
@@ -131,8 +129,8 @@ def parse_table_args(argv):
 
 def parse_curves_args(argv):
     """Options of `curves RUN …`."""
-    parser = argparse.ArgumentParser(
-        prog='run_metrics.py curves', formatter_class=HelpFormatter, epilog=_examples('curves'),
+    parser = Parser(
+        prog='run_metrics.py curves', epilog=_examples('curves'),
         description='Draws scores over the course of training, several runs on one picture (StyleGAN paper, Fig. 7), '
         'as curves.png and curves.csv. Each run shows the path lengths of its own space: W where its generator has a '
         'mapping network, Z elsewhere.')

@@ -1,30 +1,29 @@
 """Trains a StyleGAN from a named configuration; see `train.py --help` and docs/training.md."""
 
-import argparse
 import sys
 
 import check_python  # noqa: F401
 import config as folders
 from dnnlib import registry
-from dnnlib.command_line import HelpFormatter, shown
+from dnnlib.command_line import Parser, shown
 from dnnlib.util import run_main
 from experiment import doctor, start
 
 EXAMPLES = '''examples:
-  train.py --list-configs
-  train.py --config demo --print-config
-  train.py --config toyfaces-32 --dry-run
-  train.py --config toyfaces-64 --set train.total_kimg=500 --set metrics=[]
-  train.py --config stylegan-f --set dataset.tfrecord_dir=mine --num-gpus 2
-  train.py --resume results/00003-toyfaces-64
-  train.py doctor --config celeba-256        # whether this machine can do it
+  ./reproduce train --list-configs
+  ./reproduce train --config demo --print-config
+  ./reproduce train --config toyfaces-32 --dry-run
+  ./reproduce train --config toyfaces-64 --set train.total_kimg=500 --set metrics=[]
+  ./reproduce train --config stylegan-f --set dataset.tfrecord_dir=mine --num-gpus 2
+  ./reproduce train --resume results/00003-toyfaces-64
+  ./reproduce doctor --config celeba-256        # whether this machine can do it
 '''
 
 def make_parser():
     """The command line's options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description='Trains a generator and a discriminator and writes what becomes of them to a run directory.',
-        epilog=EXAMPLES, formatter_class=HelpFormatter)
+        epilog=EXAMPLES)
     group = parser.add_argument_group('what to train')
     group.add_argument('--config', metavar='NAME|FILE', help='a name from --list-configs, or the path of a YAML file')
     group.add_argument('--set', metavar='KEY=VALUE', action='append', default=[], dest='overrides',

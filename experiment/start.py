@@ -5,7 +5,7 @@ import os
 
 import config as folders
 from dnnlib import config_files
-from dnnlib.command_line import shown
+from dnnlib.command_line import shown, typed
 from dnnlib.submission import RunLock, read_submit_config, write_submit_config
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
 from dnnlib.util import UserError, call_func_by_name, format_time, sha256_file
@@ -175,7 +175,8 @@ def in_words(start, run_plan):
     """The plan, what is missing, and what is odd, as lines of text."""
     lines = plan.describe(run_plan, start.machine)
     lines += [f'missing: {run_plan.data.missing}'] if run_plan.data.missing else []
-    return lines + [f'warning: {text}' for text in plan.warnings(run_plan, start.machine, start.data_dir)]
+    lines += [f'warning: {text}' for text in plan.warnings(run_plan, start.machine, start.data_dir)]
+    return [typed(line) for line in lines]
 
 
 def _print_probe(start, run_plan):
@@ -229,10 +230,10 @@ def _run(start, run_plan):
         if err.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise UserError(f'no space left on the disk of {run_dir}; its last good checkpoint is intact: free some space '
-                        f'and go on with train.py --resume {shown(run_dir)}') from err
+                        f'and go on with ./reproduce train --resume {shown(run_dir)}') from err
     watch.write_report(run_dir)
     if outcome == 'stopped':
-        print(f'To go on: train.py --resume {shown(run_dir)}')
+        print(typed(f'To go on: ./reproduce train --resume {shown(run_dir)}'))
     print(f'Training {outcome}; everything is in {run_dir}', flush=True)
 
 

@@ -18,7 +18,7 @@ def add_network_arguments(parser, default=None):
     group = parser.add_argument_group('network')
     shown = f' (default: {default})' if default else ''
     group.add_argument('--network', metavar='NAME|FILE|URL|RUN', default=default, required=default is None,
-                       help='a released network (`python -m dnnlib.artifacts list`), a file, its address, or a run '
+                       help='a released network (`./reproduce artifacts list`), a file, its address, or a run '
                        'directory or number, whose best snapshot is taken where one is known, else its last; RUN:best, '
                        'RUN:final and RUN:000049 say which' + shown)
     group.add_argument('--artifacts-dir', metavar='DIR', help='folder of released files that are here already')

@@ -9,6 +9,7 @@ import importlib
 import inspect
 from collections import OrderedDict
 
+import config
 from dnnlib import util
 from dnnlib.tflib import device, network_info, network_run, network_state, registry, tfutil
 from dnnlib.tflib.engine import tf
@@ -385,6 +386,7 @@ class Network:
             'build_module_src': self._build_module_src,
             'build_func_name': self._build_func_name,
             'variables': list(zip(names, tfutil.get_vars(variables))),
+            'project_version': config.version,  # readers take the keys that they know
         }
 
     def __setstate__(self, state):

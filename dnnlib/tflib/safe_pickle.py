@@ -32,9 +32,12 @@ class NetworkState:
 
     version: 2 or 3; name: str; static_kwargs: dict; components: dict of attribute name → NetworkState;
     build_module_src: str, never executed here; build_func_name: str; variables: list of (local name, array).
+    project_version: str, the version of this project that stored it; None for files of others and of versions before
+    1.0.0.
     """
 
-    def __init__(self, version, name, static_kwargs, components, build_module_src, build_func_name, variables):
+    def __init__(self, version, name, static_kwargs, components, build_module_src, build_func_name, variables,
+                 project_version=None):
         self.version = version
         self.name = name
         self.static_kwargs = static_kwargs
@@ -42,12 +45,15 @@ class NetworkState:
         self.build_module_src = build_module_src
         self.build_func_name = build_func_name
         self.variables = variables
+        self.project_version = project_version
+
+    def fields(self):
+        """The published state dict, with components as records."""
+        return {key: value for key, value in self.__dict__.items() if key != 'project_version' or value is not None}
 
     def to_dict(self):
         """The published state dict, with components as such dicts in turn."""
-        state = dict(self.__dict__)
-        state['components'] = {key: component.to_dict() for key, component in self.components.items()}
-        return state
+        return dict(self.fields(), components={key: component.to_dict() for key, component in self.components.items()})
 
     def walk(self):
         """This record and those of its components, parents first."""
@@ -178,7 +184,7 @@ def _refuse_other_files(file, name):
         if b'data.pkl' in head or b'archive/' in head:
             raise _pytorch(name)
         raise PickleRefused('archive', f'{name}: a zip archive and not a pickle; unpack it, or, if it is an .npz '
-                                       'export, convert it with `python -m dnnlib.tflib.convert`')
+                                       'export, convert it with `./reproduce convert`')
     if head.startswith(b'\x1f\x8b'):
         raise PickleRefused('archive', f'{name}: compressed with gzip; unpack it first')
     if not head.startswith(b'\x80'):
@@ -243,7 +249,8 @@ def checked_state(state, name, count):
         version=version, name=state['name'], static_kwargs=dict(static_kwargs),
         components={key: checked_state(item, name, count) for key, item in components.items()},
         build_module_src=source, build_func_name=func_name,
-        variables=_variables(field('variables', (list, tuple)), name))
+        variables=_variables(field('variables', (list, tuple)), name),
+        project_version=field('project_version', (str, type(None))))
     local_names = list(result.local_names())
     if len(set(local_names)) != len(local_names):
         raise PickleRefused('malformed', f'{name}: a network with two variables of one name, its components counted')

@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 import config as folders
 from dnnlib import artifacts, config_files
+from dnnlib.command_line import typed
 from dnnlib.config_files import nearest
 from dnnlib.util import UserError
 from metrics.context import run_data
@@ -197,7 +198,7 @@ def describe_missing(missing, gpu_days=None):
         for command in item.commands:
             days = gpu_days(command.split()[-1]) if gpu_days and command.startswith('train.py --config') else None
             forecast = f'    # forecast: {days:.3g} V100-days' if days is not None else ''
-            lines.append(f'  {"":<{width}}      {command}{forecast}')
+            lines.append(f'  {"":<{width}}      {typed(command)}{forecast}')
     lines.append('Released networks are downloaded when the table is made, or may be put into '
                  f'{os.path.abspath(artifacts.folder())}; networks of your own are named with --network NAME=NETWORK, '
                  'data sets with --dataset NAME=DIR.')
@@ -210,7 +211,7 @@ def fetch_missing(missing):
     After the first file that cannot be had, the others are not tried: where one address fails, all usually do, and
     each takes its time.
     """
-    left = [(item, 'make it: ' + '; '.join(item.commands)) for item in missing if not item.can_be_downloaded]
+    left = [(item, typed('make it: ' + '; '.join(item.commands))) for item in missing if not item.can_be_downloaded]
     failed = False
     for item in missing:
         if not item.can_be_downloaded:

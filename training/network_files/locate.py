@@ -79,7 +79,7 @@ def locate(text, artifacts_dir=None, result_dir=None, option='the network'):
         if os.path.basename(text) != text:
             raise UserError(f"{option}: there is no file '{text}'; expected is {FORMS}") from err
         raise UserError(f"{option} is '{text}', which is neither a file here, nor an address, nor the name of a "
-                        f'released network (`python -m dnnlib.artifacts list`), nor a run; {err}') from err
+                        f'released network (`./reproduce artifacts list`), nor a run; {err}') from err
     path, taken = best.stands_for(run_dir)
     return Located(text, path, 'snapshot', taken)
 
