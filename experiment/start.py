@@ -206,6 +206,8 @@ def _check_with_engine(start, run_plan):
         engine_checks.check_restored(start.restored, start.config, run_plan.data)
     elif start.init_from is not None:
         start.init_from = engine_checks.find_initial_networks(start.init_from, start.config, run_plan.data)
+    else:
+        engine_checks.check_own_networks(start.config, run_plan.data)
 
 
 def _run(start, run_plan):

@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 
+from dnnlib import registry
 from dnnlib.util import EasyDict, UserError, without_passwords
 from training.network_files import labels
 
@@ -24,6 +25,7 @@ def add_network_arguments(parser, default=None):
     group.add_argument('--artifacts-dir', metavar='DIR', help='folder of released files that are here already')
     group.add_argument('--trust-stored-code', action='store_true', help='execute the program text in the pickle where '
                        'its networks are not known here; only for files from people whom you trust')
+    registry.add_option(group)
     group.add_argument('--device', choices=['auto', 'cpu', 'gpu'], default='auto', help='what to compute on')
     group.add_argument('--minibatch', type=_at_least_1, default=8, metavar='INT', help='images at a time (default: 8)')
 
@@ -42,6 +44,7 @@ def open_network(args):
     """
     from dnnlib import tflib
     from training.network_files import locate
+    registry.allow_modules(args)
     found = locate.locate(args.network, args.artifacts_dir, option='--network').tell()
     tflib.init_tf()
     tflib.select_device(args.device)

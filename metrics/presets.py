@@ -7,6 +7,7 @@ A preset is a dict of the metric's name, the name of its class, and the class's 
 from collections import OrderedDict
 
 from dnnlib.util import EasyDict, UserError
+from dnnlib.values import signatures
 from metrics.scores import standard
 
 _FID = 'metrics.frechet_inception_distance.FID'
@@ -70,6 +71,11 @@ def preset(name, quick=False, **changes):
         kwargs.update(QUICK.get(kwargs.func_name, {}))
     kwargs.update(changes)
     return kwargs
+
+
+def better(spec):
+    """'lower' or 'higher', whichever the values of a metric in a configuration should be; None where neither is."""
+    return signatures.class_constant(settings_of(spec)['func_name'], 'better')
 
 
 def settings_of(spec):

@@ -331,6 +331,16 @@ def test_networks_of_versions_without_a_number_keep_none(tmp_path):
         assert b'project_version' not in file.read()
 
 
+def test_trusted_code_is_left_alone_where_ours_fits(tmp_path):
+    content, path = convert.read(NETWORK), str(tmp_path / 'network.pkl')
+    for state in [inner for outer in content for inner in outer.walk()]:
+        state.build_module_src = 'raise SystemExit(3)'
+    convert.write(content, path)
+    with new_session():
+        Gs = convert.load(path, trust_stored_code=True)[2]
+        assert Gs.run(np.zeros([1, Gs.input_shape[1]]), None).shape == (1, 3, 8, 8)
+
+
 def test_a_version_that_is_no_text_is_refused(tmp_path):
     path = str(tmp_path / 'odd.pkl')
     convert.write(records(project_version=3), path)

@@ -14,6 +14,8 @@ from dnnlib import util
 from dnnlib.tflib import registry, tfutil
 from dnnlib.tflib.engine import tf
 
+STORED = 'stored'   # in place of True: trust stored code, and run it even where our functions have its names
+
 
 def stored_build_func(state, trust_stored_code):
     """(build function, module source) for a stored state: ours where we have it, else the trusted stored code.
@@ -27,12 +29,13 @@ def stored_build_func(state, trust_stored_code):
     for key, value in state['static_kwargs'].items():
         if key.endswith('_func') and isinstance(value, str):  # of a part, which the function makes by this name
             names.check(names.BUILD_FUNCTIONS, value, f"the argument {key} of the stored network '{name}'")
-    if name in registry.known_build_funcs() or not trust_stored_code:
-        build_func = registry.resolve_build_func(name)
+    foreign = state.get('build_module')
+    if not trust_stored_code or trust_stored_code != STORED and registry.find_module(name, foreign) is not None:
+        build_func = registry.resolve_build_func(name, foreign)
         return build_func, registry.module_source(importlib.import_module(build_func.__module__))
     source = state['build_module_src']
     module = types.ModuleType(f'trusted_stored_network_{hashlib.sha256(source.encode()).hexdigest()[:16]}')
-    module.__stored_source__ = source
+    module.__stored_source__, module.__stored_module__ = source, foreign
     sys.modules[module.__name__] = module  # sub-networks that the code makes are looked up by module name
     with _stored_code(name):
         exec(compile(source, f'<stored source of {name}>', 'exec'), module.__dict__)
