@@ -7,7 +7,8 @@ import config as folders
 from dnnlib import registry
 from dnnlib.command_line import Parser, shown
 from dnnlib.util import run_main
-from experiment import doctor, start
+from experiment import doctor
+from experiment.start import Start, list_configs
 
 EXAMPLES = '''examples:
   ./reproduce train --list-configs
@@ -65,10 +66,7 @@ def make_parser():
 
 
 def parse_args(argv=None):
-    """Parses the command line. Returns (options, the function that does what they say)."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    if argv[:1] == ['doctor']:
-        return doctor.make_parser().parse_args(argv[1:]), doctor.examine
+    """Parses the command line. Exits with a sentence where options do not go together."""
     parser = make_parser()
     args = parser.parse_args(argv)
     registry.allow_modules(args)
@@ -82,15 +80,23 @@ def parse_args(argv=None):
                 parser.error(f"--{name.replace('_', '-')} cannot be changed with --resume")
     elif args.config is None and not args.list_configs:
         parser.error('say what to train with --config, see --list-configs; or go on with a run with --resume')
-    if args.list_configs:
-        return args, start.list_configs
-    return args, start.print_config if args.print_config else start.dry_run if args.dry_run else start.train
+    return args
 
 
 def main(argv=None):
     """Does what the command line says and returns the exit status."""
-    args, action = parse_args(argv)
-    return action(args)
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ['doctor']:
+        return doctor.main(argv[1:])
+    args = parse_args(argv)
+    if args.list_configs:
+        return list_configs()
+    start = Start(args)
+    if args.print_config:
+        return start.print_config()
+    if args.dry_run:
+        return start.dry_run(args.probe)
+    return start.train()
 
 
 if __name__ == '__main__':

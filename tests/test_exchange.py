@@ -341,6 +341,13 @@ def test_trusted_code_is_left_alone_where_ours_fits(tmp_path):
         assert Gs.run(np.zeros([1, Gs.input_shape[1]]), None).shape == (1, 3, 8, 8)
 
 
+@pytest.mark.both
+@pytest.mark.parametrize('suffix', ['.npz', '.safetensors'])
+def test_what_the_version_without_a_number_converted_is_read(suffix):
+    converted = os.path.join(os.path.dirname(NETWORK), 'converted', 'old' + suffix)
+    assert convert.same(convert.read(converted), convert.read(NETWORK))
+
+
 def test_a_version_that_is_no_text_is_refused(tmp_path):
     path = str(tmp_path / 'odd.pkl')
     convert.write(records(project_version=3), path)

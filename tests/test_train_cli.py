@@ -15,7 +15,7 @@ from dnnlib import config_files, submission
 from dnnlib.tflib import convert
 from dnnlib.util import UserError
 from experiment.facts import making_of
-from experiment.start import configure
+from experiment.start import Start
 
 ROOT = os.path.dirname(os.path.abspath(train.__file__))
 TINY = '''# A run of seconds
@@ -168,12 +168,12 @@ def test_labels_that_are_not_used_or_not_there_are_said(capsys, tiny, tmp_path):
 
 
 def test_examples_of_the_help_are_valid(capsys, monkeypatch):
-    lines = [line.split()[1:] for line in train.EXAMPLES.splitlines() if line.startswith('  train.py -')]
+    lines = [line.split()[2:] for line in train.EXAMPLES.splitlines() if line.startswith('  ./reproduce train -')]
     assert len(lines) >= 5
     for line in lines:
-        args, _ = train.parse_args(line)
+        args = train.parse_args(line)
         if args.config:
-            configure(args)
+            Start(args)
 
 
 def test_help_fits_a_screen_per_group(capsys):

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import importlib
+import json
 import sys
 import types
 
@@ -102,6 +103,17 @@ def check_finite(values, name):
     if bad:
         raise util.UserError(f"variables of network '{name}' hold NaN or infinite values ({_some(bad)}): its training "
                              'had gone wrong, or the file is damaged; choose an earlier snapshot')
+
+
+def weights_hash(net):
+    """SHA-256 over build function, static arguments and all variables of a network: what its outputs depend on."""
+    digest = hashlib.sha256(json.dumps(
+        [net._build_func_name, sorted((key, str(value)) for key, value in net.static_kwargs.items())]).encode())
+    names = sorted(net.vars)
+    for name, value in zip(names, tfutil.get_vars([net.vars[name] for name in names])):
+        digest.update(f'{name} {value.dtype} {value.shape}'.encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
 
 
 def _some(names, limit=4):

@@ -8,11 +8,11 @@ from dnnlib import artifacts, config_files
 from dnnlib.command_line import typed
 from dnnlib.config_files import nearest
 from dnnlib.util import UserError
-from metrics.context import run_data
 from metrics.networks import files
 from metrics.networks.choice import choose_source
 from metrics.networks.needs import missing_files
 from metrics.tables.definition import Network, Table
+from training.network_files.data import data_of
 from training.network_files.locate import Located, is_here, locate
 
 OWN = 'own'     # key of the column and the network of a table of one network
@@ -107,7 +107,7 @@ def _run_of(text):
     if '://' in text or artifacts.lookup(text) is not None and not os.path.exists(text):
         return None, None, False
     run_dir = locate(text).run_dir
-    return (run_dir,) + tuple(run_data(run_dir) if run_dir is not None else (None, False))
+    return (run_dir,) + data_of(run_dir)
 
 
 # ---- What is missing
