@@ -299,7 +299,8 @@ def test_networks_of_somebodys_own_train_by_a_configuration(root, tmp_path, on_a
 def test_a_script_grows_on_two_devices(root, tmp_path):
     networks = dict(SMALL, structure='linear')
     tflib.select_device('cpu', 2)
-    with tf.Graph().as_default(), tflib.create_session().as_default():
+    options = {'device_count.CPU': 2, 'graph_options.rewrite_options.disable_meta_optimizer': True}
+    with tf.Graph().as_default(), tflib.create_session(options).as_default():
         training_loop(
             submit_config=dnnlib.SubmitConfig(run_dir=str(tmp_path), num_gpus=2), total_kimg=0.064,
             image_snapshot_ticks=0, G_smoothing_kimg=0.01, minibatch_repeats=1,
