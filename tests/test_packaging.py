@@ -37,7 +37,7 @@ def test_citation_and_changes_are_those_of_the_version():
     citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text(encoding='utf-8'))
     assert citation['version'] == config.version and citation['cff-version'] == '1.2.0'
     assert {'message', 'title', 'authors', 'license'} <= set(citation)
-    versions = re.findall(r'^## (\S+)', (ROOT / 'CHANGELOG.md').read_text(encoding='utf-8'), re.M)
+    versions = re.findall(r'^## (\d\S*)', (ROOT / 'CHANGELOG.md').read_text(encoding='utf-8'), re.M)  # but what is next
     assert versions[0] == config.version
 
 
