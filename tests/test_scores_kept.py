@@ -99,7 +99,7 @@ def test_a_fuller_table_stays(tmp_path, capsys):
 @pytest.mark.parametrize('place', ['{tmp}/file/x', '/proc'])
 def test_a_place_that_cannot_be_written_is_found_before_anything_is_measured(network, tmp_path, monkeypatch, place):
     (tmp_path / 'file').write_text('')
-    monkeypatch.setattr(jobs, 'open_context', lambda *args, **kwargs: pytest.fail('the measurement began'))
+    monkeypatch.setattr(jobs, 'open_located', lambda *args, **kwargs: pytest.fail('the measurement began'))
     with pytest.raises(UserError, match='can be made'):
         measure(network, place.format(tmp=tmp_path))
 
