@@ -13,8 +13,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
-import check_python  # noqa: E402, F401
 import numpy as np  # noqa: E402
+
+import check_python  # noqa: E402, F401
 
 ROUNDS = 7
 NUMPY = ['-c', 'import numpy']
