@@ -13,11 +13,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
-import numpy as np  # noqa: E402
-
 import check_python  # noqa: E402, F401
 
 ROUNDS = 7
+
+import numpy as np  # noqa: E402  (which a Python without packages does not have: it has handed over by now)
+
 NUMPY = ['-c', 'import numpy']
 COMMANDS = [
     ['train.py', '--help'],
