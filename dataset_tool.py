@@ -1,4 +1,4 @@
-"""Makes, checks and shows data sets; `python dataset_tool.py --help` lists the commands."""
+"""Makes, checks and shows data sets; `./reproduce data --help` lists the commands."""
 
 import check_python  # noqa: F401
 from data.commands import main

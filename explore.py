@@ -7,19 +7,19 @@ import sys
 import threading
 
 import check_python  # noqa: F401
-from dnnlib.command_line import HelpFormatter
+from dnnlib.command_line import Parser
 from dnnlib.util import UserError, run_main
 
 EXAMPLES = '''examples:
-  python explore.py --network results/00003-demo
-  python explore.py --network ffhq-1024 --port 8000 --no-browser
-  python explore.py --network results/00003-demo --latents results/projected/projected.npz
+  ./reproduce explore --network results/00003-demo
+  ./reproduce explore --network ffhq-1024 --port 8000 --no-browser
+  ./reproduce explore --network results/00003-demo --latents results/projected/projected.npz
 '''
 
 
 def parse_args(argv=None):
     from figures import arguments
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    parser = Parser(description=__doc__, epilog=EXAMPLES)
     arguments.add_network_arguments(parser)
     group = parser.add_argument_group('page')
     group.add_argument('--port', type=_port, default=0, metavar='INT',

@@ -1,26 +1,25 @@
 """Writes images of a trained generator, one per seed or row of latents, and a page that shows them all."""
 
-import argparse
 import os
 
 import check_python  # noqa: F401
 import config as folders
-from dnnlib.command_line import HelpFormatter, shown
+from dnnlib.command_line import Parser, shown
 from dnnlib.files import make_writable_folder
 from dnnlib.util import UserError, run_main
 
 EXAMPLES = '''examples:
-  python generate.py --network results/00003-demo --seeds 0-99
-  python generate.py --network ffhq-1024 --seeds 0-99 --psi 0.5 --outdir results/faces
-  python generate.py --network network-snapshot-000120.pkl --seeds 1,5,7-9 --class 3 --noise random
-  python generate.py --network results/00003-demo --latents results/projected/projected.npz
+  ./reproduce generate --network results/00003-demo --seeds 0-99
+  ./reproduce generate --network ffhq-1024 --seeds 0-99 --psi 0.5 --outdir results/faces
+  ./reproduce generate --network network-snapshot-000120.pkl --seeds 1,5,7-9 --class 3 --noise random
+  ./reproduce generate --network results/00003-demo --latents results/projected/projected.npz
 '''
 AT_ONCE = 64  # images kept in memory
 
 
 def parse_args(argv=None):
     from figures import arguments
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    parser = Parser(description=__doc__, epilog=EXAMPLES)
     arguments.add_network_arguments(parser)
     group = parser.add_argument_group('images')
     group.add_argument('--seeds', metavar='LIST', help='numbers and ranges: 0-99 or 1,5,7-9')

@@ -1,19 +1,18 @@
 """Draws the figures of the StyleGAN and Re-Training StyleGAN papers with a trained generator."""
 
-import argparse
 import os
 import sys
 
 import check_python  # noqa: F401
 import config as folders
-from dnnlib.command_line import HelpFormatter, shown
+from dnnlib.command_line import Parser, shown
 from dnnlib.files import make_writable_folder
 from dnnlib.util import UserError, run_main
 
 EXAMPLES = '''examples:
-  python generate_figures.py --network ffhq-1024 --outdir figures-ffhq
-  python generate_figures.py --network results/00003-demo --figures uncurated,truncation
-  python generate_figures.py lecture         # trains small GANs on points; see lecture --help
+  ./reproduce figures --network ffhq-1024 --outdir figures-ffhq
+  ./reproduce figures --network results/00003-demo --figures uncurated,truncation
+  ./reproduce lecture         # trains small GANs on points; see lecture --help
 '''
 FIGURES = ('uncurated', 'style-mixing', 'noise-detail', 'noise-components', 'truncation', 'interpolation')
 WITH_DATA = ('nearest',)    # compares with all training images, so it is drawn only if it is named
@@ -21,9 +20,9 @@ WITH_DATA = ('nearest',)    # compares with all training images, so it is drawn 
 
 def parse_args(argv=None):
     from figures import arguments, layouts
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__ + ' The defaults are the seeds and arrangements of the papers; the layers that a figure '
-        'varies follow from the resolution.', epilog=EXAMPLES, formatter_class=HelpFormatter)
+        'varies follow from the resolution.', epilog=EXAMPLES)
     arguments.add_network_arguments(parser)
     group = parser.add_argument_group('figures')
     group.add_argument('--figures', default='all', metavar='LIST',

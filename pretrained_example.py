@@ -1,23 +1,22 @@
 """Loads a trained generator, lists its layers and writes one image."""
 
-import argparse
 import os
 
 import check_python  # noqa: F401
 import config as folders
-from dnnlib.command_line import HelpFormatter, shown
+from dnnlib.command_line import Parser, shown
 from dnnlib.files import make_writable_folder
 from dnnlib.seeds import check_seed
 from dnnlib.util import UserError, run_main
 
 EXAMPLES = '''examples:
-  python pretrained_example.py
-  python pretrained_example.py --network results/00003-demo --out face.png --seed 7
+  ./reproduce pretrained
+  ./reproduce pretrained --network results/00003-demo --out face.png --seed 7
 '''
 
 def parse_args(argv=None):
     from figures import arguments
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=HelpFormatter)
+    parser = Parser(description=__doc__, epilog=EXAMPLES)
     arguments.add_network_arguments(parser, default='ffhq-1024')
     group = parser.add_argument_group('image')
     group.add_argument('--out', default=shown(os.path.join(folders.result_dir, 'example.png')), metavar='FILE',

@@ -1,26 +1,26 @@
 """Measures trained generators; see `run_metrics.py --help` and docs/metrics.md."""
 
-import argparse
 import os
 import sys
 
 import check_python  # noqa: F401
 import config as folders
-from dnnlib import registry
-from dnnlib.command_line import HelpFormatter
+from dnnlib import artifacts, registry
+from dnnlib.command_line import Parser
 from dnnlib.seeds import seed_option
 from dnnlib.util import UserError, printable, run_main
+from metrics import presets
 
 EXAMPLES = '''examples:
-  run_metrics.py fid50k,ppl_wend --network results/00003-demo --dataset datasets/toyfaces-32
-  run_metrics.py fid50k --run results/00003-demo --all-snapshots
-  run_metrics.py ls --network ffhq-1024
-  run_metrics.py table --list-tables
-  run_metrics.py table stylegan-4 --network ffhq-style-2=results/00012-ffhq-style-2 --dry-run
-  run_metrics.py table1 --columns celeba --dataset celeba=datasets/celeba-256 --dry-run
-  run_metrics.py table1 --network results/00003-demo --preset quick
-  run_metrics.py curves results/00003-ffhq-b results/00004-ffhq-f --measure --snapshots 12
-  run_metrics.py explain a/fid50k.json b/fid50k.json
+  ./reproduce metrics fid50k,ppl_wend --network results/00003-demo --dataset datasets/toyfaces-32
+  ./reproduce metrics fid50k --run results/00003-demo --all-snapshots
+  ./reproduce metrics ls --network ffhq-1024
+  ./reproduce metrics table --list-tables
+  ./reproduce metrics table stylegan-4 --network ffhq-style-2=results/00012-ffhq-style-2 --dry-run
+  ./reproduce table1 --columns celeba --dataset celeba=datasets/celeba-256 --dry-run
+  ./reproduce table1 --network results/00003-demo --preset quick
+  ./reproduce metrics curves results/00003-ffhq-b results/00004-ffhq-f --measure --snapshots 12
+  ./reproduce metrics explain a/fid50k.json b/fid50k.json
 '''
 
 
@@ -53,23 +53,30 @@ def _common(parser):
                        'this project does not know its build function')
 
 
+def _checked(args):
+    """Options that every machine could follow, with the user's modules allowed, before anything heavy is loaded."""
+    registry.allow_modules(args)
+    if args.num_gpus < 1:
+        raise UserError(f'--num-gpus is {args.num_gpus}; at least 1 is expected')
+    return args
+
+
 def parse_args(argv):
     """Options of each of the forms: `table NAME …`, `table1 …`, `curves …`, `explain A B`, or names of metrics."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    raw = HelpFormatter
     if argv[:1] == ['explain']:
-        parser = argparse.ArgumentParser(prog='run_metrics.py explain',
+        parser = Parser(prog='run_metrics.py explain',
                                          description='Says field by field why two scores may differ.',
-                                         formatter_class=raw, epilog=_examples('explain'))
+                                         epilog=_examples('explain'))
         parser.add_argument('records', nargs=2, metavar='RECORD.json', help='the JSON records of two scores')
         return parser.parse_args(argv[1:]), explain
     if argv[:1] in (['table'], ['table1']):
         return parse_table_args(argv), table
     if argv[:1] == ['curves']:
         return parse_curves_args(argv[1:]), curves
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description='Measures a network and writes a JSON record with the whole protocol per score. Other forms: '
-        'run_metrics.py table NAME ..., curves RUN ..., explain A.json B.json.', epilog=EXAMPLES, formatter_class=raw)
+        'run_metrics.py table NAME ..., curves RUN ..., explain A.json B.json.', epilog=EXAMPLES)
     parser.add_argument('names', metavar='NAMES', help='metrics, separated by commas: fid50k, ppl_zfull, ppl_wfull, '
                         'ppl_zend, ppl_wend, ls; beyond the papers\': kid50k, pr50k, fid50k_mix2, fid50k_mix3, '
                         'fid50k_mix4, nearest; of points: jsd, mode_coverage')
@@ -97,14 +104,25 @@ def parse_args(argv):
         parser.error('give either --network or --run')
     if args.all_snapshots and args.run is None:
         parser.error('--all-snapshots needs --run')
-    return args, measure
+    args.specs = presets.chosen(args.names.split(','), args.preset == 'quick', args.num_samples)
+    refuse_without_data(args)
+    return _checked(args), measure
+
+
+def refuse_without_data(args):
+    """Raises UserError if a released network would be downloaded for metrics that then lack a data set."""
+    if args.dataset is not None or args.network is None or os.path.exists(args.network):
+        return
+    names = [spec.name for spec in args.specs if presets.uses_dataset(spec)]
+    if names and (artifacts.lookup(args.network) is not None or '://' in args.network):
+        raise UserError(f"{', '.join(names)} compares with real images: name the data set with --dataset DIR")
 
 
 def parse_table_args(argv):
     """Options of `table NAME …`, and of `table1 …`, which is Table I of the Re-Training paper."""
     form = argv[0]
-    parser = argparse.ArgumentParser(
-        prog=f'run_metrics.py {form}', formatter_class=HelpFormatter, epilog=_examples(form),
+    parser = Parser(
+        prog=f'run_metrics.py {form}', epilog=_examples(form),
         description='Makes a table of a paper, as NAME.md, .csv, .json and .html: published and reproduced values. '
         'What is measured already is not measured again.')
     if form == 'table':
@@ -122,7 +140,7 @@ def parse_table_args(argv):
                         help='only list what is missing; the exit status is 2 if anything is')
     parser.add_argument('--skip-missing', action='store_true', help='make the table without what is missing')
     _common(parser)
-    args = parser.parse_args(argv[1:])
+    args = _checked(parser.parse_args(argv[1:]))
     args.stem = None
     if form == 'table1':
         args.name, args.list_tables, args.stem = 'retraining-1', False, 'table1'
@@ -131,8 +149,8 @@ def parse_table_args(argv):
 
 def parse_curves_args(argv):
     """Options of `curves RUN …`."""
-    parser = argparse.ArgumentParser(
-        prog='run_metrics.py curves', formatter_class=HelpFormatter, epilog=_examples('curves'),
+    parser = Parser(
+        prog='run_metrics.py curves', epilog=_examples('curves'),
         description='Draws scores over the course of training, several runs on one picture (StyleGAN paper, Fig. 7), '
         'as curves.png and curves.csv. Each run shows the path lengths of its own space: W where its generator has a '
         'mapping network, Z elsewhere.')
@@ -150,7 +168,7 @@ def parse_curves_args(argv):
     args = parser.parse_args(argv)
     if args.snapshots is not None and args.snapshots < 2:
         parser.error('--snapshots must be at least 2')
-    return args
+    return _checked(args)
 
 
 # ---- The forms
@@ -166,24 +184,21 @@ def explain(args):
 
 def measure(args):
     """Measures one network, or all snapshots of a run."""
-    specs = chosen_metrics(args)
-    check_numbers(args)
     from experiment import model_card
     from metrics.context import NetworkUnusable
     from metrics.jobs import Job
-    from training.network_files import runs
-    from training.network_files.locate import locate
-    options = start(args)
+    from training.network_files.data import data_of
+    from training.network_files.locate import locate, locate_snapshots
+    options, data = start(args), None
+    if args.dataset is not None:
+        data = dict(tfrecord_dir=find_dataset(args.dataset, args.data_dir))
     if args.all_snapshots:
-        found = [locate(path) for path in runs.snapshots_of(runs.locate_run_dir(args.run))]
-    elif args.run is not None:
-        found = [locate(args.run, option='--run').tell()]
+        found = locate_snapshots(args.run)
     else:
-        if args.dataset is None and not os.path.exists(args.network):
-            refuse_without_data(specs, args.network)
-        found = [locate(args.network, option='--network').tell()]
+        option = '--run' if args.run is not None else '--network'
+        found = [locate(args.run or args.network, option=option).tell()]
     run_dir = found[0].run_dir
-    dataset_args, mirrored = data_of(args, run_dir)
+    data, mirrored = data_of(run_dir, data, args.mirror_augment)
     problems = False
     for network in found:
         name = network.name + ('-untrained' if args.untrained else '')
@@ -191,17 +206,17 @@ def measure(args):
                                else os.path.join(folders.result_dir, 'metrics'))
         if args.out is None or args.all_snapshots:
             out_dir = os.path.join(out_dir, name)
-        job = Job(specs, network, out_dir, dataset_args=dataset_args, mirror_augment=mirrored, run_dir=run_dir,
+        job = Job(args.specs, network, out_dir, dataset_args=data, mirror_augment=mirrored, run_dir=run_dir,
                   untrained=args.untrained, labels=args.labels, **options)
         try:
-            records = job.run(again=not args.all_snapshots)
+            job.run(again=not args.all_snapshots)
         except NetworkUnusable as err:
             if len(found) == 1:
                 raise
             print(f'{name} is left out: {err}', file=sys.stderr, flush=True)
             problems = True
             continue
-        problems |= any(value is None for record in records for value in values(record))
+        problems |= job.has_failed
         print(f'Records: {os.path.abspath(out_dir)}', flush=True)
     if run_dir is not None:
         model_card.update(run_dir)
@@ -211,7 +226,6 @@ def measure(args):
 def table(args):
     """Makes a table, lists what it lacks, or lists all tables."""
     from metrics.tables import definition
-    check_numbers(args)
     if args.name is None or args.list_tables:
         for name, title, paper in definition.list_tables(folders.config_dir):
             print(f'{name:<14} {paper}, {title}')
@@ -236,56 +250,10 @@ def curves(args):
 # ---- Small helpers
 
 
-def chosen_metrics(args):
-    """Keyword arguments of the asked metrics. Raises UserError."""
-    from metrics.presets import preset
-    specs = []
-    for name in args.names.split(','):
-        spec = preset(name.strip(), args.preset == 'quick')
-        if args.num_samples is not None:
-            if args.num_samples < 1:
-                raise UserError(f'--num-samples is {args.num_samples}; at least 1 is expected')
-            for key in ('num_images', 'num_samples'):
-                if key in spec:
-                    spec[key] = args.num_samples
-            if 'num_keep' in spec:
-                spec['num_keep'] = max(args.num_samples // 2, 1)
-        specs.append(spec)
-    return specs
-
-
-def check_numbers(args):
-    """Raises UserError for options that no machine could follow; before anything heavy is loaded."""
-    if args.num_gpus < 1:
-        raise UserError(f'--num-gpus is {args.num_gpus}; at least 1 is expected')
-
-
-def data_of(args, run_dir):
-    """(data set's arguments or None, whether reals are mirrored): as the options say, else as the run was trained."""
-    from metrics.context import run_data
-    dataset_args, mirrored = None, args.mirror_augment
-    if run_dir is not None and (args.dataset is None or mirrored is None):
-        dataset_args, run_mirrors = run_data(run_dir)
-        mirrored = run_mirrors if mirrored is None else mirrored
-    if args.dataset is not None:
-        dataset_args = dict(tfrecord_dir=find_dataset(args.dataset, args.data_dir))
-    return dataset_args, bool(mirrored)
-
-
-def refuse_without_data(specs, network):
-    """Raises UserError if a released network would be downloaded for metrics that then lack a data set."""
-    from dnnlib import artifacts
-    from metrics.group import make_metric
-    names = [spec['name'] for spec in specs if make_metric(spec).uses_dataset]
-    if names and (artifacts.lookup(network) is not None or '://' in network):
-        raise UserError(f"{', '.join(names)} compares with real images: name the data set with --dataset DIR")
-
-
 def start(args):
     """Selects devices; returns the options that all metrics take."""
     from dnnlib import tflib
     from dnnlib.artifacts import store
-    registry.allow_modules(args)
     if args.artifacts_dir is not None:
         os.environ[store.ENVIRONMENT] = os.path.abspath(args.artifacts_dir)
     tflib.select_device(args.device, args.num_gpus)
@@ -313,12 +281,6 @@ def pairs(texts):
             raise UserError(f"'{result[column]}' and '{value}' are both given for "
                             f"{'the whole table' if column is None else repr(column)}; keep one of them")
     return result
-
-
-def values(record):
-    """The values of a record."""
-    from metrics.scores.records import values_of
-    return values_of(record).values()
 
 
 def main(argv=None):

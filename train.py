@@ -1,30 +1,30 @@
 """Trains a StyleGAN from a named configuration; see `train.py --help` and docs/training.md."""
 
-import argparse
 import sys
 
 import check_python  # noqa: F401
 import config as folders
 from dnnlib import registry
-from dnnlib.command_line import HelpFormatter, shown
+from dnnlib.command_line import Parser, shown
 from dnnlib.util import run_main
-from experiment import doctor, start
+from experiment import doctor
+from experiment.start import Start, list_configs
 
 EXAMPLES = '''examples:
-  train.py --list-configs
-  train.py --config demo --print-config
-  train.py --config toyfaces-32 --dry-run
-  train.py --config toyfaces-64 --set train.total_kimg=500 --set metrics=[]
-  train.py --config stylegan-f --set dataset.tfrecord_dir=mine --num-gpus 2
-  train.py --resume results/00003-toyfaces-64
-  train.py doctor --config celeba-256        # whether this machine can do it
+  ./reproduce train --list-configs
+  ./reproduce train --config demo --print-config
+  ./reproduce train --config toyfaces-32 --dry-run
+  ./reproduce train --config toyfaces-64 --set train.total_kimg=500 --set metrics=[]
+  ./reproduce train --config stylegan-f --set dataset.tfrecord_dir=mine --num-gpus 2
+  ./reproduce train --resume results/00003-toyfaces-64
+  ./reproduce doctor --config celeba-256        # whether this machine can do it
 '''
 
 def make_parser():
     """The command line's options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description='Trains a generator and a discriminator and writes what becomes of them to a run directory.',
-        epilog=EXAMPLES, formatter_class=HelpFormatter)
+        epilog=EXAMPLES)
     group = parser.add_argument_group('what to train')
     group.add_argument('--config', metavar='NAME|FILE', help='a name from --list-configs, or the path of a YAML file')
     group.add_argument('--set', metavar='KEY=VALUE', action='append', default=[], dest='overrides',
@@ -66,10 +66,7 @@ def make_parser():
 
 
 def parse_args(argv=None):
-    """Parses the command line. Returns (options, the function that does what they say)."""
-    argv = sys.argv[1:] if argv is None else list(argv)
-    if argv[:1] == ['doctor']:
-        return doctor.make_parser().parse_args(argv[1:]), doctor.examine
+    """Parses the command line. Exits with a sentence where options do not go together."""
     parser = make_parser()
     args = parser.parse_args(argv)
     registry.allow_modules(args)
@@ -83,15 +80,23 @@ def parse_args(argv=None):
                 parser.error(f"--{name.replace('_', '-')} cannot be changed with --resume")
     elif args.config is None and not args.list_configs:
         parser.error('say what to train with --config, see --list-configs; or go on with a run with --resume')
-    if args.list_configs:
-        return args, start.list_configs
-    return args, start.print_config if args.print_config else start.dry_run if args.dry_run else start.train
+    return args
 
 
 def main(argv=None):
     """Does what the command line says and returns the exit status."""
-    args, action = parse_args(argv)
-    return action(args)
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv[:1] == ['doctor']:
+        return doctor.main(argv[1:])
+    args = parse_args(argv)
+    if args.list_configs:
+        return list_configs()
+    start = Start(args)
+    if args.print_config:
+        return start.print_config()
+    if args.dry_run:
+        return start.dry_run(args.probe)
+    return start.train()
 
 
 if __name__ == '__main__':

@@ -13,11 +13,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
-import numpy as np  # noqa: E402
-
 import check_python  # noqa: E402, F401
 
 ROUNDS = 7
+
+import numpy as np  # noqa: E402  (which a Python without packages does not have: it has handed over by now)
+
 NUMPY = ['-c', 'import numpy']
 COMMANDS = [
     ['train.py', '--help'],
@@ -49,15 +50,14 @@ def processor_time(arguments):
     return usage.ru_utime + usage.ru_stime
 
 
-def rows(quick=False):
-    """A dict for each command: what, figure, unit, ratio, ratio_to, floor."""
-    rounds = [[processor_time(command) for command in [NUMPY] + COMMANDS] for _ in range(3 if quick else ROUNDS)]
+def main():
+    """Prints a line per command."""
+    rounds = [[processor_time(command) for command in [NUMPY] + COMMANDS] for _ in range(ROUNDS)]
     numpy_seconds, *seconds = np.median(rounds, axis=0)
-    return [dict(what='processor time of ' + ' '.join(command), figure=value, unit='s', ratio=value / numpy_seconds,
-                 ratio_to='importing numpy', floor=f'{numpy_seconds:.2f} s')
-            for command, value in zip(COMMANDS, seconds)]
+    print(f'import numpy: {numpy_seconds:.2f} s')
+    for command, value in zip(COMMANDS, seconds):
+        print(f'{" ".join(command):<44} {value:.2f} s  {value / numpy_seconds:.1f}')
 
 
 if __name__ == '__main__':
-    for row in rows():
-        print(f'{row["what"]:<62} {row["figure"]:.2f} s  {row["ratio"]:.1f} times numpy')
+    main()

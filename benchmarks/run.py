@@ -16,6 +16,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
 import check_python  # noqa: E402, F401
+from dnnlib.command_line import Parser  # noqa: E402
 from dnnlib.util import UserError, atomic_write, run_main  # noqa: E402
 
 ENGINES = ('tf1', 'tf2')
@@ -29,7 +30,7 @@ def list_benchmarks():
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--only', metavar='LIST', help=f"some of {','.join(list_benchmarks())} (default: all)")
     parser.add_argument('--engines', metavar='LIST', default=','.join(ENGINES), help='default: %(default)s')
     parser.add_argument('--quick', action='store_true', help='smaller sizes, to see that everything runs')

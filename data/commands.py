@@ -1,10 +1,9 @@
 """The commands of dataset_tool.py. Each module named here has `add_arguments(subparsers)`, which adds its commands and
 sets `run`, a function of the parsed arguments, as their default."""
 
-import argparse
 import importlib
 
-from dnnlib.command_line import HelpFormatter
+from dnnlib.command_line import Parser
 
 MODULES = [
     'data.converters.create_from_images',
@@ -60,21 +59,21 @@ _BRIEFLY = ('create_toyfaces', 'create_from_images', 'verify', 'display')
 
 def make_parser():
     """The argument parser with all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='dataset_tool.py', description='Makes, checks and shows data sets of multi-resolution TFRecords.',
-        epilog=_examples(_BRIEFLY, 1), formatter_class=HelpFormatter)
+        epilog=_examples(_BRIEFLY, 1))
     subparsers = parser.add_subparsers(metavar='COMMAND', dest='command')
     subparsers.required = True
     for name in MODULES:
         importlib.import_module(name).add_arguments(subparsers)
     for command, subparser in subparsers.choices.items():
-        subparser.epilog, subparser.formatter_class = _examples([command], None), HelpFormatter
+        subparser.epilog = _examples([command], None)
     return parser
 
 
 def _examples(commands, count):
     """A list of examples: `count` of each command, None for all."""
-    lines = [f'  python dataset_tool.py {command} {arguments}'
+    lines = [f'  ./reproduce data {command} {arguments}'
              for command in commands for arguments in EXAMPLES[command][:count]]
     return '\n'.join(['examples:'] + lines)
 

@@ -3,18 +3,51 @@
 import argparse
 import io
 import os
+import re
 import sys
 
+import config
 from dnnlib.atomic import NAME_BYTES
+
+_COMMANDS = {   # scripts and modules, as texts and data files name them → the command that people type
+    'train.py doctor': 'doctor', 'train.py': 'train', 'run_metrics.py table1': 'table1', 'run_metrics.py': 'metrics',
+    'dataset_tool.py prefilter': 'prefilter', 'dataset_tool.py': 'data', 'generate_figures.py lecture': 'lecture',
+    'generate_figures.py': 'figures', 'generate.py': 'generate', 'pretrained_example.py': 'pretrained',
+    'explore.py': 'explore',
+    'python -m dnnlib.artifacts': 'artifacts', 'python -m dnnlib.tflib.convert': 'convert',
+    'python -m training.report': 'report', 'python -m experiment.studies.paper_demo': 'paper-demo'}
+_NAMES = re.compile(r'(?<![\w./-])(' + '|'.join(re.escape(name) for name in _COMMANDS) + r')(?![\w.])')
+
+
+def typed(text):
+    """A text in which this project's commands stand as people type them: `./reproduce`, or what pip installed."""
+    program = 'stylegan-repro' if config.installed else './reproduce'
+    text = _NAMES.sub(lambda match: './reproduce ' + _COMMANDS[match.group(1)], text)
+    return text.replace('./reproduce', program)
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Fills paragraphs as argparse does, but keeps a list of examples line by line."""
+    """Fills paragraphs as argparse does, with commands as people type them, but keeps lists of examples as they are."""
+
+    def _split_lines(self, text, width):
+        return super()._split_lines(typed(text), width)
 
     def _fill_text(self, text, width, indent):
+        text = typed(text)
         if text.startswith('examples:'):
             return ''.join(indent + line for line in text.splitlines(keepends=True))
         return super()._fill_text(text, width, indent)
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of every command: knows `--version`, keeps lists of examples, names commands as people type them."""
+
+    def __init__(self, prog=None, formatter_class=None, **kwargs):
+        super().__init__(prog=typed(prog or os.path.basename(sys.argv[0])),
+                         formatter_class=formatter_class or HelpFormatter, **kwargs)
+        if kwargs.get('add_help', True):
+            self.add_argument('--version', action='version', version=f'stylegan-repro {config.version}',
+                              help='print the version and end')
 
 
 def shown(path):

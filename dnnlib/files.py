@@ -30,12 +30,21 @@ _KINDS = {dict: 'an object', list: 'a list'}
 
 # ---- Reading
 
+class NotRegular(OSError):
+    """A device, a pipe, a socket or a folder, where a file was expected."""
+
+    def __init__(self, path):
+        super().__init__(errno.EINVAL, 'it is not a regular file', path)
+
+
 def open_regular(path):
-    """Opens a regular file for reading bytes. Raises OSError; devices, pipes and sockets are not waited for."""
+    """Opens a regular file for reading bytes. Raises OSError: NotRegular for whatever could be waited for in vain."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise NotRegular(path)
     fd = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, 'it is not a regular file', path)
+            raise NotRegular(path)  # it was put there in between
         return open(fd, 'rb')
     except BaseException:
         os.close(fd)

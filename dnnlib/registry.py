@@ -36,9 +36,9 @@ def declared(*kinds):
 
 def add_option(group):
     """Adds --allow-module to a command line, or a group of it."""
-    group.add_argument('--allow-module', metavar='NAME', action='append', default=[], help='let the configuration, or '
-                       'the run, name what is in this Python module of your own; nothing else can allow it, so give it '
-                       'again at every start; may be repeated')
+    group.add_argument('--allow-module', metavar='NAME', action='append', default=[], help='let the configuration, '
+                       'run or network file name what is in this Python module of your own; nothing else can allow '
+                       'it, so give it again at every start; may be repeated')
 
 
 def allow_modules(args):
@@ -71,7 +71,8 @@ def allowed_modules():
     return list(_allowed)
 
 
-def _is_allowed(name):
+def is_allowed(name):
+    """Whether what has this full name is in a module that the user allowed."""
     return any(name.startswith(module + '.') for module in _allowed)
 
 
@@ -84,7 +85,7 @@ def refusal(kind, name):
     if name in known:
         return None
     module, _, local = name.rpartition('.')
-    if _is_allowed(name):
+    if is_allowed(name):
         names = signatures.top_level_names(module)
         if names is None:
             return f"there is no module '{module}' for '{name}'"

@@ -12,7 +12,6 @@ import pickle
 import sys
 import types
 
-import config
 from dnnlib import command_line
 
 # Part of this module, which is the library's public face.
@@ -62,17 +61,16 @@ def printable(text):
 def run_main(main):
     """Runs `main()` as a command line and exits the process with its status.
 
-    `--version` alone prints the project's version. Any text can be printed. UserError prints `error: SENTENCE` to
-    stderr and exits 2; a full disk, a file without permission and a place where no file can be made likewise. Ctrl-C
-    prints one line and exits 130, a reader that went away (`| head`) ends the program quietly. Other exceptions are
-    ours: their traceback shows.
+    Any text can be printed. UserError prints `error: SENTENCE` to stderr and exits 2; a full disk, a file without
+    permission and a place where no file can be made likewise. Ctrl-C prints one line and exits 130, a reader that went
+    away (`| head`) ends the program quietly. Other exceptions are ours: their traceback shows.
     """
     command_line.accept_all_characters()
     try:
-        status = print(f'stylegan-repro {config.version}') if sys.argv[1:] == ['--version'] else main()
+        status = main()
         sys.stdout.flush()
     except UserError as err:
-        print(f'error: {printable(without_passwords(str(err)))}', file=sys.stderr)
+        print(f'error: {printable(command_line.typed(without_passwords(str(err))))}', file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)

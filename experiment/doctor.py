@@ -1,6 +1,5 @@
 """`train.py doctor`: whether this machine can train, and what to do where it cannot."""
 
-import argparse
 import itertools
 import os
 import platform
@@ -11,7 +10,7 @@ from collections import namedtuple
 import config as folders
 from data.records.manifest import read_manifest
 from dnnlib import artifacts, registry
-from dnnlib.command_line import HelpFormatter
+from dnnlib.command_line import Parser, typed
 from dnnlib.files import parse_json
 from dnnlib.machine import usable_cores
 from dnnlib.util import UserError, sha256_file
@@ -23,8 +22,8 @@ from metrics.networks.needs import needed_files
 AREAS = {'engine': 10, 'devices': 11, 'disk': 12, 'memory': 13, 'data': 14, 'artifacts': 15}
 OK, WARNING, PROBLEM = 'ok', 'warning', 'PROBLEM'
 EXAMPLES = '''examples:
-  train.py doctor
-  train.py doctor --config celeba-256 --set dataset.tfrecord_dir=mine
+  ./reproduce doctor
+  ./reproduce doctor --config celeba-256 --set dataset.tfrecord_dir=mine
 '''
 PROBE_SECONDS = 600     # an engine that is too old for a GPU compiles for it for minutes
 LEAST_FREE_BYTES = 2e9
@@ -35,11 +34,11 @@ Finding = namedtuple('Finding', ['area', 'state', 'text', 'advice'])
 
 def make_parser():
     """The command line's options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='train.py doctor', description='Checks engine, devices, disk, memory, data set and released files, and '
         'says what to do about what is not fine. Exit status: 0 nothing is wrong; otherwise the first area with a '
         'problem: ' + ', '.join(f'{code} {area}' for area, code in AREAS.items()) + '; 2 for a mistake in the command.',
-        epilog=EXAMPLES, formatter_class=HelpFormatter)
+        epilog=EXAMPLES)
     parser.add_argument('--config', metavar='NAME|FILE', help='check for this configuration: its data, its needs of '
                         'disk and memory, its metrics')
     parser.add_argument('--set', metavar='KEY=VALUE', action='append', default=[], dest='overrides',
@@ -81,7 +80,7 @@ def print_finding(finding):
     """One line, and one more with what to do."""
     print(f'{finding.state:<8} {finding.area:<10} {finding.text}')
     if finding.advice:
-        print(f'{"":<19} -> {finding.advice}', flush=True)
+        print(typed(f'{"":<19} -> {finding.advice}'), flush=True)
 
 
 # ---- Engine and devices
@@ -286,8 +285,8 @@ def artifact_finding(names):
     try:
         path = next((path for path in map(artifacts.find, names) if path is not None), None)
     except UserError as err:
-        return Finding('artifacts', PROBLEM, str(err), f'fetch it again: python -m dnnlib.artifacts fetch {names[0]}')
+        return Finding('artifacts', PROBLEM, str(err), f'fetch it again: ./reproduce artifacts fetch {names[0]}')
     if path is None:
         return Finding('artifacts', PROBLEM, f"{' or '.join(names)}, which the run's metrics need, is not here",
-                       f'python -m dnnlib.artifacts fetch {names[0]}; or train without: --set metrics=[]')
+                       f'./reproduce artifacts fetch {names[0]}; or train without: --set metrics=[]')
     return Finding('artifacts', OK, path, None)

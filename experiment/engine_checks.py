@@ -1,6 +1,6 @@
 """What keeps a run from starting, as only TensorFlow can tell: devices, and networks that do not fit stored ones."""
 
-from dnnlib import tflib
+from dnnlib import registry, tflib
 from dnnlib.submission import processes
 from dnnlib.util import UserError
 from experiment.checks import check_gpus
@@ -13,6 +13,13 @@ def check_devices(config):
     """Raises UserError unless TensorFlow can use the devices that the configuration asks for."""
     if config.device != 'cpu':
         check_gpus(config, len(tflib.list_gpus()), 'TensorFlow can use')
+
+
+def check_own_networks(config, data):
+    """Raises UserError where networks of the user's own cannot be built or computed here; of ours that is known."""
+    known = registry.declared('G', 'D')
+    if any(section.func_name not in known for section in (config.G, config.D)):
+        _variables(config, data)
 
 
 def find_initial_networks(text, config, data):

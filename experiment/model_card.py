@@ -14,7 +14,8 @@ from dnnlib.errors import FileError, UserError
 from dnnlib.files import atomic_write, read_bytes, recall_json, sha256_file
 from dnnlib.submission import read_environment, read_submit_config
 from dnnlib.util import EasyDict
-from dnnlib.values import schema
+from dnnlib.values.schema import check as check_record
+from dnnlib.values.schema import problem
 from experiment import run_config
 from metrics.scores import records
 from training.network_files import best
@@ -23,8 +24,10 @@ from training.state import resume
 NAME = 'README.md'
 MARK = '<!-- Made by this run for its snapshot, and made anew with its report: changes get lost -->'
 UNKNOWN = 'not known here'
+NETWORKS = (('generator', 'G'), ('discriminator', 'D'), ("generator's loss", 'G_loss'),
+            ("discriminator's loss", 'D_loss'))
 RECORD = {      # of submit_config.json: what the card itself needs
-    'config': {key + '?': dict for key in ('train', 'dataset', 'G', 'D', 'G_loss', 'D_loss')}}
+    'config': {key + '?': dict for key in ('train', 'dataset') + tuple(key for _, key in NETWORKS)}}
 START = {       # of a start in environment.json
     'version?': 'a text, or null', 'python?': 'a text, or null', 'packages?': {'*': 'a text'}, 'command?': ['a text'],
     'git_commit?': 'a text, or null', 'git_changed?': 'true, false, null'}
@@ -75,22 +78,27 @@ def gather(run_dir):
     Raises UserError if this is not a run directory, or it has no network.
     """
     record = read_submit_config(run_dir)
-    schema.check(record, RECORD, f"the run's record in {run_dir}")
+    check_record(record, RECORD, f"the run's record in {run_dir}")
     path, taken = best.stands_for(run_dir)
+    sha256, scores = scores_of(run_dir, path)
     data = recall_json(os.path.join(run_dir, 'dataset.json'))
-    sha256 = sha256_file(path)
     sections = {key: EasyDict(record['config'].get(key, {})) for key in ('train', 'dataset')}
+    config = EasyDict(record['config'], **sections)
     return EasyDict(
-        name=os.path.basename(os.path.abspath(run_dir)), record=record, config=EasyDict(record['config'], **sections),
+        name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config,
+        is_adversarial=run_config.is_adversarial(config),
+        networks=[(title, format_value(_pathless(config[key]))) for title, key in NETWORKS if config.get(key)],
         snapshot=os.path.basename(path), taken=taken, sha256=sha256, bytes=os.path.getsize(path),
-        data=None if data is None or schema.problem(data, resume.DATA) else data, scores=scores_of(run_dir, sha256),
-        starts=[start for start in read_environment(run_dir) if not schema.problem(start, START)])
+        data=None if data is None or problem(data, resume.DATA) else data, scores=scores,
+        starts=[start for start in read_environment(run_dir) if not problem(start, START)])
 
 
-def scores_of(run_dir, sha256):
-    """The records of a run's scores of the network file with this SHA-256, sorted by metric; one for each protocol."""
-    folder = glob.escape(run_dir)
-    found = []
+def scores_of(run_dir, network_path):
+    """A run's scores of a network file, sorted by metric; one for each protocol.
+
+    Returns the file's SHA-256 and a list of (record, its values {name: number or None}, its settings in words).
+    """
+    sha256, folder, found = sha256_file(network_path), glob.escape(run_dir), []
     for path in (sorted(glob.glob(os.path.join(folder, 'metrics', '*', '*.json')))
                  + sorted(glob.glob(os.path.join(folder, 'best-*.json')))):
         try:
@@ -100,7 +108,8 @@ def scores_of(run_dir, sha256):
         if record.get('network_sha256') == sha256 and not any(
                 best.protocol_of(record) == best.protocol_of(other) for other in found):
             found.append(record)
-    return sorted(found, key=lambda record: record['metric'])
+    return sha256, [(record, records.values_of(record), format_value(_pathless(record.get('settings', {}))))
+                    for record in sorted(found, key=lambda record: record['metric'])]
 
 
 def licence_of(data_set):
@@ -141,7 +150,7 @@ def _data(run):
         return '\n'.join(lines + [f'- shape, number of samples, fingerprint: {UNKNOWN}'])
     mirrored = 'yes' if run.config.train.get('mirror_augment') else 'no'
     return '\n'.join(lines + [
-        f"- samples: {run.data['num_images']:,} of shape {_code(format_value(run.data['shape']))}",
+        f"- samples: {run.data['num_images']:,} of shape {_code(run.data['shape'])}",
         f"- label size in the records: {run.data['label_size']}", f'- mirrored at random: {mirrored}',
         f"- fingerprint: {_code(run.data['fingerprint'])}"])
 
@@ -151,17 +160,14 @@ def _configuration(run):
     lines = [('name', config.get('desc', UNKNOWN)), ('length in kimg', train.get('total_kimg', "the loop's default")),
              ('seed', config.get('seed', UNKNOWN)), ('GPUs', config.get('num_gpus', UNKNOWN))]
     lines += [('loop', train.func_name)] if 'func_name' in train else []
-    lines += [(title, config[key]) for title, key in (
-        ('generator', 'G'), ('discriminator', 'D'), ("generator's loss", 'G_loss'),
-        ("discriminator's loss", 'D_loss')) if config.get(key)]
+    lines += run.networks
     if run.record.get('init_from'):
         lines += [('began from', os.path.basename(run.record['init_from'])),
                   ('its SHA-256', run.record.get('init_from_sha256') or UNKNOWN),
                   ('kimg that it was trained for', run.record.get('resume_kimg') or 0)]
     lines += [('command' if number == 0 else 'later command', _command(start['command']))
               for number, start in enumerate(run.starts) if start.get('command')][:10]
-    return '\n'.join(f'- {title}: {_code(value if isinstance(value, str) else format_value(_pathless(value)))}'
-                     for title, value in lines) + '\n\n`config.yaml` has all settings.'
+    return '\n'.join(f'- {title}: {_code(value)}' for title, value in lines) + '\n\n`config.yaml` has all settings.'
 
 
 def _command(arguments):
@@ -175,15 +181,14 @@ def _scores(run):
     lines = ['| metric | value | standard error | samples | seed | data | labels | mirrored | feature networks | '
              'measured on |', '| --- ' * 10 + '|']
     remarks = []
-    for record in run.scores:
-        for name, value in records.values_of(record).items():
+    for record, values, settings in run.scores:
+        for name, value in values.items():
             error = record.get('standard_errors', {}).get(name) if 'values' in record else record.get('standard_error')
             cells = [name, 'failed' if value is None else f'{value:.6g}', '' if error is None else f'{error:.3g}']
             lines.append('| ' + ' | '.join(_text(cell) for cell in cells + _protocol(record)) + ' |')
-        settings = _code(format_value(_pathless(record.get('settings', {}))))
-        remarks.append(f"- {_text(record['metric'])}: settings {settings}")
+        remarks.append(f"- {_text(record['metric'])}: settings {_code(settings)}")
         remarks += [f"- {_text(record['metric'])}: problem: {_text(text)}" for text in record.get('problems', [])[:10]]
-    if any(_is_standin(record) for record in run.scores):
+    if any(_is_standin(record) for record, _, _ in run.scores):
         remarks.append("- Scores with stand-in networks say nothing beside published ones: compare them with each "
                        'other only.')
     return '\n'.join(lines) + '\n\n' + '\n'.join(remarks)
@@ -208,13 +213,12 @@ def _protocol(record):
 
 
 def _loading(run):
-    is_adversarial = run_config.is_adversarial(run.config)
     text = ''
-    if is_adversarial and run.data is not None and len(run.data['shape']) == 3:
+    if run.is_adversarial and run.data is not None and len(run.data['shape']) == 3:
         text = ('In the folder of the code, where RUN is the path of this directory:\n\n'
                 f'    ./reproduce generate --network RUN/{run.snapshot} --seeds 0-31\n\n')
     lines = ['import numpy as np', 'from dnnlib import tflib', 'from training import misc', '', 'tflib.init_tf()']
-    if is_adversarial:
+    if run.is_adversarial:
         lines += [f"G, D, Gs = misc.load_pkl('RUN/{run.snapshot}')   # Gs, the running mean of G, is the one to use",
                   'latents = np.random.RandomState(0).randn(4, *Gs.input_shape[1:])',
                   'samples = Gs.run(latents, None)   # [N, ...] as the data; images: [N, C, H, W], -1 to 1 if clipped']

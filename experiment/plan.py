@@ -195,7 +195,7 @@ def _warnings_of_metrics(config, data_dir):
         return []
     shown = ', '.join(missing[:3]) + (f' and {len(missing) - 3} more' if len(missing) > 3 else '')
     return [f'the metrics at snapshots need {shown}, which will be downloaded at the first of them, or else left out; '
-            f"get them now with: python -m dnnlib.artifacts fetch {' '.join(missing[:3])}"
+            f"get them now with: ./reproduce artifacts fetch {' '.join(missing[:3])}"
             f"{' ...' if len(missing) > 3 else ''}, or go without metrics by --set metrics=[]"]
 
 

@@ -1,9 +1,8 @@
 """`report.html` of a run directory: one file that shows how a training run goes, without network or other files.
 
-Made from what the run directory holds; nothing in it is executed. `python -m training.report RUN_DIR` makes it anew.
+Made from what the run directory holds; nothing in it is executed. `./reproduce report RUN_DIR` makes it anew.
 """
 
-import argparse
 import base64
 import contextlib
 import io
@@ -14,7 +13,7 @@ import numpy as np
 import PIL.Image
 
 from dnnlib import registry
-from dnnlib.command_line import HelpFormatter
+from dnnlib.command_line import Parser
 from dnnlib.errors import FileError, UserError
 from dnnlib.files import atomic_write, make_folders, open_regular, read_bytes, read_json_lines, recall_json
 from dnnlib.submission import read_environment, read_submit_config
@@ -191,11 +190,11 @@ def reduce_picture(picture, cell_shape=None):
 
 def main(argv=None):
     """Makes the report of the run directory given on the command line."""
-    parser = argparse.ArgumentParser(
-        prog='python -m training.report', formatter_class=HelpFormatter,
+    parser = Parser(
+        prog='./reproduce report',
         description='Makes the page report.html in a run directory again, and the model card README.md of a finished '
         'run; a run makes the page itself at every snapshot, and the card at its end.',
-        epilog='examples:\n  python -m training.report results/00003-demo')
+        epilog='examples:\n  ./reproduce report results/00003-demo')
     parser.add_argument('run_dir', metavar='RUN_DIR', help='directory of a run, finished or not')
     registry.add_option(parser)
     args = parser.parse_args(argv)

@@ -4,11 +4,12 @@ import os
 import time
 
 from dnnlib import pages
+from dnnlib.command_line import typed
 from dnnlib.config_files import format_value
 from dnnlib.submission.records import flatten
 from dnnlib.util import format_time
+from metrics import presets
 
-PYTHON = '.venv/bin/python'
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -17,7 +18,7 @@ def render(run):
     total = run.config.get('train', {}).get('total_kimg') or run.kimg
     status = run.status.split()[0]
     percent = min(100.0 * run.kimg / total, 100.0) if total else 0.0
-    metrics = best_scores(run.stats)
+    metrics = best_scores(run.stats, run.config.get('metrics') or [])
     return pages.render(
         'report', title=f'{run.name}: {status}', name=run.name, status=status,
         subtitle=f'{_data_line(run)}Written {time.strftime("%Y-%m-%d %H:%M")}.'
@@ -59,14 +60,16 @@ def _facts(run, total, percent):
         yield f'best {key}, at {kimg:g} kimg', f'{value:.4g}'
 
 
-def best_scores(stats):
-    """[(name, best value, kimg)] of each metric: the highest precision and recall, the lowest of everything else."""
+def best_scores(stats, metrics=()):
+    """[(name, best value, kimg)] of each metric's values: the highest where the metric says so, else the lowest."""
     best = {}
+    highest = tuple(presets.settings_of(spec).get('name') or '' for spec in presets.preset_names() + list(metrics)
+                    if presets.better(spec) == 'higher')
     for tick in stats:
         for key, value in tick.items():
             if key.startswith('Metrics/') and isinstance(value, (int, float)):
                 name = key[len('Metrics/'):]
-                sign = -1 if name.endswith(('precision', 'recall')) else 1
+                sign = -1 if name.startswith(highest) else 1
                 if name not in best or sign * value < sign * best[name][0]:
                     best[name] = value, tick['kimg']
     return [(name, value, kimg) for name, (value, kimg) in sorted(best.items())]
@@ -93,16 +96,16 @@ def _steps(run):
     folder = os.path.abspath(run.run_dir) if folder.startswith('..') else folder
     network = run.snapshots[-1][0] if run.snapshots else 'network-final.pkl'
     longer = f'{2 * run.config.get("train", {}).get("total_kimg", run.kimg):g}'
-    steps = [('Continue this run from its newest checkpoint:', f'{PYTHON} train.py --resume {folder}'),
-             ('Make it longer:', f'{PYTHON} train.py --resume {folder} --set train.total_kimg={longer}'),
+    steps = [('Continue this run from its newest checkpoint:', f'./reproduce train --resume {folder}'),
+             ('Make it longer:', f'./reproduce train --resume {folder} --set train.total_kimg={longer}'),
              ('Draw pictures with its newest network:',
-              f'{PYTHON} generate.py --network {folder}/{network} --seeds 0-31'),
-             ('Measure all its networks:', f'{PYTHON} run_metrics.py fid50k --run {folder} --all-snapshots'),
-             ('See all curves in TensorBoard:', f'.venv/bin/tensorboard --logdir {folder}')]
+              f'./reproduce generate --network {folder}/{network} --seeds 0-31'),
+             ('Measure all its networks:', f'./reproduce metrics fid50k --run {folder} --all-snapshots'),
+             ('See all curves in TensorBoard:', f'./reproduce shell tensorboard --logdir {folder}')]
     if run.status == 'running':
         steps.insert(0, ('Stop it politely (a file of this name, or Ctrl-C, or SIGTERM):',
                          f'touch {folder}/abort.txt'))
-    return steps
+    return [(what, typed(command)) for what, command in steps]
 
 
 def _shown(value):

@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 
+from dnnlib import registry
 from dnnlib.util import EasyDict, UserError, without_passwords
 from training.network_files import labels
 
@@ -18,12 +19,13 @@ def add_network_arguments(parser, default=None):
     group = parser.add_argument_group('network')
     shown = f' (default: {default})' if default else ''
     group.add_argument('--network', metavar='NAME|FILE|URL|RUN', default=default, required=default is None,
-                       help='a released network (`python -m dnnlib.artifacts list`), a file, its address, or a run '
+                       help='a released network (`./reproduce artifacts list`), a file, its address, or a run '
                        'directory or number, whose best snapshot is taken where one is known, else its last; RUN:best, '
                        'RUN:final and RUN:000049 say which' + shown)
     group.add_argument('--artifacts-dir', metavar='DIR', help='folder of released files that are here already')
     group.add_argument('--trust-stored-code', action='store_true', help='execute the program text in the pickle where '
                        'its networks are not known here; only for files from people whom you trust')
+    registry.add_option(group)
     group.add_argument('--device', choices=['auto', 'cpu', 'gpu'], default='auto', help='what to compute on')
     group.add_argument('--minibatch', type=_at_least_1, default=8, metavar='INT', help='images at a time (default: 8)')
 
@@ -42,6 +44,7 @@ def open_network(args):
     """
     from dnnlib import tflib
     from training.network_files import locate
+    registry.allow_modules(args)
     found = locate.locate(args.network, args.artifacts_dir, option='--network').tell()
     tflib.init_tf()
     tflib.select_device(args.device)

@@ -37,6 +37,7 @@ class MetricBase(OriginalForm):
     uses_dataset = False    # Whether reals are compared with.
     uses_networks = ()      # Names of the `FeatureNetworks` methods whose networks it needs.
     suffixes = ('',)        # What is added to the metric's name in the names of its values.
+    better = None           # 'lower' or 'higher', where that holds for all its values.
 
     def __new__(cls, *args, **kwargs):
         metric = super().__new__(cls)

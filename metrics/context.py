@@ -20,14 +20,13 @@ from data.records.source import image_arguments
 from dnnlib import tflib
 from dnnlib.progress import Progress
 from dnnlib.seeds import check_seed
-from dnnlib.tflib import tf
+from dnnlib.tflib import network_state, tf
 from dnnlib.util import StopRequested, UserError, sha256_file
 from metrics.networks.choice import choose_source
 from metrics.networks.feature_networks import FeatureNetworks
-from metrics.networks.weights import weights_hash
+from training.network_files.data import data_of
 from training.network_files.labels import choose as choose_labels
 from training.network_files.locate import load_generator, locate
-from training.original import previous_run
 
 # Streams of random numbers, so that no two purposes share any.
 LATENTS, MIRROR, NOISE, PATH, MIXING, SUBSETS, HALVES, LABELS = range(8)
@@ -71,8 +70,8 @@ class Context:
         should_stop: function that tells whether to break off; None: never.
     """
 
-    def __init__(self, Gs, network, dataset_args=None, mirror_augment=False, num_gpus=1, seed=0,
-                 features='auto', feature_settings=None, cache_dir=None, run_dir=None, out_dir=None,
+    def __init__(self, Gs, network, features, dataset_args=None, mirror_augment=False, num_gpus=1, seed=0,
+                 feature_settings=None, cache_dir=None, run_dir=None, out_dir=None,
                  should_stop=None, labels=None):
         self.Gs = Gs
         self.network = network
@@ -88,9 +87,9 @@ class Context:
         self.threads = None
         self.is_untrained = False
         self.uses_reals = False
-        self._dataset_args = image_arguments(dataset_args)  # of codes: the images that they stand for
+        self._dataset_args = dataset_args
         self._dataset = None
-        self.features = FeatureNetworks(choose_source(features, dataset_args), feature_settings)
+        self.features = FeatureNetworks(features, feature_settings)
         self._scratch = None
         self.fake_labels = choose_labels(labels, Gs.input_shapes[1][1] if Gs.num_inputs > 1 else 0, network.path)
         self._copies = {0: Gs}
@@ -148,7 +147,8 @@ class Context:
         if self._dataset is None:
             if self._dataset_args is None:
                 raise UserError('this metric compares with real images: name the data set with --dataset DIR')
-            args = dict(self._dataset_args, shuffle_mb=0, prefetch_mb=0)
+            # Of codes, the images that they stand for.
+            args = dict(image_arguments(self._dataset_args), shuffle_mb=0, prefetch_mb=0)
             args.pop('max_label_size', None)
             args.setdefault('resolution', resolution_of(self.output_shape))
             self._dataset = dataset.load_dataset(**args)
@@ -313,17 +313,41 @@ def _graph_seed(seed):
 
 
 @contextlib.contextmanager
-def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=None, num_gpus=1, tf_config=None,
-                 seed=0, features='auto', feature_settings=None, out_dir=None, cache_dir='default',
-                 trust_stored_code=False, untrained=False, should_stop=None, labels=None):
+def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=None, features='auto', out_dir=None,
+                 seed=0, **options):
+    """Yields a `Context` for whatever names a network. What is not given follows from the run that it comes from.
+
+    Args:
+        network_pkl, run_dir, dataset_args, mirror_augment: see `metrics.base.MetricBase.run`.
+        features: 'released', 'standin', or 'auto': stand-ins for drawn faces, else the released networks.
+        out_dir: folder of JSON records; default: `metrics/<snapshot>` in the run directory, if there is one.
+        seed, **options: of `open_located`.
+    """
+    check_seed(seed)
+    found = locate(network_pkl)
+    if dataset_args and 'data_dir' not in dataset_args and not os.path.isdir(dataset_args.get('tfrecord_dir', '.')):
+        dataset_args = dict(dataset_args, data_dir=config.data_dir)  # the original's programs name it within there
+    dataset_args, mirror_augment = data_of(run_dir or found.run_dir, dataset_args, mirror_augment)
+    if out_dir is None and run_dir is not None:
+        out_dir = os.path.join(run_dir, 'metrics', found.name)
+    with open_located(found, choose_source(features, dataset_args), run_dir=run_dir, dataset_args=dataset_args,
+                      mirror_augment=mirror_augment, out_dir=out_dir, seed=seed, **options) as ctx:
+        yield ctx
+
+
+@contextlib.contextmanager
+def open_located(found, features, run_dir=None, dataset_args=None, mirror_augment=False, num_gpus=1, tf_config=None,
+                 seed=0, feature_settings=None, out_dir=None, cache_dir='default', trust_stored_code=False,
+                 untrained=False, should_stop=None, labels=None):
     """Yields a `Context` for one network, in a fresh graph and session.
 
     Args:
-        network_pkl, run_dir, dataset_args, mirror_augment, num_gpus, tf_config: see `metrics.base.MetricBase.run`.
+        found: `training.network_files.locate.Located`.
+        features: source of feature networks, see `networks.choice.choose_source`.
+        run_dir, dataset_args, mirror_augment, num_gpus, tf_config: see `metrics.base.MetricBase.run`.
         seed: all random numbers follow from it; 0 to 2 ** 32 - 1.
-        features: 'released', 'standin', or 'auto': stand-ins for drawn faces, else the released networks.
         feature_settings: see `networks.feature_networks.FeatureNetworks`.
-        out_dir: folder of JSON records; default: `metrics/<snapshot>` in the run directory, if there is one.
+        out_dir: folder of JSON records; None: not written.
         cache_dir: folder of statistics of reals; None: not kept.
         trust_stored_code: execute code stored in the pickle where its build function is not ours.
         should_stop: function that is asked between chunks whether to break off with StopRequested; None: never.
@@ -331,18 +355,8 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
         untrained: give the network fresh initial weights, for a baseline; its name gets the suffix `-untrained`.
     """
     seed = check_seed(seed)
-    found = locate(network_pkl)
-    if dataset_args and 'data_dir' not in dataset_args and not os.path.isdir(dataset_args.get('tfrecord_dir', '.')):
-        dataset_args = dict(dataset_args, data_dir=config.data_dir)  # the original's programs name it within there
-    source = run_dir or found.run_dir
-    if source is not None and (dataset_args is None or mirror_augment is None):
-        run_args, run_mirrors = run_data(source)
-        dataset_args = run_args if dataset_args is None else dataset_args
-        mirror_augment = run_mirrors if mirror_augment is None else mirror_augment
     if cache_dir == 'default':
         cache_dir = config.cache_dir
-    if out_dir is None and run_dir is not None:
-        out_dir = os.path.join(run_dir, 'metrics', found.name)
     tf_config = dict({'gpu_options.allow_growth': True, 'allow_soft_placement': True}, **dict(tf_config or {}))
     if tflib.device_kind() == 'cpu':
         tf_config['device_count.CPU'] = max(num_gpus, tf_config.get('device_count.CPU', 1))
@@ -354,31 +368,15 @@ def open_context(network_pkl, run_dir=None, dataset_args=None, mirror_augment=No
                     Gs = load_generator(found, trust_stored_code)
                 except UserError as err:
                     raise NetworkUnusable(str(err)) from err
-            ctx = Context(Gs, found, dataset_args, mirror_augment, num_gpus, seed, features, feature_settings,
-                          cache_dir, run_dir, out_dir, should_stop, labels)
             if untrained:
                 Gs.reset_vars()
-                ctx.is_untrained = True
-                ctx.network_name += '-untrained'
-                ctx.network_sha256 = weights_hash(Gs)
+            fresh = network_state.weights_hash(Gs) if untrained else None
+            ctx = Context(Gs, found, features, dataset_args, mirror_augment, num_gpus, seed, feature_settings,
+                          cache_dir, run_dir, out_dir, should_stop, labels)
+            if untrained:
+                ctx.is_untrained, ctx.network_name, ctx.network_sha256 = True, ctx.network_name + '-untrained', fresh
             ctx.threads = [tf_config.get(f'{kind}_op_parallelism_threads', 0) for kind in ('intra', 'inter')]
             try:
                 yield ctx
             finally:
                 ctx.close()
-
-
-def run_data(run_dir):
-    """(data set arguments, mirror_augment) of a run, from its record; (None, False) where there is none.
-
-    Raises UserError if the record is damaged, since scores would silently be those of another protocol.
-    """
-    if not previous_run.is_recorded(run_dir):
-        return None, False
-    try:
-        settings = previous_run.settings_of(run_dir)
-        data_dir = previous_run.data_dir_of(run_dir) or config.data_dir
-    except UserError as err:
-        raise UserError(f'{err}; name the data set with --dataset, and say --mirror-augment or --no-mirror-augment as '
-                        'the run was trained') from err
-    return dict(dict(data_dir=data_dir), **settings['dataset']), bool(settings['train'].get('mirror_augment', False))

@@ -25,6 +25,7 @@ class FID(MetricBase):
 
     uses_dataset = True
     uses_networks = ('inception',)
+    better = 'lower'
 
     def __init__(self, num_images, minibatch_per_gpu, num_mixed=1, **kwargs):
         super().__init__(**kwargs)

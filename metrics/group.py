@@ -61,7 +61,8 @@ def update_best(ctx, record):
     if ctx.run_dir is None or ctx.is_untrained:
         return
     try:
-        best.update(ctx.run_dir, record, own_protocol(ctx.run_dir, record['metric']))
+        own = own_protocol(ctx.run_dir, record['metric'])
+        best.update(ctx.run_dir, record, own)
     except (OSError, UserError) as err:
         print(f'warning: the best snapshot of {ctx.run_dir} was not chosen anew: {err}', flush=True)
 

@@ -5,13 +5,12 @@ from data.records.source import image_arguments
 from dnnlib import artifacts, tflib
 from dnnlib.files import make_writable_folder
 from dnnlib.util import UserError, sha256_file
-from metrics.context import open_context
+from metrics.context import open_located
 from metrics.group import make_metric, update_best
 from metrics.networks import standin
 from metrics.networks.choice import STANDIN, choose_source
 from metrics.scores import records, store
 from training.network_files import labels
-from training.network_files.locate import locate
 
 
 class Job:
@@ -19,20 +18,25 @@ class Job:
 
     Args:
         metric_specs: as for `MetricGroup`.
-        network: the network, as `training.network_files.locate.locate` takes it.
+        network: `training.network_files.locate.Located`.
         out_dir: folder of the records.
         dataset_args, mirror_augment, num_gpus, seed, features, feature_settings, run_dir, tf_config, cache_dir,
-            trust_stored_code, labels: as for `open_context`.
+            trust_stored_code, labels: as for `context.open_context`, but that nothing is taken from a run (see
+            `training.network_files.data.data_of`).
+
+    Attributes:
+        has_failed: whether a value of the last `run` is a null.
     """
 
     def __init__(self, metric_specs, network, out_dir, dataset_args=None, mirror_augment=False, num_gpus=1,
                  seed=0, features='auto', run_dir=None, **options):
         self.metrics = [make_metric(spec) for spec in metric_specs]
-        self.network = locate(network)
+        self.network = network
         self.out_dir = out_dir
-        self.features = choose_source(features, dataset_args)
+        self.features = features
+        self.has_failed = False
         self._options = dict(options, dataset_args=dataset_args, mirror_augment=mirror_augment, num_gpus=num_gpus,
-                             seed=seed, features=self.features, run_dir=run_dir)
+                             seed=seed, run_dir=run_dir)
 
     def done(self, metric):
         """(path, record) of a metric's good record of this very protocol; None if there is none."""
@@ -44,6 +48,7 @@ class Job:
 
         With `tolerant=True` a metric whose data or networks are missing is left out, saying so.
         """
+        self.features = choose_source(self.features, self._options['dataset_args'])
         found = {} if again else {metric.name: self.done(metric) for metric in self.metrics}
         found = {name: done for name, done in found.items() if done is not None}
         for name, (path, _) in found.items():
@@ -52,7 +57,7 @@ class Job:
         if not pending:
             return [found[metric.name][1] for metric in self.metrics]
         make_writable_folder(self.out_dir, 'choose another one with --out')
-        with open_context(self.network, out_dir=self.out_dir, **self._options) as ctx:
+        with open_located(self.network, self.features, out_dir=self.out_dir, **self._options) as ctx:
             for metric in pending:
                 try:
                     found[metric.name] = None, metric.run_in(ctx)
@@ -62,7 +67,9 @@ class Job:
                     print(f'{metric.name} is left out: {err}', flush=True)
                     continue
                 update_best(ctx, metric.record)
-        return [found[metric.name][1] for metric in self.metrics if metric.name in found]
+        measured = [found[metric.name][1] for metric in self.metrics if metric.name in found]
+        self.has_failed = any(None in records.values_of(record).values() for record in measured)
+        return measured
 
     def _is_as_asked(self, metric, record):
         if None in records.values_of(record).values():

@@ -20,6 +20,8 @@ class KID(FeatureSetMetric):
         subset_size: images of each kind in one; 2 to 1e6
     """
 
+    better = 'lower'
+
     def __init__(self, num_images, minibatch_per_gpu, num_subsets=100, subset_size=1000, **kwargs):
         super().__init__(num_images, minibatch_per_gpu, **kwargs)
         self._check_numbers(1, num_subsets=num_subsets)

@@ -49,6 +49,7 @@ class LS(MetricBase):
     """
 
     uses_networks = ('classifier',)
+    better = 'lower'
     suffixes = ('_z', '_w')
 
     def __init__(self, num_samples, num_keep, minibatch_per_gpu, attrib_indices=None, **kwargs):

@@ -32,6 +32,7 @@ class PPL(MetricBase):
     """
 
     uses_networks = ('perceptual',)
+    better = 'lower'
 
     def __init__(self, num_samples, epsilon, space, sampling, minibatch_per_gpu, **kwargs):
         super().__init__(**kwargs)

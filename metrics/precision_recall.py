@@ -19,6 +19,7 @@ class PR(FeatureSetMetric):
     """
 
     suffixes = ('_precision', '_recall')
+    better = 'higher'
 
     def __init__(self, num_images, minibatch_per_gpu, neighbourhood=3, **kwargs):
         super().__init__(num_images, minibatch_per_gpu, **kwargs)

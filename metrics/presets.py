@@ -7,6 +7,7 @@ A preset is a dict of the metric's name, the name of its class, and the class's 
 from collections import OrderedDict
 
 from dnnlib.util import EasyDict, UserError
+from dnnlib.values import signatures
 from metrics.scores import standard
 
 _FID = 'metrics.frechet_inception_distance.FID'
@@ -70,6 +71,28 @@ def preset(name, quick=False, **changes):
         kwargs.update(QUICK.get(kwargs.func_name, {}))
     kwargs.update(changes)
     return kwargs
+
+
+def chosen(names, quick=False, num_samples=None):
+    """The presets of these names; `num_samples` in place of their numbers of samples. Raises UserError."""
+    if num_samples is not None and num_samples < 1:
+        raise UserError(f'--num-samples is {num_samples}; at least 1 is expected')
+    specs = [preset(name.strip(), quick) for name in names]
+    for spec in specs if num_samples is not None else []:
+        spec.update((key, num_samples) for key in ('num_images', 'num_samples') if key in spec)
+        if 'num_keep' in spec:
+            spec['num_keep'] = max(num_samples // 2, 1)
+    return specs
+
+
+def uses_dataset(spec):
+    """Whether a metric in a configuration compares with reals."""
+    return bool(signatures.class_constant(settings_of(spec)['func_name'], 'uses_dataset'))
+
+
+def better(spec):
+    """'lower' or 'higher', whichever the values of a metric in a configuration should be; None where neither is."""
+    return signatures.class_constant(settings_of(spec)['func_name'], 'better')
 
 
 def settings_of(spec):

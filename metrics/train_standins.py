@@ -4,7 +4,6 @@ The data set is made by `dataset_tool.py create_toyfaces DATASET_DIR --resolutio
 seed than any that networks are trained on. Takes some minutes on two CPU cores.
 """
 
-import argparse
 import os
 import sys
 from collections import OrderedDict
@@ -14,6 +13,7 @@ import numpy as np
 from data.pictures import apply_mirror_augment
 from data.records import dataset
 from dnnlib import tflib
+from dnnlib.command_line import Parser
 from dnnlib.files import atomic_path, make_folders, write_json
 from dnnlib.progress import Progress
 from dnnlib.seeds import seed_option
@@ -167,7 +167,8 @@ def is_useful(facts):
 
 def main(argv=None):
     """Parses the command line, trains, and writes weights and record."""
-    parser = argparse.ArgumentParser(description='Trains the stand-in networks of the metrics on drawn faces.')
+    parser = Parser(prog='python -m metrics.train_standins',
+                    description='Trains the stand-in networks of the metrics on drawn faces.')
     parser.add_argument('dataset_dir', metavar='DATASET_DIR', help='data set of drawn faces, 32x32, with labels')
     parser.add_argument('--out', default=standin.FOLDER, metavar='DIR', help='folder (default: metrics/standins)')
     parser.add_argument('--features', type=float, default=150, metavar='KIMG', help='thousands of images for the '

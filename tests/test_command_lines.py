@@ -15,13 +15,13 @@ MODULES = {'train.py': 'train', 'run_metrics.py': 'run_metrics', 'generate.py': 
            'generate_figures.py': 'generate_figures', 'pretrained_example.py': 'pretrained_example',
            'explore.py': 'explore',
            'dataset_tool.py': 'data.commands', 'dnnlib.artifacts': 'dnnlib.artifacts.__main__',
-           'training.report': 'training.report', 'dnnlib.tflib.launch': 'dnnlib.tflib.launch',
+           'training.report': 'training.report', 'dnnlib.tflib.convert': 'dnnlib.tflib.convert',
+           'dnnlib.tflib.launch': 'dnnlib.tflib.launch',
            'experiment.studies.paper_demo': 'experiment.studies.paper_demo'}
 PAGES = (['train.py', 'train.py doctor', 'run_metrics.py', 'run_metrics.py table', 'run_metrics.py table1',
           'run_metrics.py curves', 'run_metrics.py explain', 'generate.py', 'generate_figures.py',
-          'generate_figures.py lecture', 'pretrained_example.py', 'explore.py', 'training.report', 'dnnlib.artifacts',
-          'dnnlib.tflib.launch',
-          'experiment.studies.paper_demo']
+          'generate_figures.py lecture', 'pretrained_example.py', 'explore.py', 'training.report',
+          'dnnlib.tflib.convert', 'dnnlib.tflib.launch', 'dnnlib.artifacts', 'experiment.studies.paper_demo']
          + [f'dnnlib.artifacts {command}' for command in ('list', 'fetch', 'verify', 'add')]
          + ['dataset_tool.py'] + [f'dataset_tool.py {command}' for command in DATASET_EXAMPLES])
 
@@ -44,11 +44,18 @@ def examples(text):
     found = []
     for line in lines:
         words = shlex.split(line, comments=True)
-        if words[:1] == ['python']:
-            words = words[2 if words[1] == '-m' else 1:]
         if words:
-            found.append(words)
+            assert words[0] == './reproduce'
+            started = commands()[words[1]][0]
+            found.append(started[started[0] == '-m':] + words[2:])
     return found
+
+
+def commands():
+    """What `./reproduce` starts: command → (what the environment's Python is given, what it is for)."""
+    space = {'__name__': 'reproduce', '__file__': str(ROOT / 'reproduce')}
+    exec(compile((ROOT / 'reproduce').read_text(encoding='utf-8'), 'reproduce', 'exec'), space)
+    return space['COMMANDS']
 
 
 @pytest.mark.parametrize('page', PAGES)
@@ -57,6 +64,7 @@ def test_help_fits_a_screen_per_group_and_has_examples(page, capsys, monkeypatch
     text = help_of(page, capsys)
     assert max(len(group.splitlines()) for group in text.split('\n\n')) <= 30
     assert max(len(line) for line in text.splitlines()) <= 110
+    assert '--version' in text
     wide = [line for line in text.partition('\nexamples:')[0].splitlines() if len(line) > 80]
     assert wide == []
     found = examples(text)
@@ -120,6 +128,27 @@ def test_examples_of_other_help_run_or_name_what_is_missing(page, bare_machine, 
     for words in examples(help_of(page, capsys)):
         result = outcome(words + ['--dry-run'] * ('lecture' in words))  # which would train for minutes
         assert result == 'done' or names_what_is_missing(result), (words, result)
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_every_command_tells_its_version(page, capsys):
+    import config
+    with pytest.raises(SystemExit) as caught:
+        call(page.split() + ['--version'])
+    assert caught.value.code == 0 and capsys.readouterr().out == f'stylegan-repro {config.version}\n'
+
+
+@pytest.mark.both
+def test_commands_stand_in_texts_as_they_are_typed(monkeypatch):
+    import config
+    from dnnlib.command_line import _COMMANDS, typed
+    for names, command in _COMMANDS.items():
+        started = commands()[command][0]
+        assert names.replace('python ', '').split() == started
+        assert typed(f'make it with {names} X; see /src/train.py') == \
+            f'make it with ./reproduce {command} X; see /src/train.py'
+    monkeypatch.setattr(config, 'installed', True)
+    assert typed('dataset_tool.py info; ./reproduce train') == 'stylegan-repro data info; stylegan-repro train'
 
 
 def test_outputs_go_to_the_configured_result_folder(monkeypatch, tmp_path):

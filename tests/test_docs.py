@@ -92,13 +92,13 @@ def test_commands_are_found_in_the_documents():
 @pytest.mark.parametrize('path', DOCS, ids=lambda path: path.name)
 def test_training_commands_name_configurations_and_settings_that_exist(path):
     import train
-    from experiment.start import configure
+    from experiment.start import Start
     for page, words in commands(path):
         if page != 'train.py' or any('…' in word or '...' in word for word in words):
             continue
-        args, _ = train.parse_args(words)
+        args = train.parse_args(words)
         if args.config is not None and not args.config.isupper() and not args.config.endswith('.yaml'):
-            configure(args)
+            Start(args)
 
 
 @pytest.mark.parametrize('path', DOCS, ids=lambda path: path.name)

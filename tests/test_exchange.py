@@ -2,6 +2,8 @@
 
 import collections
 import json
+import os
+import pickle
 import struct
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import standin_dnnlib
 from conftest import ROOT, new_session, tolerance
 from golden_networks import GoldenCase, deviation, runs_channels_first
 
+import config
 from dnnlib import EasyDict, UserError, tflib
 from dnnlib.tflib import convert, device, plain_files, tf
 from dnnlib.tflib.safe_pickle import NetworkState, read_networks
@@ -255,3 +258,98 @@ def test_command_line_prints_sentences(tmp_path):
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=str(ROOT))
     assert process.returncode == 2
     assert b'error: ' in process.stderr and b'HTML' in process.stderr and b'Traceback' not in process.stderr
+
+
+# ---- In a process that has imported nothing else
+
+
+NETWORK = os.path.join(str(ROOT), 'tests', 'data', 'run-of-2b34ccf', 'network-final.pkl')
+FRESH = {
+    'load_arrays': ("from dnnlib.pickle_reader import load_arrays\n"
+                    "with open('plain.pkl', 'rb') as f:\n"
+                    "    print(load_arrays(f)['w'].sum())\n", '6.0', False),
+    'read_networks': ("from dnnlib.tflib.safe_pickle import read_networks\n"
+                      f"print([state.name for state in read_networks({NETWORK!r})])\n", "['G', 'D', 'Gs']", False),
+    'convert': (f"from dnnlib.tflib import convert\nconvert.main([{NETWORK!r}, 'converted.npz'])\n"
+                "print(len(convert.read('converted.npz')))\n", '3', False),
+    'pickle.load': (f"import pickle\nfrom dnnlib import tflib\ntflib.init_tf()\nwith open({NETWORK!r}, 'rb') as f:\n"
+                    "    G, D, Gs = pickle.load(f)\nprint(Gs.run([[0.0] * Gs.input_shape[1]], None).shape)\n",
+                    '(1, 3, 8, 8)', True),
+}
+
+
+@pytest.mark.both
+@pytest.mark.parametrize('how', sorted(FRESH))
+def test_networks_are_read_in_a_process_that_imported_nothing_else(tmp_path, how):
+    """As arrays, without TensorFlow."""
+    program, expected, with_engine = FRESH[how]
+    with open(str(tmp_path / 'plain.pkl'), 'wb') as file:
+        pickle.dump({'w': np.arange(4.0)}, file)
+    program += "import sys\nprint('tensorflow' in sys.modules)\n"
+    process = subprocess.run([sys.executable, '-c', program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             universal_newlines=True, cwd=str(tmp_path), env=dict(os.environ, PYTHONPATH=str(ROOT)))
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.splitlines()[-2:] == [expected, str(with_engine)]
+
+
+@pytest.mark.both
+def test_the_package_has_all_its_names_before_any_was_asked_for():
+    program = ('import dnnlib.tflib as t\nassert set(t.__all__) <= set(dir(t))\n'
+               'print(t.network.Network is t.Network, t.autosummary.autosummary.__name__, hasattr(t, "nothing"))\n')
+    found = subprocess.run([sys.executable, '-c', program], stdout=subprocess.PIPE, universal_newlines=True,
+                           check=True, env=dict(os.environ, PYTHONPATH=str(ROOT))).stdout
+    assert found.splitlines()[-1] == 'True autosummary False'
+
+
+# ---- Which version wrote it
+
+
+@pytest.mark.both
+@pytest.mark.parametrize('suffix', ['.pkl', '.npz', '.safetensors'])
+def test_networks_carry_the_version_that_stored_them(tmp_path, suffix):
+    with new_session():
+        net = tflib.Network('G', func_name='training.networks_minimal.G_minimal', latent_size=2)
+        assert 'version' not in net.static_kwargs and 'project_version' not in net.static_kwargs
+        stored = str(tmp_path / 'stored.pkl')
+        misc.save_pkl((net, net, net), stored)
+        path = str(tmp_path / f'network{suffix}')
+        convert.write(convert.read(stored), path)
+        assert [state.project_version for state in convert.read(path)] == [config.version] * 3
+        with open(stored, 'rb') as file, standin_dnnlib.importable():
+            assert standin_dnnlib.load(file.read())[2].run(np.zeros([1, 2]), np.zeros([1, 0])).shape == (1, 2)
+
+
+@pytest.mark.both
+def test_networks_of_versions_without_a_number_keep_none(tmp_path):
+    old = convert.read(NETWORK)
+    assert [state.project_version for state in old] == [None] * 3
+    for suffix in ('.pkl', '.npz', '.safetensors'):
+        path = str(tmp_path / f'network{suffix}')
+        convert.write(old, path)
+        assert convert.same(convert.read(path), old)
+    with open(str(tmp_path / 'network.pkl'), 'rb') as file:
+        assert b'project_version' not in file.read()
+
+
+def test_trusted_code_is_left_alone_where_ours_fits(tmp_path):
+    content, path = convert.read(NETWORK), str(tmp_path / 'network.pkl')
+    for state in [inner for outer in content for inner in outer.walk()]:
+        state.build_module_src = 'raise SystemExit(3)'
+    convert.write(content, path)
+    with new_session():
+        Gs = convert.load(path, trust_stored_code=True)[2]
+        assert Gs.run(np.zeros([1, Gs.input_shape[1]]), None).shape == (1, 3, 8, 8)
+
+
+@pytest.mark.both
+@pytest.mark.parametrize('suffix', ['.npz', '.safetensors'])
+def test_what_the_version_without_a_number_converted_is_read(suffix):
+    converted = os.path.join(os.path.dirname(NETWORK), 'converted', 'old' + suffix)
+    assert convert.same(convert.read(converted), convert.read(NETWORK))
+
+
+def test_a_version_that_is_no_text_is_refused(tmp_path):
+    path = str(tmp_path / 'odd.pkl')
+    convert.write(records(project_version=3), path)
+    with pytest.raises(UserError, match="'project_version' is a int"):
+        convert.read(path)

@@ -9,7 +9,7 @@ from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.util import UserError
 from metrics.networks import frozen_graph, mapping, released
-from metrics.networks.feature_networks import FeatureNetworks
+from metrics.networks.choice import choose_source
 from metrics.networks.weights import wanted_shapes
 from training import misc
 
@@ -297,4 +297,4 @@ def test_file_that_is_no_graph_is_refused(tmp_path):
 
 def test_released_networks_are_refused_for_other_choices_than_known():
     with pytest.raises(UserError, match='released or standin'):
-        FeatureNetworks('automatic')
+        choose_source('automatic')

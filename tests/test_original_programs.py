@@ -1,6 +1,7 @@
 """Programs in the style in which people wrote for the original run as they are; our own are in `original_programs/`."""
 
 import contextlib
+import json
 import pathlib
 import pickle
 import sys
@@ -196,3 +197,120 @@ def test_networks_of_somebodys_own_train_where_their_layout_runs(root, tmp_path)
     with pytest.raises(dnnlib.UserError, match='do not fit'):  # our functions of these names are meant
         with session():
             misc.load_pkl(str(tmp_path / 'network-final.pkl'))[2].run(np.zeros([1, 8]), None)
+
+
+# ---- Networks of somebody's own
+
+
+def own_config(folder, module):
+    """A configuration of 16 images at 4x4 whose networks are a module's."""
+    path = folder / 'own.yaml'
+    path.write_text(f'''# Networks of somebody's own
+extends: demo
+desc: own
+device: cpu
+train: {{total_kimg: 0.016, G_smoothing_kimg: 0.01, image_snapshot_ticks: 0, minibatch_repeats: 1}}
+G: {{func_name: {module}.G_style}}
+D: {{func_name: {module}.D_basic}}
+dataset: {{tfrecord_dir: tiny, resolution: 4}}
+sched: {{lod_initial_resolution: 4, minibatch_base: 4, minibatch_dict: {{}}, tick_kimg_base: 0.016}}
+metrics: []
+''', encoding='utf-8')
+    return str(path)
+
+
+@pytest.fixture
+def on_a_cpu(tmp_path, monkeypatch):
+    """Name of the module of `my_networks` with the keyword that the sentence about CPUs asks for."""
+    source = (PROGRAMS / 'my_networks.py').read_text(encoding='utf-8')
+    for old, new in (
+            ('def conv2d(x, fmaps, kernel):', 'def conv2d(x, fmaps, kernel, data_format):'),
+            ("    x = tf.nn.conv2d(x, tf.cast(w, x.dtype), data_format='NCHW', strides=[1, 1, 1, 1], padding='SAME')\n",
+             "    to, back = ([0, 2, 3, 1], [0, 3, 1, 2]) if data_format == 'NHWC' else ([0, 1, 2, 3],) * 2\n"
+             "    x = tf.nn.conv2d(tf.transpose(x, to), w, data_format=data_format, strides=[1] * 4, padding='SAME')\n"
+             "    x = tf.transpose(x, back)\n"),
+            ('8, 3)', '8, 3, data_format)'), ('num_channels, 1)', 'num_channels, 1, data_format)'),
+            ('resolution=4, **_kwargs)', "resolution=4, data_format='NCHW', **_kwargs)"),
+            ('size=0, **_kwargs):\n    images_in', "size=0, data_format='NCHW', **_kwargs):\n    images_in")):
+        assert old in source
+        source = source.replace(old, new)
+    (tmp_path / 'my_networks_anywhere.py').write_text(source, encoding='utf-8')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield 'my_networks_anywhere'
+    sys.modules.pop('my_networks_anywhere', None)
+
+
+@pytest.fixture
+def nothing_allowed(monkeypatch):
+    """What command lines allow in this test stays in it."""
+    from dnnlib import registry
+    from dnnlib.tflib import registry as build_functions
+    monkeypatch.setattr(registry, '_allowed', [])
+    monkeypatch.setattr(build_functions, '_made', set())
+
+
+def test_networks_of_somebodys_own_in_a_configuration_need_a_layout_for_cpus(root, tmp_path, nothing_allowed):
+    args = ['--config', own_config(tmp_path, 'my_networks'), '--result-dir', str(tmp_path / 'results')]
+    with pytest.raises(dnnlib.UserError, match='allow it by --allow-module my_networks'):
+        train.main(args)
+    with session():
+        can_run = runs_channels_first()
+    if not can_run:
+        with pytest.raises(dnnlib.UserError, match='give the build function my_networks.G_style a keyword data_format'):
+            train.main(args + ['--allow-module', 'my_networks'])
+        assert not (tmp_path / 'results').exists()
+
+
+def test_networks_of_somebodys_own_train_by_a_configuration(root, tmp_path, on_a_cpu, nothing_allowed, monkeypatch):
+    import generate
+    from dnnlib.tflib import convert
+    allowed = ['--allow-module', on_a_cpu]
+    train.main(['--config', own_config(tmp_path, on_a_cpu), '--result-dir', str(tmp_path / 'results')] + allowed)
+    run_dir = str(tmp_path / 'results' / '00000-own')
+    stored = f'{run_dir}/network-final.pkl'
+    assert [state.build_module for state in convert.read(stored)] == [on_a_cpu] * 3
+
+    def images(path, name, *options):
+        """The picture of a network that a new process would draw."""
+        from dnnlib import registry
+        from dnnlib.tflib import registry as build_functions
+        monkeypatch.setattr(registry, '_allowed', [])
+        monkeypatch.setattr(build_functions, '_made', set())
+        generate.main(['--network', path, '--seeds', '1', '--outdir', str(tmp_path / name), '--device', 'cpu', '--psi',
+                       '1', *options])
+        return (tmp_path / name / 'seed0001.png').read_bytes()
+
+    with pytest.raises(dnnlib.UserError, match=f"'G_style' of the module {on_a_cpu}, .* --allow-module {on_a_cpu}"):
+        images(run_dir, 'refused')
+    expected = images(run_dir, 'allowed', *allowed)
+    assert images(run_dir, 'trusted', '--trust-stored-code') == expected
+
+    # What other programs store does not say whose function it is, and ours of that name does not fit it.
+    foreign = str(tmp_path / 'network-snapshot-000001.pkl')
+    content = convert.read(stored)
+    for state in [inner for outer in content for inner in outer.walk()]:
+        state.build_module = state.project_version = None
+    convert.write(content, foreign)
+    with pytest.raises(dnnlib.UserError, match='do not fit its build function'):
+        images(foreign, 'foreign')
+    assert images(foreign, 'foreign', '--trust-stored-code') == expected
+
+
+def test_a_script_grows_on_two_devices(root, tmp_path):
+    networks = dict(SMALL, structure='linear')
+    tflib.select_device('cpu', 2)
+    options = {'device_count.CPU': 2, 'graph_options.rewrite_options.disable_meta_optimizer': True}
+    with tf.Graph().as_default(), tflib.create_session(options).as_default():
+        training_loop(
+            submit_config=dnnlib.SubmitConfig(run_dir=str(tmp_path), num_gpus=2), total_kimg=0.064,
+            image_snapshot_ticks=0, G_smoothing_kimg=0.01, minibatch_repeats=1,
+            G_args=dict(SMALL_G, structure='linear'), D_args=dict(networks, func_name=D_FUNC),
+            G_loss_args=dict(func_name='training.loss.G_logistic_nonsaturating'),
+            D_loss_args=dict(func_name='training.loss.D_logistic_simplegp', r1_gamma=10.0),
+            dataset_args=dict(tfrecord_dir='tiny', resolution=8),
+            sched_args=dict(lod_initial_resolution=4, lod_training_kimg=0.016, lod_transition_kimg=0.016,
+                            minibatch_base=8, minibatch_dict={4: 8, 8: 8}, tick_kimg_base=0.008, tick_kimg_dict={}))
+        names = {op.name.split('/')[0] for op in tf.get_default_graph().get_operations()}
+    lods = [json.loads(line)['lod'] for line in (tmp_path / 'stats.jsonl').read_text().splitlines()]
+    assert lods[0] == 1 and lods[-1] == 0 and any(0 < lod < 1 for lod in lods)
+    assert {'G_shadow', 'D_shadow'} <= names

@@ -182,10 +182,11 @@ def test_stored_code_is_executed_on_demand_for_that_file_only(fresh_graph, tmp_p
     assert refusal(unknown_network(), expect='network')[0] == 'unknown-build-func'
 
 
-def test_known_functions_are_ours_even_if_the_file_brings_its_own(networks, tmp_path):
+def test_known_functions_are_ours_unless_they_do_not_fit_and_the_files_own_are_trusted(networks, tmp_path):
     data = snapshot(build_func_name='D_basic')  # its stored source would end the process
-    with pytest.raises(UserError, match='do not fit'):
-        load_network_pickle(io.BytesIO(data), trust_stored_code=True)[0].run(np.zeros([1, 1, 8, 8]), None)
+    for trust, words in ((False, 'do not fit'), (True, 'executed as asked, fails')):
+        with pytest.raises(UserError, match=words):
+            load_network_pickle(io.BytesIO(data), trust_stored_code=trust)[0].run(np.zeros([1, 1, 8, 8]), None)
 
 
 # ---- Diagnosis

@@ -19,13 +19,14 @@ from data.converters.create_toyfaces import create_toyfaces
 from data.records import fingerprint
 from dnnlib import array_files
 from dnnlib.submission import write_submit_config
-from dnnlib.util import EasyDict, UserError
+from dnnlib.util import UserError
 from metrics import features, jobs
 from metrics.arithmetic import MeanCovariance
 from metrics.group import MetricGroup, make_metric
 from metrics.presets import preset
 from metrics.scores import records, store
 from metrics.tables import definition, filling, report, sources
+from training.network_files.data import data_of
 
 
 @pytest.fixture(scope='module')
@@ -98,7 +99,7 @@ def test_a_fuller_table_stays(tmp_path, capsys):
 @pytest.mark.parametrize('place', ['{tmp}/file/x', '/proc'])
 def test_a_place_that_cannot_be_written_is_found_before_anything_is_measured(network, tmp_path, monkeypatch, place):
     (tmp_path / 'file').write_text('')
-    monkeypatch.setattr(jobs, 'open_context', lambda *args, **kwargs: pytest.fail('the measurement began'))
+    monkeypatch.setattr(jobs, 'open_located', lambda *args, **kwargs: pytest.fail('the measurement began'))
     with pytest.raises(UserError, match='can be made'):
         measure(network, place.format(tmp=tmp_path))
 
@@ -206,8 +207,8 @@ def test_a_damaged_record_of_a_run_never_turns_mirroring_off(network, tmp_path, 
         make_metric('dummy').run(path, dataset_args=dict(tfrecord_dir=str(tmp_path)))
     measure(path, tmp_path / 'out', '--mirror-augment', *more)
     write_submit_config(str(run_dir), dict(config=dict(train=dict(mirror_augment=True))))
-    args = EasyDict(dataset=str(tmp_path / 'data'), mirror_augment=None, data_dir='/')
-    assert run_metrics.data_of(args, str(run_dir)) == (dict(tfrecord_dir=str(tmp_path / 'data')), True)
+    data = dict(tfrecord_dir=str(tmp_path / 'data'))
+    assert data_of(str(run_dir), data) == (data, True)
 
 
 def test_one_damaged_snapshot_does_not_end_the_measuring_of_all(network, tmp_path, capsys):
@@ -262,7 +263,7 @@ def test_one_sample_is_a_sentence(network, tmp_path):
     for name in ('kid50k', 'pr50k', 'ls'):
         args, _ = run_metrics.parse_args([name, '--network', network, '--num-samples', '1'])
         with pytest.raises(UserError, match='is 1; a whole number of at least'):
-            jobs.Job(run_metrics.chosen_metrics(args), network, str(tmp_path))
+            jobs.Job(args.specs, network, str(tmp_path))
 
 
 def test_a_metric_that_fails_is_a_null_with_its_reason_and_the_run_goes_on(tmp_path, capsys):

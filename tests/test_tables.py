@@ -111,8 +111,9 @@ def test_a_dry_run_names_networks_commands_and_forecasts(capsys, tmp_path):
     args = ['table', 'stylegan-5', '--dry-run', '--device', 'cpu', '--data-dir', str(tmp_path)]
     assert run_metrics.main(args) == 2
     text = capsys.readouterr().out
-    assert text.count('train.py --config') == 9 and text.count('V100-days') == 9
-    assert 'dataset_tool.py create_lsun_wide datasets/lsun-car-512' in text and 'train.py --config lsun-horse' in text
+    assert text.count('./reproduce train --config') == 9 and text.count('V100-days') == 9
+    assert './reproduce data create_lsun_wide datasets/lsun-car-512' in text
+    assert './reproduce train --config lsun-horse' in text
     assert '--max-images 200000' in text and 'bedrooms-256' in text
 
 
@@ -182,6 +183,42 @@ def test_tables_show_published_values_differences_and_remarks_in_every_form(tmp_
     cell = json.loads(data)['cells'][0]
     assert cell['published'] == 4.7842 and cell['protocol']['seed'] == 0 and cell['network'] == 'celeba'
     assert cell['protocol']['feature_networks']['inception']['file_sha256'] == 'c' * 64
+
+
+MIXED = """
+title: T
+paper: P
+row_title: network
+networks: {mine: {config: demo}}
+columns: {fid: FID, recall: Recall, nearest: Nearest, time: Minutes}
+rows:
+  - title: mine
+    cells:
+      fid: {network: mine, metric: fid50k}
+      recall: {network: mine, metric: pr50k, value: pr50k_recall}
+      nearest: {network: mine, metric: nearest}
+      time: {network: mine, record: epoch, value: minutes, better: lower}
+"""
+
+
+@pytest.mark.both
+def test_which_way_is_better_is_said_where_it_is_so(tmp_path):
+    path = tmp_path / 'mixed.yaml'
+    path.write_text(MIXED, encoding='utf-8')
+    table = load(str(path))
+    cells = filling.make_cells(table, sources.choose_sources(table), {})
+    text = report.to_markdown(table, cells)
+    assert '| network | FID ↓ | Recall ↑ | Nearest | Minutes ↓ |' in text and '↑: higher is better' in text
+    assert 'better everywhere' not in text and 'Lower is' not in text
+    for columns, expected in ((['fid', 'time'], 'Lower is better.'), (['recall'], 'Higher is better.'),
+                              (['nearest'], '')):
+        part = table.restricted(columns)
+        text = report.to_markdown(part, filling.make_cells(part, sources.choose_sources(part), {}))
+        assert expected in text and ('is better' in text) == bool(expected)
+        assert '↓' not in text and '↑' not in text
+    path.write_text(MIXED.replace('better: lower', 'better: less'), encoding='utf-8')
+    with pytest.raises(UserError, match="better is 'less'; lower or higher is expected"):
+        load(str(path))
 
 
 def test_a_table_of_an_own_network_is_made_once(network, faces, tmp_path, capsys, fast):

@@ -15,7 +15,7 @@ from dnnlib import config_files, submission
 from dnnlib.tflib import convert
 from dnnlib.util import UserError
 from experiment.facts import making_of
-from experiment.start import configure
+from experiment.start import Start
 
 ROOT = os.path.dirname(os.path.abspath(train.__file__))
 TINY = '''# A run of seconds
@@ -94,10 +94,10 @@ def test_dry_run_prints_the_plan_and_makes_nothing(capsys, tiny, tmp_path):
 
 @pytest.mark.parametrize('name,words', [
     ('celeba-256', ['256x256, 3 channel(s)', '256x256    trains', 'the run asks for 2 GPUs, this machine has 0',
-                    "missing: the data set '/nowhere/celeba-256' does not exist; make it with dataset_tool.py prepare "
+                    "missing: the data set '/nowhere/celeba-256' does not exist; make it with ./reproduce data prepare "
                     'celeba']),
-    ('toyfaces-32', ['32x32, 3 channel(s)', 'dataset_tool.py create_toyfaces datasets/toyfaces-32 --resolution 32']),
-    ('minimal-gan', ['samples of 2 number(s)', 'dataset_tool.py create_points datasets/gaussians-8'])])
+    ('toyfaces-32', ['32x32, 3 channel(s)', './reproduce data create_toyfaces datasets/toyfaces-32 --resolution 32']),
+    ('minimal-gan', ['samples of 2 number(s)', './reproduce data create_points datasets/gaussians-8'])])
 def test_a_named_configuration_is_planned_without_its_data(capsys, monkeypatch, tmp_path, name, words):
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
     assert train.main(['--config', name, '--dry-run', '--data-dir', '/nowhere', '--result-dir', str(tmp_path)]) is None
@@ -168,12 +168,12 @@ def test_labels_that_are_not_used_or_not_there_are_said(capsys, tiny, tmp_path):
 
 
 def test_examples_of_the_help_are_valid(capsys, monkeypatch):
-    lines = [line.split()[1:] for line in train.EXAMPLES.splitlines() if line.startswith('  train.py -')]
+    lines = [line.split()[2:] for line in train.EXAMPLES.splitlines() if line.startswith('  ./reproduce train -')]
     assert len(lines) >= 5
     for line in lines:
-        args, _ = train.parse_args(line)
+        args = train.parse_args(line)
         if args.config:
-            configure(args)
+            Start(args)
 
 
 def test_help_fits_a_screen_per_group(capsys):
@@ -258,7 +258,7 @@ def test_a_run_is_guarded_stopped_resumed_and_not_repeated(tiny, tmp_path):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0
     assert 'SIGINT: stopping after this step' in err
-    assert out.splitlines()[-2].startswith('To go on: train.py --resume')
+    assert out.splitlines()[-2].startswith('To go on: ./reproduce train --resume')
     assert out.splitlines()[-1].endswith(run_dir)
     assert not os.path.exists(os.path.join(run_dir, '_finished.txt'))
     with pytest.raises(UserError, match='cannot be changed with --resume'):

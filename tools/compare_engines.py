@@ -6,7 +6,6 @@
 Needs both environments (`make setup ENGINE=tf1`, `make setup ENGINE=tf2`); runs on the CPU within two minutes.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -21,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 import check_python  # noqa: E402, F401, I001
 import numpy as np  # noqa: E402
+from dnnlib.command_line import Parser  # noqa: E402
 from dnnlib.util import run_main  # noqa: E402
 
 DOCS = ROOT / 'docs' / 'engines.md'
@@ -106,7 +106,7 @@ def to_markdown(rows, lines):
 
 def main(argv=None):
     """Prints the table, or writes it; the exit status is 1 if anything is out of its bound."""
-    parser = argparse.ArgumentParser(description='How far the numbers of both engines are apart.')
+    parser = Parser(description='How far the numbers of both engines are apart.')
     parser.add_argument('--write', action='store_true', help=f'put the table into {DOCS.relative_to(ROOT)}')
     args = parser.parse_args(argv)
     for engine in ENGINES:

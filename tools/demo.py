@@ -1,6 +1,5 @@
 """The whole job on drawn faces: data set, training, pictures. `make demo` runs it; a second run repeats nothing."""
 
-import argparse
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ sys.path.insert(0, ROOT)
 
 import check_python  # noqa: E402, F401
 import config as folders  # noqa: E402
+from dnnlib.command_line import Parser, typed  # noqa: E402
 from dnnlib.util import UserError, format_time, run_main  # noqa: E402
 from experiment import run_config  # noqa: E402
 
@@ -18,12 +18,10 @@ CONFIG = 'demo'
 NUM_FACES = 10000
 QUICK = ['train.total_kimg=3', 'sched.lod_training_kimg=0.5', 'sched.lod_transition_kimg=0.5', 'sched.tick_kimg_base=1']
 QUICK_NUM_FACES = 300
-PROGRAM = 'stylegan-repro' if folders.installed else './reproduce'
-COMMANDS = {'dataset_tool.py': 'data', 'train.py': 'train', 'generate.py': 'generate', 'run_metrics.py': 'metrics'}
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__, epilog='example: ./reproduce demo --quick --result-dir /tmp/demo')
     parser.add_argument('--quick', action='store_true',
                         help='a few minutes in place of ten: everything runs, but the pictures show little')
@@ -34,7 +32,7 @@ def parse_args(argv=None):
 
 def run_step(title, script, *args):
     """Runs one of the project's scripts, showing the command so that it can be repeated by hand."""
-    print(f'\n== {title}\n$ {PROGRAM} {COMMANDS[script]} {" ".join(args)}', flush=True)
+    print(f'\n== {title}\n$ {typed(script)} {" ".join(args)}', flush=True)
     status = subprocess.call([sys.executable, os.path.join(ROOT, script), *args])
     if status != 0:
         raise UserError(f'the demo stopped in the step "{title}": {script} ended with status {status}; '

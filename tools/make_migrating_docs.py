@@ -19,6 +19,7 @@ BEGIN, END = '<!-- Made by tools/make_migrating_docs.py -->\n', '<!-- End of the
 # Module, names as attributes of it, what is different (nothing: the same).
 NAMES = [
     ('dnnlib', 'EasyDict RunContext SubmitTarget PathType submit_run get_path_from_template submit_config', ''),
+    ('dnnlib.RunContext', 'should_stop update get_time_since_start get_time_since_last_update close', ''),
     ('dnnlib', 'SubmitConfig', '`run_dir_ignore` begins empty: hidden and compiled files are left out anyway'),
     ('dnnlib.util', 'Logger format_time ask_yes_no tuple_product get_dtype_and_ctype is_pickleable '
      'get_module_from_obj_name get_obj_from_module get_obj_by_name call_func_by_name get_module_dir_by_obj_name '
@@ -37,14 +38,15 @@ NAMES = [
     ('dnnlib.tflib.network', 'import_handler', 'never makes stored code run that is not trusted'),
     ('dnnlib.tflib.network.Network', 'get_output_for run clone convert copy_vars_from copy_own_vars_from '
      'copy_trainables_from setup_as_moving_average_of find_var get_var set_var get_var_local_name reset_own_vars '
-     'reset_vars reset_trainables list_ops list_layers print_layers setup_weight_histograms', ''),
+     'reset_vars reset_trainables list_ops list_layers print_layers setup_weight_histograms input_templates '
+     'output_templates', ''),
     ('dnnlib.tflib.optimizer', 'Optimizer', 'one count of skipped updates for all devices'),
     ('dnnlib.tflib.optimizer.Optimizer', 'register_gradients apply_updates reset_optimizer_state get_loss_scaling_var '
      'apply_loss_scaling undo_loss_scaling', ''),
     ('training.dataset', 'TFRecordDataset SyntheticDataset load_dataset parse_tfrecord_np parse_tfrecord_tf', ''),
     ('training.dataset.TFRecordDataset', 'configure', 'goes on where it is; the original begins at record 0'),
     ('training.dataset.TFRecordDataset', 'get_minibatch_tf get_minibatch_np get_random_labels_tf '
-     'get_random_labels_np', ''),
+     'get_random_labels_np close', ''),
     ('training.misc', 'open_file_or_url save_pkl adjust_dynamic_range create_image_grid convert_to_pil_image '
      'save_image save_image_grid list_network_pkls get_id_string_for_network_pkl load_network_pkl apply_mirror_augment '
      'setup_snapshot_image_grid', ''),
@@ -56,6 +58,8 @@ NAMES = [
     ('training.loss', 'fp32 G_wgan D_wgan D_wgan_gp D_hinge D_hinge_gp G_logistic_saturating '
      'G_logistic_nonsaturating D_logistic D_logistic_simplegp', ''),
     ('training.networks_stylegan', 'G_style G_mapping G_synthesis D_basic', 'besides, `data_format` and `seed`'),
+    ('training.networks_stylegan', 'blur2d dense conv2d upscale2d_conv2d conv2d_downscale2d apply_bias pixel_norm '
+     'instance_norm style_mod apply_noise', 'takes the layout `fmt` in place of what follows from NCHW'),
     ('training.networks_progan', 'G_paper D_paper', 'besides, `data_format`'),
     ('metrics.metric_base', 'fid50k ppl_zfull ppl_wfull ppl_zend ppl_wend ls dummy', ''),
     ('metrics.metric_base', 'MetricBase MetricGroup DummyMetric', 'record the protocol of every score'),
@@ -65,7 +69,19 @@ NAMES = [
     ('metrics.linear_separability', 'classifier_urls', 'addresses of the present home of the files'),
     ('config', 'result_dir data_dir cache_dir run_dir_ignore', ''),
 ]
-ABSENT = [('dnnlib.submission', '_internal.run', 'runs are on this machine only')]
+# What is not there under its name: module, names, what is in its place.
+ABSENT = [
+    ('dnnlib.submission', '_internal.run', 'runs are on this machine only'),
+    ('training.networks_stylegan', 'get_weight upscale2d downscale2d leaky_relu minibatch_stddev_layer',
+     'in `training.layers.network_layers`, with the layout `fmt`'),
+    ('dataset_tool', 'TFRecordExporter', '`data.converters.exporter.Exporter`, which writes a manifest, too'),
+    ('dataset_tool', 'create_mnist create_mnistrgb create_cifar10 create_cifar100 create_svhn create_lsun '
+     'create_lsun_wide create_celeba create_from_images create_from_hdf5 display extract compare',
+     'a command of this name; the function is in `data`'),
+    ('dataset_tool', 'ThreadPool WorkerThread ExceptionInfo', '`data.workers`: processes'),
+    ('generate_figures', 'draw_uncurated_result_figure draw_style_mixing_figure draw_noise_detail_figure '
+     'draw_noise_components_figure draw_truncation_trick_figure', '`figures.drawing`; `./reproduce figures` calls it'),
+]
 
 
 def table():
@@ -74,7 +90,7 @@ def table():
     for module, names, difference in NAMES:
         for name in names.split():
             lines.append(f"| `{module}.{name}` | {difference or 'the same'} |")
-    lines += [f'| `{module}.{name}` | absent: {why} |' for module, name, why in ABSENT]
+    lines += [f'| `{module}.{name}` | absent: {why} |' for module, names, why in ABSENT for name in names.split()]
     return '\n'.join(lines) + '\n'
 
 

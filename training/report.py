@@ -1,4 +1,4 @@
-"""`python -m training.report RUN`: the report of a run, under its published name."""
+"""`./reproduce report RUN`: the report of a run, under its published name."""
 
 import importlib
 

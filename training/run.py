@@ -5,6 +5,7 @@ import os
 import time
 import traceback
 
+import config
 from data.records.dataset import load_dataset
 from dnnlib import files, tflib
 from dnnlib.submission import processes
@@ -217,8 +218,8 @@ class Run:
                              tf_config=s.tf_config, should_stop=s.run_context.should_stop, tolerant=True)
             self.metrics.update_autosummaries()
         except StopRequested:
-            print(f'The metrics of {path} were broken off, as the run was asked to stop; run_metrics.py can measure '
-                  'it later', flush=True)
+            print(f'The metrics of {path} were broken off, as the run was asked to stop; ./reproduce metrics can '
+                  'measure it later', flush=True)
         except UserError as err:
             print(f'warning: the metrics of {path} were not computed: {err}', flush=True)
         except Exception as err:  # whatever it is, the training is worth more
@@ -256,7 +257,7 @@ class Run:
         g, began = self.graph, time.time()
         path = checkpoint.checkpoint_path(self.checkpoint_dir, self.progress.cur_nimg)
         state = dict(progress=self.progress, dataset=self.training_set.state_dict(), seed=self.settings.seed,
-                     circumstances=self.circumstances)
+                     circumstances=self.circumstances, project_version=config.version)
         try:
             files.make_folders(self.checkpoint_dir)
             checkpoint.write_checkpoint(path, state, run_state.collect_arrays(self.networks, [g.G_opt, g.D_opt]))

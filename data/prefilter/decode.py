@@ -4,13 +4,13 @@ and pages the first counts, of transparent pixels the colours beneath."""
 import hashlib
 import io
 import os
-import stat
 
 import numpy as np
 
 from data import pixels
 from data.decode import Unusable, open_image
 from data.decode import decode as decode_image
+from dnnlib.files import NotRegular, open_regular
 
 MAX_FILE_BYTES = 1 << 30
 
@@ -31,13 +31,13 @@ def read_file(path):
     Anything but a regular file, such as a pipe, which could be waited for without end, is not opened.
     """
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise Unusable('not_a_file', 'a device, pipe or socket')
-        if status.st_size > MAX_FILE_BYTES:
-            raise Unusable('too_large', f'{status.st_size} bytes, over the limit of {MAX_FILE_BYTES}')
-        with open(path, 'rb') as f:
-            content = f.read()
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                raise Unusable('too_large', f'{size} bytes, over the limit of {MAX_FILE_BYTES}')
+            content = file.read()
+    except NotRegular:
+        raise Unusable('not_a_file', 'a device, pipe or socket') from None
     except OSError as err:
         raise Unusable('unreadable', err.strerror or str(err)) from None
     return content, hashlib.sha256(content).hexdigest()

@@ -1,6 +1,5 @@
-"""`python -m dnnlib.artifacts list|fetch|verify|add`: the released files on this machine."""
+"""`./reproduce artifacts list|fetch|verify|add`: the released files on this machine."""
 
-import argparse
 import json
 import os
 
@@ -8,7 +7,7 @@ from dnnlib import util
 from dnnlib.addresses import without_passwords
 from dnnlib.artifacts import store
 from dnnlib.artifacts import table as tables
-from dnnlib.command_line import HelpFormatter
+from dnnlib.command_line import Parser
 from dnnlib.util import UserError
 
 
@@ -21,7 +20,7 @@ def _select(table, names):
         else:
             found = [item for item in [tables.lookup(name, table)] if item]
         if not found:
-            raise UserError(f"'{name}' is not in the table of released files; `python -m dnnlib.artifacts list` shows "
+            raise UserError(f"'{name}' is not in the table of released files; `./reproduce artifacts list` shows "
                             'what is')
         chosen += found
     return chosen
@@ -117,22 +116,21 @@ def _example_commands():
 
 
 def _examples(lines):
-    return '\n'.join(['examples:'] + [f'  python -m dnnlib.artifacts {line}' for line in lines])
+    return '\n'.join(['examples:'] + [f'  ./reproduce artifacts {line}' for line in lines])
 
 
 def main(argv=None):
     examples = _example_commands()
-    parser = argparse.ArgumentParser(prog='python -m dnnlib.artifacts', description=__doc__,
-                                     epilog=_examples(examples), formatter_class=HelpFormatter)
+    parser = Parser(prog='./reproduce artifacts', description=__doc__, epilog=_examples(examples))
     parser.add_argument('--table', default=tables.TABLE, help="the data file (default: the project's)")
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     common.add_argument('--artifacts-dir', metavar='DIR', help='folder of released files (default: '
                         f'${store.ENVIRONMENT}, else "artifacts" in the cache)')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND')
     commands.required = True
 
     def command(name, func, text):
-        sub = commands.add_parser(name, parents=[common], help=text, description=text, formatter_class=HelpFormatter,
+        sub = commands.add_parser(name, parents=[common], help=text, description=text,
                                   epilog=_examples(line for line in examples if line.startswith(name)))
         sub.set_defaults(func=func)
         return sub

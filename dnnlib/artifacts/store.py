@@ -25,7 +25,7 @@ def _artifact(name_or_artifact):
     artifact = lookup(name_or_artifact)
     if artifact is None:
         raise UserError(f"'{name_or_artifact}' is not in the table of released files; "
-                        '`python -m dnnlib.artifacts list` shows what is')
+                        '`./reproduce artifacts list` shows what is')
     return artifact
 
 
@@ -154,7 +154,7 @@ def _by_hand(artifact, target, problems):
                  f'  {os.path.abspath(target)}\n'
                  f'or name the folder that holds it with --artifacts-dir or ${ENVIRONMENT}')
     if artifact.note and (artifact.size or artifact.sha256):
-        lines.append(f'({artifact.note}; if you are sure of a file that differs, `python -m dnnlib.artifacts add '
+        lines.append(f'({artifact.note}; if you are sure of a file that differs, `./reproduce artifacts add '
                      f'{artifact.name} --file FILE --record` takes it and notes its figures)')
     return '\n'.join(lines)
 

@@ -1,15 +1,15 @@
-"""`python -m dnnlib.tflib.convert IN OUT`: networks from and to files without pickle, without loss.
+"""`./reproduce convert IN OUT`: networks from and to files without pickle, without loss.
 
 The suffixes say what is what: .pkl (the published format), .npz (arrays, with a .json of the same name beside it) and
 .safetensors. No graph is built and nothing stored in a file is executed.
 """
 
-import argparse
 import os
 import pickle
 
 import numpy as np
 
+from dnnlib.command_line import Parser
 from dnnlib.files import sync, temporary_folder
 from dnnlib.tflib import pickle_writer, plain_files, safe_pickle
 from dnnlib.util import UserError, atomic_write, make_folder, run_main
@@ -24,7 +24,7 @@ class _StatePickler(pickle_writer._PortablePickler):
         from dnnlib.tflib.network import Network
         self.save(Network)
         self.write(pickle.EMPTY_TUPLE + pickle.NEWOBJ)
-        state = dict(obj.__dict__)
+        state = obj.fields()
         # Scalars are stored as numbers, as a session returns them.
         state['variables'] = [(name, value[()]) for name, value in obj.variables]
         super().save(state)
@@ -100,8 +100,11 @@ def _write_checked(content, source, target):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m dnnlib.tflib.convert', description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        prog='./reproduce convert', description='Networks from and to files without pickle, without loss. The suffixes '
+        'say what is what: .pkl (the published format), .npz (arrays, with a .json of the same name beside it) and '
+        '.safetensors. Nothing stored in a file is executed.',
+        epilog='examples:\n  ./reproduce convert results/00003-demo/network-final.pkl demo.npz')
     parser.add_argument('source', metavar='IN', help='file to read')
     parser.add_argument('target', metavar='OUT', help='file to write')
     parser.add_argument('--force', action='store_true', help='replace OUT if it exists')

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from dnnlib.command_line import HelpFormatter
+from dnnlib.command_line import Parser
 from dnnlib.errors import UserError
 from dnnlib.submission import processes
 from dnnlib.util import run_main
@@ -49,9 +49,8 @@ def main(argv=None):
 
 def make_parser():
     """The options."""
-    parser = argparse.ArgumentParser(
-        prog='python -m dnnlib.tflib.launch', description=__doc__.split('\n\n')[0],
-        formatter_class=HelpFormatter,
+    parser = Parser(
+        prog='./reproduce launch', description=__doc__.split('\n\n')[0],
         epilog='examples:\n'
                '  ./reproduce launch -np 2 train.py --config toyfaces-32 --device cpu\n'
                '  ./reproduce launch -np 8 --hosts alpha,beta train.py --config ffhq-1024\n')

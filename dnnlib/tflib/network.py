@@ -7,8 +7,12 @@ averaged, listed and pickled. Pickles have the published format, so they travel 
 import contextlib
 import importlib
 import inspect
+import sys
 from collections import OrderedDict
 
+import numpy as np
+
+import config
 from dnnlib import util
 from dnnlib.tflib import device, network_info, network_run, network_state, registry, tfutil
 from dnnlib.tflib.engine import tf
@@ -123,6 +127,7 @@ class Network:
         self._build_func_name = build_func.__name__
         self._build_module_src = source
         self._runs = network_run.Runs()
+        self._foreign_module = registry.foreign_module(build_func)
         self._listed = {}
         self._templates = None
         self._template_format = None
@@ -385,6 +390,9 @@ class Network:
             'build_module_src': self._build_module_src,
             'build_func_name': self._build_func_name,
             'variables': list(zip(names, tfutil.get_vars(variables))),
+            # Other readers take the keys above alone.
+            'project_version': config.version,
+            'build_module': self._foreign_module,
         }
 
     def __setstate__(self, state):
@@ -408,6 +416,8 @@ class Network:
     def _load_state(self, state, trust_stored_code, scopes=None):
         """`scopes`: iterator over scopes taken before, for the components and then for this network."""
         tfutil.assert_tf_initialized()
+        if trust_stored_code is True and not _fits_ours(state):
+            trust_stored_code = network_state.STORED
         components = {}
         for key, value in state.get('components', {}).items():
             components[key] = value if isinstance(value, Network) else object.__new__(Network)
@@ -426,3 +436,33 @@ class Network:
         network_state.check_values(self, values)
         network_state.check_finite(values, self.name)
         tfutil.set_vars({self.own_vars[name]: value for name, value in values.items()})
+
+
+def _fits_ours(state):
+    """Whether a stored state has the variables that our build functions of its names make; True for unknown names.
+
+    People wrote networks of their own into the module of the published ones, and kept its names.
+    """
+    name, foreign = state['build_func_name'], state.get('build_module')
+    if registry.find_module(name, foreign) is None:
+        return True
+    wanted = {key: np.shape(value) for key, value in _stored_variables(state)}
+    try:
+        with sketched():
+            ours = Network(state['name'], registry.resolve_build_func(name, foreign), **state['static_kwargs'])
+            found = {key: tuple(tfutil.shape_to_list(var.shape)) for key, var in ours.vars.items()}
+    except Exception:  # arguments that ours do not take
+        return False
+    if found != wanted:
+        print(f"Network '{state['name']}' is not ours of that name; the code stored in its file will be executed, as "
+              'asked.', file=sys.stderr)
+    return found == wanted
+
+
+def _stored_variables(state, prefix=''):
+    for key, value in state['variables']:
+        yield prefix + key, value
+    for component in state.get('components', {}).values():
+        component = component if isinstance(component, dict) else component.__getstate__()
+        for item in _stored_variables(component, f"{prefix}{component['name']}/"):
+            yield item

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import importlib
+import json
 import sys
 import types
 
@@ -13,6 +14,8 @@ from dnnlib import registry as names
 from dnnlib import util
 from dnnlib.tflib import registry, tfutil
 from dnnlib.tflib.engine import tf
+
+STORED = 'stored'   # in place of True: trust stored code, and run it even where our functions have its names
 
 
 def stored_build_func(state, trust_stored_code):
@@ -27,12 +30,13 @@ def stored_build_func(state, trust_stored_code):
     for key, value in state['static_kwargs'].items():
         if key.endswith('_func') and isinstance(value, str):  # of a part, which the function makes by this name
             names.check(names.BUILD_FUNCTIONS, value, f"the argument {key} of the stored network '{name}'")
-    if name in registry.known_build_funcs() or not trust_stored_code:
-        build_func = registry.resolve_build_func(name)
+    foreign = state.get('build_module')
+    if not trust_stored_code or trust_stored_code != STORED and registry.find_module(name, foreign) is not None:
+        build_func = registry.resolve_build_func(name, foreign)
         return build_func, registry.module_source(importlib.import_module(build_func.__module__))
     source = state['build_module_src']
     module = types.ModuleType(f'trusted_stored_network_{hashlib.sha256(source.encode()).hexdigest()[:16]}')
-    module.__stored_source__ = source
+    module.__stored_source__, module.__stored_module__ = source, foreign
     sys.modules[module.__name__] = module  # sub-networks that the code makes are looked up by module name
     with _stored_code(name):
         exec(compile(source, f'<stored source of {name}>', 'exec'), module.__dict__)
@@ -99,6 +103,17 @@ def check_finite(values, name):
     if bad:
         raise util.UserError(f"variables of network '{name}' hold NaN or infinite values ({_some(bad)}): its training "
                              'had gone wrong, or the file is damaged; choose an earlier snapshot')
+
+
+def weights_hash(net):
+    """SHA-256 over build function, static arguments and all variables of a network: what its outputs depend on."""
+    digest = hashlib.sha256(json.dumps(
+        [net._build_func_name, sorted((key, str(value)) for key, value in net.static_kwargs.items())]).encode())
+    names = sorted(net.vars)
+    for name, value in zip(names, tfutil.get_vars([net.vars[name] for name in names])):
+        digest.update(f'{name} {value.dtype} {value.shape}'.encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
 
 
 def _some(names, limit=4):

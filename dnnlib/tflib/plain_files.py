@@ -16,7 +16,7 @@ from config import version
 from dnnlib import array_files
 from dnnlib.errors import FileError, UserError
 from dnnlib.files import atomic_write, open_regular, parse_json, read_bytes, write_json
-from dnnlib.tflib.safe_pickle import SNAPSHOT, NetworkState, checked_state
+from dnnlib.tflib.safe_pickle import OWN_FIELDS, SNAPSHOT, NetworkState, checked_state
 from dnnlib.util import EasyDict
 
 FORMAT = 'stylegan-networks'
@@ -122,7 +122,7 @@ def _describe(state, path, sources, arrays):
         arrays[f'{path}/{name}'] = value
     return {'path': path, 'name': state.name, 'version': state.version, 'build_func_name': state.build_func_name,
             'build_module_src': key, 'static_kwargs': encode(state.static_kwargs),
-            'variables': [name for name, _ in state.variables],
+            'variables': [name for name, _ in state.variables], **{key: getattr(state, key) for key in OWN_FIELDS},
             'components': [[attribute, _describe(component, f'{path}.{attribute}', sources, arrays)]
                            for attribute, component in state.components.items()]}
 
@@ -168,6 +168,7 @@ def _restore(entry, sources, left, depth=0):
             and len({pair[0] for pair in pairs}) == len(pairs), 'a component')
     return dict(version=entry['version'], name=entry['name'], build_func_name=entry['build_func_name'],
                 build_module_src=source, static_kwargs=decode(entry.get('static_kwargs')), variables=variables,
+                **{key: entry.get(key) for key in OWN_FIELDS},
                 components={key: _restore(component, sources, left, depth + 1) for key, component in pairs})
 
 

@@ -29,6 +29,7 @@ import collections
 import importlib
 import inspect
 import re
+import sys
 
 import config
 from dnnlib import registry
@@ -39,6 +40,7 @@ from dnnlib.values.value_types import split_comment
 Stranger = collections.namedtuple('Stranger', 'reason what')
 
 _registered = {}
+_made = set()       # (function, module) of networks that this process made of functions that are not this project's
 
 
 def register_build_func(func_name, module_name):
@@ -55,28 +57,65 @@ def known_build_funcs():
     return sorted(_known())
 
 
-def resolve_build_func(func_name):
-    """The build function that a file means by `func_name`.
+def foreign_module(build_func):
+    """The module of a build function if it is none of this project's, for the file that its network is stored in.
+
+    So that a function of somebody's own is not taken for ours of the same name. Also notes that this process has run
+    the module, so that a file may name it here.
+    """
+    module = build_func.__module__
+    if hasattr(sys.modules.get(module), '__stored_source__'):   # it came from a file, which may have named a module
+        return sys.modules[module].__stored_module__
+    if module in config.declaring_modules or _registered.get(build_func.__name__) == module:
+        return None
+    _made.add((build_func.__name__, module))
+    return module
+
+
+def find_module(func_name, foreign=None):
+    """The module that holds what a file means by a build function's name, or None.
+
+    `foreign`: the module that the file names, if its function was none of this project's: that must be allowed.
+    """
+    if foreign is None:
+        return _known().get(func_name)
+    is_allowed = (func_name, foreign) in _made or registry.is_allowed(f'{foreign}.{func_name}')
+    return foreign if is_allowed else None
+
+
+def not_found(func_name, foreign=None):
+    """Why a file's build function is not known, and what to do, as a sentence's end."""
+    if foreign is not None:
+        return (f"'{func_name}' of the module {foreign}, which is none of this project's; if it is yours, allow it by "
+                f'--allow-module {foreign}; if you trust the file, load it with its stored code (--trust-stored-code)')
+    return (f"'{func_name}', which is not among the networks known here ({', '.join(known_build_funcs())}). The file "
+            'carries its own code, which is not executed unless you say so (--trust-stored-code, for files from people '
+            'whom you trust)')
+
+
+def resolve_build_func(func_name, foreign=None):
+    """The build function that a file means; see `find_module`.
 
     Raises:
-        UserError: no module of ours is known to hold such a function.
+        UserError: no such function is known.
     """
-    known = _known()
-    if func_name not in known:
-        raise UserError(f"the network's build function is '{func_name}', which this project does not have (it knows "
-                        f"{', '.join(sorted(known))}); if you trust the file, load it with its stored code "
-                        '(--trust-stored-code)')
-    return getattr(importlib.import_module(known[func_name]), func_name)
+    module = find_module(func_name, foreign)
+    if module is None:
+        raise UserError(f"the network's build function is {not_found(func_name, foreign)}")
+    found = getattr(importlib.import_module(module), func_name, None)
+    if found is None:
+        raise UserError(f"the network's build function is '{func_name}', which the module {module} does not have")
+    return found
 
 
-def argument_types(func_name):
-    """dict keyword → ValueType or None, of a build function that files may name.
+def argument_types(func_name, foreign=None):
+    """dict keyword → ValueType or None, of a build function that files may name; see `find_module`.
 
     Those of the other functions in its module follow, since it passes some on and ignores the rest, and a keyword means
     the same throughout a module. {} for functions without source.
     """
     known, types = _known(), {}
-    module = known.get(func_name)
+    module = find_module(func_name, foreign)
     for name in [func_name] + [name for name in known if known[name] == module]:
         signature = signatures.read_signature(f'{module}.{name}')
         for key, default in signature.params.items() if signature else ():

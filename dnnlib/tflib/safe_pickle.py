@@ -21,6 +21,7 @@ __all__ = ['NetworkState', 'PickleRefused', 'build_networks', 'load_arrays', 'lo
 NETWORK_CLASSES = ('dnnlib.tflib.network.Network', 'tfutil.Network')
 VERSIONS = (2, 3)
 SNAPSHOT = ('G', 'D', 'Gs')
+OWN_FIELDS = ('project_version', 'build_module')    # of a state; other readers take the published ones alone
 
 _LIMITS = Limits(opcodes=400000, depth=16)
 _MAX_COMPONENTS = 64
@@ -32,9 +33,12 @@ class NetworkState:
 
     version: 2 or 3; name: str; static_kwargs: dict; components: dict of attribute name → NetworkState;
     build_module_src: str, never executed here; build_func_name: str; variables: list of (local name, array).
+    project_version: str, the version of this project that stored it, and build_module: str, the module of a build
+    function that was none of its own; None for files of others and of versions before 1.0.0.
     """
 
-    def __init__(self, version, name, static_kwargs, components, build_module_src, build_func_name, variables):
+    def __init__(self, version, name, static_kwargs, components, build_module_src, build_func_name, variables,
+                 project_version=None, build_module=None):
         self.version = version
         self.name = name
         self.static_kwargs = static_kwargs
@@ -42,12 +46,16 @@ class NetworkState:
         self.build_module_src = build_module_src
         self.build_func_name = build_func_name
         self.variables = variables
+        self.project_version = project_version
+        self.build_module = build_module
+
+    def fields(self):
+        """The published state dict, with components as records."""
+        return {key: value for key, value in self.__dict__.items() if key not in OWN_FIELDS or value is not None}
 
     def to_dict(self):
         """The published state dict, with components as such dicts in turn."""
-        state = dict(self.__dict__)
-        state['components'] = {key: component.to_dict() for key, component in self.components.items()}
-        return state
+        return dict(self.fields(), components={key: component.to_dict() for key, component in self.components.items()})
 
     def walk(self):
         """This record and those of its components, parents first."""
@@ -178,7 +186,7 @@ def _refuse_other_files(file, name):
         if b'data.pkl' in head or b'archive/' in head:
             raise _pytorch(name)
         raise PickleRefused('archive', f'{name}: a zip archive and not a pickle; unpack it, or, if it is an .npz '
-                                       'export, convert it with `python -m dnnlib.tflib.convert`')
+                                       'export, convert it with `./reproduce convert`')
     if head.startswith(b'\x1f\x8b'):
         raise PickleRefused('archive', f'{name}: compressed with gzip; unpack it first')
     if not head.startswith(b'\x80'):
@@ -243,7 +251,8 @@ def checked_state(state, name, count):
         version=version, name=state['name'], static_kwargs=dict(static_kwargs),
         components={key: checked_state(item, name, count) for key, item in components.items()},
         build_module_src=source, build_func_name=func_name,
-        variables=_variables(field('variables', (list, tuple)), name))
+        variables=_variables(field('variables', (list, tuple)), name),
+        **{key: field(key, (str, type(None))) for key in OWN_FIELDS})
     local_names = list(result.local_names())
     if len(set(local_names)) != len(local_names):
         raise PickleRefused('malformed', f'{name}: a network with two variables of one name, its components counted')
@@ -279,7 +288,7 @@ def check_sizes(state, name):
     def refuse(key, value, what):
         raise PickleRefused('malformed', f"{name}: refused: network '{state.name}' asks for {key}={value}; {what}")
 
-    types = registry.argument_types(state.build_func_name)
+    types = registry.argument_types(state.build_func_name, state.build_module)
     for key, value in state.static_kwargs.items():
         for kind in types[key].alternatives if types.get(key) else ():
             if isinstance(kind, value_types.Number):
@@ -305,15 +314,12 @@ def _is_short_list(value, most):
 
 def _check_build_func(state, name, trust_stored_code):
     from dnnlib.tflib import network
-    known = registry.known_build_funcs()
-    if state.build_func_name not in known:
+    if registry.find_module(state.build_func_name, state.build_module) is None:
         if network.has_import_handlers():
             return  # one of them may change the name; when the network is built, the same is asked again
         if not trust_stored_code:
             raise PickleRefused('unknown-build-func', f"{name}: network '{state.name}' is built by "
-                                f"'{state.build_func_name}', which is not among the networks known here "
-                                f"({', '.join(known)}). The file carries its own code, which is not executed unless "
-                                'you say so (--trust-stored-code, for files from people whom you trust)')
+                                f'{registry.not_found(state.build_func_name, state.build_module)}')
         print(f"Network '{state.name}' will execute the code stored in {name}, as asked.", file=sys.stderr)
         return
     check_sizes(state, name)

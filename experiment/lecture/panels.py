@@ -11,7 +11,7 @@ import config as folders
 from data import points
 from data.converters.create_points import create_points
 from data.records.manifest import read_manifest
-from dnnlib.command_line import HelpFormatter, shown
+from dnnlib.command_line import Parser, shown, typed
 from dnnlib.files import make_folder, read_json
 from dnnlib.seeds import LARGEST_OF_A_RUN, seed_option
 from dnnlib.util import UserError, format_time
@@ -19,9 +19,9 @@ from experiment.studies.runs import Trainer, Wanted
 from figures import panels, sheet
 
 EXAMPLES = '''examples:
-  python generate_figures.py lecture
-  python generate_figures.py lecture --distributions ring,spiral --sizes 8 --minibatches 5000
-  python generate_figures.py lecture --distributions gaussians-8 --sizes 8 --seeds 10
+  ./reproduce lecture
+  ./reproduce lecture --distributions ring,spiral --sizes 8 --minibatches 5000
+  ./reproduce lecture --distributions gaussians-8 --sizes 8 --seeds 10
 '''
 SIZES = (2, 8, 32)              # of z, as on the slides
 CONFIGS = {2: 'minimal-gan-z2', 8: 'minimal-gan', 32: 'minimal-gan-z32'}
@@ -35,8 +35,8 @@ LEGEND = ('grey: reals; orange: what G makes; shading: what D takes for real (gr
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        prog='generate_figures.py lecture', formatter_class=HelpFormatter, epilog=EXAMPLES,
+    parser = Parser(
+        prog='generate_figures.py lecture', epilog=EXAMPLES,
         description='Trains the minimal GAN of EE-559, lecture 10.1, on distributions of points with several sizes of '
         'z, and puts what comes out on one sheet, with its divergence from the data and the modes that it '
         'reached below, and one run as an animation. What is there already is not made again.')
@@ -237,7 +237,7 @@ def main(argv=None):
     wanted = plan(args)
     if args.dry_run:
         for panel in wanted:
-            print(' '.join(['python train.py'] + panel.command(args.data_dir, args.outdir)))
+            print(' '.join([typed('train.py')] + panel.command(args.data_dir, args.outdir)))
         return
     make_folder(args.outdir)
     make_data(args)

@@ -19,12 +19,12 @@ from dnnlib.submission import read_submit_config
 from dnnlib.util import UserError
 from experiment import report_plots, run_config, settings
 from experiment.report import choose
-from metrics.context import run_data
 from metrics.jobs import Job
 from metrics.presets import preset
 from metrics.scores import records, store
 from metrics.scores.own import own_protocol
 from training.network_files import best, runs
+from training.network_files.data import data_of
 from training.network_files.locate import locate
 from training.state import resume
 
@@ -103,7 +103,7 @@ def measure(members, metrics, quick=False, most=None, **options):
         if not names:
             raise UserError(f'{member.dir} holds no network snapshot to measure')
         specs = [preset(name, quick) for name in member.metrics(metrics)]
-        dataset_args, mirror_augment = run_data(member.dir)
+        dataset_args, mirror_augment = data_of(member.dir)
         for _, name in choose(names, most) if most else names:
             job = Job(specs, locate(os.path.join(member.dir, name + '.pkl')), os.path.join(member.dir, 'metrics', name),
                       run_dir=member.dir, dataset_args=dataset_args, mirror_augment=mirror_augment, **options)

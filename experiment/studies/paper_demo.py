@@ -3,7 +3,6 @@
 `make paper-demo` runs it; what is there already is not made again.
 """
 
-import argparse
 import itertools
 import os
 import subprocess
@@ -15,7 +14,7 @@ import scipy.stats
 import config as folders
 from data.converters.create_toyfaces import create_toyfaces
 from data.records.manifest import has_manifest
-from dnnlib.command_line import HelpFormatter, shown
+from dnnlib.command_line import Parser, shown, typed
 from dnnlib.files import atomic_write, make_folder, read_json
 from dnnlib.util import UserError, format_time, run_main
 from experiment.studies.runs import Trainer, Wanted
@@ -31,9 +30,8 @@ ONE_THREAD = ['tf_config.intra_op_parallelism_threads=1', 'tf_config.inter_op_pa
 
 def make_parser():
     """The command line's options."""
-    parser = argparse.ArgumentParser(
-        prog='python -m experiment.studies.paper_demo', formatter_class=HelpFormatter,
-        description=__doc__.split('\n')[0], epilog='examples:\n  python -m experiment.studies.paper_demo --dry-run\n')
+    parser = Parser(prog='./reproduce paper-demo', description=__doc__.split('\n')[0],
+                    epilog='examples:\n  ./reproduce paper-demo --dry-run\n')
     parser.add_argument('--quick', action='store_true', help='everything runs, but the networks learn next to nothing')
     parser.add_argument('--curves', action='store_true', help='also FID and path length over the training, as Fig. 7')
     parser.add_argument('--dry-run', action='store_true', help='only print the training commands')
@@ -53,7 +51,7 @@ def plan(table, quick=False):
 def run_metrics(*words):
     """Runs run_metrics.py, showing the command so that it can be repeated. Raises UserError if it fails."""
     root = os.path.dirname(os.path.abspath(folders.__file__))
-    print('\n$ run_metrics.py ' + ' '.join(words), flush=True)
+    print(typed('\n$ run_metrics.py ') + ' '.join(words), flush=True)
     status = subprocess.call([sys.executable, os.path.join(root, 'run_metrics.py')] + list(words))
     if status:
         raise UserError(f'run_metrics.py ended with status {status}; what is measured is kept, start again to go on')
@@ -129,7 +127,7 @@ def main(argv=None):
     wanted = plan(table, args.quick)
     if args.dry_run:
         for run in wanted:
-            print('train.py ' + ' '.join(run.command(args.data_dir, args.result_dir)))
+            print(' '.join([typed('train.py')] + run.command(args.data_dir, args.result_dir)))
         return
     args.result_dir = os.path.abspath(args.result_dir)
     make_folder(args.result_dir)

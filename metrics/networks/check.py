@@ -4,11 +4,11 @@
     python -m metrics.networks.check FILE [GRAPH]     the same for files given by path
 """
 
-import argparse
 
 import numpy as np
 
 from dnnlib import artifacts, tflib
+from dnnlib.command_line import Parser
 from dnnlib.tflib import tf
 from dnnlib.util import run_main
 from metrics.networks import files, frozen_graph, released
@@ -34,7 +34,8 @@ def compare(path, graph_path, num_images=4, seed=0):
 
 def main(argv=None):
     """Prints the comparison; status 1 if the features differ."""
-    parser = argparse.ArgumentParser(description='Compares Inception weights with the frozen graph run as it is.')
+    parser = Parser(prog='python -m metrics.networks.check',
+                    description='Compares Inception weights with the frozen graph run as it is.')
     parser.add_argument('file', nargs='?', metavar='FILE', help='weights: .pkl, .tgz or .pb (default: released ones)')
     parser.add_argument('graph', nargs='?', metavar='GRAPH', help=f'frozen graph (default: {files.INCEPTION_FROZEN})')
     args = parser.parse_args(argv)

@@ -7,7 +7,7 @@ from dnnlib import tflib
 from dnnlib.tflib import tf
 from dnnlib.util import UserError, sha256_file
 from metrics.networks import files, released, standin, weights
-from metrics.networks.choice import RELEASED, choose_source
+from metrics.networks.choice import RELEASED, STANDIN
 
 
 class FeatureNetworks:
@@ -20,7 +20,8 @@ class FeatureNetworks:
     """
 
     def __init__(self, source, settings=None):
-        self.source = choose_source(source)
+        assert source in (RELEASED, STANDIN)
+        self.source = source
         self.used = OrderedDict()   # name -> record of what was asked for, until somebody empties it
         self._settings = dict(settings or {})
         self._loaded = {}

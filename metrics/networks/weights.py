@@ -1,7 +1,5 @@
 """A feature network with the record of its origin, and its weights as values."""
 
-import hashlib
-import json
 from collections import OrderedDict
 
 import numpy as np
@@ -22,7 +20,7 @@ class FeatureNetwork:
 
     def __init__(self, net, record):
         self.net = net
-        self.record = OrderedDict(record, weights_sha256=weights_hash(net))
+        self.record = OrderedDict(record, weights_sha256=network_state.weights_hash(net))
         self._copies = {0: net}
 
     def on_device(self, index):
@@ -30,17 +28,6 @@ class FeatureNetwork:
         if index not in self._copies:
             self._copies[index] = self.net.clone(f'{self.net.name}_device{index}')
         return self._copies[index]
-
-
-def weights_hash(net):
-    """SHA-256 over build function, static arguments and all variables of a network: what its outputs depend on."""
-    digest = hashlib.sha256(json.dumps(
-        [net._build_func_name, sorted((key, str(value)) for key, value in net.static_kwargs.items())]).encode())
-    names = sorted(net.vars)
-    for name, value in zip(names, tflib.get_vars([net.vars[name] for name in names])):
-        digest.update(f'{name} {value.dtype} {value.shape}'.encode())
-        digest.update(np.ascontiguousarray(value).tobytes())
-    return digest.hexdigest()
 
 
 def build(name, func_name, kwargs, file_name):

@@ -33,6 +33,7 @@ class JSD(MetricBase):
 
     uses_dataset = True
     suffixes = ('', '_floor', '_D')
+    better = 'lower'        # The floor is no score of the network.
 
     def __init__(self, num_samples, num_cells=64, num_steps=3000, minibatch_per_gpu=10000, **kwargs):
         super().__init__(**kwargs)

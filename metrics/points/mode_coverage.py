@@ -25,6 +25,7 @@ class ModeCoverage(MetricBase):
 
     uses_dataset = True
     suffixes = ('_modes', '_near')
+    better = 'higher'
 
     def __init__(self, num_samples, max_deviations=3.0, least_share=0.01, minibatch_per_gpu=10000, **kwargs):
         super().__init__(**kwargs)

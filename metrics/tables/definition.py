@@ -11,13 +11,15 @@ from collections import OrderedDict, namedtuple
 from dnnlib import config_files
 from dnnlib.config_files import nearest
 from dnnlib.files import UserError, read_bytes
+from metrics import presets
 
 MAX_BYTES = 1 << 20
 
-Cell = namedtuple('Cell', 'row column network metric value space record published note')
+Cell = namedtuple('Cell', 'row column network metric value space record published note better')
 """One number. row: number of its row; column: key; network: key; metric: preset to measure, or None; value: name of the
 value in the metric's record; space: 'z', 'w' or None; record: kind of record that holds the value where it is no
-metric's, or None; published: number or None; note: footnote or None."""
+metric's, or None; published: number or None; note: footnote or None; better:
+'lower', 'higher' or None for neither: what the definition says, else what the metric says."""
 
 Network = namedtuple('Network', 'name released config dataset')
 """name: key; released: name of a released file or None; config: configuration that trains it; dataset: key or None."""
@@ -127,7 +129,7 @@ class _Parser:
     def _cell(self, row, column, value, networks, columns):
         where = f'row {row + 1}, column {column}'
         value = self._mapping(value, where, dict(network=str), dict(metric=str, value=str, record=str, note=str,
-                                                                    space=str, published=(int, float)))
+                                                                    space=str, published=(int, float), better=str))
         if column not in columns:
             raise UserError(f"{self.path}: {where}: the table has no such column (it has {', '.join(columns)})")
         if value['network'] not in networks:
@@ -140,8 +142,11 @@ class _Parser:
             raise UserError(f'{self.path}: {where}: value is missing, the name of a value in the record')
         in_name = re.search(r'_([zw])(full|end)?$', name)
         space = value['space'] or (in_name.group(1) if in_name else None)
+        if value['better'] not in (None, 'lower', 'higher'):
+            raise UserError(f"{self.path}: {where}: better is '{value['better']}'; lower or higher is expected")
+        better = value['better'] or (presets.better(value['metric']) if value['metric'] in presets.PRESETS else None)
         return Cell(row, column, value['network'], value['metric'], name, space, value['record'], value['published'],
-                    value['note'])
+                    value['note'], better)
 
     def _dict(self, value):
         if not isinstance(value, dict):

@@ -97,7 +97,7 @@ def _from_records(cells, source):
 def make_cells(table, sources, results):
     """One dict per cell of the table, row by row.
 
-    Keys: row, column (titles), network, metric, value_name, space, published, value, standard_error,
+    Keys: row, column (titles), network, metric, value_name, space, published, better, value, standard_error,
     difference_percent (all None where unknown), remarks (list of texts), protocol (dict, None where nothing was
     measured).
     """
@@ -112,7 +112,7 @@ def make_cells(table, sources, results):
         cells.append(OrderedDict(
             row=table.rows[cell.row], column=table.columns[cell.column], network=cell.network,
             metric=cell.metric or cell.record, value_name=cell.value, space=cell.space, published=cell.published,
-            value=value, standard_error=_error(record, cell.value), difference_percent=difference,
+            better=cell.better, value=value, standard_error=_error(record, cell.value), difference_percent=difference,
             remarks=([cell.note] if cell.note else []) + _remarks(cell, sources[cell.network], record, value),
             protocol=_protocol(record, sources[cell.network])))
     return cells

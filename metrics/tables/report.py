@@ -12,7 +12,8 @@ from dnnlib.util import UserError, atomic_write
 from metrics.scores import records
 
 ABOUT = ('A cell gives the reproduced value ± its standard error of sampling, then the published value and the '
-         'difference in percent. Lower is better everywhere.')
+         'difference in percent.')
+ARROWS = {'lower': ' ↓', 'higher': ' ↑'}
 
 
 def write_all(out_dir, table, cells, stem=None):
@@ -78,6 +79,26 @@ def _notes(cells):
     return notes, marks
 
 
+def _directions(cells):
+    """The set of what is better among cells: 'lower', 'higher', None."""
+    return {cell['better'] for cell in cells}
+
+
+def _about(cells):
+    """What a cell says and, where all cells agree, which way is better; else arrows at rows and columns say it."""
+    found = _directions(cells)
+    if found == {None}:
+        return ABOUT
+    return f'{ABOUT} ' + (f'{found.pop().capitalize()} is better.' if len(found) == 1 else
+                          '↓: lower is better; ↑: higher is better.')
+
+
+def _arrow(cells, line):
+    """The arrow of a row or column, where its cells agree and those of the whole table do not."""
+    found = _directions(line)
+    return ARROWS.get(found.pop(), '') if len(found) == 1 < len(_directions(cells)) else ''
+
+
 def _grid(table, cells):
     """(titles of the columns that are filled, [(title of a row, [index of its cell or None per column])])."""
     columns = [title for title in table.columns.values() if any(cell['column'] == title for cell in cells)]
@@ -85,9 +106,10 @@ def _grid(table, cells):
     for title in table.rows:
         indices = [next((index for index, cell in enumerate(cells) if (cell['row'], cell['column']) == (title, column)),
                         None) for column in columns]
-        if any(index is not None for index in indices):
-            rows.append((title, indices))
-    return columns, rows
+        found = [cells[index] for index in indices if index is not None]
+        if found:
+            rows.append((title + _arrow(cells, found), indices))
+    return [column + _arrow(cells, [cell for cell in cells if cell['column'] == column]) for column in columns], rows
 
 
 def _protocol_lines(cells):
@@ -127,7 +149,7 @@ def to_markdown(table, cells):
     for title, indices in rows:
         texts = [_markdown_cell(cells[index], marks[index]) if index is not None else '' for index in indices]
         lines.append('| ' + ' | '.join([title] + texts) + ' |')
-    lines += ['', ABOUT, ''] + [f'- {note}' for note in table.notes] + ([''] if table.notes else [])
+    lines += ['', _about(cells), ''] + [f'- {note}' for note in table.notes] + ([''] if table.notes else [])
     lines += [f'[{number}] {note}\n' for number, note in enumerate(notes, 1)]
     protocol = _protocol_lines(cells)
     if protocol:
@@ -147,13 +169,15 @@ def to_csv(cells):
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator='\n')
     writer.writerow(['row', 'column', 'network', 'metric', 'space', 'value', 'standard_error', 'published',
-                     'difference_percent', 'num_samples', 'seed', 'network_sha256', 'dataset_fingerprint', 'remarks'])
+                     'difference_percent', 'better', 'num_samples', 'seed', 'network_sha256', 'dataset_fingerprint',
+                     'remarks'])
     for cell in cells:
         protocol = cell['protocol'] or {}
         writer.writerow([cell['row'], cell['column'], cell['network'], cell['value_name'], cell['space'], cell['value'],
                          cell['standard_error'], cell['published'], cell['difference_percent'],
-                         protocol.get('num_samples'), protocol.get('seed'), protocol.get('network_sha256'),
-                         protocol.get('dataset_fingerprint'), '; '.join(cell['remarks'])])
+                         cell['better'], protocol.get('num_samples'), protocol.get('seed'),
+                         protocol.get('network_sha256'), protocol.get('dataset_fingerprint'),
+                         '; '.join(cell['remarks'])])
     return buffer.getvalue()
 
 
@@ -162,7 +186,7 @@ def to_html(table, cells):
     notes, marks = _notes(cells)
     columns, rows = _grid(table, cells)
     return pages.render(
-        'table', title=table.title, paper=table.paper, about=ABOUT, head=[table.row_title] + columns,
+        'table', title=table.title, paper=table.paper, about=_about(cells), head=[table.row_title] + columns,
         rows=[(title, [None if index is None else _page_cell(cells[index], marks[index]) for index in indices])
               for title, indices in rows],
         notes=table.notes, remarks=notes, protocol=_protocol_lines(cells))

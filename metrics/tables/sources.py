@@ -5,13 +5,14 @@ from collections import OrderedDict
 
 import config as folders
 from dnnlib import artifacts, config_files
+from dnnlib.command_line import typed
 from dnnlib.config_files import nearest
 from dnnlib.util import UserError
-from metrics.context import run_data
 from metrics.networks import files
 from metrics.networks.choice import choose_source
 from metrics.networks.needs import missing_files
 from metrics.tables.definition import Network, Table
+from training.network_files.data import data_of
 from training.network_files.locate import Located, is_here, locate
 
 OWN = 'own'     # key of the column and the network of a table of one network
@@ -106,7 +107,7 @@ def _run_of(text):
     if '://' in text or artifacts.lookup(text) is not None and not os.path.exists(text):
         return None, None, False
     run_dir = locate(text).run_dir
-    return (run_dir,) + tuple(run_data(run_dir) if run_dir is not None else (None, False))
+    return (run_dir,) + data_of(run_dir)
 
 
 # ---- What is missing
@@ -197,7 +198,7 @@ def describe_missing(missing, gpu_days=None):
         for command in item.commands:
             days = gpu_days(command.split()[-1]) if gpu_days and command.startswith('train.py --config') else None
             forecast = f'    # forecast: {days:.3g} V100-days' if days is not None else ''
-            lines.append(f'  {"":<{width}}      {command}{forecast}')
+            lines.append(f'  {"":<{width}}      {typed(command)}{forecast}')
     lines.append('Released networks are downloaded when the table is made, or may be put into '
                  f'{os.path.abspath(artifacts.folder())}; networks of your own are named with --network NAME=NETWORK, '
                  'data sets with --dataset NAME=DIR.')
@@ -210,7 +211,7 @@ def fetch_missing(missing):
     After the first file that cannot be had, the others are not tried: where one address fails, all usually do, and
     each takes its time.
     """
-    left = [(item, 'make it: ' + '; '.join(item.commands)) for item in missing if not item.can_be_downloaded]
+    left = [(item, typed('make it: ' + '; '.join(item.commands))) for item in missing if not item.can_be_downloaded]
     failed = False
     for item in missing:
         if not item.can_be_downloaded:

@@ -183,6 +183,27 @@ def find_any_best(run_dir):
                     f'fid50k --run {run_dir} --all-snapshots, or take another, such as {run_dir}:final')
 
 
+def choose(run_dir, which=None):
+    """(path, what was taken in words) of a run's snapshot: 'best', 'final', digits of its kimg; None: `stands_for`.
+
+    Raises UserError if there is none such.
+    """
+    if which is None:
+        return stands_for(run_dir)
+    if which == 'best':
+        return find_any_best(run_dir)
+    if which == 'final':
+        path = os.path.join(run_dir, runs.FINAL)
+        if not os.path.isfile(path):
+            names = ', '.join(os.path.basename(path) for path in runs.snapshots_of(run_dir)[-5:])
+            raise UserError(f'{run_dir} is not finished, so it has no final network; among its last are {names}')
+        return path, 'its final one'
+    if not re.match(r'\d{1,12}$', which):
+        raise UserError(f"'{run_dir}:{which}': after the run comes best, final, or a snapshot's number of kimg such as "
+                        '000049')
+    return runs.find_snapshot(run_dir, which), f'the one at {int(which)} kimg'
+
+
 def stands_for(run_dir):
     """(path, what was taken in words): the snapshot that a run stands for.
 

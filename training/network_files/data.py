@@ -1,10 +1,12 @@
-"""The data set that a network was trained on, found by the network's file."""
+"""The data set that a network was trained on, found by the network's file or its run."""
 
+import config
 from data.records.dataset import load_dataset
 from dnnlib import registry
 from dnnlib.submission import read_submit_config
 from dnnlib.util import UserError
 from training.network_files import runs
+from training.original import previous_run
 
 
 def open_training_data(network_path, folder=None, **kwargs):
@@ -24,3 +26,31 @@ def open_training_data(network_path, folder=None, **kwargs):
     registry.check('dataset', args.get('class_name', 'training.dataset.TFRecordDataset'),
                    f'dataset.class_name in the record of {run_dir}')
     return load_dataset(**dict(args, **kwargs))
+
+
+def data_of(run_dir, dataset_args=None, mirror_augment=None):
+    """(arguments of the data set or None, whether reals are mirrored): as given, else as the run, if any, was trained.
+
+    Raises UserError if the run's record is damaged.
+    """
+    if run_dir is not None and (dataset_args is None or mirror_augment is None):
+        run_args, run_mirrors = run_data(run_dir)
+        dataset_args = run_args if dataset_args is None else dataset_args
+        mirror_augment = run_mirrors if mirror_augment is None else mirror_augment
+    return dataset_args, bool(mirror_augment)
+
+
+def run_data(run_dir):
+    """(data set arguments, mirror_augment) of a run, from its record; (None, False) where there is none.
+
+    Raises UserError if the record is damaged, since scores would silently be those of another protocol.
+    """
+    if not previous_run.is_recorded(run_dir):
+        return None, False
+    try:
+        data_dir = previous_run.data_dir_of(run_dir) or config.data_dir
+        settings = previous_run.settings_of(run_dir)
+    except UserError as err:
+        raise UserError(f'{err}; name the data set with --dataset, and say --mirror-augment or --no-mirror-augment as '
+                        'the run was trained') from err
+    return dict(dict(data_dir=data_dir), **settings['dataset']), bool(settings['train'].get('mirror_augment', False))

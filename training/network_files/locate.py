@@ -1,7 +1,6 @@
 """One door to networks: what a user's words mean, and what the file holds."""
 
 import os
-import re
 
 from dnnlib import artifacts
 from dnnlib.files import sha256_file
@@ -19,7 +18,6 @@ class Located:
         asked: what the user said.
         path: the file.
         kind: 'file', 'snapshot' (of a run), 'released' or 'address'.
-        run_dir: the directory of the run that it lies in; None for others.
         taken: in words, which of a run's snapshots it is and why; None where the user named it outright.
     """
 
@@ -27,9 +25,13 @@ class Located:
         self.asked = asked
         self.path = path
         self.kind = kind
-        self.run_dir = runs.run_dir_of(path)
         self.taken = taken
         self._sha256 = None
+
+    @property
+    def run_dir(self):
+        """The directory of the run that the file lies in; None for others."""
+        return runs.run_dir_of(self.path)
 
     @property
     def name(self):
@@ -71,32 +73,23 @@ def locate(text, artifacts_dir=None, result_dir=None, option='the network'):
     run, colon, which = text.rpartition(':')
     try:
         if colon and not os.path.isdir(text):
-            return _locate_in_run(text, runs.locate_run_dir(run, result_dir), which)
-        run_dir = runs.locate_run_dir(text, result_dir)
+            run_dir = runs.locate_run_dir(run, result_dir)
+        else:
+            run_dir, which = runs.locate_run_dir(text, result_dir), None
     except UserError as err:
         if os.path.isdir(text) or text.isdigit() or colon and os.path.isdir(run):
             raise
         if os.path.basename(text) != text:
             raise UserError(f"{option}: there is no file '{text}'; expected is {FORMS}") from err
         raise UserError(f"{option} is '{text}', which is neither a file here, nor an address, nor the name of a "
-                        f'released network (`python -m dnnlib.artifacts list`), nor a run; {err}') from err
-    path, taken = best.stands_for(run_dir)
+                        f'released network (`./reproduce artifacts list`), nor a run; {err}') from err
+    path, taken = best.choose(run_dir, which)
     return Located(text, path, 'snapshot', taken)
 
 
-def _locate_in_run(text, run_dir, which):
-    if which == 'best':
-        path, taken = best.find_any_best(run_dir)
-        return Located(text, path, 'snapshot', taken)
-    if which == 'final':
-        path = os.path.join(run_dir, runs.FINAL)
-        if not os.path.isfile(path):
-            names = ', '.join(os.path.basename(path) for path in runs.snapshots_of(run_dir)[-5:])
-            raise UserError(f'{run_dir} is not finished, so it has no final network; among its last are {names}')
-        return Located(text, path, 'snapshot', 'its final one')
-    if not re.match(r'\d{1,12}$', which):
-        raise UserError(f"'{text}': after the run comes best, final, or a snapshot's number of kimg such as 000049")
-    return Located(text, runs.find_snapshot(run_dir, which), 'snapshot', f'the one at {int(which)} kimg')
+def locate_snapshots(run):
+    """`Located` of every snapshot of a run, in order of training. Raises UserError."""
+    return [Located(path, path, 'file') for path in runs.snapshots_of(run)]
 
 
 def is_here(text, artifacts_dir=None):

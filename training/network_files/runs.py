@@ -1,11 +1,11 @@
 """Run directories and the network snapshots in them."""
 
+import fnmatch
 import glob
 import os
 import re
 
 import config
-from dnnlib.files import check_listable
 from dnnlib.util import UserError, is_url
 
 FINAL = 'network-final.pkl'
@@ -36,16 +36,20 @@ def locate_run_dir(run_id_or_run_dir, result_dir=None):
 def list_network_pkls(run_id_or_run_dir, include_final=True, result_dir=None):
     """Paths of a run's network pickles in order of training; `network-final.pkl` comes last."""
     run_dir = locate_run_dir(run_id_or_run_dir, result_dir)
-    pkls = sorted(glob.glob(os.path.join(glob.escape(run_dir), 'network-snapshot-*.pkl')))
+    try:
+        names = sorted(os.listdir(run_dir))
+    except OSError as err:
+        raise UserError(f"folder '{run_dir}' cannot be read: {err.strerror}") from err
+    pkls = [os.path.join(run_dir, name) for name in names if fnmatch.fnmatchcase(name, 'network-snapshot-*.pkl')]
     final = os.path.join(run_dir, FINAL)
     return pkls + ([final] if include_final and os.path.isfile(final) else [])
 
 
-def snapshots_of(run_dir):
-    """What `list_network_pkls` finds in a run directory. Raises UserError if that is nothing."""
+def snapshots_of(run_id_or_run_dir):
+    """What `list_network_pkls` finds in a run. Raises UserError if that is nothing."""
+    run_dir = locate_run_dir(run_id_or_run_dir)
     pkls = list_network_pkls(run_dir)
     if not pkls:
-        check_listable(run_dir)
         raise UserError(f'{run_dir} holds no network pickle (network-snapshot-*.pkl, network-final.pkl) yet')
     return pkls
 

@@ -25,7 +25,8 @@ def settings_of(run_dir):
         if 'dataset_args' in config:  # from `submit_run`, whose record is the arguments of the training loop
             config = dict(config, dataset=config['dataset_args'], train=config)
     else:
-        config = _read_original(os.path.join(run_dir, ORIGINAL_RECORD))
+        path = os.path.join(run_dir, ORIGINAL_RECORD)
+        config = _read_original(read_bytes(path, _MAX_BYTES, 'the settings of the run'), path)
     settings = collections.defaultdict(dict, config)
     settings['dataset'] = {key: value for key, value in settings['dataset'].items() if value is not None}
     if 'class_name' in settings['dataset']:
@@ -45,9 +46,9 @@ def data_dir_of(run_dir):
     return read_submit_config(run_dir).get('data_dir')
 
 
-def _read_original(path):
+def _read_original(content, path):
     """The dicts in a config.txt of the original, which is Python's own text of one: read as data, never run."""
-    text = read_bytes(path, _MAX_BYTES, 'the settings of the run').decode('utf-8', 'replace')
+    text = content.decode('utf-8', 'replace')
     config = _literal(text)
     if not isinstance(config, dict):  # where something is no plain data: what is in one line each, `'name': {...},`
         entries = re.findall(r"^[{ ] *'(\w+)': (\{.*?\})[,}]?$", text, re.MULTILINE)

@@ -20,7 +20,8 @@ STATE = {   # of a checkpoint, besides its arrays
                  'best_nimg': f'{_COUNT}, or null'},
     'dataset': dict,    # the data set's own
     'circumstances': {'engine': 'a text', 'tensorflow': 'a text', 'device': 'a text', 'num_gpus': _COUNT,
-                      'intra_op_threads': _COUNT, 'inter_op_threads': _COUNT}}
+                      'intra_op_threads': _COUNT, 'inter_op_threads': _COUNT},
+    'project_version?': 'a text'}   # that wrote it; absent before 1.0.0
 DATA = {    # of dataset.json: what a run was begun on
     'shape': 'a list of 1 to 3 whole numbers from 1 to 1e6', 'dtype': 'a text',
     'dynamic_range': 'a list of 2 rising numbers from -1e300 to 1e300', 'num_images': 'a whole number from 1 to 1e15',
