@@ -14,6 +14,7 @@ EXAMPLES = '''examples:
   python generate_figures.py --network ffhq-1024 --outdir figures-ffhq
   python generate_figures.py --network results/00003-demo --figures uncurated,truncation
   python generate_figures.py lecture         # trains small GANs on points; see lecture --help
+  python generate_figures.py acceleration    # Figures 4 to 10 of the acceleration paper; see acceleration --help
 '''
 FIGURES = ('uncurated', 'style-mixing', 'noise-detail', 'noise-components', 'truncation', 'interpolation')
 WITH_DATA = ('nearest',)    # compares with all training images, so it is drawn only if it is named
@@ -77,6 +78,9 @@ def main(argv=None):
     if argv[:1] == ['lecture']:
         from experiment.lecture import panels
         return panels.main(argv[1:])
+    if argv[:1] == ['acceleration']:
+        from figures import acceleration
+        return acceleration.main(argv[1:])
     from figures import arguments, sheet
     args = parse_args(argv)
     make_writable_folder(args.outdir, 'choose another one with --outdir')

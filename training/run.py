@@ -6,6 +6,7 @@ import time
 import traceback
 
 from data.records.dataset import load_dataset
+from data.records.source import holds_mirrored
 from dnnlib import files, tflib
 from dnnlib.submission import processes
 from dnnlib.tflib import collectives, pickle_writer
@@ -213,7 +214,8 @@ class Run:
             return False
         s, before = self.settings, best.kept_scores(self.dir)
         try:
-            self.metrics.run(path, run_dir=self.dir, mirror_augment=s.mirror_augment, num_gpus=s.num_gpus,
+            mirrors = s.mirror_augment or holds_mirrored(s.dataset_args)
+            self.metrics.run(path, run_dir=self.dir, mirror_augment=mirrors, num_gpus=s.num_gpus,
                              tf_config=s.tf_config, should_stop=s.run_context.should_stop, tolerant=True)
             self.metrics.update_autosummaries()
         except StopRequested:
