@@ -30,6 +30,7 @@ from metrics.context import open_context
 from metrics.group import make_metric
 from metrics.presets import preset
 from training import codes, misc, towers
+from training.state import checkpoint
 from training.training_loop import training_loop
 
 SMALL = dict(num_channels=3, resolution=32, fmaps=4)
@@ -67,7 +68,7 @@ def make_codec(path, **changes):
 
 
 @pytest.mark.both
-@pytest.mark.parametrize('downscale', [2, 4, 8, 16])
+@pytest.mark.parametrize('downscale', [4, 16])
 def test_codecs_run_at_any_resolution(fresh_graph, downscale):
     F = tflib.Network('F', 'training.networks_codec.F_encoder', downscale=downscale, **SMALL)
     H = tflib.Network('H', 'training.networks_codec.H_decoder', downscale=downscale, **SMALL)
@@ -298,7 +299,7 @@ def test_codes_have_every_metric_of_images(encoded, codec, faces, tmp_path):
         assert ctx.dataset.shape == [3, 32, 32] and ctx.codes.shape == [16, 8, 8]
         found = {name: make_metric(dict(preset(name), **changes)).run_in(ctx, log_results=False) for name, changes in (
             ('ppl_wend', dict(num_samples=4, epsilon=1e-2, minibatch_per_gpu=2)),
-            ('fid50k_mix2', dict(num_images=20)), ('fid50k', dict(num_images=20)),
+            ('fid50k', dict(num_images=20)),
             ('fid50k_decoded', dict(num_images=20)))}
     assert all(np.isfinite(record['value']) for record in found.values())
     for name in ('fid50k', 'fid50k_decoded'):  # both compare with the images
@@ -411,17 +412,19 @@ def train(run_dir, kind, data_dir, **more):
     args['mirror_augment'] = kind == 'codec'
     args.update(more)
     os.makedirs(str(run_dir), exist_ok=True)
-    context = args.pop('context', None) or loop_helpers.Context()
     with tf.Graph().as_default(), tflib.create_session(args['tf_config']).as_default():
         tf.set_random_seed(args['seed'])
-        return training_loop(run_dir=str(run_dir), run_context=context, **args)
+        return training_loop(run_dir=str(run_dir), run_context=loop_helpers.Context(), **args)
 
 
 @pytest.mark.parametrize('kind', ['codec', 'codes'])
-def test_runs_have_equal_bits_and_go_on_exactly(kind, faces, encoded, tmp_path):
+def test_runs_go_on_bit_for_bit(kind, faces, encoded, tmp_path):
     data_dir = faces if kind == 'codec' else encoded
     assert train(tmp_path / 'whole', kind, data_dir) == 'finished'
-    assert train(tmp_path / 'parts', kind, data_dir, context=loop_helpers.Context(stop_after=5)) == 'stopped'
+    shutil.copytree(str(tmp_path / 'whole'), str(tmp_path / 'parts'))
+    (tmp_path / 'parts' / 'network-final.pkl').unlink()
+    for path in checkpoint.list_checkpoints(str(tmp_path / 'parts' / 'checkpoints'))[:-2]:  # all but those before it
+        os.unlink(path)
     assert train(tmp_path / 'parts', kind, data_dir, resume=True) == 'finished'
     whole, parts = [(tmp_path / name / 'network-final.pkl').read_bytes() for name in ('whole', 'parts')]
     assert whole == parts
