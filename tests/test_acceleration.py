@@ -309,7 +309,7 @@ def test_codes_have_every_metric_of_images(encoded, codec, faces, tmp_path):
 
 # ---- Figures
 
-@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+@pytest.mark.slow
 def test_figures_of_the_paper_are_drawn_with_networks_of_ones_own(faces, codec, encoded, tmp_path):
     G = dict(fmap_min=4, fmap_max=4)
     for name, data, args in (('before', faces, dict(G, func_name='training.networks_accel.G_code')),
