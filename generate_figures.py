@@ -13,6 +13,7 @@ EXAMPLES = '''examples:
   ./reproduce figures --network ffhq-1024 --outdir figures-ffhq
   ./reproduce figures --network results/00003-demo --figures uncurated,truncation
   ./reproduce lecture         # trains small GANs on points; see lecture --help
+  ./reproduce figures acceleration    # Figures 4 to 10 of the acceleration paper; see acceleration --help
 '''
 FIGURES = ('uncurated', 'style-mixing', 'noise-detail', 'noise-components', 'truncation', 'interpolation')
 WITH_DATA = ('nearest',)    # compares with all training images, so it is drawn only if it is named
@@ -76,6 +77,9 @@ def main(argv=None):
     if argv[:1] == ['lecture']:
         from experiment.lecture import panels
         return panels.main(argv[1:])
+    if argv[:1] == ['acceleration']:
+        from figures import acceleration
+        return acceleration.main(argv[1:])
     from figures import arguments, sheet
     args = parse_args(argv)
     make_writable_folder(args.outdir, 'choose another one with --outdir')

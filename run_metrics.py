@@ -79,7 +79,7 @@ def parse_args(argv):
         'run_metrics.py table NAME ..., curves RUN ..., explain A.json B.json.', epilog=EXAMPLES)
     parser.add_argument('names', metavar='NAMES', help='metrics, separated by commas: fid50k, ppl_zfull, ppl_wfull, '
                         'ppl_zend, ppl_wend, ls; beyond the papers\': kid50k, pr50k, fid50k_mix2, fid50k_mix3, '
-                        'fid50k_mix4, nearest; of points: jsd, mode_coverage')
+                        'fid50k_mix4, fid50k_decoded, nearest; of points: jsd, mode_coverage')
     group = parser.add_argument_group('what to measure')
     group.add_argument('--network', metavar='NETWORK', help='file, run directory or number (its best snapshot where '
                        'one is known, else its last; RUN:best, RUN:final and RUN:000049 say which), name of a released '

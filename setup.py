@@ -18,7 +18,7 @@ from setuptools.command.build_py import build_py
 ROOT = os.path.dirname(os.path.abspath(__file__))
 PACKAGE = 'stylegan_repro'
 FOLDERS = ('configs', 'data', 'dnnlib', 'experiment', 'figures', 'metrics', 'training')
-TOOLS = ('tools/demo.py',)
+TOOLS = ('tools/demo.py', 'tools/acceleration_demo.py')
 LEFT_OUT = ('setup.py',)
 
 

@@ -113,6 +113,8 @@ def main(argv=None):
     write_table(results, os.path.join(args.out, 'benchmarks.md'))
     if 'scale' in args.only:
         importlib.import_module('bench_scale').plot(results, os.path.join(args.out, 'scaling.png'))
+    with open(os.path.join(args.out, 'benchmarks.md'), encoding='utf-8') as f:
+        print(f.read())
     print(f"The table is in {os.path.join(args.out, 'benchmarks.md')}")
     return None
 

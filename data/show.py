@@ -6,8 +6,9 @@ import os
 import numpy as np
 
 from data.converters.exporter import check_new
-from data.options import add_workers, boolean, positive_int
+from data.options import add_device, add_workers, boolean, positive_int
 from data.pictures import create_image_grid
+from data.records.codec import decode
 from data.records.dataset import TFRecordDataset
 from data.verify import has_labels
 from data.workers import ordered_map
@@ -23,12 +24,14 @@ _CHUNK = 64
 def add_arguments(subparsers):
     """Adds the commands to the parser of dataset_tool.py."""
     parser = subparsers.add_parser('display', help='draw a sheet of pictures of a data set',
-                                   description='Writes a PNG with pictures of a data set, in its order.')
+                                   description='Writes a PNG with pictures of a data set, in its order; of codes, '
+                                   'those that their codec makes of them.')
     parser.add_argument('dataset_dir', metavar='DATASET_DIR')
     parser.add_argument('--output', metavar='FILE', help='PNG to write (default DATASET-sheet.png here)')
     parser.add_argument('--num', type=positive_int, metavar='N', help='how many pictures (default 64; 1000 points)')
     parser.add_argument('--start', type=int, default=0, metavar='N', help='number of the first one (default 0)')
-    parser.set_defaults(run=lambda args: display(args.dataset_dir, args.output, args.num, args.start))
+    add_device(parser)
+    parser.set_defaults(run=lambda args: display(args.dataset_dir, args.output, args.num, args.start, args.device))
 
     parser = subparsers.add_parser('extract', help='write the pictures of a data set as PNG files',
                                    description='Writes img00000000.png and so on; labels, if any, as labels.csv.')
@@ -52,9 +55,10 @@ def _open(dataset_dir, labels=True):
                            prefetch_mb=0)
 
 
-def _open_pictures(dataset_dir, or_points=False):
+def _open_pictures(dataset_dir, or_points=False, or_codes=False):
     dataset = _open(dataset_dir)
-    if not dataset.is_image and not (or_points and dataset.is_points):
+    is_drawable = dataset.is_image or or_points and dataset.is_points or or_codes and dataset.codec is not None
+    if not is_drawable:
         raise UserError(f"'{dataset_dir}' holds arrays of {dataset.shape} {dataset.dtype}, which are not pictures")
     return dataset
 
@@ -65,24 +69,31 @@ def to_picture(array):
     return Image.fromarray(array[0] if len(array) == 1 else np.ascontiguousarray(array.transpose(1, 2, 0)))
 
 
-def display(dataset_dir, output=None, num=None, start=0):
-    """Draws pictures start…start+num−1 on one sheet, rows first; or points in one picture."""
-    dataset = _open_pictures(dataset_dir, or_points=True)
+def display(dataset_dir, output=None, num=None, start=0, device='auto'):
+    """Draws pictures start…start+num−1 on one sheet, rows first; or points in one picture.
+
+    Codes are decoded for it, by the codec beside them, on `device`.
+    """
+    dataset = _open_pictures(dataset_dir, or_points=True, or_codes=True)
     num = num or (1000 if dataset.is_points else 64)
     if not 0 <= start < len(dataset):
         raise UserError(f'--start is {start} but the data set has pictures 0 to {len(dataset) - 1}')
     if output is None:
         output = os.path.basename(os.path.abspath(dataset_dir)) + '-sheet.png'
     images, _ = dataset.get_samples_np(np.arange(start, min(start + num, len(dataset))))
-    picture = _sheet(images) if dataset.is_image else np.rint(
-        dataset.draw_samples(images, dataset.dynamic_range, None) * 255).astype(np.uint8)
+    if dataset.codec is not None:
+        picture = _sheet(decode(dataset.codec, images, device))
+    elif dataset.is_image:
+        picture = _sheet(images)
+    else:
+        picture = np.rint(dataset.draw_samples(images, dataset.dynamic_range, None) * 255).astype(np.uint8)
     make_folder(os.path.dirname(os.path.abspath(output)))
     try:
         with atomic_path(output) as temp:
             to_picture(picture).save(temp, 'PNG')
     except OSError as err:
         raise UserError(f"cannot write '{output}': {err.strerror or err}") from err
-    print(f"{len(images)} {'pictures' if dataset.is_image else 'points'} in {output}", flush=True)
+    print(f"{len(images)} {'points' if dataset.is_points else 'pictures'} in {output}", flush=True)
 
 
 def _sheet(images):

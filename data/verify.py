@@ -7,9 +7,10 @@ import os
 import numpy as np
 
 from data.converters import exporter
+from data.records.codec import read_codec, scale_of
 from data.records.dataset import TFRecordDataset
 from data.records.levels import levels_of_detail
-from data.records.manifest import has_manifest, read_manifest
+from data.records.manifest import CODEC, has_manifest, read_manifest
 from dnnlib.progress import Progress
 from dnnlib.util import UserError, sha256_file
 
@@ -38,6 +39,8 @@ def verify(dataset_dir):
     problems, is_described = [], has_manifest(dataset_dir)
     if is_described:
         problems += _check_manifest(dataset_dir, read_manifest(dataset_dir), dataset)
+    if dataset.codec is not None:
+        problems += _check_codec(dataset)
     problems += _check_records(dataset)
     if problems:
         shown = '\n  '.join(problems[:_SCREENFUL])
@@ -74,6 +77,18 @@ def _check_manifest(dataset_dir, manifest, dataset):
         except OSError as err:  # a failing disk, or gone meanwhile
             problems.append(f'{name} cannot be read: {err.strerror}')
     return problems
+
+
+def _check_codec(dataset):
+    """The codec is there, is the one that the codes were made with, and decodes codes of this shape."""
+    try:
+        decoder = read_codec(dataset.codec)[1]
+    except UserError as err:
+        return [str(err)]
+    found = [('code_channels', decoder.static_kwargs.get('code_channels', 16), dataset.shape[0]),
+             ('downscale', scale_of(decoder), dataset.codec.get('downscale', 4))]
+    return [f"{dataset.codec['path']} has {name} {value}, the codes {expected}" for name, value, expected in found
+            if value != expected]
 
 
 def _check_records(dataset):
@@ -134,6 +149,9 @@ def info(dataset_dir, as_json=False):
         'labels': _label_summary(dataset),
         'fingerprint': dataset.fingerprint,
     }
+    if dataset.codec is not None:
+        facts['codec'] = {key: value for key, value in dataset.codec.items() if key != 'path'}
+        facts['source'] = manifest.get('source', {})
     if as_json:
         print(json.dumps(facts, indent=1))
         return
@@ -144,12 +162,24 @@ def info(dataset_dir, as_json=False):
           f"  on disk      {exporter.format_bytes(facts['bytes'])}\n"
           f"  made by      {facts['made_by']}" + (f' ({arguments})' if arguments else '') + '\n'
           f"  left out     {_left_out(facts)}\n"
-          f"  fingerprint  {facts['fingerprint']}\n"
-          f"  labels       {len(facts['labels']) or 'none'}")
+          f"  fingerprint  {facts['fingerprint']}\n" + _codec_lines(facts)
+          + f"  labels       {len(facts['labels']) or 'none'}")
     for entry in facts['labels'][:_SCREENFUL]:
         print(f"    {entry['name']:<24} mean {entry['mean']:.3f}, {entry['nonzero']} not zero")
     if len(facts['labels']) > _SCREENFUL:
         print(f"    … and {len(facts['labels']) - _SCREENFUL} more")
+
+
+def _codec_lines(facts):
+    """What made codes of what, as lines of text; '' for all else."""
+    if 'codec' not in facts:
+        return ''
+    source = facts['source']
+    return (f"  codes of     {source.get('name', 'unknown images')}, "
+            f"{' x '.join(str(side) for side in source.get('shape', ['?']))}, "
+            f"fingerprint {source.get('fingerprint', 'unknown')}\n"
+            f"  codec        {CODEC}, 1/{facts['codec'].get('downscale', 4)} of the side, "
+            f"SHA-256 {facts['codec']['sha256']}\n")
 
 
 def _size(entry):

@@ -11,14 +11,17 @@ from dnnlib.util import EasyDict, UserError
 from experiment import device_check
 from metrics.tables import definition
 
+CODE_CHANNELS = 16  # of the paper's codecs and, by default, of ours
+
 # ---- Data
 
 
 def open_data(config, data_dir, dry=False):
     """Opens the data set, which checks its files, and returns what plans depend on.
 
-    EasyDict(shape [C, H, W] or [C], resolution, resolution_log2, num_images, label_size, is_image, codec: see
-    `Dataset.codec`, unused_labels: file with labels that the run does not use, or None; missing: None). With `dry`, a
+    EasyDict(shape [C, H, W] or [C], resolution, resolution_log2, num_images, label_size, is_image, is_codes: whether
+    the samples are codes of images, None where that is not known; codec: see `Dataset.codec`, unused_labels: file with
+    labels that the run does not use, or None; missing: None). With `dry`, a
     data set that is not there yet is described by the configuration as far as it goes: num_images is None then, and
     `missing` says what is missing and what makes it. Raises UserError.
     """
@@ -34,17 +37,19 @@ def open_data(config, data_dir, dry=False):
         label_file = getattr(data, 'label_file', None)
         return EasyDict(
             shape=list(data.shape), resolution=data.resolution, resolution_log2=data.resolution_log2,
-            num_images=data.num_images, label_size=data.label_size, is_image=data.is_image, codec=data.codec,
-            missing=None, unused_labels=label_file if label_file and not data.label_size else None)
+            num_images=data.num_images, label_size=data.label_size, is_image=data.is_image,
+            is_codes=data.codec is not None, codec=data.codec, missing=None,
+            unused_labels=label_file if label_file and not data.label_size else None)
 
 
 def _assumed_data(config, missing):
     """What `open_data` tells of a data set that is not there."""
-    shape, resolution = making_of(config.dataset.tfrecord_dir)[1], config.dataset.get('resolution')
+    (command, shape), resolution = making_of(config.dataset.tfrecord_dir), config.dataset.get('resolution')
+    is_codes = command.startswith('dataset_tool.py encode ')
     if shape is None and resolution is None:
         raise UserError(f'{missing}; a plan without it needs dataset.resolution')
     if shape is None or resolution not in (None, resolution_of(shape)):
-        shape = [3, resolution, resolution]
+        shape = [CODE_CHANNELS if is_codes else 3, resolution, resolution]
     labels = config.dataset.get('max_label_size', 0)
     if labels == 'full':
         missing += '; the plan takes it for unlabelled, since only the data tell how many labels there are'
@@ -52,14 +57,15 @@ def _assumed_data(config, missing):
     resolution = resolution_of(shape)
     return EasyDict(
         shape=list(shape), resolution=resolution, resolution_log2=(resolution - 1).bit_length(), num_images=None,
-        label_size=labels, is_image=len(shape) == 3, codec=None, missing=missing, unused_labels=None)
+        label_size=labels, is_image=len(shape) == 3 and not is_codes, is_codes=is_codes or None, codec=None,
+        missing=missing, unused_labels=None)
 
 
 def recorded_data(record):
     """What `open_data` tells, from the `dataset.json` of a run (see `training.state.resume.DATA`)."""
     resolution = resolution_of(record['shape'])
     return EasyDict(record, resolution=resolution, resolution_log2=(resolution - 1).bit_length(), missing=None,
-                    is_image=len(record['shape']) == 3, codec=None, unused_labels=None)
+                    is_image=len(record['shape']) == 3, is_codes=None, codec=None, unused_labels=None)
 
 
 def making_of(folder):

@@ -4,7 +4,7 @@ import math
 
 import config as folders
 from dnnlib.util import EasyDict
-from experiment import forecast, phases, run_config
+from experiment import facts, forecast, phases, run_config
 
 # "approximately one week on an NVIDIA DGX-1 with 8 Tesla V100 GPUs" (StyleGAN paper, section 8).
 PUBLISHED, PUBLISHED_DAYS = 'ffhq-1024', 7 * 8.0
@@ -23,7 +23,8 @@ def _cost(config_name):
     if not run_config.is_adversarial(config):
         return None
     resolution = config.dataset.get('resolution') or DEFAULT_RESOLUTION
-    data = EasyDict(shape=[3, resolution, resolution], label_size=0)
+    channels = facts.CODE_CHANNELS if config.G.func_name == 'training.networks_accel.G_accel' else 3
+    data = EasyDict(shape=[channels, resolution, resolution], label_size=0)
     sizes = forecast.network_sizes(config.G, config.D, data)
     if sizes is None:
         return None

@@ -18,6 +18,8 @@ from training.layers.network_sizes import feature_maps
 SMALL_DATA_SET = 10000      # images; below it a discriminator tends to learn the images by heart
 _OURS = 'training.networks_'
 _FOR_POINTS = 'training.networks_minimal.'
+_OF_CODES, _CODE_FUNC = 'training.networks_accel.G_accel', 'training.networks_accel.G_code'
+_WITHOUT_LABELS = ('training.networks_accel.', 'training.networks_codec.')
 
 
 class Plan:
@@ -43,6 +45,7 @@ class Plan:
             return
         _check_grid(config, data)
         _check_kind(config, data)
+        _check_codes(config, data)
         self.phases = phases.make_phases(config, data.resolution_log2)
         phases.check_minibatches(config, self.phases)
         self.sizes = forecast.network_sizes(config.G, config.D, data)
@@ -89,6 +92,25 @@ def _check_kind(config, data):
         if function.startswith(_OURS + 'dcgan.') and data.shape[1] < 8:
             raise UserError(f'{name}.func_name is {function}, which is for images of 8x8 or more, but the data set has '
                             f'{data.shape[2]}x{data.shape[1]}')
+
+
+def _check_codes(config, data):
+    """Raises UserError for networks that are made for images where the data are codes of images, the other way round,
+    and for labels where the networks take none."""
+    function, is_codes = config.G.func_name, data.get('is_codes')
+    if function == _OF_CODES and is_codes is False:
+        raise UserError(f'G.func_name is {function}, which makes codes, but the data set has samples of {data.shape} '
+                        'without a codec; encode them by dataset_tool.py encode, or choose the same networks on '
+                        'images, such as those of baseline-256')
+    if function != _OF_CODES and function.startswith(_OURS) and is_codes:
+        raise UserError(f'G.func_name is {function}, which makes images, but the data set has codes of images, of '
+                        f'{data.shape}; choose {_OF_CODES}, as accel-256 and accel-stylegan-256 do, or the data set of '
+                        'the images')
+    names = {'G': config.G.get('code_func', _CODE_FUNC) if function == _OF_CODES else function, 'D': config.D.func_name}
+    for section, name in names.items():
+        if data.label_size and name.startswith(_WITHOUT_LABELS):
+            raise UserError(f'{section} is {name}, which takes no labels, but the run is to use {data.label_size} '
+                            'components of them; set dataset.max_label_size=0')
 
 
 def _check_networks(plan):

@@ -12,6 +12,7 @@ from dnnlib.submission.run_context import FollowerContext
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
 from dnnlib.util import UserError, call_func_by_name, format_time, sha256_file
 from experiment import checks, facts, plan, run_config, settings
+from metrics.tables.epochs import EPOCH_KIMG
 from training.network_files.runs import locate_run_dir, run_dir_of
 
 RESUMABLE = ('train.total_kimg', 'train.image_snapshot_ticks', 'train.network_snapshot_ticks', 'train.checkpoint_kimg',
@@ -166,6 +167,9 @@ class Start:
             origin = 'measured' if resolution in result.measured else 'estimated'
             print(f'Speed at {resolution}x{resolution}: {seconds:.3g} seconds per kimg ({origin})')
         print(f'Duration: about {format_time(result.seconds)}, without snapshots and metrics')
+        last = self.plan.phases[-1].resolution
+        print(f'An epoch of {1000 * EPOCH_KIMG:,.0f} images at {last}x{last}: about '
+              f'{result.per_kimg[last] * EPOCH_KIMG / 60:.3g} minutes, extrapolated from {probe.ITERATIONS} iterations')
 
     # ---- From a plan to a run
 

@@ -24,6 +24,7 @@ from dnnlib.tflib import network_state, tf
 from dnnlib.util import StopRequested, UserError, sha256_file
 from metrics.networks.choice import choose_source
 from metrics.networks.feature_networks import FeatureNetworks
+from training.codes import style_parts
 from training.network_files.data import data_of
 from training.network_files.labels import choose as choose_labels
 from training.network_files.locate import load_generator, locate
@@ -87,8 +88,9 @@ class Context:
         self.threads = None
         self.is_untrained = False
         self.uses_reals = False
-        self._dataset_args = dataset_args
-        self._dataset = None
+        self._dataset_args = image_arguments(dataset_args)  # of codes: the images that they stand for
+        self._codes_args = dataset_args if self._dataset_args is not dataset_args else None
+        self._dataset = self._codes = None
         self.features = FeatureNetworks(features, feature_settings)
         self._scratch = None
         self.fake_labels = choose_labels(labels, Gs.input_shapes[1][1] if Gs.num_inputs > 1 else 0, network.path)
@@ -120,9 +122,10 @@ class Context:
         if self._scratch is not None:
             self._scratch.cleanup()
             self._scratch = None
-        if self._dataset is not None:
-            self._dataset.close()
-            self._dataset = None
+        for data in (self._dataset, self._codes):
+            if data is not None:
+                data.close()
+        self._dataset = self._codes = None
 
     def begin_metric(self):
         """Forgets what the metric before used: its record names the data set and the networks that it worked with."""
@@ -160,6 +163,13 @@ class Context:
         self.uses_reals = True
         return self._dataset
 
+    @property
+    def codes(self):
+        """The data set of codes that the generator was trained on, in file order; None for one of images."""
+        if self._codes is None and self._codes_args is not None:
+            self._codes = dataset.load_dataset(**dict(self._codes_args, shuffle_mb=0, prefetch_mb=0))
+        return self._codes
+
     def reals(self, chunk, size):
         """A chunk of the reals, uint8 [size, C, H, W]: in data set order, repeating, mirrored if training did so."""
         images, _ = self.dataset.get_samples_np((chunk * size + np.arange(size)) % self.dataset.num_images)
@@ -193,11 +203,11 @@ class Context:
 
     def parts(self, index=0):
         """(mapping, synthesis) networks of the generator on a device. Raises MetricFailure if it is not so divided."""
-        components = self.generator(index).components
-        if 'mapping' not in components or 'synthesis' not in components:
+        parts = style_parts(self.generator(index))
+        if parts is None:
             raise MetricFailure(f"the generator '{self.Gs.name}' has no mapping and synthesis networks, so there is "
                                 'no space W to measure')
-        return components.mapping, components.synthesis
+        return parts
 
     def latents(self, chunk, count):
         """z of one chunk, float32 [count, latent_size]."""

@@ -53,6 +53,28 @@ def real_features(ctx, num_images, chunk_size):
         yield _checked(features[:count], 'reals', start)
 
 
+def decoded_features(ctx, num_images, chunk_size):
+    """Yields (chunk, features [n, D]) of the codes of a data set in its order, decoded and rounded to 8 bits."""
+    network = ctx.features.inception()
+    codes = ctx.codes
+    if codes is None or 'decoder' not in ctx.Gs.components:
+        raise MetricFailure('the generator has no decoder of codes, or its data set holds none')
+
+    def build(index, holders):
+        images = ctx.watch(ctx.generator(index).components['decoder'].get_output_for(holders['codes']))
+        return [network.on_device(index).get_output_for(to_rgb(tf.cast(tflib.convert_images_to_uint8(images),
+                                                                       tf.float32)))]
+
+    def feed(chunk):
+        samples, _ = codes.get_samples_np((chunk * chunk_size + np.arange(chunk_size)) % codes.num_images)
+        return {'codes': samples.astype(np.float32)}
+
+    inputs = {'codes': (tf.float32, [chunk_size] + list(codes.shape))}
+    for chunk, start, count, (features,) in ctx.run_chunks('features of decoded codes', num_images, chunk_size, inputs,
+                                                           build, feed):
+        yield chunk, _checked(features[:count], 'decoded codes', start)
+
+
 def fake_features(ctx, num_images, chunk_size, num_mixed=1):
     """Yields (chunk, features [n, D]) of generated images, rounded to 8 bits.
 
@@ -116,8 +138,17 @@ def _mixed_images(ctx, index, holders, num_mixed):
 
 def fake_statistics(ctx, num_images, chunk_size, num_mixed=1):
     """[MeanCovariance] * NUM_GROUPS of disjoint parts of the fakes, chunk by chunk in turn."""
+    return _in_groups(fake_features(ctx, num_images, chunk_size, num_mixed))
+
+
+def decoded_statistics(ctx, num_images, chunk_size):
+    """The same of decoded codes."""
+    return _in_groups(decoded_features(ctx, num_images, chunk_size))
+
+
+def _in_groups(stream):
     groups = None
-    for chunk, features in fake_features(ctx, num_images, chunk_size, num_mixed):
+    for chunk, features in stream:
         if groups is None:
             groups = [MeanCovariance(features.shape[1]) for _ in range(NUM_GROUPS)]
         groups[chunk % NUM_GROUPS].add(features)

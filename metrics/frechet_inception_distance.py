@@ -11,7 +11,7 @@ from metrics.base import MetricBase
 from metrics.scores.result import Result
 
 # Names that files may give, see dnnlib/registry.py.
-DECLARES = {'metric': ('FID',)}
+DECLARES = {'metric': ('FID', 'DecodedFID')}
 
 
 class FID(MetricBase):
@@ -35,10 +35,14 @@ class FID(MetricBase):
         self.minibatch_per_gpu = minibatch_per_gpu
         self.num_mixed = num_mixed
 
+    def _groups(self, ctx):
+        """Statistics of the fakes' features, in four parts."""
+        return features.fake_statistics(ctx, self.num_images, self.minibatch_per_gpu, self.num_mixed)
+
     def _evaluate(self, ctx):
         result = Result()
         real = features.real_statistics(ctx, self.num_images, self.minibatch_per_gpu)
-        groups = features.fake_statistics(ctx, self.num_images, self.minibatch_per_gpu, self.num_mixed)
+        groups = self._groups(ctx)
         fake = groups[0].merged(*groups[1:])
 
         num_features = real.num_features
@@ -57,6 +61,22 @@ class FID(MetricBase):
         result.details.update(num_features=num_features, halves=pairs)
         result.notes.append('the standard error, from halves of the fakes, is that of sampling the fakes')
         return result
+
+
+class DecodedFID(FID):
+    """The distance between images and what a codec leaves of them: that of a generator of codes which has learnt its
+    data perfectly ("An Acceleration Framework for High Resolution Image Synthesis").
+
+    Args:
+        num_images: images, and codes to decode; a whole number from 2 to 1e9
+        minibatch_per_gpu: images per chunk; a whole number from 1 to 1e6
+    """
+
+    def __init__(self, num_images, minibatch_per_gpu, **kwargs):
+        super().__init__(num_images, minibatch_per_gpu, **kwargs)
+
+    def _groups(self, ctx):
+        return features.decoded_statistics(ctx, self.num_images, self.minibatch_per_gpu)
 
 
 def _halvings(groups):

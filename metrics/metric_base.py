@@ -6,6 +6,7 @@ from metrics.group import MetricGroup, make_metric  # noqa: F401
 from metrics.presets import (  # noqa: F401
     dummy,
     fid50k,
+    fid50k_decoded,
     fid50k_mix2,
     fid50k_mix3,
     fid50k_mix4,

@@ -11,6 +11,7 @@ from metrics.base import MetricBase
 from metrics.context import HALVES, NOISE, PATH, MetricFailure, chunk_rng, chunk_seed
 from metrics.features import to_rgb
 from metrics.scores.result import Result
+from training.codes import style_parts
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'metric': ('PPL',)}
@@ -89,7 +90,7 @@ class PPL(MetricBase):
     def _build_path_images(self, ctx, index, holders):
         """Images [2N, C, H, W] of the beginnings and ends of N steps, with the stored noise; a path has one label."""
         generator = ctx.generator(index)
-        if 'mapping' not in generator.components:  # a traditional generator
+        if style_parts(generator) is None:  # a traditional generator
             latents = tf.concat([holders['start'], holders['end']], axis=0)
             return ctx.watch(generator.get_output_for(latents, *ctx.label_inputs(generator, holders, 2),
                                                       is_validation=True, randomize_noise=False))
@@ -137,9 +138,10 @@ def slerp(a, b, t):
 
 def noise_variables(network):
     """The stored noise images of a generator, in order of their layers."""
-    synthesis = network.components.get('synthesis')
-    if synthesis is None:
+    parts = style_parts(network)
+    if parts is None:
         return []
+    synthesis = parts[1]
     names = [name for name in synthesis.own_vars if name.startswith('noise')]
     return [synthesis.own_vars[name] for name in sorted(names, key=lambda name: int(name[len('noise'):]))]
 

@@ -22,6 +22,7 @@ PRESETS = OrderedDict()     # name -> preset; what is entered here is known ever
 # Settings for a first look or a small machine, by the metric's class. Their records say `is_reduced`.
 QUICK = {
     _FID: dict(num_images=5000, minibatch_per_gpu=25),
+    'metrics.frechet_inception_distance.DecodedFID': dict(num_images=5000, minibatch_per_gpu=25),
     _PPL: dict(num_samples=2000, minibatch_per_gpu=20),
     _LS: dict(num_samples=4000, num_keep=2000, minibatch_per_gpu=40),
     _KID: dict(num_images=5000, minibatch_per_gpu=25),
@@ -44,6 +45,7 @@ fid50k = _standard('fid50k', _FID)
 fid50k_mix2 = _standard('fid50k_mix2', _FID)
 fid50k_mix3 = _standard('fid50k_mix3', _FID)
 fid50k_mix4 = _standard('fid50k_mix4', _FID)
+fid50k_decoded = _standard('fid50k_decoded', 'metrics.frechet_inception_distance.DecodedFID')
 ppl_zfull = _standard('ppl_zfull', _PPL)
 ppl_wfull = _standard('ppl_wfull', _PPL)
 ppl_zend = _standard('ppl_zend', _PPL)

@@ -2,18 +2,36 @@
 
 import json
 import os
+import shutil
 
+import loop_helpers
 import numpy as np
 import pytest
+import standin_dnnlib
+from conftest import new_session
+from PIL import Image
 
+import config as folders
+import generate_figures
+from data import commands
+from data.converters import exporter
 from data.converters.create_toyfaces import create_toyfaces
 from data.converters.encode import encode
+from data.records.codec import find_codec
 from data.records.dataset import TFRecordDataset
-from data.records.source import image_arguments
+from data.records.source import holds_mirrored, image_arguments
 from dnnlib import tflib
-from dnnlib.tflib import tf
-from dnnlib.util import UserError
+from dnnlib.tflib import safe_pickle, tf
+from dnnlib.util import EasyDict, UserError
+from experiment import forecast, run_config
+from experiment.gpu_days import gpu_days
+from experiment.plan import Plan
+from metrics.context import open_context
+from metrics.group import make_metric
+from metrics.presets import preset
 from training import codes, misc, towers
+from training.state import checkpoint
+from training.training_loop import training_loop
 
 SMALL = dict(num_channels=3, resolution=32, fmaps=4)
 
@@ -50,7 +68,7 @@ def make_codec(path, **changes):
 
 
 @pytest.mark.both
-@pytest.mark.parametrize('downscale', [2, 4, 8, 16])
+@pytest.mark.parametrize('downscale', [4, 16])
 def test_codecs_run_at_any_resolution(fresh_graph, downscale):
     F = tflib.Network('F', 'training.networks_codec.F_encoder', downscale=downscale, **SMALL)
     H = tflib.Network('H', 'training.networks_codec.H_decoder', downscale=downscale, **SMALL)
@@ -96,19 +114,325 @@ def test_a_generator_of_codes_is_one_generator_whose_decoder_stays(encoded, code
     again = misc.load_pkl(str(tmp_path / 'net.pkl'))[2]
     np.testing.assert_array_equal(again.run(latents, None), images)
     assert set(again.trainables) == set(G.trainables)
+    with open(str(tmp_path / 'net.pkl'), 'rb') as file, standin_dnnlib.importable():  # and in other programs
+        foreign = standin_dnnlib.load(file.read())[2]
+        np.testing.assert_allclose(foreign.run(latents, np.zeros([2, 0]), data_format='NHWC'), images, atol=1e-4)
 
 
-def test_what_does_not_fit_is_refused(faces, codec, encoded, tmp_path):
-    with pytest.raises(UserError, match='encodes images of 1 channel'):
-        encode(str(tmp_path / 'a'), faces, make_codec(tmp_path / 'grey.pkl', num_channels=1), device='cpu')
-    with pytest.raises(UserError, match='pictures are expected'):
-        encode(str(tmp_path / 'b'), encoded, codec, device='cpu')
-    assert not os.path.exists(str(tmp_path / 'a')) and not os.path.exists(str(tmp_path / 'b'))
+def test_a_run_of_the_codec_stands_for_its_last_network(codec, tmp_path):
+    run = tmp_path / '00000-codec-h4'
+    run.mkdir()
+    with pytest.raises(UserError, match='holds no network'):
+        find_codec(str(run))
+    shutil.copy(codec, str(run / 'network-snapshot-000020.pkl'))
+    shutil.copy(codec, str(run / 'network-snapshot-000100.pkl'))
+    assert find_codec(str(run)).endswith('snapshot-000100.pkl')
+    shutil.copy(codec, str(run / 'network-final.pkl'))
+    assert find_codec(str(run)).endswith('final.pkl')
+
+
+@pytest.mark.both
+def test_codes_are_drawn_decoded_checked_and_described(faces, codec, encoded, capsys, tmp_path):
+    sheet = tmp_path / 'sheet.png'
+    commands.main(['display', encoded, '--num', '6', '--start', '18', '--device', 'cpu', '--output', str(sheet)])
+    with new_session():
+        F, H, _ = misc.load_pkl(codec)
+        pixels, _ = TFRecordDataset(faces).get_samples_np([18])
+        shown = H.run(F.run(pixels / np.float32(127.5) - np.float32(1)))[0]
+    picture = np.asarray(Image.open(str(sheet)))
+    assert picture.shape == (2 * 32, 3 * 32, 3)
+    expected = np.clip(np.rint((shown + 1) * 127.5), 0, 255).transpose(1, 2, 0)
+    np.testing.assert_allclose(picture[:32, :32], expected, atol=2)  # codes are stored in half precision
+    commands.main(['verify', encoded])
+    capsys.readouterr()
+    commands.main(['info', encoded])
+    text = capsys.readouterr().out
+    assert 'codes of     toy, 3 x 32 x 32' in text and '1/4 of the side' in text and 'made by      encode' in text
+    commands.main(['info', encoded, '--json'])
+    assert json.loads(capsys.readouterr().out)['source']['num_images'] == 20
+
+
+def test_float32_codes_keep_what_the_encoder_says(faces, codec, tmp_path, fresh_graph):
+    encode(str(tmp_path / 'codes'), faces, codec, dtype='float32', minibatch=3, device='cpu')
+    F = misc.load_pkl(codec)[0]
+    data, images = TFRecordDataset(str(tmp_path / 'codes')), TFRecordDataset(faces)
+    assert (data.dtype, len(data)) == ('float32', 20)
+    pixels = images.get_samples_np([0, 19])[0] / np.float32(127.5) - np.float32(1)
+    np.testing.assert_allclose(data.get_samples_np([0, 19])[0], F.run(pixels), atol=1e-5)
+
+
+# ---- Bad input: one sentence each
+
+def refused(function, *args, **kwargs):
+    """The sentence of the UserError that a call raises."""
+    with pytest.raises(UserError) as caught:
+        function(*args, **kwargs)
+    assert '\n' not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_cannot_be_encoded_is_refused(faces, codec, encoded, tmp_path):
+    out = str(tmp_path / 'out')
+    grey, coarse = make_codec(tmp_path / 'grey.pkl', num_channels=1), make_codec(tmp_path / 'h16.pkl', downscale=16)
+    small = str(tmp_path / 'small')
+    with exporter.Exporter(small, [3, 8, 8]) as out_of_8:
+        out_of_8.add(exporter.encode(np.zeros([2, 3, 8, 8], np.uint8)))
+    assert 'encodes images of 1 channel(s), the data set has 3' in refused(encode, out, faces, grey, device='cpu')
+    assert 'divides sides by 16, which does not divide the images of 8x8' in refused(encode, out, small, coarse)
+    assert 'pictures are expected' in refused(encode, out, encoded, codec)
+    assert "no file and no run directory 'nowhere'" in refused(encode, out, faces, 'nowhere')
+    text = tmp_path / 'text.pkl'
+    text.write_text('codec')
+    assert 'not a network pickle' in refused(encode, out, faces, str(text))
+    assert not os.path.exists(out)
+
+
+def test_networks_that_are_no_codec_are_refused(faces, tmp_path, fresh_graph):
+    G = tflib.Network('G', 'training.networks_accel.G_code', num_channels=3, resolution=8, fmap_min=2, fmap_max=2)
+    F = tflib.Network('F', 'training.networks_codec.F_encoder', **SMALL)
+    H = tflib.Network('H', 'training.networks_codec.H_decoder', code_channels=8, **SMALL)
+    for networks, words in [((G, G, G), 'holds G_code, G_code, G_code; a codec is expected'), (F, 'holds F_encoder; a'),
+                            ((F, H, G), 'an encoder whose code_channels is 16 and a decoder whose code_channels is 8')]:
+        misc.save_pkl(networks, str(tmp_path / 'other.pkl'))
+        assert words in refused(encode, str(tmp_path / 'out'), faces, str(tmp_path / 'other.pkl'))
 
 
 def test_another_codec_beside_the_codes_is_refused(encoded, tmp_path):
-    data = TFRecordDataset(encoded)
-    with pytest.raises(UserError, match='is not the codec that the codes beside it were made with'):
-        codes.read_codec(dict(data.codec, path=make_codec(tmp_path / 'other.pkl', fmaps=6)))
-    with pytest.raises(UserError, match='is missing'):
-        codes.read_codec(dict(data.codec, path=str(tmp_path / 'none.pkl')))
+    codes_dir = str(tmp_path / 'codes')
+    shutil.copytree(encoded, codes_dir)
+    make_codec(os.path.join(codes_dir, 'codec.pkl'), fmaps=6)
+    words = 'is not the codec that the codes beside it were made with'
+    data = TFRecordDataset(codes_dir)
+    args = dict(func_name='training.networks_accel.G_accel'), dict(func_name='training.networks_accel.D_code')
+    assert words in refused(towers.build_networks, data, *args)
+    assert words in refused(commands.main, ['display', codes_dir, '--output', str(tmp_path / 'sheet.png')])
+    with pytest.raises(UserError, match=words):  # with a list of all that is wrong
+        commands.main(['verify', codes_dir])
+    os.unlink(os.path.join(codes_dir, 'codec.pkl'))
+    assert 'is missing' in refused(towers.build_networks, data, *args)
+
+
+def test_a_decoder_of_another_form_is_refused(encoded, fresh_graph):
+    words = refused(towers.build_networks, TFRecordDataset(encoded),
+                    dict(func_name='training.networks_accel.G_accel', decoder_kwargs=dict(fmaps=2)),
+                    dict(func_name='training.networks_accel.D_code'))
+    assert 'does not fit the decoder of G' in words
+
+
+@pytest.mark.both
+@pytest.mark.parametrize('name,changes,words', [
+    ('accel-256', dict(is_codes=False, shape=[3, 64, 64]), 'which makes codes, but the data set has samples of'),
+    ('baseline-256', dict(is_codes=True), 'which makes images, but the data set has codes of images'),
+    ('stylegan-f', dict(is_codes=True), 'which makes images, but the data set has codes of images'),
+    ('codec-h4', dict(is_codes=True), 'which makes images, but the data set has codes of images'),
+    ('accel-256', dict(label_size=10), 'G is training.networks_accel.G_code, which takes no labels'),
+    ('baseline-256', dict(label_size=10, is_codes=False), 'set dataset.max_label_size=0'),
+    ('codec-h4', dict(label_size=10, is_codes=False), 'G_codec, which takes no labels')])
+def test_plans_refuse_networks_that_do_not_suit_the_data(name, changes, words):
+    config, _ = run_config.load(name, folders.config_dir, ['dataset.tfrecord_dir=any'])
+    facts = dict(shape=[16, 64, 64], resolution=64, resolution_log2=6, num_images=50000, label_size=0, is_codes=True,
+                 unused_labels=None, missing=None)
+    if name != 'stylegan-f' and 'label_size' not in changes:
+        assert Plan(config, EasyDict(facts, is_codes=name.startswith('accel'))).phases
+    assert words in refused(Plan, config, EasyDict(facts, **changes))
+
+
+@pytest.mark.parametrize('function', ['networks_accel.G_code', 'networks_accel.D_code', 'networks_codec.G_codec',
+                                      'networks_codec.D_codec'])
+def test_networks_without_use_for_labels_refuse_them(fresh_graph, function):
+    with pytest.raises(ValueError, match='takes no labels, but is to get 3 components'):
+        tflib.Network('N', 'training.' + function, resolution=8, label_size=3)
+
+
+def test_a_resolution_that_the_code_does_not_divide_is_refused(fresh_graph):
+    from data.records.dataset import SyntheticDataset
+    words = refused(towers.build_networks, SyntheticDataset(resolution=8),
+                    dict(func_name='training.networks_codec.G_codec', downscale=16),
+                    dict(func_name='training.networks_codec.D_codec'))
+    assert 'resolution is 8; downscale (16) does not divide it' in words
+
+
+# ---- Plans
+
+@pytest.mark.parametrize('name,shape,settings', [
+    ('accel-256', [16, 16, 16], ['G.code_kwargs={fmap_base: 128, fmap_min: 4, fmap_max: 9, latent_size: 5}']),
+    ('baseline-256', [3, 16, 16], ['G.fmap_max=9', 'G.fmap_min=4', 'D.fmap_max=7', 'D.fmap_min=2']),
+    ('codec-h2', [3, 16, 16], ['G.fmaps=3', 'G.fmap_max=5', 'D.fmaps=3']), ('codec-h8', [1, 16, 16], ['G.fmaps=2']),
+    ('accel-stylegan-256', [16, 16, 16], ['G.code_kwargs.fmap_max=8', 'G.code_kwargs.mapping_fmaps=8'])])
+def test_forecast_sizes_are_those_of_the_networks(fresh_graph, name, shape, settings):
+    config, _ = run_config.load(name, folders.config_dir, ['dataset.tfrecord_dir=any', 'D.fmap_max=16'] + settings)
+    sizes = forecast.network_sizes(config.G, config.D, EasyDict(shape=shape, label_size=0))
+    for section, expected in (('G', sizes.G_params), ('D', sizes.D_params)):
+        data = dict(num_channels=shape[0], resolution=shape[1])
+        if config.G.func_name.endswith('G_accel') and section == 'G':
+            data = dict(num_channels=3, resolution=shape[1] * 4, decoder_kwargs=dict(fmaps=2))
+        net = tflib.Network(section, **dict(config[section], **data))
+        assert expected == sum(int(np.prod(tflib.shape_to_list(var.shape))) for var in net.trainables.values())
+    assert forecast.relative_cost(sizes, shape[1]) > 0
+
+
+def test_settings_of_the_code_generator_may_stand_beside_its_name(fresh_graph):
+    G = tflib.Network('G', 'training.networks_accel.G_accel', resolution=32, latent_size=7, fmap_max=8, fmap_min=4,
+                      decoder_kwargs=dict(fmaps=2))
+    assert G.input_shapes[0] == [None, 7] and G.run(np.zeros([1, 7]), None).shape == (1, 3, 32, 32)
+
+
+def test_gpu_days_of_the_tables_networks_are_forecast():
+    days = {name: gpu_days(name) for name in ('accel-1024', 'accel-1024-h8', 'baseline-1024', 'codec-h4',
+                                              'accel-lsun-cat', 'baseline-lsun-cat', 'accel-stylegan-1024')}
+    assert all(days.values()) and days['accel-1024-h8'] < days['accel-1024'] < days['baseline-1024'] / 5
+
+
+# ---- Path lengths in W, FID of decoded codes
+
+def test_codes_have_every_metric_of_images(encoded, codec, faces, tmp_path):
+    """StyleGAN in codes: path lengths in W too, and what the codec alone costs."""
+    path = str(tmp_path / 'network.pkl')
+    small = dict(func_name='training.networks_accel.G_accel', code_func='training.networks_stylegan.G_style',
+                 code_kwargs=dict(fmap_base=64, fmap_max=8, mapping_fmaps=8, mapping_layers=2, structure='fixed'))
+    with new_session():
+        misc.save_pkl(towers.build_networks(TFRecordDataset(encoded), small, dict(
+            func_name='training.networks_accel.D_code', fmap_min=4, fmap_max=4)), path)
+    session = {'graph_options.rewrite_options.disable_meta_optimizer': True}
+    with open_context(path, dataset_args=dict(tfrecord_dir=encoded), features='auto', cache_dir=None,
+                      tf_config=session) as ctx:
+        assert ctx.dataset.shape == [3, 32, 32] and ctx.codes.shape == [16, 8, 8]
+        found = {name: make_metric(dict(preset(name), **changes)).run_in(ctx, log_results=False) for name, changes in (
+            ('ppl_wend', dict(num_samples=4, epsilon=1e-2, minibatch_per_gpu=2)),
+            ('fid50k', dict(num_images=20)),
+            ('fid50k_decoded', dict(num_images=20)))}
+    assert all(np.isfinite(record['value']) for record in found.values())
+    for name in ('fid50k', 'fid50k_decoded'):  # both compare with the images
+        assert found[name]['is_standin'] and found[name]['dataset_fingerprint'] == TFRecordDataset(faces).fingerprint
+    assert holds_mirrored(dict(tfrecord_dir=encoded)) and not holds_mirrored(dict(tfrecord_dir=faces))
+
+
+# ---- Figures
+
+@pytest.mark.slow
+def test_figures_of_the_paper_are_drawn_with_networks_of_ones_own(faces, codec, encoded, tmp_path):
+    G = dict(fmap_min=4, fmap_max=4)
+    for name, data, args in (('before', faces, dict(G, func_name='training.networks_accel.G_code')),
+                             ('after', encoded, dict(func_name='training.networks_accel.G_accel', code_kwargs=G))):
+        with new_session():
+            D = dict(G, func_name='training.networks_accel.D_code')
+            misc.save_pkl(towers.build_networks(TFRecordDataset(data), args, D), str(tmp_path / f'{name}.pkl'))
+    coarse, out = make_codec(tmp_path / 'h8.pkl', downscale=8), tmp_path / 'figures'
+    names = ['--before', str(tmp_path / 'before.pkl'), '--after', str(tmp_path / 'after.pkl'), '--device', 'cpu']
+    generate_figures.main(['acceleration', '--codec', coarse, '--codec', codec, '--dataset', faces] + names
+                          + ['--outdir', str(out)])
+    record = json.loads((out / 'figures.json').read_text())['figures']
+    assert [entry['downscale'] for entry in record['reconstructions']['codecs']] == [4, 8]
+    assert Image.open(str(out / 'reconstructions.png')).size == (4 * 128, 3 * 128)
+    sheet = np.asarray(Image.open(str(out / 'before-after.png')))
+    assert sheet.shape[1] == 2 * 6 * 128 + 16 and sheet.shape[0] == 4 * 128 + 20
+    assert Image.open(str(out / 'latent-paths.png')).size == (8 * 128, 4 * 128)
+    page = (out / 'index.html').read_text()
+    assert page.count('<figure') == 3 and 'reconstructions at 32x32' in page
+    for words, problem in ([], 'nothing to draw'), (['--codec', codec], 'go together'), (['--before', 'x'], '--after'):
+        assert problem in refused(generate_figures.main, ['acceleration', '--outdir', str(tmp_path / 'no')] + words)
+
+
+# ---- Reconstruction at several resolutions
+
+@pytest.mark.slow
+def test_errors_fall_as_the_resolution_rises_for_one_codec(reference_dir, tmp_path):
+    """As in Table 1, on photographs and on generated faces, of a codec trained briefly on the reduced images."""
+    wholes = {name: reference_images(reference_dir, name) for name in ('faces', 'photos')}
+    with exporter.Exporter(str(tmp_path / 'train'), [3, 128, 128]) as out:
+        for image in wholes['faces'] + wholes['photos']:
+            out.add(exporter.encode(reduced(image, 128)[np.newaxis]))
+    args = dict(G_args=dict(func_name='training.networks_codec.G_codec', fmaps=8, fmap_max=32),
+                D_args=dict(func_name='training.networks_codec.D_codec', fmaps=8, fmap_max=32), total_kimg=6,
+                checkpoint_kimg=100, checkpoint_keep=1, network_snapshot_ticks=0,
+                sched_args=dict(lod_initial_resolution=128, minibatch_base=8, minibatch_dict={}, G_lrate_dict={},
+                                D_lrate_dict={}, tick_kimg_base=10, tick_kimg_dict={}))
+    train(tmp_path / 'run', 'codec', str(tmp_path / 'train'), **args)
+    with new_session():
+        F, H, _ = safe_pickle.load_network_pickle(str(tmp_path / 'run' / 'network-final.pkl'))
+        for name, sizes in (('faces', (128, 256, 512, 1024)), ('photos', (128, 256, 512))):
+            errors = []
+            for size in sizes:
+                shown = [reduced(image, size)[np.newaxis] / np.float32(127.5) - 1 for image in wholes[name]]
+                errors.append(np.mean([np.mean(np.square(H.run(F.run(x)) - x)) for x in shown]))
+            print(name, dict(zip(sizes, errors)))
+            assert all(low > high for low, high in zip(errors, errors[1:])), (name, errors)
+
+
+def reference_images(reference_dir, name):
+    """Squares of the reference data, uint8 [3, side, side]: generated faces, and photographs cropped to 512 pixels."""
+    if name == 'faces':
+        paths = sorted((reference_dir / 'data' / 'faces' / 'generated-1024').glob('*'))
+        pictures = [Image.open(str(path)).convert('RGB') for path in paths if path.suffix in ('.png', '.jpg')]
+    else:
+        paths = sorted((reference_dir / 'data' / 'photos').rglob('*.jpg'))
+        pictures = [Image.open(str(path)) for path in paths]
+        pictures = [picture.convert('RGB') for picture in pictures if min(picture.size) >= 512]
+    if not pictures:
+        pytest.skip(f'the reference data have no {name}')
+    squares = []
+    for picture in pictures:
+        side = 512 << int(np.log2(min(picture.size) // 512))
+        left, top = [(length - side) // 2 for length in picture.size]
+        squares.append(np.asarray(picture.crop((left, top, left + side, top + side))).transpose([2, 0, 1]))
+    return squares
+
+
+def reduced(image, size):
+    """Box means, uint8 [3, size, size]."""
+    factor = image.shape[1] // size
+    means = image.reshape([3, size, factor, size, factor]).mean(axis=(2, 4))
+    return np.rint(means).astype(np.uint8)
+
+
+# ---- Equal bits and exact resume
+
+ADAM = dict(beta1=0.5, beta2=0.99, epsilon=1e-8)
+RUN = dict(total_kimg=0.032, checkpoint_kimg=0.008, minibatch_repeats=1, checkpoint_keep=99, image_snapshot_ticks=0,
+           G_opt_args=ADAM, D_opt_args=ADAM, sched_args=dict(minibatch_base=4, minibatch_dict={}, tick_kimg_base=0.016),
+           tf_config={'graph_options.rewrite_options.disable_meta_optimizer': True})
+
+
+def train(run_dir, kind, data_dir, **more):
+    """A run of a codec on images, or of a code GAN on codes, as the configurations have them but small."""
+    networks, losses, size = {
+        'codec': (dict(G='networks_codec.G_codec', D='networks_codec.D_codec'),
+                  dict(G='loss_codec.G_reconstruction', D='loss_codec.D_reconstruction'), dict(fmaps=4, fmap_max=8)),
+        'codes': (dict(G='networks_accel.G_accel', D='networks_accel.D_code'),
+                  dict(G='loss.G_wgan', D='loss.D_wgan_gp'), dict(fmap_min=4, fmap_max=8))}[kind]
+    args = loop_helpers.tiny_args(**RUN)
+    for key in 'GD':
+        args[f'{key}_args'] = dict(size, func_name='training.' + networks[key])
+        args[f'{key}_loss_args'] = dict(func_name='training.' + losses[key])
+    if kind == 'codes':
+        args['G_args'] = dict(func_name='training.networks_accel.G_accel', code_kwargs=size)
+    args['dataset_args'] = dict(tfrecord_dir=data_dir)
+    args['sched_args'] = dict(RUN['sched_args'], lod_initial_resolution=TFRecordDataset(data_dir).resolution,
+                              tick_kimg_dict={})
+    args['mirror_augment'] = kind == 'codec'
+    args.update(more)
+    os.makedirs(str(run_dir), exist_ok=True)
+    with tf.Graph().as_default(), tflib.create_session(args['tf_config']).as_default():
+        tf.set_random_seed(args['seed'])
+        return training_loop(run_dir=str(run_dir), run_context=loop_helpers.Context(), **args)
+
+
+@pytest.mark.parametrize('kind', ['codec', 'codes'])
+def test_runs_go_on_bit_for_bit(kind, faces, encoded, tmp_path):
+    data_dir = faces if kind == 'codec' else encoded
+    assert train(tmp_path / 'whole', kind, data_dir) == 'finished'
+    shutil.copytree(str(tmp_path / 'whole'), str(tmp_path / 'parts'))
+    (tmp_path / 'parts' / 'network-final.pkl').unlink()
+    for path in checkpoint.list_checkpoints(str(tmp_path / 'parts' / 'checkpoints'))[:-2]:  # all but those before it
+        os.unlink(path)
+    assert train(tmp_path / 'parts', kind, data_dir, resume=True) == 'finished'
+    whole, parts = [(tmp_path / name / 'network-final.pkl').read_bytes() for name in ('whole', 'parts')]
+    assert whole == parts
+    if kind == 'codes':
+        decoder = dict(safe_pickle.read_networks(encoded + '/codec.pkl')[1].variables)
+        for network in safe_pickle.read_networks(str(tmp_path / 'whole' / 'network-final.pkl'))[::2]:
+            for name, value in network.components['decoder'].variables:
+                np.testing.assert_array_equal(value, decoder[name])
+    else:
+        record = json.loads((tmp_path / 'whole' / 'metrics' / 'reconstruction.json').read_text())
+        assert list(record['values']) == ['mse_32'] and 0 < record['values']['mse_32'] < 10

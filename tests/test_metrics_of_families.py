@@ -29,7 +29,8 @@ COUNTS = dict(num_images=8, num_samples=8, num_keep=4, epsilon=1e-2, num_subsets
 EXPECTED_NULLS = {
     'ppl': 'at least 32 pixels; these are 16x16', 'ls': 'a multiple; these are 16x16',
     'mix-traditional': 'takes no style in its layers', 'mix-plain': 'has no mapping and synthesis networks',
-    'w-plain': 'no space W', 'jsd': 'measures points in the plane', 'mode_coverage': 'measures points in the plane'}
+    'fid50k_decoded': 'no decoder of codes', 'w-plain': 'no space W',
+    'jsd': 'measures points in the plane', 'mode_coverage': 'measures points in the plane'}
 
 
 @pytest.fixture(scope='module')

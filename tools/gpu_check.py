@@ -8,7 +8,6 @@ time measure. Each figure is in FOLDER/gpu.json and FOLDER/gpu.md as soon as it 
 the time ends. What a part prints is in FOLDER/PART.log.
 """
 
-import argparse
 import collections
 import json
 import os
@@ -22,6 +21,7 @@ sys.path.insert(0, ROOT)
 
 import check_python  # noqa: E402, F401
 from dnnlib import machine  # noqa: E402
+from dnnlib.command_line import Parser  # noqa: E402
 from dnnlib.files import atomic_write, make_folder, write_json  # noqa: E402
 from dnnlib.util import UserError, run_main  # noqa: E402
 
@@ -141,7 +141,7 @@ def run_part(part, args, record, sampler, deadline):
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser = Parser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--out', required=True, metavar='FOLDER', help='where figures and logs go; a new folder')
     parser.add_argument('--device', choices=['gpu', 'cpu'], default='gpu', help='what to measure (default: gpu)')
     parser.add_argument('--small', action='store_true', help='small networks and few steps, for a trial')

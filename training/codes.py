@@ -5,13 +5,11 @@ components: `code`, which is trained, and `decoder`, which is the codec's and st
 network too (`networks_codec.G_codec`); what is stored of it are its encoder F, its decoder H, and the discriminator.
 """
 
-import os
-
 import numpy as np
 
+from data.records.codec import read_codec
 from dnnlib import tflib
-from dnnlib.tflib import safe_pickle
-from dnnlib.util import UserError, sha256_file
+from dnnlib.util import UserError
 
 PARTS = ('code', 'decoder')
 
@@ -42,31 +40,6 @@ def arguments_from_data(training_set):
     return dict(images, decoder_kwargs=kwargs), data
 
 
-def read_codec(codec):
-    """The stored networks (F, H, D) of a data set's codec, as `safe_pickle.NetworkState`s.
-
-    `codec` is `Dataset.codec`. Raises UserError if the file is another one than the codes were made with, or none.
-    """
-    path = codec['path']
-    if not os.path.isfile(path):
-        raise UserError(f'{path} is missing, the codec that the codes beside it were made with; encode the images '
-                        'again')
-    if sha256_file(path) != codec['sha256']:
-        raise UserError(f'{path} is not the codec that the codes beside it were made with (its hash is not the one in '
-                        'manifest.json); bring that back, or encode the images again')
-    return load_codec_states(path)
-
-
-def load_codec_states(path):
-    """The stored networks (F, H, D) in a codec's snapshot. Raises UserError if the file holds none."""
-    states = safe_pickle.read_networks(path)
-    names = [state.build_func_name for state in states] if isinstance(states, tuple) else [states.build_func_name]
-    if names[:2] != ['F_encoder', 'H_decoder']:
-        raise UserError(f"{path} holds {', '.join(names)}; a codec is expected: the snapshot of a run such as "
-                        '--config codec-h4')
-    return states
-
-
 def load_decoder(G, training_set):
     """Gives a composed generator the decoder of the data set's codec. Raises UserError if it does not fit."""
     if codec_of(training_set) is None or trained_part(G) is G:
@@ -79,6 +52,29 @@ def load_decoder(G, training_set):
         raise UserError(f"{training_set.codec['path']} does not fit the decoder of G ({', '.join(misfits[:3])}); leave "
                         'the section G without keywords of the decoder')
     tflib.set_vars({var: stored[name] for name, var in decoder.vars.items()})
+
+
+class DecodedSynthesis:
+    """The synthesis network of a style-based code generator, and the decoder, as one: dlatents to images."""
+
+    def __init__(self, synthesis, decoder):
+        self._synthesis, self._decoder = synthesis, decoder
+        self.input_shape, self.input_shapes, self.own_vars = (
+            synthesis.input_shape, synthesis.input_shapes, synthesis.own_vars)
+
+    def get_output_for(self, dlatents, **kwargs):
+        """Images of dlatents; keywords are the synthesis network's."""
+        return self._decoder.get_output_for(self._synthesis.get_output_for(dlatents, **kwargs))
+
+
+def style_parts(G):
+    """(mapping, synthesis) of a style-based generator of images, or of codes and their images; None for others."""
+    components = trained_part(G).components
+    if not all(name in components for name in ('mapping', 'synthesis')):
+        return None
+    synthesis = components['synthesis']
+    return components['mapping'], (
+        synthesis if trained_part(G) is G else DecodedSynthesis(synthesis, G.components['decoder']))
 
 
 def decode(G, codes, minibatch_size=8):

@@ -21,7 +21,7 @@ from training.layers.network_layers import (
     to_layout,
     upscale2d_conv2d,
 )
-from training.layers.network_sizes import resolution_log2
+from training.layers.network_sizes import refuse_labels, resolution_log2
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'G': ('G_accel', 'G_code'), 'D': ('D_code',)}
@@ -32,10 +32,10 @@ BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_si
 
 def G_code(
         latents_in,                     # z, [N, latent_size].
-        labels_in,                      # Labels, [N, label_size]; they do not influence the codes.
+        labels_in,                      # Labels, [N, 0]: the paper's networks take none.
         num_channels=16,                # Of the codes; 1 to 4096
         resolution=64,                  # Side of the codes, a power of two; 4 to 8192
-        label_size=0,                   # Components of a label, 0: no labels; 0 to 1048576
+        label_size=0,                   # Components of a label, which must be 0; 0 to 1048576
         latent_size=128,                # Size of z; 1 to 1048576
         fmap_base=8192,                 # Channels at resolution r: fmap_base / r, within the following; 1 to 16777216
         fmap_min=64,                    # Fewest channels of any layer; 1 to 65536
@@ -48,6 +48,7 @@ def G_code(
     """The generator of codes, or of images. Returns [N, num_channels, resolution, resolution] in [-1, 1]."""
     fmt, res_log2, nf = data_format, resolution_log2(resolution), _feature_maps(fmap_base, fmap_min, fmap_max)
     act, gain = activation('lrelu')
+    refuse_labels(label_size)
     latents_in.set_shape([None, latent_size])
     labels_in.set_shape([None, label_size])
 
@@ -68,7 +69,7 @@ def G_code(
 
 def D_code(
         codes_in,                       # Codes or images, [N, num_channels, resolution, resolution].
-        labels_in,                      # Labels, [N, label_size]; they do not influence the scores.
+        labels_in,                      # Labels, [N, 0].
         num_channels=16,
         resolution=64,                  # Side of the codes or images, a power of two; 4 to 8192
         label_size=0,
@@ -82,6 +83,7 @@ def D_code(
     """The discriminator of codes, or of images. Returns scores [N, 1]."""
     fmt, res_log2, nf = data_format, resolution_log2(resolution), _feature_maps(fmap_base, fmap_min, fmap_max)
     act, gain = activation('lrelu')
+    refuse_labels(label_size)
     codes_in.set_shape([None, num_channels, resolution, resolution])
     labels_in.set_shape([None, label_size])
     x = to_layout(codes_in, fmt)
@@ -107,6 +109,7 @@ def G_accel(
         num_channels=3,
         label_size=0,
         components=None,                # Sub-networks code and decoder, filled in on the first call.
+        is_template_graph=False,        # Set by Network when it makes the variables.
         **kwargs):                      # For the code generator.
     """Latents to images: the code generator, then the decoder, whose variables are not trained.
 
@@ -120,10 +123,12 @@ def G_accel(
     if 'code' not in components:
         components.code = tflib.Network('code', func_name=code_func,
                                         num_channels=channels, resolution=side, label_size=label_size,
-                                        **(code_kwargs or {}))
+                                        **dict(kwargs, **(code_kwargs or {})))
     latents_in.set_shape(components.code.input_shapes[0])
     labels_in.set_shape(components.code.input_shapes[1])
-    images = components.decoder.get_output_for(components.code.get_output_for(latents_in, labels_in, **kwargs))
+    layout = {key: kwargs[key] for key in ('data_format',) if key in kwargs}  # that other programs may ask for
+    codes = components.code.get_output_for(latents_in, labels_in, **kwargs)
+    images = components.decoder.get_output_for(codes, **layout)
     return tf.identity(images, name='images_out')
 
 

@@ -20,6 +20,7 @@ from training.layers.network_layers import (
     to_layout,
     upscale2d_conv2d,
 )
+from training.layers.network_sizes import refuse_labels
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'G': ('G_codec',), 'D': ('D_codec',), 'network': ('F_encoder', 'H_decoder')}
@@ -28,7 +29,7 @@ DECLARES = {'G': ('G_codec',), 'D': ('D_codec',), 'network': ('F_encoder', 'H_de
 CONVOLUTIONAL = ('F_encoder', 'H_decoder', 'G_codec', 'D_codec')
 
 # The writer of pickles puts the source of these modules in front of this one's.
-BUNDLED_MODULES = ('training.layers.network_layers',)
+BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_sizes')
 
 
 def F_encoder(
@@ -100,12 +101,13 @@ def H_decoder(
 
 def G_codec(
         images_in,                      # Images, [N, num_channels, H, W].
-        labels_in,                      # Labels, [N, label_size]; they do not influence the images.
-        label_size=0,                   # Components of a label, 0: no labels; 0 to 1048576
+        labels_in,                      # Labels, [N, 0]: codecs take none.
+        label_size=0,                   # Components of a label, which must be 0; 0 to 1048576
         components=None,                # Sub-networks encoder and decoder, filled in on the first call.
         is_template_graph=False,        # Set by Network when it makes the variables.
         **kwargs):                      # For the sub-networks.
     """Both as one network for training: H(F(x)). Returns images like those that it is given."""
+    refuse_labels(label_size)
     if 'encoder' not in components:
         components.encoder = tflib.Network('F', func_name=F_encoder, **kwargs)
     if 'decoder' not in components:
@@ -119,7 +121,7 @@ def G_codec(
 
 def D_codec(
         images_in,                      # Images, [N, num_channels, H, W].
-        labels_in,                      # Labels, [N, label_size]; they do not influence the scores.
+        labels_in,                      # Labels, [N, 0].
         num_channels=3,
         resolution=128,
         label_size=0,
@@ -132,6 +134,7 @@ def D_codec(
         **_kwargs):
     """The discriminator of stage one: judges patches and takes their mean. Returns scores [N, 1] (logits)."""
     fmt, nf = data_format, _feature_maps(fmaps, fmap_max)
+    refuse_labels(label_size)
     act, gain = activation('lrelu')
     _set_sides(images_in, num_channels, resolution, is_template_graph)
     labels_in.set_shape([None, label_size])

@@ -7,6 +7,7 @@ import traceback
 
 import config
 from data.records.dataset import load_dataset
+from data.records.source import holds_mirrored
 from dnnlib import files, tflib
 from dnnlib.submission import processes
 from dnnlib.tflib import collectives, pickle_writer
@@ -214,7 +215,8 @@ class Run:
             return False
         s, before = self.settings, best.kept_scores(self.dir)
         try:
-            self.metrics.run(path, run_dir=self.dir, mirror_augment=s.mirror_augment, num_gpus=s.num_gpus,
+            mirrors = s.mirror_augment or holds_mirrored(s.dataset_args)
+            self.metrics.run(path, run_dir=self.dir, mirror_augment=mirrors, num_gpus=s.num_gpus,
                              tf_config=s.tf_config, should_stop=s.run_context.should_stop, tolerant=True)
             self.metrics.update_autosummaries()
         except StopRequested:

@@ -34,8 +34,8 @@ _ENTRIES = {
     'is_image': ('true or false', lambda value: isinstance(value, bool)),
     'distribution': ('a text', lambda value: isinstance(value, str)),
     'arguments': ('an object', lambda value: isinstance(value, dict)),
-    'codec': ('an object with sha256, a text', lambda value: isinstance(value, dict) and isinstance(
-        value.get('sha256'), str)),
+    'codec': ('an object with sha256, a text, and downscale, 2, 4, 8 or 16', lambda value: isinstance(
+        value, dict) and isinstance(value.get('sha256'), str) and value.get('downscale', 4) in (2, 4, 8, 16)),
     'source': ('an object whose name and fingerprint are texts', lambda value: isinstance(value, dict) and all(
         isinstance(value.get(key, ''), str) for key in ('name', 'fingerprint'))),
     'skipped': ('a list', lambda value: isinstance(value, list)),

@@ -6,6 +6,14 @@ from data.records.manifest import read_manifest
 from dnnlib.util import UserError
 
 
+def holds_mirrored(dataset_args):
+    """Whether `load_dataset` keywords name a set with the codes of mirrored images too: then scores mirror images at
+    random, as they do where training mirrors its images."""
+    folder = os.path.join(dataset_args.get('data_dir') or '', dataset_args.get('tfrecord_dir') or '')
+    manifest = read_manifest(folder) if os.path.isdir(folder) else {}
+    return 'codec' in manifest and bool(manifest.get('arguments', {}).get('mirror'))
+
+
 def image_arguments(dataset_args):
     """`load_dataset` keywords of the images behind a set of codes; those of any other data set as they are.
 

@@ -13,6 +13,7 @@ SETTINGS = OrderedDict([
     ('fid50k_mix2', dict(num_images=50000, minibatch_per_gpu=8, num_mixed=2)),
     ('fid50k_mix3', dict(num_images=50000, minibatch_per_gpu=8, num_mixed=3)),
     ('fid50k_mix4', dict(num_images=50000, minibatch_per_gpu=8, num_mixed=4)),
+    ('fid50k_decoded', dict(num_images=50000, minibatch_per_gpu=8)),
     ('ppl_zfull', _path_length('z', 'full')),
     ('ppl_wfull', _path_length('w', 'full')),
     ('ppl_zend', _path_length('z', 'end')),

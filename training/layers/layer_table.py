@@ -57,21 +57,26 @@ def style_generator(g, res_log2, channels, label_size):
         width = out
     # The first layer is a constant of 4x4 pixels, or a product with a matrix into as many.
     layers.append(Layer(0, 4, 1 if g.const_input_layer else g.dlatent_size, nf(1), epilogue(nf(1))))
-    return layers + _growing_up(nf, res_log2, channels, epilogue)
+    return layers + _growing_up(nf, res_log2, channels, epilogue, g.get('structure'))
 
 
 def paper_generator(g, res_log2, channels, label_size):
     """The layers of `networks_progan.G_paper`."""
     nf = _maps(g)
     first = Layer(0, 4, (g.latent_size or nf(0)) + label_size, nf(1), nf(1))
-    return [first] + _growing_up(nf, res_log2, channels, lambda fmaps: fmaps)
+    return [first] + _growing_up(nf, res_log2, channels, lambda fmaps: fmaps, g.get('structure'))
 
 
-def _growing_up(nf, res_log2, channels, epilogue):
+def _growing_up(nf, res_log2, channels, epilogue, structure):
     layers = [Layer(2, 3, nf(1), nf(1), epilogue(nf(1)))]
     for res in range(3, res_log2 + 1):
         layers += [Layer(res, 3, inputs, nf(res - 1), epilogue(nf(res - 1))) for inputs in (nf(res - 2), nf(res - 1))]
-    return layers + [Layer(None, 1, nf(res - 1), channels, channels) for res in range(2, res_log2 + 1)]  # to RGB
+    return layers + [Layer(None, 1, nf(res - 1), channels, channels) for res in _rgb_levels(res_log2, structure)]
+
+
+def _rgb_levels(res_log2, structure):
+    """Log2 of the resolutions with layers to or from RGB: all that networks grow through."""
+    return [res_log2] if structure == 'fixed' else range(2, res_log2 + 1)
 
 
 def style_discriminator(d, res_log2, channels, label_size):
@@ -86,7 +91,7 @@ def paper_discriminator(d, res_log2, channels, label_size):
 
 def _growing_down(d, res_log2, channels, outputs, deviation_maps):
     nf = _maps(d)
-    layers = [Layer(None, 1, channels, nf(res - 1), nf(res - 1)) for res in range(2, res_log2 + 1)]  # from RGB
+    layers = [Layer(None, 1, channels, nf(res - 1), nf(res - 1)) for res in _rgb_levels(res_log2, d.get('structure'))]
     for res in range(3, res_log2 + 1):
         layers += [Layer(res, 3, nf(res - 1), out, out) for out in (nf(res - 1), nf(res - 2))]
     more = deviation_maps if (d.mbstd_group_size or 0) > 1 else 0
@@ -155,6 +160,49 @@ def convolutional_discriminator(d, res_log2, channels, label_size):
             Layer(0, 1, 2 * d.fmaps * 4 ** (res_log2 - 2), 1, 1)]
 
 
+def _code_maps(net):
+    return lambda res: int(min(net.fmap_max, max(net.fmap_min, net.fmap_base // 2 ** res)))
+
+
+def code_generator(g, res_log2, channels, label_size):
+    """The layers of `networks_accel.G_code`."""
+    nf = _code_maps(g)
+    layers = [Layer(0, 4, g.latent_size, nf(2), nf(2))]
+    layers += [Layer(res, 3, nf(res - 1), nf(res), nf(res)) for res in range(3, res_log2 + 1)]
+    return layers + [Layer(res_log2, 3, nf(res_log2), channels, channels)]
+
+
+def code_discriminator(d, res_log2, channels, label_size):
+    """The layers of `networks_accel.D_code`."""
+    nf = _code_maps(d)
+    layers = [Layer(res_log2, 3, channels, nf(res_log2), nf(res_log2))]
+    layers += [Layer(res, 3, nf(res), nf(res - 1), nf(res - 1)) for res in range(3, res_log2 + 1)]
+    return layers + [Layer(0, 4, nf(2), nf(2), nf(2)), Layer(0, 1, nf(2), 1, 1)]
+
+
+def codec(g, res_log2, channels, label_size):
+    """The layers of `networks_codec.G_codec`: encoder and decoder."""
+    widths = [min(g.fmaps * 2 ** level, g.fmap_max) for level in range(int(g.downscale).bit_length())]
+    coarse, wide = res_log2 - len(widths) + 1, widths[-1]
+    layers = [Layer(res_log2, 3, channels, widths[0], widths[0])]
+    for level, (fine, fmaps) in enumerate(zip(widths, widths[1:])):
+        layers += [Layer(res_log2 - level, 3, fine, fmaps, fmaps), Layer(res_log2 - level - 1, 3, fmaps, fmaps, fmaps)]
+    layers += [Layer(coarse, 3, wide, g.code_channels, g.code_channels), Layer(coarse, 3, g.code_channels, wide, wide)]
+    for level in reversed(range(len(widths) - 1)):
+        layers += [Layer(res_log2 - level, 3, inputs, widths[level], widths[level])
+                   for inputs in (widths[level + 1], widths[level])]
+    return layers + [Layer(res_log2, 3, widths[0], channels, channels)]
+
+
+def codec_discriminator(d, res_log2, channels, label_size):
+    """The layers of `networks_codec.D_codec`."""
+    widths = [min(d.fmaps * 2 ** level, d.fmap_max) for level in range(d.num_scales + 1)]
+    layers = [Layer(res_log2, 3, channels, widths[0], widths[0])]
+    layers += [Layer(res_log2 - level, 3, fine, fmaps, fmaps)
+               for level, (fine, fmaps) in enumerate(zip(widths, widths[1:]))]
+    return layers + [Layer(res_log2 - d.num_scales, 3, widths[-1], 1, 1)]
+
+
 TABLES = {
     'training.networks_stylegan.G_style': style_generator, 'training.networks_stylegan.D_basic': style_discriminator,
     'training.networks_progan.G_paper': paper_generator, 'training.networks_progan.D_paper': paper_discriminator,
@@ -164,5 +212,7 @@ TABLES = {
     'training.networks_gan2014.G_fully_connected': full_generator,
     'training.networks_gan2014.D_fully_connected': full_discriminator,
     'training.networks_gan2014.G_deconvolutional': deconvolutional_generator,
-    'training.networks_gan2014.D_convolutional': convolutional_discriminator}
+    'training.networks_gan2014.D_convolutional': convolutional_discriminator,
+    'training.networks_accel.G_code': code_generator, 'training.networks_accel.D_code': code_discriminator,
+    'training.networks_codec.G_codec': codec, 'training.networks_codec.D_codec': codec_discriminator}
 """By the build function that a configuration names."""

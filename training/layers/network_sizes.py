@@ -14,6 +14,12 @@ def resolution_log2(resolution):
     return res_log2
 
 
+def refuse_labels(label_size):
+    """Raises ValueError for labels, from a network that has no use for any."""
+    if label_size:
+        raise ValueError(f'it takes no labels, but is to get {label_size} components; set dataset.max_label_size=0')
+
+
 def feature_maps(fmap_base, fmap_decay, fmap_max):
     """The function from a stage (log2 of the resolution, less 1) to its number of channels.
 

@@ -2,6 +2,7 @@
 
 import config
 from data.records.dataset import load_dataset
+from data.records.source import holds_mirrored
 from dnnlib import registry
 from dnnlib.submission import read_submit_config
 from dnnlib.util import UserError
@@ -53,4 +54,5 @@ def run_data(run_dir):
     except UserError as err:
         raise UserError(f'{err}; name the data set with --dataset, and say --mirror-augment or --no-mirror-augment as '
                         'the run was trained') from err
-    return dict(dict(data_dir=data_dir), **settings['dataset']), bool(settings['train'].get('mirror_augment', False))
+    dataset_args = dict(dict(data_dir=data_dir), **settings['dataset'])
+    return dataset_args, bool(settings['train'].get('mirror_augment', False)) or holds_mirrored(dataset_args)
