@@ -112,5 +112,5 @@ def _shown(value):
     if isinstance(value, dict):
         return ', '.join(f'{key} {item}' for key, item in value.items()) or 'none'
     if isinstance(value, list):
-        return ' '.join(_shown(item) for item in value) or 'none'
+        return ' '.join(str(_shown(item)) for item in value) or 'none'
     return 'unknown' if value is None else value

@@ -18,7 +18,7 @@ def out(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('name', ['plain pickles', 'arrays .npz', 'score records', 'released files',
-                                  *fuzz_data.READERS])
+                                  'runs labels', 'runs checkpoints', 'runs of the original', *fuzz_data.READERS])
 def test_readers_give_data_or_a_sentence(out, capsys, name):
     fuzz.run_one(name, 0.5, 1, out)
     counts = json.loads(capsys.readouterr().out)

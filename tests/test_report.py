@@ -163,6 +163,7 @@ def test_settings_that_make_no_sense_cost_the_plan_only(run_dir, changes, monkey
 
 
 ODD_FILES = [b'', b'null', b'[]', b'5', b'\xff', b'[' * 5000, b'{"starts": 5}', b'{"starts": [5]}', b'{"shape": 5}',
+             b'{"starts": [{"gpus": [1, true, null, [2], {"x": 3}], "command": 4, "packages": [5]}]}',
              b'{"kimg": 1e400}', b'{"kimg": 1' + b'0' * 400 + b'}', b'{"kimg": "x"}', b'{"kimg": NaN}', b'{"kimg": -5}',
              b'{"kimg": 5, "resolution": [1], "sec_per_kimg": {}, "Metrics/$x$": 1, "Metrics/\\ud800": 2, "lod": "x"}',
              b'{"kimg": 5, "resolution": 0, "sec_per_kimg": 1, "total_sec": -1e30, "lod": true}',

@@ -133,7 +133,8 @@ def test_configuration_survives_the_round_trip(tmp_path):
     assert load_config(str(tmp_path / 'config.yaml'), str(tmp_path))[0] == config
 
 
-@pytest.mark.parametrize('content', [None, b'', b'{"format": 1', b'[]', b'{"format": 99, "config": {}}', b'\xff\xfe'])
+@pytest.mark.parametrize('content', [None, b'', b'{"format": 1', b'[]', b'{"format": 99, "config": {}}', b'\xff\xfe',
+                                     b'{"format": 1, "config": {"dataset": {"tfrecord_dir": "\\u0000"}}}'])
 def test_missing_and_damaged_records_are_users_mistakes(tmp_path, content):
     if content is not None:
         (tmp_path / 'submit_config.json').write_bytes(content)

@@ -1,5 +1,6 @@
 """What a run directory says about its run: the configuration, the command and the environment, as data only."""
 
+import json
 import os
 import platform
 import re
@@ -99,6 +100,8 @@ def read_submit_config(run_dir):
     if record.get('format') != FORMAT:
         raise UserError(f"the run's record {path} has another format than this program's ({FORMAT})")
     schema.check(record, RUN, f"the run's record {path}")
+    if '\\u0000' in json.dumps(record):
+        raise FileError('damaged', f"the run's record {path} is damaged: a text in it holds a NUL")
     return dict(record, provenance=record.get('provenance', {}))
 
 
