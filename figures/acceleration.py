@@ -19,8 +19,8 @@ from figures.generator import Generator
 from training.network_files import locate
 
 EXAMPLES = '''examples:
-  python generate_figures.py acceleration --codec results/00000-codec-h4 --dataset datasets/celebahq
-  python generate_figures.py acceleration --before results/00005-baseline-256 --after results/00006-accel-256
+  ./reproduce figures acceleration --codec results/00000-codec-h4 --dataset datasets/celebahq
+  ./reproduce figures acceleration --before results/00005-baseline-256 --after results/00006-accel-256
 '''
 FACES = 4               # images of Figure 4
 COLUMNS, ROWS = 6, 4    # of either half of Figures 5 to 9
