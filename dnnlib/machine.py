@@ -1,5 +1,6 @@
 """What this machine has: processor cores, memory, free disk space, NVIDIA's GPUs. Does not import TensorFlow."""
 
+import ctypes
 import os
 import re
 import shutil
@@ -54,6 +55,23 @@ def existing_folder(path):
 def free_disk(path):
     """Bytes of free disk space where `path` is or will be made."""
     return shutil.disk_usage(existing_folder(path)).free
+
+
+def keep_freed_memory():
+    """Has this process keep the memory of large blocks for the next ones, instead of giving each back to the system.
+
+    A new page is cleared before it is used: for programs that make tensors of many megabytes over and over, that is a
+    seventh of their time. Nothing is changed where the user has set `MALLOC_…` variables, or where the C library is not
+    glibc. Returns whether it was done.
+    """
+    if any(name.startswith('MALLOC_') for name in os.environ):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    # malloc.h: no blocks of their own (M_MMAP_MAX), nothing given back (M_TRIM_THRESHOLD), one heap (M_ARENA_MAX).
+    return all([mallopt(parameter, value) for parameter, value in ((-4, 0), (-1, 2 ** 31 - 1), (-8, 1))])
 
 
 # ---- GPUs, as NVIDIA's driver knows them

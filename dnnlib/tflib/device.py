@@ -43,6 +43,11 @@ def device_kind():
     return _selected['kind']
 
 
+def has_selected_gpu():
+    """Whether a GPU was selected so far; other than `device_kind`, this selects none."""
+    return _selected['kind'] == 'gpu'
+
+
 def device_name(index=0):
     """The TensorFlow device string of tower `index`, for example `/gpu:1`."""
     return f'/{device_kind()}:{index}'

@@ -6,10 +6,12 @@ from typing import Union
 
 import numpy as np
 
+from dnnlib import machine
 from dnnlib.errors import UserError
 from dnnlib.submission import processes
 from dnnlib.tflib import collectives
-from dnnlib.tflib.engine import tf
+from dnnlib.tflib.device import has_selected_gpu
+from dnnlib.tflib.engine import ENGINE, tf
 
 TfExpression = Union[tf.Tensor, tf.Variable, tf.Operation]
 TfExpressionEx = Union[TfExpression, int, float, np.ndarray]
@@ -139,6 +141,8 @@ def create_session(config_dict=None, force_as_default=False, shared=False):
         force_as_default: make it the default session until the process ends.
         shared: where this process is one of several, make it the session in which they compute together.
     """
+    if ENGINE == 'tf1' and not has_selected_gpu():  # TensorFlow 2 gains nothing by it
+        machine.keep_freed_memory()
     proto = tf.ConfigProto()
     # TensorFlow goes over a graph with its optimizer twice; the second time takes seconds and finds next to nothing.
     proto.graph_options.rewrite_options.meta_optimizer_iterations = 1
