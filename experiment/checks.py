@@ -9,6 +9,9 @@ from dnnlib.util import UserError, sha256_file
 from experiment.plan import gigabytes
 from training.state import resume
 
+_WRITTEN = ('log.txt', 'run.txt', 'stats.jsonl', 'submit_config.json', 'config.yaml', 'config.txt', 'network-final.pkl',
+            'report.html')
+
 
 def check_place(path):
     """Raises UserError if no run directory could be made at `path`, which need not exist. Leaves nothing behind."""
@@ -47,8 +50,14 @@ def check_gpus(config, found, by='this machine has'):
 def find_checkpoint(run_dir, config, data_dir):
     """Where a run goes on: see `resume.find_checkpoint`. Raises UserError if it cannot, or if its data are others.
 
+    What stands in the way of the files that the run writes is found now, not after its work.
+
     May read the whole data set, if another program made it.
     """
+    for name in _WRITTEN:
+        path = os.path.join(run_dir, name)
+        if os.path.lexists(path) and not os.path.isfile(path):
+            raise UserError(f'{path} is no regular file, so that the run cannot write it; move it away')
     restored = resume.find_checkpoint(run_dir, config.seed)
     if resume.read_data_record(run_dir) is not None:
         with load_dataset(data_dir=data_dir, **dict(dict(seed=config.seed), **config.dataset)) as training_set:

@@ -107,6 +107,7 @@ def check(config, origins):
 def _check_metrics(metrics, origins):
     if not isinstance(metrics, list):
         raise mistake(origins, 'metrics', f'must be a list such as [fid50k] or [], not {kind(metrics)}')
+    named = {}
     for metric in metrics:
         if isinstance(metric, str):
             names = presets.preset_names()
@@ -121,6 +122,10 @@ def _check_metrics(metrics, origins):
             resolved = presets.settings_of(metric)
             where = origins.get('metrics', 'the configuration')
             settings.check_section('metric', resolved, {f'metric.{key}': where for key in resolved})
+        resolved = presets.settings_of(metric)
+        if named.setdefault(resolved.get('name'), resolved) != resolved:
+            raise mistake(origins, 'metrics', f"two metrics of different settings are called '{resolved['name']}'; "
+                          'give one a name of its own, such as {preset: fid50k, num_images: 9, name: fid9}')
 
 
 def _apply_gpu_presets(config, origins):

@@ -206,6 +206,8 @@ def test_options_that_make_no_sense_are_refused(capsys, args, message):
     (['--config', './missing.yaml'], 'no configuration file'),
     (['--config', 'demo', '--set', 'train.total_kmg=1'], "did you mean 'total_kimg'"),
     (['--config', 'demo', '--set', 'x'], '--set x: write it as'),
+    (['--config', 'demo', '--set', 'metrics=[fid50k, {preset: fid50k, num_images: 9}]'], "are called 'fid50k'"),
+    (['--config', 'demo', '--set', 'sched.minibatch_dict.12=4'], 'powers of two, not 12'),
     (['--config', 'demo', '--num-gpus', '0'], r'num_gpus: must be from 1 .*given in --num-gpus'),
     (['--config', 'demo', '--data-dir', '/nowhere'], "/nowhere"),
     (['--config', 'TINY', '--init-from', '/nowhere/x.pkl'], "no file '/nowhere/x.pkl'"),
@@ -300,10 +302,14 @@ def assert_refusals_change_nothing(run_dir):
             (config, ('"fmap_max": 8', '"fmap_max": 4'), 'does not fit the networks of this configuration'),
             (data, ('"num_images": 100', '"num_images": 101'), 'is not the one that .* was begun on'),
             (data, ('"num_images": 100', '"num_images": "x"'), 'num_images must be a whole number'),
-            (os.path.join(run_dir, 'checkpoints'), None, 'has trained, but its checkpoints')):
+            (os.path.join(run_dir, 'checkpoints'), None, 'has trained, but its checkpoints'),
+            (os.path.join(run_dir, 'stats.jsonl'), os.mkdir, 'stats.jsonl is no regular file'),
+            (os.path.join(run_dir, 'log.txt'), os.mkfifo, 'log.txt is no regular file')):
         args = change if path is None else longer
-        if change is None:
+        if change is None or callable(change):
             os.rename(path, path + '-away')
+            if change is not None:
+                change(path)
         elif path is not None:
             original = open(path).read()
             with open(path, 'w') as f:
@@ -313,7 +319,9 @@ def assert_refusals_change_nothing(run_dir):
         with pytest.raises(UserError, match=message):
             train.main(args)
         assert files_of(run_dir) == before
-        if change is None:
+        if change is None or callable(change):
+            if change is not None:
+                (os.rmdir if os.path.isdir(path) else os.unlink)(path)
             os.rename(path + '-away', path)
         elif path is not None:
             with open(path, 'w') as f:

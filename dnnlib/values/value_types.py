@@ -198,7 +198,7 @@ class List:
 
 
 class Table:
-    """Mappings from whole numbers, such as resolutions, to numbers."""
+    """Mappings from resolutions to numbers."""
 
     def __init__(self, entry):
         self.entry = entry
@@ -211,8 +211,8 @@ class Table:
 
     def problem(self, value):
         for key, entry in value.items():
-            if not _is_number(key, whole=True) or not 1 <= key <= 2 ** 20:
-                return f'must have resolutions as keys, not {shown(key)}'
+            if not _is_number(key, whole=True) or not 1 <= key <= 2 ** 20 or key & (key - 1):
+                return f'must have resolutions as keys, which are powers of two, not {shown(key)}'
             if not self.entry.is_kind(entry) or self.entry.problem(entry):
                 return f'must hold {str(self.entry)[2:].replace("number", "numbers")}, not {shown(entry)} for {key}'
         return None
