@@ -8,7 +8,7 @@ import loop_helpers
 import numpy as np
 import pytest
 import standin_dnnlib
-from conftest import new_session
+from conftest import ROOT, new_session
 from PIL import Image
 
 import config as folders
@@ -333,6 +333,24 @@ def test_figures_of_the_paper_are_drawn_with_networks_of_ones_own(faces, codec, 
         assert problem in refused(generate_figures.main, ['acceleration', '--outdir', str(tmp_path / 'no')] + words)
 
 
+# ---- The demo
+
+def test_the_demo_tells_what_both_gans_reached(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    import acceleration_demo as demo
+    args = demo.parse_args(['--quick', '--data-dir', str(tmp_path), '--result-dir', str(tmp_path / 'results')])
+    assert args.minutes == demo.QUICK_MINUTES and args.out == str(tmp_path / 'results' / 'acceleration-demo-quick')
+    for name in (demo.CODEC,) + demo.GANS:
+        assert demo.find_run(name, args) == (None, False)  # and its changes suit the configuration
+    rows = [dict(title='GAN of codes', images_per_second=80.0, images_seen=48000, fid=20.0),
+            dict(title='GAN of images', images_per_second=20.0, images_seen=12000, fid=40.0),
+            dict(title='decoded codes of the reals', fid=10.0, reconstruction_mse=0.0144)]
+    text = demo.table_text(rows, 10)
+    assert '| GAN of codes | 80.0 | 48,000 | 20.0 |  |' in text and '| 10.0 | 0.014 |' in text
+    assert 'is 0.50 of that of the GAN of images' in text and '4.0 times as many images' in text
+    assert '0.05 to 10000 are expected' in refused(demo.parse_args, ['--minutes', '0.001'])
+
+
 # ---- Reconstruction at several resolutions
 
 @pytest.mark.slow
@@ -343,7 +361,7 @@ def test_errors_fall_as_the_resolution_rises_for_one_codec(reference_dir, tmp_pa
         for image in wholes['faces'] + wholes['photos']:
             out.add(exporter.encode(reduced(image, 128)[np.newaxis]))
     args = dict(G_args=dict(func_name='training.networks_codec.G_codec', fmaps=8, fmap_max=32),
-                D_args=dict(func_name='training.networks_codec.D_codec', fmaps=8, fmap_max=32), total_kimg=6,
+                D_args=dict(func_name='training.networks_codec.D_codec', fmaps=8, fmap_max=32), total_kimg=3,
                 checkpoint_kimg=100, checkpoint_keep=1, network_snapshot_ticks=0,
                 sched_args=dict(lod_initial_resolution=128, minibatch_base=8, minibatch_dict={}, G_lrate_dict={},
                                 D_lrate_dict={}, tick_kimg_base=10, tick_kimg_dict={}))

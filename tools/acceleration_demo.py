@@ -10,11 +10,11 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from demo import PROGRAM, run_step, skip_step  # noqa: E402
+from demo import run_step, skip_step  # noqa: E402
 
 import check_python  # noqa: E402, F401
 import config as folders  # noqa: E402
-from dnnlib.command_line import Parser  # noqa: E402
+from dnnlib.command_line import Parser, typed  # noqa: E402
 from dnnlib.files import atomic_path, atomic_write, make_folder, read_json, write_json  # noqa: E402
 from dnnlib.util import UserError, format_time, run_main  # noqa: E402
 from experiment import run_config  # noqa: E402
@@ -108,7 +108,7 @@ def train_side_by_side(args, done):
     processes = {}
     for name in GANS:
         options = training_options(name, args)
-        print(f'$ {PROGRAM} train {" ".join(options)} > {log_of(name, args)}', flush=True)
+        print(f'$ {typed("train.py")} {" ".join(options)} > {log_of(name, args)}', flush=True)
         with open(log_of(name, args), 'w') as log:
             processes[name] = subprocess.Popen([sys.executable, os.path.join(ROOT, 'train.py')] + options, stdout=log,
                                                stderr=subprocess.STDOUT)
