@@ -10,10 +10,14 @@ from metric_helpers import make_faces, make_network
 
 import generate
 from data.records.dataset import SyntheticDataset
+from dnnlib import tflib
+from dnnlib.tflib import tf
 from dnnlib.util import UserError
 from figures import arguments
-from metrics import metric_base
+from metrics import arithmetic, linear_separability, metric_base, perceptual_path_length
 from metrics.context import open_context
+from metrics.group import make_metric
+from metrics.presets import preset
 from metrics.scores import explain, records
 from training.network_files import labels
 from training.network_files.labels import LabelDistribution
@@ -136,6 +140,36 @@ def test_vectors_are_recorded_to_the_last_digit(alone):
 
 
 # ---- Where they go
+
+def test_path_length_and_separability_use_the_labels_of_the_data(tmp_path):
+    """The numbers are computed once more, from the labels that were drawn: one for each path, and for each image."""
+    CATS_AND_DOGS.save(str(tmp_path / labels.FILE))
+    path = make_network(tmp_path, label_size=3, use_noise=False)
+    with open_context(path, features='standin', cache_dir=None, seed=3) as ctx:
+        ppl = make_metric(preset('ppl_wend', num_samples=4, minibatch_per_gpu=4, epsilon=0.01))
+        value = ppl.run_in(ctx, log_results=False)['value']
+        drawn, mapping, synthesis = ctx.labels(0, 4), *ctx.parts()
+        assert len({tuple(row) for row in drawn}) > 1
+
+        def path_length(rows):
+            start, end = (mapping.run(latents, rows) for latents in ctx.latents(0, 8).reshape([4, 2, -1]).swapaxes(0, 1))
+            images = synthesis.run(np.concatenate([start, start + (end - start) * 0.01]), randomize_noise=False)
+            pairs = perceptual_path_length.prepare_images(tf.constant(images))
+            distances = tflib.run(ctx.features.perceptual().on_device(0).get_output_for(pairs[:4], pairs[4:]))
+            return arithmetic.path_length_mean(distances.astype(np.float64) / 0.01 ** 2)
+        assert value == pytest.approx(path_length(drawn), rel=0.02)
+        assert abs(value / path_length(np.zeros([4, 3])) - 1) > 0.05
+
+        ls = make_metric(preset('ls', num_samples=4, num_keep=4, minibatch_per_gpu=4, attrib_indices=[0]))
+        logits, dlatents = ls._classify_samples(ctx, [0], True)
+        expected = mapping.run(ctx.latents(0, 4), drawn)
+        np.testing.assert_allclose(dlatents, expected[:, -1], atol=1e-5)
+        classifier = ctx.features.classifier(0).on_device(0)
+        images = tf.constant(synthesis.run(expected))
+        images = linear_separability.fit_to_classifier(images, classifier.input_shape[-1])
+        wanted = tflib.run(classifier.get_output_for(images, *[None] * (classifier.num_inputs - 1)))[:, :1]
+        np.testing.assert_allclose(logits, wanted, atol=1e-3, rtol=1e-3)
+
 
 def test_metrics_make_images_of_the_drawn_labels_and_record_them(network):
     with open_context(network, features='standin', cache_dir=None, seed=3) as ctx:
