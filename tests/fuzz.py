@@ -193,8 +193,11 @@ def _replaced(rng, value):
 
 # ---- Running
 
-def run_one(name, seconds, seed, out):
-    """Tries one reader for so long, in this process. Prints a line of JSON: tried, read, refused, failed."""
+def run_one(name, seconds, seed, out, most=None):
+    """Tries one reader for so long, or so often at most, in this process.
+
+    Prints a line of JSON: tried, read, refused, failed.
+    """
     from dnnlib.util import UserError
     files, read, suffix = READERS[name]
     samples, rng = list(files()), random.Random(seed)
@@ -210,7 +213,7 @@ def run_one(name, seconds, seed, out):
     resource.setrlimit(resource.RLIMIT_AS, (max(size, used) + (4 << 30), resource.RLIM_INFINITY))
     signal.signal(signal.SIGALRM, _out_of_time)
     end = time.time() + seconds
-    while time.time() < end:
+    while time.time() < end and counts['tried'] != most:
         data = damaged(rng, samples)
         with open(path, 'wb') as file:
             file.write(data)

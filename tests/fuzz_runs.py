@@ -106,24 +106,23 @@ def _describe(run_dir):
 def _resume(run_dir):
     """Configures going on, as far as no data are needed."""
     import train
-    from experiment.start import configure
+    from experiment.start import Start
     from training.state import resume
     resume.find_checkpoint(run_dir, 7, warn=lambda text: None)
     resume.read_data_record(run_dir)
-    configure(train.parse_args(['--resume', run_dir, '--set', 'train.total_kimg=9'])[0])
+    Start(train.parse_args(['--resume', run_dir, '--set', 'train.total_kimg=9']))
 
 
 def _measure(run_dir):
     """What the metrics of a run take from it."""
-    from metrics import context
     from metrics.scores import own, store
-    from training.network_files import best
+    from training.network_files import best, data
     found = store.find(os.path.join(run_dir, 'metrics', 'network-snapshot-000000'), 'fid50k')
     best.kept_scores(run_dir)
     protocol = own.own_protocol(run_dir, 'fid50k')
     for _, record in found:
         best.update(run_dir, record, protocol)
-    context.run_data(run_dir)
+    data.run_data(run_dir)
 
 
 def _locate(run_dir):
@@ -147,8 +146,8 @@ def _explain(run_dir):
 
 
 def _original(run_dir):
-    from metrics import context
-    context.run_data(run_dir)
+    from training.network_files.data import run_data
+    run_data(run_dir)
 
 
 # ---- Downloads

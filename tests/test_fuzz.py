@@ -20,7 +20,7 @@ def out(tmp_path, monkeypatch):
 @pytest.mark.parametrize('name', ['plain pickles', 'arrays .npz', 'score records', 'released files',
                                   'runs labels', 'runs checkpoints', 'runs of the original', *fuzz_data.READERS])
 def test_readers_give_data_or_a_sentence(out, capsys, name):
-    fuzz.run_one(name, 0.5, 1, out)
+    fuzz.run_one(name, 60, 1, out, most=30)
     counts = json.loads(capsys.readouterr().out)
     assert counts['refused'] > 0 and counts['failed'] == 0 and counts['tried'] == counts['read'] + counts['refused']
     assert os.listdir(out) == []
@@ -33,7 +33,7 @@ def test_what_a_reader_must_not_do_is_counted_and_kept(out, capsys, monkeypatch,
             if file.read() != b'good file':
                 raise error
     monkeypatch.setitem(fuzz.READERS, 'x', (lambda: [b'good file'], read, '.bin'))
-    fuzz.run_one('x', 0.1, 1, out)
+    fuzz.run_one('x', 60, 1, out, most=30)
     counts = json.loads(capsys.readouterr().out)
     assert counts['failed'] == counts['tried'] - counts['read'] > 0
     assert isinstance(error, UserError) or any(name.endswith('.bin.txt') for name in os.listdir(out))

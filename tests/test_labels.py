@@ -152,7 +152,8 @@ def test_path_length_and_separability_use_the_labels_of_the_data(tmp_path):
         assert len({tuple(row) for row in drawn}) > 1
 
         def path_length(rows):
-            start, end = (mapping.run(latents, rows) for latents in ctx.latents(0, 8).reshape([4, 2, -1]).swapaxes(0, 1))
+            ends = ctx.latents(0, 8).reshape([4, 2, -1])
+            start, end = mapping.run(ends[:, 0], rows), mapping.run(ends[:, 1], rows)
             images = synthesis.run(np.concatenate([start, start + (end - start) * 0.01]), randomize_noise=False)
             pairs = perceptual_path_length.prepare_images(tf.constant(images))
             distances = tflib.run(ctx.features.perceptual().on_device(0).get_output_for(pairs[:4], pairs[4:]))
