@@ -16,7 +16,7 @@ EXAMPLES = '''examples:
   ./reproduce figures acceleration    # Figures 4 to 10 of the acceleration paper; see acceleration --help
 '''
 FIGURES = ('uncurated', 'style-mixing', 'noise-detail', 'noise-components', 'truncation', 'interpolation')
-WITH_DATA = ('nearest',)    # compares with all training images, so it is drawn only if it is named
+WITH_DATA = ('nearest', 'dataset')  # read training images, so that they are drawn only if they are named
 
 
 def parse_args(argv=None):
@@ -27,9 +27,9 @@ def parse_args(argv=None):
     arguments.add_network_arguments(parser)
     group = parser.add_argument_group('figures')
     group.add_argument('--figures', default='all', metavar='LIST',
-                       help=f'which, separated by commas (default: all): {", ".join(FIGURES)}; and {WITH_DATA[0]}, '
-                       'samples beside the nearest training images')
-    group.add_argument('--dataset', metavar='DIR', help="data set of nearest (default: the run's)")
+                       help=f'which, separated by commas (default: all): {", ".join(FIGURES)}; and, if '
+                       'named, nearest, samples beside the nearest training images, and dataset, a sample of these')
+    group.add_argument('--dataset', metavar='DIR', help="data set of nearest and dataset (default: the run's)")
     group.add_argument('--outdir', default=shown(os.path.join(folders.result_dir, 'figures')), metavar='DIR',
                        help='where they go (default: %(default)s)')
     arguments.add_label_argument(group)
@@ -55,17 +55,19 @@ def parse_args(argv=None):
 
 def draw(name, gen, facts, args):
     """The `Figure` of that name."""
+    from experiment import facts as known
     from figures import drawing, layouts
     if name == 'uncurated':
-        layout = layouts.uncurated_layout(f'{facts.network} {facts.file}', gen.resolution)
+        layout = layouts.uncurated_layout(*known.trained_on(facts.path), gen.resolution)
         return drawing.uncurated(gen, layout, psi=args.psi)
     if name == 'noise-detail':
         return drawing.noise_detail(gen, draws=args.draws)
-    if name == 'nearest':
+    if name in WITH_DATA:
         from figures import nearest
         from training.network_files.data import open_training_data
         with open_training_data(facts.path, args.dataset, resolution=gen.resolution) as dataset:
-            return nearest.nearest_training_images(gen, dataset)
+            draw_with = {'nearest': nearest.nearest_training_images, 'dataset': nearest.data_set_images}
+            return draw_with[name](gen, dataset)
     if name == 'interpolation':
         return drawing.interpolation(gen, frames=args.frames, psi=args.psi)
     return {'style-mixing': drawing.style_mixing, 'noise-components': drawing.noise_components,

@@ -39,6 +39,14 @@ def _common(parser):
     group.add_argument('--features', choices=['auto', 'released', 'standin'], default='auto',
                        help='feature networks: the released ones, or the small stand-ins that are part of this project '
                        '(default: auto, stand-ins for drawn faces and the released ones for everything else)')
+    group.add_argument('--fid-reals', choices=['order', 'random'], default='order', help='reals of FID: the first of '
+                       'the data set, as the released code (default), or drawn with the seed, as the paper says')
+    group.add_argument('--ppl-ends', choices=['0', '01'], default='0', help='where ppl_zend and ppl_wend measure: at '
+                       't = 0, as the released code (default), or at 0 or 1, drawn for each path, as the paper says')
+    group.add_argument('--ppl-rejection', choices=['yes', 'no'], default='yes', help='whether path lengths leave out '
+                       'the lowest and the highest percent of distances, as the released code (default), or not')
+    group.add_argument('--classifiers', metavar='DIR', help='folder of attribute classifiers of your own for ls, which '
+                       'train.py attributes makes (default: the released ones)')
     group.add_argument('--classifier-blur', choices=['yes', 'no'], default='yes', help='whether attribute classifiers '
                        'blur before down-convolutions, where their files do not say (default: yes)')
     group = parser.add_argument_group('where')
@@ -104,7 +112,8 @@ def parse_args(argv):
         parser.error('give either --network or --run')
     if args.all_snapshots and args.run is None:
         parser.error('--all-snapshots needs --run')
-    args.specs = presets.chosen(args.names.split(','), args.preset == 'quick', args.num_samples)
+    args.specs = presets.chosen(args.names.split(','), args.preset == 'quick', args.num_samples,
+                                protocol(args))
     refuse_without_data(args)
     return _checked(args), measure
 
@@ -236,18 +245,25 @@ def table(args):
     order = make.Order(args.name, args.columns and [name for name in args.columns.split(',') if name],
                        pairs(args.network), pairs(args.dataset), args.out, args.stem)
     return make.make_table(order, lambda name: find_dataset(name, args.data_dir), quick=args.preset == 'quick',
-                           dry_run=args.dry_run, skip_missing=args.skip_missing, gpu_days=gpu_days, **start(args))
+                           dry_run=args.dry_run, skip_missing=args.skip_missing, gpu_days=gpu_days,
+                           protocol=protocol(args), **start(args))
 
 
 def curves(args):
     """Draws scores over the course of training."""
     from experiment.studies import curves as drawing
     drawing.make(args.runs, [name.strip() for name in args.metrics.split(',') if name.strip()],
-                 args.out or os.path.join(folders.result_dir, 'curves'), args.measure, args.preset == 'quick',
-                 args.snapshots, **start(args))
+                 args.out or os.path.join(folders.result_dir, 'curves'), args.measure, quick=args.preset == 'quick',
+                 most=args.snapshots, protocol=protocol(args), **start(args))
 
 
 # ---- Small helpers
+
+
+def protocol(args):
+    """The settings in which the papers and the released code part, as the options say."""
+    return dict(reals=args.fid_reals, ends={'0': 'start', '01': 'both'}[args.ppl_ends],
+                rejection=args.ppl_rejection == 'yes')
 
 
 def start(args):
@@ -257,8 +273,11 @@ def start(args):
     if args.artifacts_dir is not None:
         os.environ[store.ENVIRONMENT] = os.path.abspath(args.artifacts_dir)
     tflib.select_device(args.device, args.num_gpus)
+    settings = {'classifier_blur': args.classifier_blur == 'yes'}
+    if args.classifiers is not None:
+        settings['classifiers'] = os.path.abspath(args.classifiers)
     return dict(num_gpus=args.num_gpus, seed=args.seed, features=args.features,
-                feature_settings={'classifier_blur': args.classifier_blur == 'yes'},
+                feature_settings=settings,
                 trust_stored_code=args.trust_stored_code)
 
 

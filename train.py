@@ -18,6 +18,7 @@ EXAMPLES = '''examples:
   ./reproduce train --config stylegan-f --set dataset.tfrecord_dir=mine --num-gpus 2
   ./reproduce train --resume results/00003-toyfaces-64
   ./reproduce doctor --config celeba-256        # whether this machine can do it
+  ./reproduce train attributes --dataset datasets/celebahq --out results/classifiers
 '''
 
 def make_parser():
@@ -30,6 +31,8 @@ def make_parser():
     group.add_argument('--set', metavar='KEY=VALUE', action='append', default=[], dest='overrides',
                        help='change a setting, such as train.total_kimg=100 or metrics=[]; may be repeated; '
                        'docs/configs.md lists all')
+    group.add_argument('--max-hours', metavar='HOURS', help='end with a final snapshot after so many hours of '
+                       'training, counted over all parts of the run; null: no limit (sets train.max_hours)')
     group.add_argument('--seed', type=int, metavar='INT',
                        help="seed of all random numbers, 0 to 2147483647 (default: the configuration's, mostly 1000)")
     group.add_argument('--on-nan', choices=['stop', 'rollback'], help='after too many updates in a row with NaN or '
@@ -43,8 +46,8 @@ def make_parser():
     group.add_argument('--resume-kimg', type=float, metavar='KIMG', help='with --init-from: thousands of images that '
                        'these networks have seen; schedule and data go on from there (default: 0)')
     group.add_argument('--resume', metavar='RUN', help='go on with this run, a directory or its number, from its '
-                       'newest checkpoint; of its settings only length, snapshots, checkpoints, minibatches, metrics, '
-                       'devices and threads (--set tf_config.…) can be changed; the latter two give other bits')
+                       'newest checkpoint; of its settings only length, hours, snapshots, checkpoints, minibatches, '
+                       'metrics, devices and threads (--set tf_config.…) may change; the latter two give other bits')
     group = parser.add_argument_group('where')
     group.add_argument('--data-dir', metavar='DIR',
                        help=f'folder of the data sets (default: {shown(folders.data_dir)})')
@@ -71,7 +74,8 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     registry.allow_modules(args)
     args.overrides = (args.overrides + ([f'train.on_nan={args.on_nan}'] if args.on_nan else [])
-                      + (['train.deterministic=true'] if args.deterministic else []))
+                      + (['train.deterministic=true'] if args.deterministic else [])
+                      + ([f'train.max_hours={args.max_hours}'] if args.max_hours is not None else []))
     if args.probe and not args.dry_run:
         parser.error('--probe goes with --dry-run')
     if args.resume is not None:
@@ -88,6 +92,9 @@ def main(argv=None):
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv[:1] == ['doctor']:
         return doctor.main(argv[1:])
+    if argv[:1] == ['attributes']:
+        from experiment.studies import attributes
+        return attributes.main(argv[1:])
     args = parse_args(argv)
     if args.list_configs:
         return list_configs()

@@ -5,11 +5,16 @@ import os
 import config as folders
 from data.records.base import resolution_of
 from data.records.dataset import load_dataset
-from dnnlib import config_files, machine
+from data.records.manifest import has_manifest, read_manifest
+from dnnlib import artifacts, config_files, machine
 from dnnlib.files import read_bytes
+from dnnlib.submission import read_submit_config
 from dnnlib.util import EasyDict, UserError
 from experiment import device_check
 from metrics.tables import definition
+from training.network_files import runs
+
+LSUN_CLASSES = ('bedroom', 'car', 'cat', 'church_outdoor', 'conference_room', 'horse')    # of the papers
 
 CODE_CHANNELS = 16  # of the paper's codecs and, by default, of ours
 
@@ -79,6 +84,59 @@ def making_of(folder):
             if data_set.folder == folder:
                 return data_set.command, None
     return f'dataset_tool.py, such as dataset_tool.py create_from_images datasets/{folder} PICTURES', None
+
+
+def trained_on(network_path):
+    """(LSUN's class, share of the height that its pictures fill) of the data that a network was trained on.
+
+    (None, 1) for other data. A run's data set says itself what it was made from; where it is not here, its folder does,
+    if it is that of a paper's table. A released network is known by its file.
+    """
+    run_dir = runs.run_dir_of(network_path)
+    if run_dir is None:
+        return _class_of_released(os.path.basename(network_path))
+    record = read_submit_config(run_dir)
+    folder = (record['config'].get('dataset') or {}).get('tfrecord_dir')
+    if not isinstance(folder, str):
+        return None, 1
+    path = os.path.join(record.get('data_dir') or folders.data_dir, folder)
+    if has_manifest(path):
+        made = read_manifest(path)
+        return _class_of_command([made.get('command')], made.get('arguments', {}))
+    return _class_of_words(next((data.command for data in _table_datasets() if data.folder == os.path.basename(folder)),
+                                ''))
+
+
+def _table_datasets():
+    return [data for name, _, _ in definition.list_tables(folders.config_dir)
+            for data in definition.load_table(name, folders.config_dir).datasets.values()]
+
+
+def _class_of_released(file):
+    released = artifacts.lookup(file)
+    for name, _, _ in definition.list_tables(folders.config_dir) if released is not None else ():
+        table = definition.load_table(name, folders.config_dir)
+        for network in table.networks.values():
+            if network.released == released.name and network.dataset is not None:
+                return _class_of_words(table.datasets[network.dataset].command)
+    return None, 1
+
+
+def _class_of_words(command):
+    """What `trained_on` tells, from a command such as `dataset_tool.py create_lsun_wide DIR car_lmdb --width 512 …`."""
+    words = command.split()
+    options = dict(zip(words, words[1:]))
+    numbers = {key: int(options['--' + key]) for key in ('width', 'height') if '--' + key in options}
+    return _class_of_command(words[1:2], dict(numbers, lmdb_dir=words[3] if len(words) > 3 else ''))
+
+
+def _class_of_command(command, arguments):
+    if command not in (['create_lsun'], ['create_lsun_wide']):
+        return None, 1
+    database = os.path.basename(str(arguments.get('lmdb_dir')))
+    name = next((name for name in LSUN_CLASSES if database.startswith(name + '_')), None)
+    width, height = arguments.get('width'), arguments.get('height')
+    return name, height / width if type(width) is type(height) is int and width > 0 else 1
 
 
 # ---- This machine

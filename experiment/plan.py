@@ -67,6 +67,11 @@ class Plan:
         """The run's length."""
         return value_of(self.config, 'train', 'total_kimg')
 
+    @property
+    def max_hours(self):
+        """Hours of training after which the run ends, or None."""
+        return value_of(self.config, 'train', 'max_hours')
+
 
 def _check_grid(config, data):
     if config.grid.get('layout', 'random') != 'random' and data.label_size == 0:
@@ -153,6 +158,8 @@ def describe(plan, machine):
         seen = f'; every image is seen {_times(plan.phases[-1].end_kimg * 1000 / data.num_images)}'
     lines.append(f'In all {plan.phases[-1].end_kimg:g} kimg, {sum(p.iterations for p in plan.phases)} iterations of '
                  f"{value_of(config, 'train', 'minibatch_repeats')} minibatch(es), about {ticks:.0f} ticks{seen}")
+    if plan.max_hours is not None:
+        lines.append(f'It ends sooner after {plan.max_hours:g} hours of training')
     if plan.needs is not None:
         where = {'cpu': 'in all on a CPU', 'gpu': 'for each GPU'}.get(config.device, 'for each device')
         disk = plan.needs.disk

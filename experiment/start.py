@@ -15,10 +15,11 @@ from experiment import checks, facts, plan, run_config, settings
 from metrics.tables.epochs import EPOCH_KIMG
 from training.network_files.runs import locate_run_dir, run_dir_of
 
-RESUMABLE = ('train.total_kimg', 'train.image_snapshot_ticks', 'train.network_snapshot_ticks', 'train.checkpoint_kimg',
-             'train.checkpoint_minutes', 'train.checkpoint_keep', 'train.on_nan', 'train.max_skipped_updates',
-             'train.deterministic', 'train.save_tf_graph', 'train.save_weight_histograms', 'sched.minibatch_base',
-             'sched.minibatch_dict', 'sched.max_minibatch_per_gpu', 'metrics', 'tf_config', 'num_gpus')
+RESUMABLE = ('train.total_kimg', 'train.max_hours', 'train.image_snapshot_ticks', 'train.network_snapshot_ticks',
+             'train.checkpoint_kimg', 'train.checkpoint_minutes', 'train.checkpoint_keep', 'train.on_nan',
+             'train.max_skipped_updates', 'train.deterministic', 'train.save_tf_graph', 'train.save_weight_histograms',
+             'sched.minibatch_base', 'sched.minibatch_dict', 'sched.max_minibatch_per_gpu', 'metrics', 'tf_config',
+             'num_gpus')
 
 
 def list_configs():
@@ -84,9 +85,7 @@ class Start:
     def train(self):
         """Trains in a new run directory, or in that of the run to go on with."""
         if self._is_finished():
-            print('This run is finished; to go on give it a greater length, such as --set train.total_kimg='
-                  f'{2 * max(_length(self.config), _length(self.record["config"])):g}\n'
-                  f'Nothing to do in {self.run_dir}')
+            print(f'This run is finished; to go on give it {self._lacking()}\nNothing to do in {self.run_dir}')
             return
         processes.claim_gpus(self.config.num_gpus)
         if not processes.is_first():
@@ -102,7 +101,16 @@ class Start:
         """Whether there is nothing to do: the run came to its end, and is not asked for more."""
         if self.run_dir is None or not os.path.exists(os.path.join(self.run_dir, '_finished.txt')):
             return False
-        return _length(self.config) <= _length(run_config.outlined(self.record['config']))
+        before = run_config.outlined(self.record['config'])
+        return _length(self.config) <= _length(before) and _hours(self.config) <= _hours(before)
+
+    def _lacking(self):
+        """What a finished run needs to go on, in words: time, if that was what ended it, else length."""
+        from experiment import report
+        before, ticks = run_config.outlined(self.record['config']), report.read_ticks(self.run_dir)
+        if ticks and ticks[-1]['kimg'] < _length(before) and _hours(before) < float('inf'):
+            return f'more time, such as --max-hours {2 * max(_hours(self.config), _hours(before)):g}'
+        return f'a greater length, such as --set train.total_kimg={2 * max(_length(self.config), _length(before)):g}'
 
     # ---- To a plan
 
@@ -255,3 +263,8 @@ def _record_to_go_on_with(run_dir, overrides):
 
 def _length(config):
     return settings.value_of(config, 'train', 'total_kimg')
+
+
+def _hours(config):
+    hours = settings.value_of(config, 'train', 'max_hours')
+    return float('inf') if hours is None else hours

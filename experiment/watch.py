@@ -57,7 +57,10 @@ def time_left(stats, plan):
             return last['sec_per_kimg'] * (until - kimg)
         return forecast.remaining_seconds(phases, sizes, kimg, seconds, until)
 
-    parts = [f'{format_time(left(end))} to the end']
+    seconds_left = left(end)
+    if plan.max_hours is not None:
+        seconds_left = min(seconds_left, max(plan.max_hours * 3600 - last.get('total_sec', 0), 0))
+    parts = [f'{format_time(seconds_left)} to the end']
     following = [p for p in phases if p.start_kimg > kimg and p.resolution > last['resolution']]
     if following:
         parts.append(f'{format_time(left(following[0].start_kimg))} to {following[0].resolution}x'

@@ -48,7 +48,7 @@ def _seeds(seeds):
 
 
 def uncurated(gen, layout, psi=0.7, cutoff=8):
-    """Images as they come, at several sizes (StyleGAN paper, Fig. 2; Re-Training paper, Fig. 5 and 6)."""
+    """Images as they come, at several sizes (StyleGAN paper, Figs. 2, 8, 9; Re-Training paper, Fig. 5, 6)."""
     count = sum(layout.rows * 2 ** level for level in layout.levels)
     latents = gen.latents(layout.seed, count)
     images = iter(gen.images(latents, gen.labels(layout.seed, count), psi=psi, cutoff=cutoff,
@@ -65,7 +65,8 @@ def uncurated(gen, layout, psi=0.7, cutoff=8):
         x += column.size[0]
     return _figure('uncurated', 'Uncurated images',
                    f'{count} images of consecutive latents of seed {layout.seed}, none left out; '
-                   f'{_truncation_words(gen, psi, cutoff)}{_noise_words(gen, "fresh noise")}.',
+                   f'{_truncation_words(gen, psi, cutoff)}{_noise_words(gen, "fresh noise")}.'
+                   + ('' if layout.is_published else ' Seed and arrangement are of this project: none was published.'),
                    picture, seed=layout.seed, rows=layout.rows, levels=list(layout.levels), psi=psi, cutoff=cutoff)
 
 
@@ -184,7 +185,7 @@ def noise_components(gen, seeds=layouts.NOISE_COMPONENT_SEEDS, mirrored=layouts.
 
 
 def truncation(gen, seeds=layouts.TRUNCATION_SEEDS, psis=layouts.TRUNCATION_PSIS):
-    """From one side of the mean face to the other (StyleGAN paper, Fig. 8; Re-Training paper, Fig. 8)."""
+    """From one side of the mean face to the other (StyleGAN paper, Fig. 11; Re-Training paper, Fig. 8)."""
     if not gen.is_style_based:
         raise UserError('the network has no mean style to move towards')
     w = gen.dlatents(np.concatenate([gen.latents(seed) for seed in seeds]), gen.labels_of(seeds))

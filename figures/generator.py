@@ -90,7 +90,7 @@ class Generator:
         return np.zeros([count, self.label_size], np.float32) if labels is None else labels
 
     def truncate(self, dlatents, psi, cutoff=None):
-        """Moves w towards its mean in the first `cutoff` layers (None: all of them) (StyleGAN paper, section B)."""
+        """Moves w towards its mean in the first `cutoff` layers (None: all of them) (StyleGAN paper, section 7)."""
         truncated = self.dlatent_avg + np.float32(psi) * (dlatents - self.dlatent_avg)
         layers = np.arange(dlatents.shape[1])[np.newaxis, :, np.newaxis]
         return truncated if cutoff is None else np.where(layers < cutoff, truncated, dlatents)

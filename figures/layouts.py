@@ -2,20 +2,28 @@
 
 import collections
 
-Uncurated = collections.namedtuple('Uncurated', 'rows levels seed crop')
+Uncurated = collections.namedtuple('Uncurated', 'rows levels seed crop is_published')
 """rows: full-size images per column; levels: per column, how often its images are halved; seed: of all latents;
-crop: (top, bottom) of the square that is shown, as fractions of its height."""
+crop: (top, bottom) of the square that is shown, as fractions of its height; is_published: whether it is the released
+code's."""
 
 Mixing = collections.namedtuple('Mixing', 'sources destinations copied')
 """sources: seeds of the columns; destinations: seeds of the rows; copied: per row 'coarse', 'middle' or 'fine'."""
 
 UNCURATED = {
-    'faces-1024': Uncurated(3, (0, 1, 2, 2, 3, 3), 5, (0, 1)),
-    'bedrooms': Uncurated(5, (0, 0, 1, 1, 2, 2, 2), 0, (0, 1)),
-    'cars': Uncurated(4, (0, 1, 2, 2, 3, 3), 2, (1 / 8, 7 / 8)),
-    'cats': Uncurated(5, (0, 0, 1, 1, 2, 2, 2), 1, (0, 1)),
-    'faces-256': Uncurated(5, (0, 0, 1, 1, 2, 2, 2), 5, (0, 1)),
+    'faces-1024': Uncurated(3, (0, 1, 2, 2, 3, 3), 5, (0, 1), True),
+    'faces-256': Uncurated(5, (0, 0, 1, 1, 2, 2, 2), 5, (0, 1), True),
+    # By LSUN's class. For the last three no arrangement was published: they are as the bedrooms.
+    'bedroom': Uncurated(5, (0, 0, 1, 1, 2, 2, 2), 0, (0, 1), True),
+    'car': Uncurated(4, (0, 1, 2, 2, 3, 3), 2, (0, 1), True),
+    'cat': Uncurated(5, (0, 0, 1, 1, 2, 2, 2), 1, (0, 1), True),
+    'church_outdoor': Uncurated(5, (0, 0, 1, 1, 2, 2, 2), 0, (0, 1), False),
+    'conference_room': Uncurated(5, (0, 0, 1, 1, 2, 2, 2), 0, (0, 1), False),
+    'horse': Uncurated(5, (0, 0, 1, 1, 2, 2, 2), 0, (0, 1), False),
 }
+
+DATA_SET_ROWS, DATA_SET_COLUMNS = 5, 9  # of Fig. 10
+DATA_SET_SEED = 0
 
 MIXING = Mixing(sources=(639, 701, 687, 615, 2268), destinations=(888, 829, 1898, 1733, 1614, 845),
                 copied=('coarse', 'coarse', 'coarse', 'middle', 'middle', 'fine'))
@@ -43,13 +51,16 @@ def zoom_of(resolution):
     return max(-(-FACE // resolution), 1)
 
 
-def uncurated_layout(network_name, resolution):
-    """The arrangement for a network, by words in its name and its resolution; small images are not halved."""
-    words = {'bedroom': 'bedrooms', 'cars': 'cars', 'cats': 'cats'}
-    key = next((value for word, value in words.items() if word in network_name.lower()),
-               'faces-1024' if resolution > 512 else 'faces-256')
-    layout = UNCURATED[key]
-    return layout if resolution >= 256 else layout._replace(levels=(0,) * len(layout.levels))
+def uncurated_layout(lsun_class, rows_shown, resolution):
+    """The arrangement for a network of some resolution; small images are not halved.
+
+    Args:
+        lsun_class: LSUN's name of the class that it was trained on, or None for other data.
+        rows_shown: share of the height that pictures fill, in the middle; 1 for square ones.
+    """
+    layout = UNCURATED.get(lsun_class) or UNCURATED['faces-1024' if resolution > 512 else 'faces-256']
+    return layout._replace(levels=layout.levels if resolution >= 256 else (0,) * len(layout.levels),
+                           crop=((1 - rows_shown) / 2, (1 + rows_shown) / 2))
 
 
 def style_ranges(num_layers):

@@ -1,4 +1,5 @@
-"""Samples with the nearest training image in the rightmost column (Goodfellow et al. 2014, Fig. 2)."""
+"""Training images: beside the samples that they are nearest to (Goodfellow et al. 2014, Fig. 2), and a random sample of
+them (StyleGAN paper, Fig. 10)."""
 
 import numpy as np
 
@@ -39,10 +40,7 @@ def nearest_training_images(gen, dataset, seed=0):
 
     Raises UserError if the data set does not hold images like the generator's.
     """
-    if not dataset.is_image or list(dataset.shape) != [gen.num_channels, gen.resolution, gen.resolution]:
-        raise UserError(f'the data set holds samples of {dataset.shape}, the network makes images of '
-                        f'{[gen.num_channels, gen.resolution, gen.resolution]}; name the data set that it was trained '
-                        'on with --dataset')
+    _check_shape(gen, dataset)
     count = ROWS * COLUMNS
     images = gen.images(gen.latents(seed, count), gen.labels(seed, count), psi=1, noise_seed=seed, title='nearest')
     last = images[COLUMNS - 1::COLUMNS]
@@ -67,3 +65,28 @@ def nearest_training_images(gen, dataset, seed=0):
         f'{count} fair draws of seed {seed}, none left out. Rightmost column, framed: the training image nearest to '
         'the sample on its left, by the difference of pixels.', picture, None, [], [], [],
         dict(seed=seed, nearest_indices=indices.tolist(), distances=distances.tolist()))
+
+
+def data_set_images(gen, dataset, seed=layouts.DATA_SET_SEED):
+    """Training images drawn at random, none left out: a `Figure`.
+
+    Raises UserError if the data set does not hold images like the generator's.
+    """
+    _check_shape(gen, dataset)
+    rows, columns = layouts.DATA_SET_ROWS, layouts.DATA_SET_COLUMNS
+    count = min(rows * columns, dataset.num_images)
+    indices = np.sort(np.random.RandomState(seed).permutation(dataset.num_images)[:count])
+    images = dataset.get_samples_np(indices)[0].transpose(0, 2, 3, 1)
+    factor, zoom = max(gen.resolution // layouts.FACE, 1), layouts.zoom_of(gen.resolution)
+    cells = [composing.zoomed(composing.shrink(composing.to_picture(image), factor), zoom) for image in images]
+    picture = composing.grid([cells[start:start + columns] for start in range(0, count, columns)])
+    return Figure('dataset', 'The data set',
+                  f'{count} of {dataset.num_images} training images, drawn with seed {seed}, none left out.',
+                  picture, None, [], [], [], dict(seed=seed, indices=indices.tolist()))
+
+
+def _check_shape(gen, dataset):
+    if not dataset.is_image or list(dataset.shape) != [gen.num_channels, gen.resolution, gen.resolution]:
+        raise UserError(f'the data set holds samples of {dataset.shape}, the network makes images of '
+                        f'{[gen.num_channels, gen.resolution, gen.resolution]}; name the data set that it was trained '
+                        'on with --dataset')

@@ -71,6 +71,9 @@ def train_classifier(
         result = trainer.evaluate()
         path = os.path.join(run_dir, f'classifier-{slug(name)}.pkl')
         pickle_writer.save(net, path)
+        result.update(settings=dict(D=dict(D_args), D_opt=dict(D_opt_args), total_kimg=total_kimg,
+                                    minibatch_size=minibatch_size, learning_rate=learning_rate,
+                                    mirror_augment=mirror_augment, held_out=held_out))
         result.update(attribute=slug(name), network=os.path.basename(path), total_kimg=total_kimg, seed=seed,
                       dataset_fingerprint=data.fingerprint)
         write_json(os.path.join(run_dir, f'classifier-{slug(name)}.json'), result)

@@ -90,7 +90,7 @@ class Context:
         self.uses_reals = False
         self._dataset_args = image_arguments(dataset_args)  # of codes: the images that they stand for
         self._codes_args = dataset_args if self._dataset_args is not dataset_args else None
-        self._dataset = self._codes = None
+        self._dataset = self._codes = self._order = None
         self.features = FeatureNetworks(features, feature_settings)
         self._scratch = None
         self.fake_labels = choose_labels(labels, Gs.input_shapes[1][1] if Gs.num_inputs > 1 else 0, network.path)

@@ -37,8 +37,11 @@ def _checked(features, what, start):
     return features
 
 
-def real_features(ctx, num_images, chunk_size):
-    """Yields features [n, D] of reals in data set order, repeating if there are fewer, mirrored if training did so."""
+def real_features(ctx, num_images, chunk_size, at_random=False):
+    """Yields features [n, D] of reals in data set order, repeating if there are fewer, mirrored if training did so.
+
+    `at_random`: in an order that is drawn with the seed, so that fewer than all are a fair sample.
+    """
     network = ctx.features.inception()
     shape = [None] + list(ctx.dataset.shape)
 
@@ -46,7 +49,7 @@ def real_features(ctx, num_images, chunk_size):
         return [network.on_device(index).get_output_for(to_rgb(tf.cast(holders['images'], tf.float32)))]
 
     def feed(chunk):
-        return {'images': ctx.reals(chunk, chunk_size)}
+        return {'images': ctx.reals(chunk, chunk_size, at_random)}
 
     for _, start, count, (features,) in ctx.run_chunks('features of reals', num_images, chunk_size,
                                                        {'images': (tf.uint8, shape)}, build, feed):
@@ -155,9 +158,10 @@ def _in_groups(stream):
     return groups
 
 
-def real_protocol(ctx, num_images, chunk_size):
+def real_protocol(ctx, num_images, chunk_size, at_random=False):
     """What statistics of reals depend on; equal dicts give equal statistics."""
     return dict(
+        dict(reals=['random', ctx.seed]) if at_random else {},
         version=CACHE_VERSION, dataset=ctx.dataset.fingerprint, num_images=num_images,
         mirror_augment=ctx.mirror_augment, mirror_seed=[ctx.seed, chunk_size] if ctx.mirror_augment else None,
         features=ctx.features.inception().record['weights_sha256'],
@@ -170,16 +174,16 @@ def _cache_path(ctx, protocol, what, suffix):
     return os.path.join(ctx.cache_dir, 'metrics', f'{what}-{key[:40]}{suffix}')
 
 
-def real_statistics(ctx, num_images, chunk_size):
+def real_statistics(ctx, num_images, chunk_size, at_random=False):
     """MeanCovariance of the reals' features, from the cache where it holds those of the very same protocol."""
-    protocol = real_protocol(ctx, num_images, chunk_size)
+    protocol = real_protocol(ctx, num_images, chunk_size, at_random)
     path = _cache_path(ctx, protocol, 'real-statistics', '.npz') if ctx.cache_dir else None
     if path is not None and os.path.exists(path):
         stored = _load_statistics(path, protocol)
         if stored is not None:
             return stored
     statistics = None
-    for features in real_features(ctx, num_images, chunk_size):
+    for features in real_features(ctx, num_images, chunk_size, at_random):
         if statistics is None:
             statistics = MeanCovariance(features.shape[1])
         statistics.add(features)

@@ -5,6 +5,7 @@ Source: Heusel et al. 2017; numbers and protocol as in the StyleGAN paper (Table
 
 from itertools import combinations
 
+from dnnlib.util import UserError
 from metrics import features
 from metrics.arithmetic import few_samples_note, frechet_distance
 from metrics.base import MetricBase
@@ -21,16 +22,21 @@ class FID(MetricBase):
         num_images: reals and fakes, each; a whole number from 2 to 1e9
         minibatch_per_gpu: images per chunk; a whole number from 1 to 1e6
         num_mixed: latents that are mixed per image (Table 2 of the StyleGAN paper), 1: none; 1 to 100
+        reals: the first of the data set, as the released code has them, or drawn at random with the metric's seed, as
+            the paper says (section 3); order or random
     """
 
     uses_dataset = True
     uses_networks = ('inception',)
     better = 'lower'
 
-    def __init__(self, num_images, minibatch_per_gpu, num_mixed=1, **kwargs):
+    def __init__(self, num_images, minibatch_per_gpu, num_mixed=1, reals='order', **kwargs):
         super().__init__(**kwargs)
         self._check_numbers(2, num_images=num_images)
         self._check_numbers(1, minibatch_per_gpu=minibatch_per_gpu, num_mixed=num_mixed)
+        if reals not in ('order', 'random'):
+            raise UserError(f"{self.name}: reals is {reals!r:.60}; order or random is expected")
+        self.reals = reals
         self.num_images = num_images
         self.minibatch_per_gpu = minibatch_per_gpu
         self.num_mixed = num_mixed
@@ -41,7 +47,7 @@ class FID(MetricBase):
 
     def _evaluate(self, ctx):
         result = Result()
-        real = features.real_statistics(ctx, self.num_images, self.minibatch_per_gpu)
+        real = features.real_statistics(ctx, self.num_images, self.minibatch_per_gpu, self.reals == 'random')
         groups = self._groups(ctx)
         fake = groups[0].merged(*groups[1:])
 

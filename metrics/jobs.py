@@ -1,5 +1,7 @@
 """Several metrics of one network with a record each, where what is measured already is not measured again."""
 
+import os
+
 from data.records import dataset
 from data.records.source import image_arguments
 from dnnlib import artifacts, tflib
@@ -10,7 +12,7 @@ from metrics.group import make_metric, update_best
 from metrics.networks import standin
 from metrics.networks.choice import STANDIN, choose_source
 from metrics.scores import records, store
-from training.network_files import labels
+from training.network_files import best, labels
 
 
 class Job:
@@ -35,6 +37,8 @@ class Job:
         self.out_dir = out_dir
         self.features = features
         self.has_failed = False
+        folder = (options.get('feature_settings') or {}).get('classifiers')
+        self._classifiers = os.path.abspath(folder) if folder else None
         self._options = dict(options, dataset_args=dataset_args, mirror_augment=mirror_augment, num_gpus=num_gpus,
                              seed=seed, run_dir=run_dir)
 
@@ -74,13 +78,19 @@ class Job:
     def _is_as_asked(self, metric, record):
         if None in records.values_of(record).values():
             return False
-        wanted = dict(metric=metric.name, settings=records.plain(metric.settings), seed=self._options['seed'],
+        wanted = dict(metric=metric.name, seed=self._options['seed'],
                       network_sha256=self.network.sha256, engine=tflib.ENGINE,
                       tensorflow=tflib.tf.__version__, device=tflib.device_kind(),
-                      is_standin=bool(metric.uses_networks) and self.features == STANDIN)
+                      is_standin=bool(metric.uses_networks) and self.features == STANDIN
+                      and not (self._classifiers and metric.uses_networks == ('classifier',)))
+        own = {network.get('folder') for network in record['feature_networks'].values()}
+        if 'classifier' in metric.uses_networks and own != {self._classifiers}:
+            return False
         if metric.uses_dataset:
             wanted.update(mirror_augment=bool(self._options['mirror_augment']),
                           dataset_fingerprint=_fingerprint(self._options['dataset_args'], record))
+        if best.without_unnamed(records.plain(metric.settings)) != best.without_unnamed(record.get('settings') or {}):
+            return False
         return all(record.get(key) == value for key, value in wanted.items()) and all(
             network['file_sha256'] == _current_hash(network) for network in record['feature_networks'].values()) \
             and labels.is_as_asked(record, self._options.get('labels'), self.network.path)
@@ -104,4 +114,6 @@ def _current_hash(network):
     if network['is_standin']:
         return sha256_file(standin.WEIGHTS)
     path = artifacts.find(network['file'])
-    return sha256_file(path) if path else None
+    if network.get('folder'):
+        path = os.path.join(network['folder'], network['file'])
+    return sha256_file(path) if path and os.path.isfile(path) else None

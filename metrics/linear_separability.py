@@ -75,7 +75,8 @@ class LS(MetricBase):
         if unknown:
             raise UserError(f'{self.name}: there is no attribute number {unknown[0]}; there are classifiers for '
                             f"{len(attributes)}: {', '.join(attributes)}")
-        result.details['attributes'] = [attributes[index] for index in indices]
+        result.details['attributes'] = chosen = [attributes[index] for index in indices]
+        note_coverage(chosen, result)
         has_w = 'mapping' in ctx.generator().components
         logits, dlatents = self._classify_samples(ctx, indices, has_w)
         spaces = [('z', lambda rows: self._latents(ctx, rows))]
@@ -181,6 +182,15 @@ class LS(MetricBase):
             result.details['conditional_entropies_bits'][space] = OrderedDict(
                 (result.details['attributes'][column], value) for column, value in zip(kept, entropies))
         result.notes.append('standard errors are from halves of the kept samples, without fitting the planes again')
+
+
+def note_coverage(attributes, result):
+    """Enters into the result how many of CelebA's attributes there are, and that fewer than all are another measure."""
+    covered, all_of_them = files.coverage(attributes), len(files.ATTRIBUTES)
+    result.details.update(attributes_covered=f'{covered} of {all_of_them}', is_comparable=covered == all_of_them)
+    if covered < all_of_them:
+        result.problems.append(f"classifiers of {covered} of CelebA's {all_of_them} attributes: not comparable with "
+                               'scores of all of them')
 
 
 def two_class_probabilities(logits):

@@ -30,16 +30,24 @@ class PPL(MetricBase):
         space: z, spherical interpolation of latents, or w, linear interpolation of mapped latents; z or w
         sampling: anywhere on the path, or at its beginning; full or end
         minibatch_per_gpu: paths per chunk; a whole number from 1 to 1e6
+        ends: with `end`, at t = 0 as the released code has it, or at 0 or 1, drawn for each path, as the paper says;
+            start or both
+        rejection: whether the lowest and the highest percent of the distances are left out, as the released code does;
+            true or false
     """
 
     uses_networks = ('perceptual',)
     better = 'lower'
 
-    def __init__(self, num_samples, epsilon, space, sampling, minibatch_per_gpu, **kwargs):
+    def __init__(self, num_samples, epsilon, space, sampling, minibatch_per_gpu, ends='start', rejection=True,
+                 **kwargs):
         super().__init__(**kwargs)
         if space not in ('z', 'w') or sampling not in ('full', 'end'):
             raise UserError(f"{self.name}: space is '{space}' and sampling '{sampling}'; z or w, and full or end, are "
                             'expected')
+        if ends not in ('start', 'both') or not isinstance(rejection, bool):
+            raise UserError(f'{self.name}: ends is {ends!r:.60} and rejection {rejection!r:.60}; start or both, and '
+                            'true or false, are expected')
         self._check_numbers(1, num_samples=num_samples, minibatch_per_gpu=minibatch_per_gpu)
         if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)) or not 0 < epsilon <= 1:
             raise UserError(f'{self.name}: epsilon is {epsilon!r:.60}; a number above 0, up to 1, is expected')
@@ -48,6 +56,8 @@ class PPL(MetricBase):
         self.space = space
         self.sampling = sampling
         self.minibatch_per_gpu = minibatch_per_gpu
+        self.ends = ends
+        self.rejection = rejection
 
     def _evaluate(self, ctx):
         network = ctx.features.perceptual()
@@ -61,7 +71,7 @@ class PPL(MetricBase):
 
         def feed(chunk):
             latents = ctx.latents(chunk, 2 * size).reshape([size, 2, ctx.latent_size])
-            t = chunk_rng(ctx.seed, PATH, chunk).uniform(0.0, 1.0 if self.sampling == 'full' else 0.0, [size, 1])
+            t = self._places(chunk_rng(ctx.seed, PATH, chunk))
             start, end = latents[:, 0], latents[:, 1]
             if self.space == 'z':
                 # In float64: the step is not much longer than what float32 can tell apart.
@@ -87,6 +97,13 @@ class PPL(MetricBase):
             distances[start:start + count] = values[:count]
         return self._score(distances, ctx.seed)
 
+    def _places(self, rng):
+        """Where on each of the paths of a chunk the step begins, [minibatch_per_gpu, 1]."""
+        shape = [self.minibatch_per_gpu, 1]
+        if self.sampling == 'end' and self.ends == 'both':
+            return rng.randint(2, size=shape).astype(np.float64)
+        return rng.uniform(0.0, 1.0 if self.sampling == 'full' else 0.0, shape)
+
     def _build_path_images(self, ctx, index, holders):
         """Images [2N, C, H, W] of the beginnings and ends of N steps, with the stored noise; a path has one label."""
         generator = ctx.generator(index)
@@ -106,14 +123,15 @@ class PPL(MetricBase):
         if not np.all(np.isfinite(distances)):
             bad = int(np.count_nonzero(~np.isfinite(distances)))
             raise MetricFailure(f'{bad} of {len(distances)} distances are NaN or infinite')
+        mean = path_length_mean if self.rejection else np.mean
         rng = chunk_rng(seed, HALVES, 0)
         pairs = []
         for _ in range(NUM_HALVINGS if len(distances) >= 4 else 0):
             shuffled = rng.permutation(distances)
             middle = len(shuffled) // 2
-            pairs.append([path_length_mean(shuffled[:middle]), path_length_mean(shuffled[middle:])])
+            pairs.append([mean(shuffled[:middle]), mean(shuffled[middle:])])
         result = Result()
-        result.add_with_halves(path_length_mean(distances), pairs)
+        result.add_with_halves(mean(distances), pairs)
         result.details.update(mean_without_rejection=np.mean(distances), median=np.median(distances))
         return result
 

@@ -64,22 +64,29 @@ def preset_names():
     return list(PRESETS)
 
 
-def preset(name, quick=False, **changes):
-    """A copy of the preset called `name`, with changes. Raises UserError for an unknown one."""
+def preset(name, quick=False, options=None, **changes):
+    """A copy of the preset called `name`, with changes. Raises UserError for an unknown one.
+
+    `options`: settings in which the papers and the released code part, of which those that it has are taken.
+    """
     if name not in PRESETS:
         raise UserError(f"there is no metric '{name}'; choose among {', '.join(PRESETS)}")
     kwargs = EasyDict(PRESETS[name])
     if quick:
         kwargs.update(QUICK.get(kwargs.func_name, {}))
+    kwargs.update((key, value) for key, value in (options or {}).items() if key in standard.options_of(name))
     kwargs.update(changes)
     return kwargs
 
 
-def chosen(names, quick=False, num_samples=None):
-    """The presets of these names; `num_samples` in place of their numbers of samples. Raises UserError."""
+def chosen(names, quick=False, num_samples=None, options=None):
+    """The presets of these names, with `num_samples` in place of their numbers of samples; `options`: see `preset`.
+
+    Raises UserError.
+    """
     if num_samples is not None and num_samples < 1:
         raise UserError(f'--num-samples is {num_samples}; at least 1 is expected')
-    specs = [preset(name.strip(), quick) for name in names]
+    specs = [preset(name.strip(), quick, options) for name in names]
     for spec in specs if num_samples is not None else []:
         spec.update((key, num_samples) for key in ('num_images', 'num_samples') if key in spec)
         if 'num_keep' in spec:

@@ -18,11 +18,11 @@ MODULES = {'train.py': 'train', 'run_metrics.py': 'run_metrics', 'generate.py': 
            'training.report': 'training.report', 'dnnlib.tflib.convert': 'dnnlib.tflib.convert',
            'dnnlib.tflib.launch': 'dnnlib.tflib.launch',
            'experiment.studies.paper_demo': 'experiment.studies.paper_demo'}
-PAGES = (['train.py', 'train.py doctor', 'run_metrics.py', 'run_metrics.py table', 'run_metrics.py table1',
-          'run_metrics.py curves', 'run_metrics.py explain', 'generate.py', 'generate_figures.py',
-          'generate_figures.py lecture', 'generate_figures.py acceleration',
-          'pretrained_example.py', 'explore.py', 'training.report',
-          'dnnlib.tflib.convert', 'dnnlib.tflib.launch', 'dnnlib.artifacts', 'experiment.studies.paper_demo']
+PAGES = (['train.py', 'train.py doctor', 'train.py attributes', 'run_metrics.py', 'run_metrics.py table',
+          'run_metrics.py table1', 'run_metrics.py curves', 'run_metrics.py explain', 'generate.py',
+          'generate_figures.py', 'generate_figures.py lecture', 'generate_figures.py acceleration',
+          'pretrained_example.py', 'explore.py', 'training.report', 'dnnlib.tflib.convert', 'dnnlib.tflib.launch',
+          'dnnlib.artifacts', 'experiment.studies.paper_demo']
          + [f'dnnlib.artifacts {command}' for command in ('list', 'fetch', 'verify', 'add')]
          + ['dataset_tool.py'] + [f'dataset_tool.py {command}' for command in DATASET_EXAMPLES])
 

@@ -8,12 +8,17 @@ import pytest
 from conftest import new_session
 from PIL import Image
 
+import config as folders
 import generate
 import generate_figures
 import pretrained_example
+from data.records.dataset import load_dataset
 from dnnlib import UserError, tflib
+from dnnlib.submission import write_submit_config
 from dnnlib.tflib import registry, tf
-from figures import arguments, composing, drawing, layouts, sheet
+from experiment import facts as known
+from experiment import run_config
+from figures import arguments, composing, drawing, layouts, nearest, sheet
 from figures.generator import Generator, latents_of
 from metrics import context
 from training import misc
@@ -137,7 +142,7 @@ def test_figures_never_build_the_graph_again(gen):
         drawing.truncation(gen)
         drawing.noise_components(gen)
         drawing.noise_detail(gen, draws=5)
-        drawing.uncurated(gen, layouts.UNCURATED['cats'])
+        drawing.uncurated(gen, layouts.UNCURATED['cat'])
     draw_all()
     size = len(tflib.tf.get_default_graph().get_operations())
     draw_all()
@@ -210,7 +215,7 @@ def test_noise_detail_looks_where_the_noise_changes_most():
 
 
 def test_uncurated_columns_hold_consecutive_latents(gen):
-    layout = layouts.Uncurated(rows=2, levels=(0, 1), seed=9, crop=(0.25, 0.75))
+    layout = layouts.Uncurated(rows=2, levels=(0, 1), seed=9, crop=(0.25, 0.75), is_published=True)
     picture = drawing.uncurated(gen, layout, psi=1).picture
     assert picture.size == ((16 + 8) * ZOOM, 16 * ZOOM)
     pixels = np.array(picture)[::ZOOM, ::ZOOM]
@@ -221,15 +226,51 @@ def test_uncurated_columns_hold_consecutive_latents(gen):
 
 
 def test_layouts_follow_the_network():
-    assert layouts.uncurated_layout('ffhq-1024', 1024) == layouts.UNCURATED['faces-1024']
-    assert layouts.uncurated_layout('karras2019stylegan-cars-512x384.pkl', 512).crop == (64 / 512, 448 / 512)
-    assert layouts.uncurated_layout('bedrooms-256', 256).seed == 0
-    assert layouts.uncurated_layout('my-run', 256) == layouts.UNCURATED['faces-256']
-    assert max(layouts.uncurated_layout('my-run', 32).levels) == 0
+    assert layouts.uncurated_layout(None, 1, 1024) == layouts.UNCURATED['faces-1024']
+    assert layouts.uncurated_layout('car', 0.75, 512).crop == (64 / 512, 448 / 512)
+    assert layouts.uncurated_layout('bedroom', 1, 256).seed == 0
+    assert layouts.uncurated_layout(None, 1, 256) == layouts.UNCURATED['faces-256']
+    assert max(layouts.uncurated_layout(None, 1, 32).levels) == 0
+    assert not layouts.uncurated_layout('horse', 1, 256).is_published
     ranges = layouts.style_ranges(18)
     assert [ranges[key] for key in ('coarse', 'middle', 'fine')] == [range(0, 4), range(4, 8), range(8, 18)]
     assert layouts.pixels_of(ranges['fine']) == '64² – 1024²'
     assert layouts.style_ranges(14)['fine'] == range(8, 14)
+
+
+@pytest.mark.parametrize('file, config, manifest, expected', [
+    ('karras2019stylegan-cars-512x384.pkl', None, None, ('car', 0.75)),
+    ('karras2019stylegan-bedrooms-256x256.pkl', None, None, ('bedroom', 1)),
+    ('karras2019stylegan-ffhq-1024x1024.pkl', None, None, (None, 1)), ('bedrooms-of-mine.pkl', None, None, (None, 1)),
+    ('network-final.pkl', 'lsun-car', None, ('car', 0.75)), ('network-final.pkl', 'lsun-car-progan', None, ('car', 1)),
+    ('network-final.pkl', 'lsun-horse', None, ('horse', 1)), ('network-final.pkl', 'ffhq-f', None, (None, 1)),
+    ('network-final.pkl', 'ffhq-f', dict(command='create_lsun', arguments=dict(
+        lmdb_dir='/x/conference_room_train_lmdb')), ('conference_room', 1)),
+    ('network-final.pkl', 'ffhq-f', dict(command='create_lsun_wide', arguments=dict(
+        lmdb_dir='car_lmdb', width=64, height=48)), ('car', 0.75)),
+    ('network-final.pkl', 'lsun-cat', dict(command='create_from_images', arguments={}), (None, 1))])
+def test_what_a_network_was_trained_on_is_asked_of_its_data_set(tmp_path, file, config, manifest, expected):
+    run = tmp_path / '00000-bedroom-cats'       # a name that says nothing
+    run.mkdir()
+    if config is not None:
+        settings, _ = run_config.load(config, folders.config_dir)
+        write_submit_config(str(run), dict(config=settings, data_dir=str(tmp_path / 'data')))
+        if manifest is not None:
+            data = tmp_path / 'data' / settings.dataset.tfrecord_dir
+            data.mkdir(parents=True)
+            (data / 'manifest.json').write_text(json.dumps(manifest))
+    assert known.trained_on(str(run / file)) == expected
+
+
+def test_the_data_set_is_shown_by_a_random_sample(gen, tmp_path):
+    from data.converters.create_toyfaces import create_toyfaces
+    path = str(tmp_path / 'toy')
+    create_toyfaces(path, resolution=16, num=60, workers=1)
+    with load_dataset(tfrecord_dir=path, shuffle_mb=0, prefetch_mb=0) as data:
+        figure = nearest.data_set_images(gen, data)
+        assert figure.picture.size == (9 * 128, 5 * 128) and len(set(figure.facts['indices'])) == 45
+        first = data.get_samples_np(np.array(figure.facts['indices'][:1]))[0][0].transpose(1, 2, 0)
+        np.testing.assert_array_equal(np.asarray(figure.picture)[:128:8, :128:8], first)
 
 
 def test_interpolation_is_a_smooth_loop_through_its_keys():

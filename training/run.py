@@ -52,6 +52,7 @@ class Run:
         self.log = self.painter = self.metrics = None
         self.last_checkpoint_nimg, self.last_checkpoint_time = self.progress.cur_nimg, time.time()
         self._stops = False
+        self.is_out_of_time = False     # whether the run ends for its hours, as all processes agreed
         self._watch = processes.Watch() if processes.world().size > 1 else None
 
     @property
@@ -61,8 +62,14 @@ class Run:
 
     @property
     def is_finished(self):
-        """Whether all images have been shown."""
-        return self.progress.cur_nimg >= self.settings.total_kimg * 1000
+        """Whether all images have been shown, or the time for it is over."""
+        return self.progress.cur_nimg >= self.settings.total_kimg * 1000 or self.is_out_of_time
+
+    def has_used_its_time(self):
+        """Whether the hours of the run are over, by the clock of this process."""
+        s = self.settings
+        return s.max_hours is not None and self.progress.elapsed >= s.max_hours * 3600 \
+            and self.progress.cur_nimg < s.total_kimg * 1000
 
     def schedule(self):
         """The state of the schedule now; see `training.schedule.training_schedule`."""
@@ -78,13 +85,16 @@ class Run:
         return self._stops
 
     def agree(self, sched):
-        """Brings several processes to one mind: whether to stop after this iteration, and how long the first may be
-        busy with what it alone does after it."""
+        """Brings several processes to one mind: whether to stop or to end after this iteration, and how long the first
+        may be busy with what it alone does after it."""
+        is_late = self.has_used_its_time()
         if self._watch is None:
+            self.is_out_of_time = is_late
             return
-        wishes = [float(self.settings.run_context.should_stop()), self.seconds_alone(sched)]
-        stops, seconds = collectives.total(wishes)
-        self._stops = stops > 0
+        wishes = [float(self.settings.run_context.should_stop()),
+                  MEASURE_SECONDS if is_late else self.seconds_alone(sched), float(is_late)]
+        stops, seconds, late = collectives.total(wishes)
+        self._stops, self.is_out_of_time = stops > 0, late > 0
         self._watch.moved(seconds)
 
     def seconds_alone(self, sched):
@@ -278,6 +288,7 @@ class Run:
         run_state.restore_arrays(arrays, [g.G_towers, g.D_towers, self.networks[2:]], [g.G_opt, g.D_opt], path)
         self.training_set.load_state_dict(state['dataset'])
         self.progress = EasyDict(state['progress'])
+        self.is_out_of_time = self.has_used_its_time()
         self.last_checkpoint_nimg, self.last_checkpoint_time = self.progress.cur_nimg, time.time()
         print(f'Going on from {path}, {self.progress.cur_nimg / 1000:g} kimg')
 

@@ -1,7 +1,7 @@
 """What is trained when: level of detail, minibatch, learning rates and tick length as functions of progress.
 
 Pure arithmetic. Source: "Progressive Growing of GANs", section 2 and appendix A; "A Style-Based Generator
-Architecture", appendix C.
+Architecture", section 8.
 """
 
 import math

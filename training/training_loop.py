@@ -51,6 +51,8 @@ def training_loop(
     resume_time             = 0,            # Seconds of training that these have had.
     deterministic           = False,        # Ask the engine for repeatable GPU kernels, at some cost in speed.
     total_kimg              = 15000,        # Length of the run, in thousands of real images; a number from 0.001 to 1e9
+    max_hours               = None,         # Hours of training, over all its parts, after which the run ends as at its
+                                            # length, null: no limit; a number from 0.0001 to 1e6, or null
     G_smoothing_kimg        = 10.0,         # Half-life of the moving average of G's weights, 0: Gs follows G at once;
                                             # 0 to 1e9
     step_order              = 'D_then_G',   # Whose step it is, alternate: even minibatches train G, odd ones D;
@@ -141,6 +143,9 @@ def _train(run):
             run.save_checkpoint()
 
     if run.is_finished:
+        if run.is_out_of_time:
+            print(f'The {s.max_hours:g} hours of train.max_hours are over, at {run.progress.cur_nimg / 1000:g} of '
+                  f'{s.total_kimg:g} kimg', flush=True)
         run.save_networks('network-final.pkl')
     else:
         print('Stopping as asked: writing a network snapshot and a checkpoint ...', flush=True)

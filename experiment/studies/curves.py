@@ -21,7 +21,7 @@ from experiment import report_plots, run_config, settings
 from experiment.report import choose
 from metrics.jobs import Job
 from metrics.presets import preset
-from metrics.scores import records, store
+from metrics.scores import records, standard, store
 from metrics.scores.own import own_protocol
 from training.network_files import best, runs
 from training.network_files.data import data_of
@@ -92,17 +92,17 @@ class Member:
 
 # ---- Measuring
 
-def measure(members, metrics, quick=False, most=None, **options):
+def measure(members, metrics, quick=False, most=None, protocol=None, **options):
     """Measures the snapshots' scores that are missing; `most` of each run's, evenly chosen, None: all of them.
 
-    `options` are those of `metrics.jobs.Job`.
+    `protocol`: see `metrics.presets.preset`; `options` are those of `metrics.jobs.Job`.
     """
     for member in members:
         names = [(kimg, name) for kimg, name in member.snapshots()
                  if os.path.isfile(os.path.join(member.dir, name + '.pkl'))]
         if not names:
             raise UserError(f'{member.dir} holds no network snapshot to measure')
-        specs = [preset(name, quick) for name in member.metrics(metrics)]
+        specs = [preset(name, quick, protocol) for name in member.metrics(metrics)]
         dataset_args, mirror_augment = data_of(member.dir)
         for _, name in choose(names, most) if most else names:
             job = Job(specs, locate(os.path.join(member.dir, name + '.pkl')), os.path.join(member.dir, 'metrics', name),
@@ -114,8 +114,8 @@ def measure(members, metrics, quick=False, most=None, **options):
 
 def _terms(record):
     """What scores on one picture must have in common, as text; data and mirroring are each run's own."""
-    return json.dumps([record.get('settings'), record.get('seed'), record.get('is_standin'),
-                       record.get('labels') or 'zeros'], sort_keys=True)
+    protocol = best.protocol_of(record)
+    return json.dumps([protocol[key] for key in ('settings', 'seed', 'is_standin', 'labels')], sort_keys=True)
 
 
 def collect(members, metrics):
@@ -244,24 +244,24 @@ def _draw_panel(axes, curves, names, factor):
 def _protocol_words(curves):
     record = curves[0].points[0].record
     words = ['stand-in networks'] * bool(record.get('is_standin')) \
-        + [f"{record.get('num_samples')} samples"] * bool(record.get('is_reduced'))
+        + [f"{record.get('num_samples')} samples"] * bool(record.get('is_reduced')) + standard.unusual(record)
     return f" ({', '.join(words)})" if words else ''
 
 
-def make(run_names, metrics, out_dir, measure_missing=False, quick=False, most=None, **options):
+def make(run_names, metrics, out_dir, measure_missing=False, **options):
     """Measures what is asked for, writes picture and table, prints what is missing. Returns the paths.
 
     Args:
         run_names: directories or numbers of runs.
         metrics: names of metrics.
         out_dir: folder of `curves.png` and `curves.csv`.
-        measure_missing, quick, most, options: see `measure`.
+        measure_missing: whether to measure; options: of `measure`.
     """
     for name in metrics:
         preset(name)
     members = [Member(run) for run in run_names]
     if measure_missing:
-        measure(members, metrics, quick, most, **options)
+        measure(members, metrics, **options)
     curves, remarks = collect(members, metrics)
     for remark in remarks:
         print(f'note: {remark}', flush=True)

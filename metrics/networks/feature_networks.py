@@ -16,7 +16,8 @@ class FeatureNetworks:
     Args:
         source: 'released' or 'standin'; see `choice.choose_source`.
         settings: dict; `classifier_blur` (True or False) overrides whether classifiers blur before down-convolutions,
-            which is only looked at where a classifier's file does not say.
+            which is only looked at where a classifier's file does not say; `classifiers`: a folder with classifiers,
+            see `files.find_classifiers`, in place of those of the source.
     """
 
     def __init__(self, source, settings=None):
@@ -24,11 +25,15 @@ class FeatureNetworks:
         self.source = source
         self.used = OrderedDict()   # name -> record of what was asked for, until somebody empties it
         self._settings = dict(settings or {})
+        folder = self._settings.pop('classifiers', None)
+        self._own_classifiers = files.find_classifiers(folder) if folder else None
         self._loaded = {}
 
     @property
     def attributes(self):
         """Names of the attributes that there are classifiers for, in order."""
+        if self._own_classifiers is not None:
+            return list(self._own_classifiers)
         if self.source == RELEASED:
             return list(files.ATTRIBUTES)
         return [entry['attribute'] for entry in standin.read_record()['networks'].values() if 'attribute' in entry]
@@ -43,13 +48,20 @@ class FeatureNetworks:
 
     def classifier(self, index):
         """Logits [N, 1] of images [N, 3, R, R] in [-1, 1], R being the network's resolution."""
+        attribute, own = self.attributes[index], self._own_classifiers
+        if own is not None:
+            return self._keep(f'classifier-{index}', lambda: released.own_classifier(own[attribute], attribute, index,
+                                                                                     self._settings))
         return self._get(f'classifier-{index}', lambda: released.classifier(index, self._settings),
-                         'classifier-' + self.attributes[index])
+                         'classifier-' + attribute)
 
     def _get(self, key, load_released, standin_name):
+        return self._keep(key, load_released if self.source == RELEASED else lambda: _load_standin(standin_name))
+
+    def _keep(self, key, load):
         if key not in self._loaded:
             with tf.device(tflib.device_name(0)):
-                self._loaded[key] = load_released() if self.source == RELEASED else _load_standin(standin_name)
+                self._loaded[key] = load()
         self.used[key] = self._loaded[key].record
         return self._loaded[key]
 

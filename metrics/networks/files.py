@@ -1,4 +1,10 @@
-"""Names of the released files that metrics need; addresses, checksums and licences stand in `dnnlib.artifacts`."""
+"""Names of the files that metrics need; addresses, checksums and licences stand in `dnnlib.artifacts`."""
+
+import os
+import re
+from collections import OrderedDict
+
+from dnnlib.errors import UserError
 
 # CelebA's attributes, in the order in which the released classifiers are numbered.
 ATTRIBUTES = (
@@ -31,3 +37,34 @@ def needed_files(uses_networks):
 def slug(name):
     """'Mouth_Slightly_Open' -> 'mouth-slightly-open': one spelling for attributes."""
     return name.strip().lower().replace('_', '-').replace(' ', '-')
+
+
+def find_classifiers(folder):
+    """OrderedDict attribute -> path of the classifiers in a folder: CelebA's attributes in their order, then others.
+
+    Their names are `classifier-SLUG.pkl`, as `train.py attributes` writes them, or those of the released ones,
+    `celebahq-classifier-NN-SLUG.pkl`. Raises UserError if there is none, or two of one attribute.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as err:
+        raise UserError(f'the folder of classifiers {folder} cannot be read: {err.strerror}') from err
+    found = {}
+    for name in names:
+        match = re.match(r'(?:celebahq-classifier-\d\d|classifier)-([\w.-]{1,100})\.pkl\Z', name)
+        if match is None:
+            continue
+        if match.group(1) in found:
+            raise UserError(f"{folder} holds two classifiers of '{match.group(1)}', {found[match.group(1)]} and "
+                            f'{name}; leave one there')
+        found[match.group(1)] = name
+    if not found:
+        raise UserError(f'{folder} holds no classifier; files such as classifier-smiling.pkl or '
+                        'celebahq-classifier-01-smiling.pkl are expected, which train.py attributes makes')
+    order = [name for name in ATTRIBUTES if name in found] + [name for name in found if name not in ATTRIBUTES]
+    return OrderedDict((name, os.path.join(folder, found[name])) for name in order)
+
+
+def coverage(attributes):
+    """How many of CelebA's 40 attributes are among these."""
+    return len(set(attributes) & set(ATTRIBUTES))

@@ -54,10 +54,25 @@ def perceptual(path=None):
 
 
 def classifier(index, settings=None, path=None):
-    """Attribute classifier number `index`, built as the file's function name and keywords say where we know them."""
-    settings = settings or {}
+    """The released attribute classifier number `index`, or the one in the file at `path`; see `open_classifier`."""
     name = files.classifier_file(index)
     path = path or artifacts.get(name)
+    net, how = open_classifier(path, f'classifier_{index:02d}', settings)
+    return weights.FeatureNetwork(net, dict(_record(path, name), built_as=how))
+
+
+def own_classifier(path, attribute, number, settings=None):
+    """An attribute classifier in a file of the user's."""
+    net, how = open_classifier(path, f'classifier_{number:02d}', settings)
+    record = dict(name=f'classifier of {attribute}', is_standin=False, file=os.path.basename(path),
+                  file_sha256=sha256_file(path), verified=False, note="from a folder of the user's")
+    return weights.FeatureNetwork(net, dict(record, folder=os.path.dirname(os.path.abspath(path)), built_as=how))
+
+
+def open_classifier(path, net_name, settings=None):
+    """(network, how it was built in words) of a classifier's file, as its function name and keywords say where we know
+    them. Raises UserError."""
+    settings = settings or {}
     state, found = read_variables(path)
     known = {'D_basic': 'training.networks_stylegan.D_basic', 'D_paper': 'training.networks_progan.D_paper'}
     kwargs = dict(num_channels=3, resolution=files.CLASSIFIER_RESOLUTION, fmap_base=8192)
@@ -69,7 +84,7 @@ def classifier(index, settings=None, path=None):
         kwargs['blur_filter'] = [1, 2, 1] if settings.get('classifier_blur', True) else None
         how = f"D_basic {'with' if kwargs['blur_filter'] else 'without'} blur (setting classifier_blur)"
     kwargs.update(label_size=0, mbstd_group_size=0)
-    net = weights.build(f'classifier_{index:02d}', func_name, kwargs, path)
+    net = weights.build(net_name, func_name, kwargs, path)
     shape = net.input_shapes[0]
     if shape[1:] != [3] + shape[-1:] * 2 or not 4 <= shape[-1] <= 1024 or net.output_shape[1:] != [1]:
         raise UserError(f'{path}: a network from {shape[1:]} to {net.output_shape[1:]}, where a classifier of square '
@@ -85,7 +100,7 @@ def classifier(index, settings=None, path=None):
         return 'weight' if array.ndim > 1 or 'weight' in variable.lower() else 'bias'
 
     _assign(net, found, kind_of, path, classify)
-    return weights.FeatureNetwork(net, dict(_record(path, name), built_as=how))
+    return net, how
 
 
 def read_variables(path):

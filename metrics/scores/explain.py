@@ -3,7 +3,7 @@
 import math
 from collections import OrderedDict
 
-from metrics.scores import records
+from metrics.scores import records, standard
 
 # What a difference in a field means. A prefix of the dotted name is enough; the first that fits counts.
 MEANINGS = OrderedDict([
@@ -25,6 +25,9 @@ MEANINGS = OrderedDict([
                                    'other groups'),
     ('settings.num_keep', 'another share of the samples was kept as confident'),
     ('settings.epsilon', 'another step along the path'),
+    ('settings.reals', 'the reals were the first of the data set (released code) or drawn at random (the paper)'),
+    ('settings.ends', 'steps at the beginning of the path (released code) or at either end (the paper)'),
+    ('settings.rejection', 'the extreme percents of the distances were left out (released code) in one case only'),
     ('settings', 'the protocol was set differently'),
     ('seed', 'other random numbers: expect differences of a few standard errors'),
     ('problems', 'problems were met, see the records'),
@@ -52,11 +55,15 @@ def flatten(value, prefix=''):
         yield prefix[:-1], value
 
 
+def _completed(record):
+    """A record with what older ones leave out: labels, which then were zeros, and what the released code does."""
+    return dict(record, labels=record.get('labels') or 'zeros', settings=dict(
+        standard.options_of(str(record['metric'])), **record.get('settings') or {}))
+
+
 def differences(a, b):
     """[(field, value in a, value in b, meaning or None), ...] of two records, in the order of their weight."""
-    # Records from before labels were noted were measured with zeros, which are no labels for a network without any.
-    first, second = (OrderedDict((key, value) for key, value in flatten(dict(record, labels=record.get('labels')
-                                                                             or 'zeros'))
+    first, second = (OrderedDict((key, value) for key, value in flatten(_completed(record))
                                  if key.split('.')[0] not in IGNORED) for record in (a, b))
     fields = list(first) + [field for field in second if field not in first]
     found = [(field, first.get(field), second.get(field), _meaning(field)) for field in fields

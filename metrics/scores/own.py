@@ -7,6 +7,7 @@ from dnnlib.submission import read_submit_config
 from metrics.networks.choice import STANDIN, choose_source
 from metrics.presets import settings_of
 from metrics.scores import records
+from training.network_files import best
 
 SEED = 0    # of metrics in training
 
@@ -32,6 +33,6 @@ def own_protocol(run_dir, metric):
     for spec in config.get('metrics') or []:
         settings = settings_of(spec)
         if settings.get('name') == metric:
-            own['settings'] = records.plain({key: value for key, value in settings.items()
-                                             if key not in ('name', 'func_name')})
+            own['settings'] = best.without_unnamed(records.plain({
+                key: value for key, value in settings.items() if key not in ('name', 'func_name')}))
     return own

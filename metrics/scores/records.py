@@ -15,6 +15,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import make_folders, read_json, write_json
 from dnnlib.util import format_time
 from dnnlib.values import schema
+from metrics.scores import standard
 from metrics.scores.result import VALUE_FORMAT
 
 FORMAT = 1
@@ -102,6 +103,7 @@ def text_line(record):
         remarks.append(f"seed {record['seed']}")
     if record.get('dataset_fingerprint'):
         remarks.append(f"data {record['dataset_fingerprint'][:8]}")
+    remarks += standard.unusual(record)
     if record.get('labels'):
         remarks.append(f"labels {record['labels']}")
     remarks += [f'problem: {text}' for text in record.get('problems', [])]

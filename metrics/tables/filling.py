@@ -5,28 +5,31 @@ import re
 from collections import OrderedDict
 
 from dnnlib.files import read_json
-from dnnlib.submission import read_submit_config
 from dnnlib.util import UserError
 from dnnlib.values import schema
 from metrics.jobs import Job
 from metrics.presets import preset
-from metrics.scores import records
+from metrics.scores import records, standard
 from metrics.tables.epochs import read_epoch
 from metrics.tables.sources import training_commands
 from training.network_files.locate import locate
+from training.state.resume import newest_snapshot
 
 
-def fill(table, sources, out_dir, quick, resolve_dataset, features, skip_missing=False, **options):
+def fill(table, sources, out_dir, quick, resolve_dataset, features, skip_missing=False, protocol=None, **options):
     """Measures every network and returns OrderedDict network's name -> {value's name: (value, record)}.
 
     What is measured already under the same protocol is not measured again. With `skip_missing`, what is missing or
-    damaged is left out: the record of its values, which are None, has the reason. `options` are those of `jobs.Job`.
+    damaged is left out: the record of its values, which are None, has the reason. `protocol`: see
+    `metrics.presets.preset`; `options` are those of `jobs.Job`.
     """
     results = OrderedDict()
     for name, source in sources.items():
         results[name] = values = OrderedDict()
         try:
-            values.update(_measure(table, name, source, os.path.join(out_dir, name), quick, resolve_dataset, features,
+            specs = OrderedDict((cell.metric, preset(cell.metric, quick, protocol)) for cell in table.cells_of(name)
+                                if cell.metric is not None)
+            values.update(_measure(table, name, source, os.path.join(out_dir, name), specs, resolve_dataset, features,
                                    skip_missing, options))
         except UserError as err:
             if not skip_missing:
@@ -38,12 +41,11 @@ def fill(table, sources, out_dir, quick, resolve_dataset, features, skip_missing
     return results
 
 
-def _measure(table, name, source, out_dir, quick, resolve_dataset, features, skip_missing, options):
+def _measure(table, name, source, out_dir, specs, resolve_dataset, features, skip_missing, options):
     if source.text is None:
         raise UserError(f'{table.name} needs the network {name}: ' + '; '.join(training_commands(source)))
     cells = table.cells_of(name)
     values = OrderedDict(_from_records(cells, source))
-    specs = OrderedDict((cell.metric, preset(cell.metric, quick)) for cell in cells if cell.metric is not None)
     if not specs:
         return values
     dataset_args = source.dataset_args
@@ -71,7 +73,8 @@ def _kimg(path, run_dir):
         return int(number.group(1))
     if run_dir is None or name != 'network-final.pkl':
         return None
-    return read_submit_config(run_dir)['config'].get('train', {}).get('total_kimg')
+    newest = newest_snapshot(run_dir)   # where it ended for its hours, its length is not what it was trained for
+    return newest[1] if newest else None
 
 
 def _from_records(cells, source):
@@ -134,6 +137,7 @@ def _remarks(cell, source, record, value):
         remarks.append('stand-in networks, not comparable with published values')
     if record.get('is_reduced'):
         remarks.append(f"reduced protocol, {record.get('num_samples')} samples")
+    remarks += [f'not as the released code: {text}' for text in standard.unusual(record)]
     if any(not network.get('verified') for network in record.get('feature_networks', {}).values()):
         remarks.append('feature network not verified')
     if value is None:

@@ -54,7 +54,8 @@ def make_table(order, resolve_dataset, features='auto', quick=False, dry_run=Fal
         chosen = sources.choose_sources(table, order.networks, order.datasets)
     if features == 'auto':
         features = sources.default_features(chosen)
-    missing = sources.find_missing(table, chosen, features, resolve_dataset)
+    missing = sources.find_missing(table, chosen, features, resolve_dataset,
+                                   own_classifiers='classifiers' in (options.get('feature_settings') or {}))
     print('\n'.join(sources.describe_missing(missing, gpu_days)), flush=True)
     if features == STANDIN:
         print('Stand-in feature networks are used: the values are not comparable with published ones.', flush=True)

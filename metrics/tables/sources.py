@@ -131,12 +131,13 @@ class Missing:
         return not self.commands
 
 
-def find_missing(table, sources, features, resolve_dataset):
+def find_missing(table, sources, features, resolve_dataset, own_classifiers=False):
     """List of Missing.
 
     Args:
         features: 'auto', 'released' or 'standin'.
         resolve_dataset: function from a data set's name to its directory; raises UserError where there is none.
+        own_classifiers: whether classifiers of attributes are there already.
     """
     missing = []
     for name, source in sources.items():
@@ -150,7 +151,7 @@ def find_missing(table, sources, features, resolve_dataset):
     metrics = list(OrderedDict((cell.metric, None) for cell in table.cells
                                if cell.metric is not None and cell.network in sources))
     return missing + [Missing('feature network', name, _purpose(name))
-                      for name in missing_files(metrics, features=features)]
+                      for name in missing_files(metrics, features=features, own_classifiers=own_classifiers)]
 
 
 def _missing_data(table, sources, resolve_dataset):

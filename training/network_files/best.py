@@ -18,6 +18,13 @@ from training.network_files import runs
 PROTOCOL = ('metric', 'settings', 'seed', 'is_standin', 'dataset_fingerprint', 'mirror_augment', 'labels',
             'labels_sha256')
 FEATURES = 'feature_weights'    # and the weights of their feature networks
+# Settings that older records do not name, and what they were measured with: what the released code does.
+UNNAMED = dict(reals='order', ends='start', rejection=True)
+
+
+def without_unnamed(settings):
+    """Settings less those that are what older records, which do not name them, were measured with."""
+    return {key: value for key, value in settings.items() if key not in UNNAMED or value != UNNAMED[key]}
 
 
 def protocol_of(record):
@@ -30,6 +37,8 @@ def protocol_of(record):
     networks = record.get('feature_networks')
     found[FEATURES] = sorted([str(name), str(network.get('weights_sha256'))] for name, network in networks.items()
                              if isinstance(network, dict)) if isinstance(networks, dict) else []
+    if isinstance(found['settings'], dict):
+        found['settings'] = without_unnamed(found['settings'])
     return found
 
 

@@ -1,0 +1,92 @@
+"""`train.py attributes` and `run_metrics.py ls --classifiers`: classifiers of one's own, and what is said of few."""
+
+import os
+import shutil
+
+import pytest
+from metric_helpers import make_faces, make_network
+
+import run_metrics
+import train
+from dnnlib.files import read_json
+from dnnlib.util import UserError
+from metrics import presets
+from metrics.jobs import Job
+from metrics.linear_separability import note_coverage
+from metrics.networks import files
+from metrics.networks.needs import missing_files
+from metrics.scores import records
+from metrics.scores.result import Result
+from training.network_files.locate import locate
+
+pytestmark = pytest.mark.usefixtures('no_downloads')
+SMALL = ['--set', 'train.total_kimg=0.02', '--set', 'D.fmap_base=32', '--set', 'D.fmap_max=4', '--device', 'cpu']
+
+
+@pytest.fixture(scope='module')
+def faces(tmp_path_factory):
+    return make_faces(tmp_path_factory.mktemp('faces'))
+
+
+def test_classifiers_are_trained_once_and_measure_separability(faces, tmp_path, capsys):
+    out = str(tmp_path / 'out')
+    words = ['attributes', '--dataset', faces, '--out', out, *SMALL]
+    assert train.main(words + ['--attributes', 'Smiling,wearing_hat']) == 0
+    assert list(files.find_classifiers(out)) == ['smiling', 'wearing-hat']
+    before = os.path.getmtime(os.path.join(out, 'classifier-smiling.pkl'))
+    assert "2 of CelebA's 40 attributes" in capsys.readouterr().out
+    assert train.main(words + ['--attributes', 'bald,smiling']) == 0
+    assert '2 classifiers, of which 1 are done already' in capsys.readouterr().out
+    assert os.path.getmtime(os.path.join(out, 'classifier-smiling.pkl')) == before
+    assert read_json(os.path.join(out, 'classifier-bald.json'))['num_train'] == 72
+    with pytest.raises(UserError, match='smiling.pkl was trained otherwise .seed differ'):
+        train.main(words + ['--attributes', 'smiling', '--seed', '5'])
+
+    # The released classifiers' form of a name is known too; a file that is none of both does no harm.
+    os.rename(os.path.join(out, 'classifier-bald.pkl'), os.path.join(out, 'celebahq-classifier-08-bald.pkl'))
+    assert list(files.find_classifiers(out)) == ['smiling', 'bald', 'wearing-hat']
+    network = make_network(tmp_path)
+    measured = ['ls', '--network', network, '--num-samples', '24', '--classifiers', out, '--out', str(tmp_path / 'ls'),
+                '--device', 'cpu']
+    run_metrics.main(measured)
+    record = records.read_record(str(tmp_path / 'ls' / 'ls.json'))
+    assert "classifiers of 3 of CelebA's 40 attributes: not comparable" in ' '.join(record['problems'])
+    assert not record['is_standin'] and record['feature_networks']['classifier-1']['name'] == 'classifier of bald'
+    # Measured already, unless other classifiers are asked for.
+    spec = presets.preset('ls', num_samples=24, num_keep=12)
+    shutil.copytree(out, str(tmp_path / 'copy'))
+    for settings, is_done in (({'classifiers': out}, None not in record['values'].values()),
+                              ({'classifiers': str(tmp_path / 'copy')}, False), ({}, False)):
+        job = Job([spec], locate(network), str(tmp_path / 'ls'), features='standin', feature_settings=settings)
+        assert (job.done(job.metrics[0]) is not None) == is_done
+
+
+def test_mistakes_are_answered_with_a_sentence(faces, tmp_path):
+    for words, message in ((['--dataset', 'absent'], "no data set 'absent'"),
+                           (['--dataset', faces, '--attributes', 'beard'], "'beard'; the data set has bald, "),
+                           (['--dataset', faces, '--set', 'train.total_kmg=1'], 'total_kmg')):
+        with pytest.raises(UserError, match=message):
+            train.main(['attributes', *words, '--out', str(tmp_path / 'out'), '--device', 'cpu'])
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(UserError, match='holds no classifier; files such as'):
+        files.find_classifiers(str(tmp_path / 'empty'))
+    for name in ('classifier-smiling.pkl', 'celebahq-classifier-01-smiling.pkl'):
+        (tmp_path / 'empty' / name).write_bytes(b'')
+    with pytest.raises(UserError, match="two classifiers of 'smiling'"):
+        files.find_classifiers(str(tmp_path / 'empty'))
+    with pytest.raises(UserError, match='cannot be read'):
+        files.find_classifiers(str(tmp_path / 'absent'))
+
+
+@pytest.mark.both
+def test_scores_of_fewer_attributes_than_there_are_say_so():
+    for attributes, words in ((files.ATTRIBUTES, '40 of 40'), (('smiling', 'bald', 'wearing-a-scarf'), '2 of 40')):
+        result = Result()
+        note_coverage(attributes, result)
+        assert result.details['attributes_covered'] == words
+        assert result.details['is_comparable'] == (words == '40 of 40') == (not result.problems)
+
+
+def test_own_classifiers_need_no_released_ones():
+    assert len(missing_files(['ls'], features='released')) == 40
+    assert missing_files(['ls'], features='released', own_classifiers=True) == []

@@ -1,0 +1,85 @@
+"""Where the papers and the released code part: each choice changes the score, is recorded, and is explained."""
+
+import numpy as np
+import pytest
+from metric_helpers import make_faces, make_network, some_record
+
+import run_metrics
+from metrics.jobs import Job
+from metrics.perceptual_path_length import PPL
+from metrics.presets import preset
+from metrics.scores import explain, records, standard, store
+from training.network_files import best
+from training.network_files.locate import locate
+
+pytestmark = pytest.mark.usefixtures('no_downloads')
+
+
+@pytest.fixture(scope='module')
+def material(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('options')
+    return folder, make_faces(folder), make_network(folder)
+
+
+def measure(material, name, *words):
+    folder, faces, network = material
+    out = folder / '-'.join(['out', *words]).replace('--', '')
+    assert run_metrics.main([name, '--network', network, '--dataset', faces, '--num-samples', '40', '--features',
+                             'standin', '--out', str(out), '--device', 'cpu', *words]) == 0
+    return records.read_record(str(out / f'{name}.json')), out
+
+
+def test_reals_are_the_first_ones_or_drawn_with_the_seed(material, capsys):
+    usual, out = measure(material, 'fid50k')
+    drawn, _ = measure(material, 'fid50k', '--fid-reals', 'random')
+    assert usual['settings']['reals'] == 'order' and drawn['settings']['reals'] == 'random'
+    assert drawn['value'] != usual['value']
+    assert 'reals random' in capsys.readouterr().out
+    lines = '\n'.join(explain.compare(usual, drawn))
+    assert 'settings.reals: order | random  -- the reals were the first of the data set' in lines
+    other, _ = measure(material, 'fid50k', '--fid-reals', 'random', '--seed', '1')
+    assert other['value'] != drawn['value']
+    # A record that does not name the choice was measured as the released code does, and is not measured again.
+    old = dict(usual, settings={key: value for key, value in usual['settings'].items() if key != 'reals'})
+    assert best.protocol_of(old) == best.protocol_of(usual) != best.protocol_of(drawn)
+    assert store.protocol_hash(old) == store.protocol_hash(usual)
+    assert 'settings' not in '\n'.join(explain.compare(old, usual))
+    records.write_record(str(out / 'fid50k.json'), old)
+    for reals, is_done in (('order', True), ('random', False)):
+        spec = preset('fid50k', options={'reals': reals}, num_images=40)
+        job = Job([spec], locate(material[2]), str(out), features='standin',
+                  dataset_args=dict(tfrecord_dir=material[1]), feature_settings={'classifier_blur': True})
+        assert (job.done(job.metrics[0]) is not None) == is_done
+
+
+def test_path_lengths_keep_the_extremes_where_that_is_asked_for(material):
+    kept, _ = measure(material, 'ppl_wend', '--ppl-rejection', 'no')
+    distances = np.append(np.ones(300), 1e6)
+    for rejection, value in ((True, 1.0), (False, np.mean(distances))):
+        metric = PPL(**dict(kept['settings'], name='ppl', rejection=rejection))
+        assert metric._score(distances, 0).values[''] == pytest.approx(value)
+    assert kept['settings']['rejection'] is False and standard.unusual(kept) == ['rejection no']
+    usual, _ = measure(material, 'ppl_wend')
+    both, _ = measure(material, 'ppl_wend', '--ppl-ends', '01')
+    assert usual['value'] != both['value'] and usual['settings']['ends'] == 'start'
+    assert 'settings.ends: start | both  -- steps at the beginning' in '\n'.join(explain.compare(usual, both))
+
+
+@pytest.mark.both
+def test_steps_begin_at_either_end_or_at_the_first_only():
+    def places(sampling, **settings):
+        metric = PPL(name='ppl', num_samples=64, epsilon=1e-4, space='w', sampling=sampling, minibatch_per_gpu=64,
+                     **settings)
+        return metric._places(np.random.RandomState(0))
+    assert set(places('end', ends='both').ravel()) == {0.0, 1.0}
+    assert set(places('end').ravel()) == {0.0}
+    assert len(set(places('full', ends='both').ravel())) == 64
+
+
+def test_tables_take_the_released_codes_choices_unless_told_otherwise():
+    assert preset('fid50k')['reals'] == 'order' and preset('ppl_zend')['ends'] == 'start'
+    changed = dict(reals='random', ends='both', rejection=False)
+    assert preset('fid50k', options=changed)['reals'] == 'random' and 'ends' not in preset('fid50k', options=changed)
+    assert preset('ppl_zend', options=changed)['rejection'] is False
+    assert 'reals' not in preset('kid50k', options=changed)
+    assert standard.unusual(some_record()) == []
