@@ -20,6 +20,7 @@ run_dir_ignore = ['results', 'datasets', 'cache']   # names that snapshots of so
 
 # The one place that names rooms above: modules that stand higher than their published names.
 report_module = 'experiment.report'
+export_module = 'figures.exporting'
 metric_group = 'metrics.group.MetricGroup'    # measures network snapshots in training
 
 # Modules whose functions and classes a configuration, a run or a network file may name: see dnnlib/registry.py.

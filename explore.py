@@ -14,6 +14,7 @@ EXAMPLES = '''examples:
   ./reproduce explore --network results/00003-demo
   ./reproduce explore --network ffhq-1024 --port 8000 --no-browser
   ./reproduce explore --network results/00003-demo --latents results/projected/projected.npz
+  ./reproduce explore --network results/00003-demo --directions planes.npz --sliders smiling,male
 '''
 
 
@@ -26,6 +27,9 @@ def parse_args(argv=None):
                        help='port on this machine, 0: any that is free (default: 0)')
     group.add_argument('--no-browser', action='store_true', help='print the address only')
     group.add_argument('--latents', metavar='FILE', help='latents to start from, such as projected.npz of project.py')
+    group.add_argument('--directions', metavar='SOURCE', help='what the sliders move: as --directions of generate.py '
+                       '(default: pca:4)')
+    group.add_argument('--sliders', metavar='NAMES', help='which of the directions, at most four (default: the first)')
     arguments.add_label_argument(group)
     args = parser.parse_args(argv)
     if args.latents is not None and not os.path.isfile(args.latents):

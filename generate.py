@@ -13,8 +13,9 @@ EXAMPLES = '''examples:
   ./reproduce generate --network ffhq-1024 --seeds 0-99 --psi 0.5 --outdir results/faces
   ./reproduce generate --network network-snapshot-000120.pkl --seeds 1,5,7-9 --class 3 --noise random
   ./reproduce generate --network results/00003-demo --latents results/projected/projected.npz
+  ./reproduce generate --network results/00003-demo --seeds 1-8 --directions pca:10 --edit component-1=+2
+  ./reproduce generate --network results/00003-demo --seeds 1,5,7 --video interpolation --seconds 8
 '''
-AT_ONCE = 64  # images kept in memory
 
 
 def parse_args(argv=None):
@@ -34,47 +35,74 @@ def parse_args(argv=None):
                        help="noise inputs: the network's own, drawn from the seed, or none (default: stored)")
     group.add_argument('--outdir', default=shown(os.path.join(folders.result_dir, 'images')), metavar='DIR',
                        help='where the images go (default: %(default)s)')
+    _add_editing(parser)
+    _add_video(parser)
     args = parser.parse_args(argv)
-    if (args.seeds is None) == (args.latents is None):
+    if (args.seeds is None) == (args.latents is None) and not (args.edit_table and args.seeds is None):
         raise UserError('give either --seeds, such as 0-99, or --latents with a file')
     args.psi = (0.7 if args.latents is None else 1.0) if args.psi is None else args.psi
     arguments.check_psi(args.psi)
     args.seeds = None if args.seeds is None else arguments.parse_seeds(args.seeds)
+    for option, needed in (('edit', 'directions'), ('hold', 'edit'), ('edit_table', 'directions'), ('space', 'video'),
+                           ('curve', 'video')):
+        if getattr(args, option) not in (None, False) and getattr(args, needed) is None:
+            raise UserError(f"--{option.replace('_', '-')} goes with --{needed}")
+    args.space = args.space or 'z'
+    if args.layers is not None and args.edit is None and not args.edit_table and args.video != 'mixing':
+        raise UserError('--layers says which layers --edit changes, or --video mixing')
     return args
+
+
+def _add_editing(parser):
+    group = parser.add_argument_group('editing')
+    group.add_argument('--directions', metavar='SOURCE', help='where directions come from: a file of run_metrics.py ls '
+                       '--keep-planes, labelled samples (.csv: seed and a column per attribute), vectors (.npy), or '
+                       'pca:K for the first principal components of w')
+    group.add_argument('--edit', metavar='LIST', help='what changes, in standard deviations: smiling=+2,age=-1')
+    group.add_argument('--hold', metavar='NAMES', help='what is to stay: edits are made orthogonal to these directions')
+    group.add_argument('--layers', metavar='LIST', help='layers that change, such as 4-7 (default: all; for --video '
+                       'mixing 0-3)')
+    group.add_argument('--edit-table', action='store_true', help="measure how often classifiers' answers change as "
+                       'asked, for every direction with a classifier')
+    group.add_argument('--features', choices=['released', 'standin'], default='standin',
+                       help='whose classifiers: the released ones, or the stand-ins for drawn faces (default: standin)')
+
+
+def _add_video(parser):
+    group = parser.add_argument_group('video, which loops')
+    group.add_argument('--video', choices=['interpolation', 'mixing', 'noise', 'truncation', 'edit'],
+                       help='an MP4 file: seeds are key frames; in noise, truncation and edit they stand side by side')
+    group.add_argument('--seconds', type=_positive, default=8.0, metavar='NUMBER', help='its length (default: 8)')
+    group.add_argument('--fps', type=_positive, default=25.0, metavar='NUMBER', help='frames per second (default: 25)')
+    group.add_argument('--space', choices=['z', 'w'], help='where key frames are joined (default: z)')
+    group.add_argument('--curve', choices=['spherical', 'linear', 'spline'],
+                       help='how (default: spherical in z, linear in w)')
+
+
+def _positive(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError(f"'{text[:20]}' is not a number above 0, at most 3600")
+    return value
 
 
 def main(argv=None):
     args = parse_args(argv)
-    from figures import arguments, composing, latent_files, layouts, rendering, sheet
+    from figures import arguments, generating
     make_writable_folder(args.outdir, 'choose another one with --outdir')
     gen, facts = arguments.open_generator(args)
     arguments.choose_labels(gen, facts, args)
-    if args.latents is None:
-        kind, numbers, images_of, what = 'seed', args.seeds, rendering.images_of_seeds, ()
-    else:
-        found = latent_files.read(args.latents, gen, facts.sha256)
-        kind, numbers, images_of, what = 'latents', range(found.count), rendering.images_of_latents, (found,)
-    sheets = sheet.ContactSheets(args.outdir, len(numbers))
-    for begin in range(0, len(numbers), AT_ONCE):
-        some = numbers[begin:begin + AT_ONCE]
-        for number, image in zip(some, images_of(gen, *what, some, args.psi, args.cutoff, args.noise)):
-            picture = composing.to_picture(image)
-            sheet.save_picture(picture, os.path.join(args.outdir, _file_name(kind, number)))
-            sheets.add(composing.zoomed(composing.shrink(picture, max(gen.resolution // 128, 1)),
-                                        layouts.zoom_of(gen.resolution)))
-    record = dict(facts, psi=args.psi, cutoff=args.cutoff, noise=args.noise)
-    pages = sheet.write_cells(args.outdir, f'Images of {sheet.without_folders(facts.network)}', sheet.told(record),
-                              [_file_name(kind, number) for number in numbers],
-                              [f'{kind} {number}' for number in numbers],
-                              max(min(gen.resolution, 192), layouts.FACE), layouts.zoom_of(gen.resolution) > 1)
-    record.update({'seeds': args.seeds} if args.latents is None else {'latents': args.latents})
-    sheet.write_record(os.path.join(args.outdir, 'images.json'), record)
-    more = f' (of {len(sheets.names)} sheets and {pages} pages)' if len(sheets.names) > 1 else ''
-    print(f'{len(numbers)} images, sheet.png and index.html{more} are in {args.outdir}')
-
-
-def _file_name(kind, number):
-    return f'{kind}{number:04d}.png'
+    order = generating.Order(gen, facts, args)
+    if args.edit_table:
+        from metrics.networks.answers import Answers
+        print(generating.write_shares(order, Answers(args.features, order.directions), args.features))
+    if args.video is not None:
+        print(generating.write_video(order))
+    elif args.seeds is not None or args.latents is not None:
+        print(generating.write_images(order))
 
 
 if __name__ == '__main__':

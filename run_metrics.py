@@ -104,12 +104,16 @@ def parse_args(argv):
                        'data, zeros, a class by its number or name (index:3 or name:3 where it could be both), or a '
                        'vector such as 0.5,0,0.5 (default: data, '
                        'drawn as often as the training data have them, if these are known, else zeros)')
+    group.add_argument('--keep-planes', metavar='FILE', help='keep the planes in W of ls as .npz, for generate.py '
+                       '--directions')
     group.add_argument('--out', metavar='DIR', help='folder of the records (default: metrics/<snapshot> in the run '
                        'directory, or metrics/<network> in the results folder)')
     _common(parser)
     args = parser.parse_args(argv)
     if (args.network is None) == (args.run is None):
         parser.error('give either --network or --run')
+    if args.all_snapshots and args.keep_planes is not None:
+        parser.error('--keep-planes keeps the planes of one network, not of --all-snapshots')
     if args.all_snapshots and args.run is None:
         parser.error('--all-snapshots needs --run')
     args.specs = presets.chosen(args.names.split(','), args.preset == 'quick', args.num_samples,
@@ -216,7 +220,7 @@ def measure(args):
         if args.out is None or args.all_snapshots:
             out_dir = os.path.join(out_dir, name)
         job = Job(args.specs, network, out_dir, dataset_args=data, mirror_augment=mirrored, run_dir=run_dir,
-                  untrained=args.untrained, labels=args.labels, **options)
+                  untrained=args.untrained, labels=args.labels, keep_planes=args.keep_planes, **options)
         try:
             job.run(again=not args.all_snapshots)
         except NetworkUnusable as err:

@@ -13,7 +13,7 @@ _COMMANDS = {   # scripts and modules, as texts and data files name them → the
     'train.py doctor': 'doctor', 'train.py': 'train', 'run_metrics.py table1': 'table1', 'run_metrics.py': 'metrics',
     'dataset_tool.py prefilter': 'prefilter', 'dataset_tool.py': 'data', 'generate_figures.py lecture': 'lecture',
     'generate_figures.py': 'figures', 'generate.py': 'generate', 'pretrained_example.py': 'pretrained',
-    'explore.py': 'explore',
+    'explore.py': 'explore', 'project.py': 'project', 'python -m dnnlib.tflib.export': 'export',
     'python -m dnnlib.artifacts': 'artifacts', 'python -m dnnlib.tflib.convert': 'convert',
     'python -m training.report': 'report', 'python -m experiment.studies.paper_demo': 'paper-demo'}
 _NAMES = re.compile(r'(?<![\w./-])(' + '|'.join(re.escape(name) for name in _COMMANDS) + r')(?![\w.])')

@@ -59,7 +59,7 @@ class Section:
 
 FROM_DATA = ['num_channels', 'resolution', 'label_size']
 _FROM_NETWORK = ['is_training', 'is_validation', 'is_template_graph', 'components', 'seed', 'data_format',
-                 'dlatent_broadcast', 'force_clean_graph', 'lod', 'trainable', 'decoder_kwargs']
+                 'dlatent_broadcast', 'force_clean_graph', 'lod', 'noise_inputs', 'trainable', 'decoder_kwargs']
 _FOR_LOSS = ['G', 'D', 'opt', 'training_set', 'minibatch_size']
 TOP_LEVEL_OF_LOOP = ['seed', 'num_gpus', 'device']
 _LOOP_SECTIONS = ['G_args', 'D_args', 'G_opt_args', 'D_opt_args', 'G_loss_args', 'D_loss_args', 'dataset_args',

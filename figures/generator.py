@@ -97,6 +97,24 @@ class Generator:
 
     # ---- Images
 
+    def build_synthesis(self, dlatents, noises=None):
+        """Images [N, C, H, W] in [-1, 1] of tensors: w, and noise [N, 1, H, W] per layer (None: the stored)."""
+        return self._synthesis.get_output_for(dlatents, randomize_noise=False, noise_inputs=noises or None,
+                                              **self._structure)
+
+    def build_images(self, latents, labels=None, psi=None, cutoff=8):
+        """Images [N, C, H, W] in [-1, 1] of tensors, with stored noise; networks without w take no psi."""
+        inputs = [latents] + [labels] * (self.network.num_inputs > 1)
+        if not self.is_style_based:
+            return self.network.get_output_for(*inputs)
+        w = self._mapping.get_output_for(latents, labels)
+        w = w if len(w.shape) == 3 else w[:, tf.newaxis]
+        if psi is not None:
+            layers = np.arange(w.shape.as_list()[1])[np.newaxis, :, np.newaxis]
+            share = np.where(layers < cutoff, np.float32(1), np.float32(0)).astype(np.float32)
+            w = self.dlatent_avg + (1 - share + share * psi) * (w - self.dlatent_avg)
+        return self.build_synthesis(w)
+
     def synthesize(self, dlatents, noise='stored', noise_seed=0, title='images'):
         """Images of w, uint8 [N, H, W, C].
 

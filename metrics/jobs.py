@@ -5,7 +5,7 @@ import os
 from data.records import dataset
 from data.records.source import image_arguments
 from dnnlib import artifacts, tflib
-from dnnlib.files import make_writable_folder
+from dnnlib.files import check_writable, make_writable_folder
 from dnnlib.util import UserError, sha256_file
 from metrics.context import open_located
 from metrics.group import make_metric, update_best
@@ -25,14 +25,22 @@ class Job:
         dataset_args, mirror_augment, num_gpus, seed, features, feature_settings, run_dir, tf_config, cache_dir,
             trust_stored_code, labels: as for `context.open_context`, but that nothing is taken from a run (see
             `training.network_files.data.data_of`).
+        keep_planes: file for the planes of linear separability, or None.
 
     Attributes:
         has_failed: whether a value of the last `run` is a null.
     """
 
     def __init__(self, metric_specs, network, out_dir, dataset_args=None, mirror_augment=False, num_gpus=1,
-                 seed=0, features='auto', run_dir=None, **options):
+                 seed=0, features='auto', run_dir=None, keep_planes=None,
+                 **options):
         self.metrics = [make_metric(spec) for spec in metric_specs]
+        if keep_planes is not None:
+            fitting = [metric for metric in self.metrics if hasattr(metric, 'keep_planes')]
+            if not fitting:
+                raise UserError('--keep-planes keeps the planes of linear separability; name the metric ls')
+            check_writable(os.path.dirname(os.path.abspath(keep_planes)), 'choose another one with --keep-planes')
+            fitting[0].keep_planes = keep_planes
         self.network = network
         self.out_dir = out_dir
         self.features = features

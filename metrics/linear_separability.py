@@ -9,6 +9,7 @@ import sklearn.svm
 
 from dnnlib import artifacts
 from dnnlib.array_files import temporary_array
+from dnnlib.files import atomic_path
 from dnnlib.tflib import tf
 from dnnlib.util import UserError
 from metrics.arithmetic import (  # noqa: F401  (the measures of tables are part of this module)
@@ -51,6 +52,7 @@ class LS(MetricBase):
     uses_networks = ('classifier',)
     better = 'lower'
     suffixes = ('_z', '_w')
+    keep_planes = None      # file for the planes in W, which no setting is, since no score depends on it
 
     def __init__(self, num_samples, num_keep, minibatch_per_gpu, attrib_indices=None, **kwargs):
         super().__init__(**kwargs)
@@ -137,7 +139,7 @@ class LS(MetricBase):
     def _fit_all(self, ctx, spaces, logits, result):
         attributes = result.details['attributes']
         svm_outputs = OrderedDict((space, []) for space, _ in spaces)
-        targets, unconverged = [], []
+        targets, unconverged, planes = [], [], Planes()
         failed = OrderedDict()
         shares = OrderedDict()
         for column, attribute in enumerate(attributes):
@@ -148,7 +150,8 @@ class LS(MetricBase):
             targets.append(target)
             for space, samples in spaces:
                 ctx.check_stop()
-                outputs, problem, is_converged = fit_svm(samples(rows), target, ctx.seed)
+                outputs, problem, is_converged = fit_svm(samples(rows), target, ctx.seed,
+                                                         planes.fitted(attribute) if space == 'w' else None)
                 svm_outputs[space].append(outputs)
                 if problem:
                     failed.setdefault(attribute, problem)
@@ -160,6 +163,8 @@ class LS(MetricBase):
         if len(failed) == len(attributes):
             raise MetricFailure('no separating plane could be fitted: ' + '; '.join(result.problems))
         kept = [column for column, attribute in enumerate(attributes) if attribute not in failed]
+        if self.keep_planes is not None:
+            planes.store(self.keep_planes, dict(spaces).get('w'), self.num_samples, ctx)
         self._score(svm_outputs, targets, kept, ctx.seed, result)
         result.details.update(attributes_failed=list(failed), share_of_first_class=shares,
                               svm_not_converged=unconverged)
@@ -203,8 +208,41 @@ def two_class_probabilities(logits):
     return pair / np.sum(pair, axis=1, keepdims=True)
 
 
-def fit_svm(samples, targets, seed):
-    """Fits a plane to samples [N, d] with targets [N] of 0 and 1: (its outputs [N], problem or None, converged)."""
+class Planes:
+    """Separating planes in W, kept for whoever edits pictures: their normals point to where an attribute is."""
+
+    def __init__(self):
+        self._found = OrderedDict()
+
+    def fitted(self, attribute):
+        """A function for `fit_svm` that keeps the attribute's plane."""
+        def keep(svm):
+            # The first class, the one above the plane's other side, is that of those who have the attribute.
+            self._found[attribute] = -svm.coef_[0], -float(svm.intercept_[0])
+        return keep
+
+    def store(self, path, samples, num_samples, ctx):
+        """Stores them with how far samples of w spread along each. Raises UserError where there are none."""
+        if not self._found or samples is None:
+            raise UserError('there are no planes to be kept: none could be fitted in W, or the network has no W')
+        normals = np.stack([normal for normal, _ in self._found.values()]).astype(np.float64)
+        lengths = np.linalg.norm(normals, axis=1)
+        total, squares = np.zeros(len(normals)), np.zeros(len(normals))
+        for begin in range(0, num_samples, 4096):
+            along = samples(np.arange(begin, min(begin + 4096, num_samples))) @ (normals / lengths[:, np.newaxis]).T
+            total, squares = total + along.sum(axis=0), squares + np.square(along).sum(axis=0)
+        deviations = np.sqrt(np.maximum(squares / num_samples - np.square(total / num_samples), 0))
+        with atomic_path(path) as temp, open(temp, 'wb') as file:
+            np.savez(file, names=np.array(list(self._found)), normals=normals / lengths[:, np.newaxis],
+                     intercepts=np.array([value for _, value in self._found.values()]) / lengths,
+                     deviations=deviations, network_sha256=np.array(ctx.network_sha256))
+
+
+def fit_svm(samples, targets, seed, keep=None):
+    """Fits a plane to samples [N, d] with targets [N] of 0 and 1: (its outputs [N], problem or None, converged).
+
+    keep: function that is given the fitted plane, or None.
+    """
     if len(np.unique(targets)) < 2:
         return np.zeros_like(targets), 'all kept samples are of one class', True
     # Every setting is written out, since defaults differ between releases.
@@ -216,6 +254,8 @@ def fit_svm(samples, targets, seed):
         try:
             svm.fit(samples, targets)
             outputs = svm.predict(samples)
+            if keep is not None:
+                keep(svm)
         except ValueError as err:
             return np.zeros_like(targets), str(err).splitlines()[0], True
     is_converged = not any(issubclass(item.category, sklearn.exceptions.ConvergenceWarning) for item in caught)

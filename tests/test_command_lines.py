@@ -13,16 +13,16 @@ from dnnlib.util import UserError
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODULES = {'train.py': 'train', 'run_metrics.py': 'run_metrics', 'generate.py': 'generate',
            'generate_figures.py': 'generate_figures', 'pretrained_example.py': 'pretrained_example',
-           'explore.py': 'explore',
+           'explore.py': 'explore', 'project.py': 'project',
            'dataset_tool.py': 'data.commands', 'dnnlib.artifacts': 'dnnlib.artifacts.__main__',
            'training.report': 'training.report', 'dnnlib.tflib.convert': 'dnnlib.tflib.convert',
-           'dnnlib.tflib.launch': 'dnnlib.tflib.launch',
+           'dnnlib.tflib.launch': 'dnnlib.tflib.launch', 'dnnlib.tflib.export': 'dnnlib.tflib.export',
            'experiment.studies.paper_demo': 'experiment.studies.paper_demo'}
 PAGES = (['train.py', 'train.py doctor', 'train.py attributes', 'run_metrics.py', 'run_metrics.py table',
           'run_metrics.py table1', 'run_metrics.py curves', 'run_metrics.py explain', 'generate.py',
           'generate_figures.py', 'generate_figures.py lecture', 'generate_figures.py acceleration',
-          'pretrained_example.py', 'explore.py', 'training.report', 'dnnlib.tflib.convert', 'dnnlib.tflib.launch',
-          'dnnlib.artifacts', 'experiment.studies.paper_demo']
+          'pretrained_example.py', 'explore.py', 'project.py', 'training.report', 'dnnlib.tflib.convert',
+          'dnnlib.tflib.launch', 'dnnlib.tflib.export', 'dnnlib.artifacts', 'experiment.studies.paper_demo']
          + [f'dnnlib.artifacts {command}' for command in ('list', 'fetch', 'verify', 'add')]
          + ['dataset_tool.py'] + [f'dataset_tool.py {command}' for command in DATASET_EXAMPLES])
 

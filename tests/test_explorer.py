@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from browser import Browser
 from conftest import ROOT, new_session
+from generator_helpers import STYLEGAN, TINY, save_networks
 from PIL import Image
 
 import explore
@@ -21,37 +22,15 @@ import generate
 from dnnlib import UserError, tflib
 from dnnlib.util import EasyDict
 from figures import arguments
-from figures.editing import directions
-from figures.explorer import render, server, state, worker
+from figures.explorer import opening, render, server, state, worker
 from figures.generator import Generator
-from training import misc
-
-TINY = dict(num_channels=3, resolution=16, label_size=3, fmap_base=64, fmap_max=8, latent_size=8, dlatent_size=8,
-            mapping_fmaps=8, mapping_layers=2)
-STYLEGAN, PROGAN = 'training.networks_stylegan.G_style', 'training.networks_progan.G_paper'
-
-
-def strengthen(network):
-    """Gives every source of variation a visible effect."""
-    rnd = np.random.RandomState(0)
-    tflib.set_vars({var: rnd.randn(*var.shape.as_list()) * (100 if name.startswith('G_mapping') else 0.5)
-                    for name, var in network.vars.items()
-                    if name.endswith(('Noise/weight', 'dlatent_avg')) or name.startswith('G_mapping')})
 
 
 @pytest.fixture(scope='module')
 def networks(tmp_path_factory):
     """Paths of a network with styles and classes, and of one without either."""
-    folder = tmp_path_factory.mktemp('networks')
-    paths = {}
     with new_session():
-        styles = tflib.Network('Gs', STYLEGAN, **TINY)
-        strengthen(styles)
-        plain = tflib.Network('Gs', PROGAN, num_channels=1, resolution=16, fmap_base=64, fmap_max=8)
-        for name, net in (('styles', styles), ('plain', plain)):
-            paths[name] = str(folder / f'{name}.pkl')
-            misc.save_pkl((net, net, net), paths[name])
-    return paths
+        return save_networks(tmp_path_factory.mktemp('networks'), label_size=3)
 
 
 class Running:
@@ -223,7 +202,7 @@ def test_latents_and_the_command_make_the_same_picture_again(running, networks, 
     (tmp_path / 'latents.npz').write_bytes(latents)
     monkeypatch.chdir(str(tmp_path))
     words = command.decode().split()
-    assert words[:3] == ['python', 'generate.py', '--network'] and words[3] == networks['styles']
+    assert words[:4] == ['./reproduce', 'generate', '--network', networks['styles']]
     generate.main(words[2:] + ['--outdir', 'again'])
     again, = [name for name in os.listdir('again') if name.startswith(('seed', 'latents'))]
     np.testing.assert_array_equal(np.array(Image.open(os.path.join('again', again))), running.image(query))
@@ -327,7 +306,7 @@ def test_history_neighbours_path_and_command(running, browser):
         seen.add(browser.evaluate('document.getElementById("image").dataset.query').partition('&t=')[2])
     browser.evaluate('document.getElementById("play").click()')
     browser.evaluate('document.getElementById("show-command").click()')
-    assert 'generate.py' in browser.wait('document.getElementById("command").textContent')
+    assert './reproduce generate' in browser.wait('document.getElementById("command").textContent')
     assert browser.evaluate('document.querySelectorAll("#history img").length') >= 1
     link = browser.evaluate('document.getElementById("download-latents").href')
     assert '/latents?token=' in link and 'to=9' in link
@@ -400,32 +379,23 @@ def running_port():
     sock.close()
 
 
-@pytest.mark.both
-def test_principal_components_are_those_of_numpy():
-    samples = np.random.RandomState(0).randn(500, 6) * [1, 5, 2, 0.1, 3, 1]
-    found = directions.principal_components(samples, 3)
-    assert [np.argmax(np.abs(direction.normal)) for direction in found] == [1, 4, 2]
-    centred = samples - samples.mean(axis=0)
-    for direction in found:
-        assert np.isclose(direction.deviation, (centred @ direction.normal).std(ddof=1))
-    w = np.zeros([2, 4, 6], np.float32)
-    moved = found[0].move(w, 2, layers=[1, 2])
-    assert not moved[:, [0, 3]].any() and np.allclose(np.linalg.norm(moved[:, 1], axis=-1), 2 * found[0].deviation)
-
-
-@pytest.mark.both
-@pytest.mark.parametrize('script', ['explore.py', 'generate.py'])
-def test_help_and_wrong_arguments_import_no_tensorflow(script):
-    code = ('import runpy, sys\nsys.argv = sys.argv[1:]\ntry:\n    runpy.run_path(sys.argv[0], run_name="__main__")\n'
-            'finally:\n    print([name for name in ("tensorflow", "matplotlib") if name in sys.modules])')
-    for words, status in ((['--help'], 0), (['--network'], 2)):
-        done = subprocess.run([sys.executable, '-c', code, str(ROOT / script), *words], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, universal_newlines=True, cwd=str(ROOT))
-        assert done.stdout.endswith('[]\n') and done.returncode == status, done.stderr
-
-
 def test_commands_quote_what_a_shell_would_take_apart():
     with new_session():
         gen = Generator(tflib.Network('Gs', STYLEGAN, **TINY), progress=False)
         renderer = render.Renderer(gen, EasyDict(network="a b'c.pkl", sha256=None))
         assert "'a b'" in server.command_of(state.parse([('seed', '1')]), renderer)
+
+
+def test_sliders_move_along_directions_that_are_named(networks, tmp_path):
+    np.save(str(tmp_path / 'mine.npy'), np.eye(8)[:6])
+    with new_session():
+        args = explore.parse_args(['--network', networks['styles'], '--class', 'zeros', '--directions',
+                                   str(tmp_path / 'mine.npy'), '--sliders', 'mine-5,mine-2'])
+        renderer = opening.open_renderer(args)
+        assert server.page_facts(renderer)['directions'] == ['mine-5', 'mine-2']
+        moved = renderer.point(state.parse([('sliders', '0,2')])).w - renderer.point(state.parse([])).w
+        np.testing.assert_allclose(moved[0], np.tile(2 * renderer.directions[1].deviation * np.eye(8)[1], [6, 1]),
+                                   atol=1e-4)
+        args.sliders = 'nothing'
+        with pytest.raises(UserError, match='mine-1, mine-2'):
+            opening.open_renderer(args)

@@ -43,7 +43,10 @@ print(json.dumps(results))
      (0, 'run_metrics.py', 'table', '--list-tables'), (2, 'run_metrics.py', 'table', 'unknown'),
      (2, 'run_metrics.py', 'unknown', '--network', 'x'),
      (2, 'run_metrics.py', 'fid50k', '--network', 'x', '--num-gpus', '0')],
-], ids=['train', 'data', 'metrics'])
+    [(0, 'explore.py', '--help'), (2, 'explore.py'), (2, 'explore.py', '--network', 'x', '--latents', 'missing.npz'),
+     (0, 'project.py', '--help'), (2, 'project.py', 'missing.png', '--network', 'x'), (0, 'generate.py', '--help'),
+     (2, 'generate.py', '--network', 'x'), (2, 'generate.py', '--network', 'x', '--seeds', '1', '--edit', 'a=1')],
+], ids=['train', 'data', 'metrics', 'generators'])
 def test_what_only_tells_something_loads_nothing_heavy(commands, tmp_path):
     commands = [(status, str(ROOT / script) if script.endswith('.py') else script, *argv)
                 for status, script, *argv in commands]

@@ -204,6 +204,7 @@ def G_synthesis(
         force_clean_graph=False,        # Stored noise and 'linear', for a graph that is easy to read.
         data_format='NCHW',             # Layout of the activations inside.
         lod=None,                       # Level of detail as a tensor; None: the variable.
+        noise_inputs=None,              # Noise of every layer as tensors [N, 1, H, W], in place of the variables.
         seed=None,                      # int32 [2], for the noise.
         **_kwargs):
     """The synthesis network g: w to images (section 2)."""
@@ -227,6 +228,8 @@ def G_synthesis(
     num = tf.shape(dlatents)[0]
     dlatents = tf.unstack(dlatents, axis=1)
     noise_vars = [_stored_noise(layer) for layer in range(num_layers)] if use_noise else []
+    if noise_inputs is not None:
+        noise_vars, randomize_noise = noise_inputs, False
 
     def epilogue(x, layer):
         """What follows the convolution of layer number `layer`."""

@@ -39,6 +39,11 @@ def add_settings(parser):
     group.add_argument('--choose', choices=['center', 'largest', 'only'],
                         help='of several faces take the one which is large and near the centre, take the largest, or '
                              'reject the photograph (default center)')
+    group.add_argument('--align', choices=['ffhq'],
+                        help='cut out an upright square around eyes and mouth, as FFHQ was made')
+    group.add_argument('--landmarks', metavar='FILE',
+                        help="landmarks of another detector for --align: FFHQ's JSON, or CSV path,x1,y1,... of 5 or 68 "
+                             'points; no faces are looked for then')
     group.add_argument('--min-crop', type=positive_int, metavar='PIXELS',
                         help='reject photographs whose crop would be narrower or lower than this before it is resized')
     group.add_argument('--min-score', type=_score, metavar='NUMBER',
@@ -79,6 +84,7 @@ def run(args):
 def settings_of(args, folder, out):
     """`Settings` from parsed options. Raises UserError for options that contradict --paper."""
     from data.lists import ImageList
+    from data.prefilter.landmarks import Landmarks
     from data.prefilter.settings import MAX_PIXELS, Settings
     values = dict(_PAPER if args.paper else _DEFAULTS)
     for name in values:
@@ -91,7 +97,14 @@ def settings_of(args, folder, out):
     limits = {'min_crop': args.min_crop or 0, 'min_score': args.min_score or 0.0}
     if args.paper and any(limits.values()):
         raise UserError('--paper takes every face that is found; leave out --paper, or --min-crop and --min-score')
-    values.update(limits)
+    if args.align and (args.paper or args.margin is not None):
+        raise UserError('--align has a square of its own; leave out --paper and --margin')
+    if args.landmarks is not None and not args.align:
+        raise UserError('--landmarks goes with --align ffhq')
+    if args.landmarks is not None and limits['min_score']:
+        raise UserError('--min-score is about faces that are looked for; with --landmarks none are')
+    values.update(limits, align=args.align)
+    values['landmarks'] = None if args.landmarks is None else Landmarks(args.landmarks)
     return Settings(folder, out, paper=args.paper, allow_webp=args.allow_webp, max_pixels=args.max_pixels or MAX_PIXELS,
                     include=None if args.include_list is None else ImageList(args.include_list),
                     exclude=None if args.exclude_list is None else ImageList(args.exclude_list), **values)

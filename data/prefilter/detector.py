@@ -44,6 +44,11 @@ class Detector:
             boxes: [N, 4] float64, (x0, y0, x1, y1) in pixels, not clipped to the image.
             scores: [N] float64 in [0, 1], best first.
         """
+        return self.detect_landmarks(image)[:2]
+
+    def detect_landmarks(self, image):
+        """Like `detect`, and of every face the landmarks: [N, 5, 2] float64, (x, y) in pixels whose centres are whole
+        numbers, of both eyes, the nose, and both corners of the mouth, left in the picture first."""
         assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8, (image.shape, image.dtype)
         image = np.ascontiguousarray(image)
         boxes = self._first_stage(image)
@@ -96,16 +101,20 @@ class Detector:
         return bx.make_square(bx.shift_by_size(boxes[keep], regression[keep]))
 
     def _third_stage(self, image, boxes):
-        """Scores and corrects what is left → (boxes, scores)."""
+        """Scores and corrects what is left → (boxes, scores, landmarks)."""
         if not len(boxes):
-            return np.zeros([0, 4]), np.zeros([0])
+            return np.zeros([0, 4]), np.zeros([0]), np.zeros([0, 5, 2])
         boxes = np.trunc(boxes)
-        scores, regression = self._networks.output(_patches(image, boxes, 48))
+        scores, regression, places = self._networks.output(_patches(image, boxes, 48))
         passed = np.nonzero(scores > THRESHOLDS[2])[0]
-        boxes, scores, regression = (a[passed].astype(np.float64) for a in (boxes, scores, regression))
+        boxes, scores, regression, places = (a[passed].astype(np.float64)
+                                             for a in (boxes, scores, regression, places))
+        # Boxes count pixels from 1.
+        size = boxes[:, np.newaxis, 2:] - boxes[:, np.newaxis, :2] + 1
+        landmarks = places.reshape(-1, 2, 5).transpose(0, 2, 1) * size + boxes[:, np.newaxis, :2] - 1
         boxes = bx.shift_by_size(boxes, regression)
         keep = bx.suppress(boxes, scores, 0.7, relative_to='smaller')
-        return boxes[keep], scores[keep]
+        return boxes[keep], scores[keep], landmarks[keep]
 
 
 def _normalized(image):

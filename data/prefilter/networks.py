@@ -51,7 +51,11 @@ class CascadeNetworks:
         return _in_batches(self._refine, patches)
 
     def output(self, patches):
-        """Third network. patches: [N, 48, 48, 3] in [-1, 1]. Returns (scores [N], regression [N, 4])."""
+        """Third network. patches: [N, 48, 48, 3] in [-1, 1].
+
+        Returns (scores [N], regression [N, 4], landmarks [N, 10]): x, then y, of both eyes, the nose and both corners
+        of the mouth, in widths and heights of the patch.
+        """
         return _in_batches(self._output, patches)
 
     def close(self):
@@ -90,7 +94,7 @@ def _output_net(x, w):
     x = _max_pool(x, 2, 'SAME')
     x = _prelu(_conv(x, w[9], w[10]), w[11])
     x = _prelu(_dense_over_map(x, w[12], w[13]), w[14])
-    return tf.nn.softmax(_dense(x, w[15], w[16]))[:, 1], _dense(x, w[17], w[18])
+    return tf.nn.softmax(_dense(x, w[15], w[16]))[:, 1], _dense(x, w[17], w[18]), _dense(x, w[19], w[20])
 
 
 def _conv(x, kernel, bias):

@@ -39,7 +39,7 @@ def prefilter(settings, workers, shard=None, resume=False):
         UserError: the folders cannot be used, the ledger is there already or was made with other settings, another run
             works on it, or nothing can be written.
     """
-    if settings.detector == DETECTOR:
+    if settings.detector == DETECTOR and settings.landmarks is None:
         find_weights_file()  # said at once, and not by every worker
     _check_folders(settings)
     lists = _survey_lists(settings)

@@ -96,7 +96,9 @@ def _photo_tile(row, folder):
 
 def _caption(row):
     name = row.path if len(row.path) <= 21 else row.path.rpartition('/')[2][-21:]
-    return [name, row.reason if row.decision == ledger.REJECTED else f'score {float(row.score):.4f}']
+    if row.decision == ledger.REJECTED:
+        return [name, row.reason]
+    return [name, f'score {float(row.score):.4f}' if row.score else 'by landmarks']
 
 
 def _sheet(tiles):

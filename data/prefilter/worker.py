@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import errno
 import io
+import json
 import os
 import platform
 import resource
@@ -16,7 +17,7 @@ import PIL
 
 from data import ledger
 from data.images import is_image_name
-from data.prefilter import locks
+from data.prefilter import alignment, locks
 from data.prefilter.crop import choose, crop_rectangle, cut
 from data.prefilter.decode import Unusable, decode, read_file
 from dnnlib.errors import UserError
@@ -37,12 +38,14 @@ class Examiner:
     def __init__(self, settings):
         self._settings = settings
         self._settings_text = str(settings)
-        self._detector = call_func_by_name(func_name=settings.detector, min_face=settings.min_face)
+        self._detector = None
+        if settings.landmarks is None:
+            self._detector = call_func_by_name(func_name=settings.detector, min_face=settings.min_face)
 
     def versions(self):
         """Versions of what decides about pixels and boxes."""
-        return dict(self._detector.versions(), numpy=np.__version__, pillow=PIL.__version__,
-                    python=platform.python_version())
+        found = {} if self._detector is None else self._detector.versions()
+        return dict(found, numpy=np.__version__, pillow=PIL.__version__, python=platform.python_version())
 
     def examine(self, entry):
         """Returns (Row, PNG file as bytes or None) for a `scan.Entry`. Does not raise for anything in the file."""
@@ -74,13 +77,26 @@ class Examiner:
             raise
         height, width = photo.pixels.shape[:2]
         facts.update(width=width, height=height, mode=photo.mode, format=photo.format, orientation=photo.orientation)
-        boxes, scores = self._detector.detect(photo.pixels)
+        if settings.landmarks is not None:
+            points = settings.landmarks.find(entry.path)
+            if points is None:
+                raise Unusable('no_landmarks', 'not in the file of landmarks')
+            return self._align(entry, photo, points, facts)
+        if settings.align:
+            boxes, scores, landmarks = self._detector.detect_landmarks(photo.pixels)
+        else:
+            boxes, scores = self._detector.detect(photo.pixels)
         facts.update(num_faces=len(boxes), boxes=boxes, scores=scores)
         if not len(boxes):
             raise Unusable('no_face', '')
         chosen = choose(boxes, width, height, settings.choose)
         if chosen is None:
             raise Unusable('several_faces', '')
+        if settings.align:
+            facts.update(chosen=chosen, score=scores[chosen])
+            if scores[chosen] < settings.min_score:
+                raise Unusable('low_score', f'{scores[chosen]:.4f}')
+            return self._align(entry, photo, alignment.points_of(landmarks[chosen]), facts)
         rectangle = crop_rectangle(boxes[chosen], width, height, settings.margin)
         facts.update(zip(('x0', 'y0', 'x1', 'y1'), rectangle), chosen=chosen, score=scores[chosen])
         if rectangle[2] <= rectangle[0] or rectangle[3] <= rectangle[1]:
@@ -93,6 +109,24 @@ class Examiner:
         png = io.BytesIO()
         cut(photo.pixels, rectangle, settings.size).save(png, 'PNG', compress_level=PNG_LEVEL)
         return ledger.row(entry.path, ledger.KEPT, 'face', output=entry.output, **facts), png.getvalue()
+
+
+    def _align(self, entry, photo, points, facts):
+        """The row and the crop of the square around a face, whose corners the ledger has as `quad` in the details."""
+        try:
+            quad = alignment.quad_of(points)
+            side = np.hypot(*(quad[3] - quad[0]))
+            if side < self._settings.min_crop:
+                raise Unusable('small_crop', f'{side:.1f} pixels')
+            picture, is_padded = alignment.cut(photo.pixels, quad, self._settings.size)
+        except ValueError as err:
+            raise Unusable('empty_crop', str(err)) from None
+        low, high = np.floor(quad.min(axis=0)), np.ceil(quad.max(axis=0))
+        facts.update(x0=int(low[0]), y0=int(low[1]), x1=int(high[0]), y1=int(high[1]))
+        detail = json.dumps(dict(quad=np.round(quad, 3).tolist(), padded=is_padded))
+        png = io.BytesIO()
+        picture.save(png, 'PNG', compress_level=PNG_LEVEL)
+        return ledger.row(entry.path, ledger.KEPT, 'face', output=entry.output, detail=detail, **facts), png.getvalue()
 
 
 class Saver:

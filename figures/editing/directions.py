@@ -44,5 +44,5 @@ def principal_components(samples, count):
     for number in range(min(count, len(values))):
         vector = vectors[:, -1 - number]
         vector = vector * np.sign(vector[np.argmax(np.abs(vector))])    # eigh leaves the sign open
-        found.append(Direction(f'component {number + 1}', vector, np.sqrt(max(values[-1 - number], 0))))
+        found.append(Direction(f'component-{number + 1}', vector, np.sqrt(max(values[-1 - number], 0))))
     return found

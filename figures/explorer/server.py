@@ -9,8 +9,10 @@ import shlex
 import flask
 import numpy as np
 
+import config
 from dnnlib import pages
 from dnnlib.errors import UserError
+from figures import sheet
 from figures.explorer import render, state, worker
 from figures.latent_files import Latents
 
@@ -110,7 +112,7 @@ def _sentence(text, status):
 def page_facts(renderer):
     """What the page has to know of the network; JSON values."""
     gen, facts, photos = renderer.gen, renderer.facts, renderer.photos
-    return dict(network=facts.name, file=facts.file, engine=facts.engine, device=facts.device,
+    return dict(network=sheet.without_folders(facts.network), file=facts.file, engine=facts.engine, device=facts.device,
                 resolution=gen.resolution, layers=gen.num_layers, noise_layers=len(gen.noise_vars),
                 classes=gen.label_size, photos=photos.count if photos else 0, cannot=renderer.cannot(),
                 directions=[direction.name for direction in renderer.directions])
@@ -124,12 +126,12 @@ def latents_of(point, sha256):
 
 
 def command_of(wanted, renderer):
-    """The command that makes the picture of a state again, as `generate.py` is called."""
+    """The command that makes the picture of a state again."""
     network = shlex.quote(renderer.facts.network)
     is_plain = not (wanted.near or wanted.to is not None or wanted.mix is not None and wanted.mix_layers
                     or any(wanted.sliders) or wanted.photo is not None or wanted.noise_layers is not None) \
         and (wanted.noise != 'random' or wanted.noise_seed in (None, wanted.seed))
-    words = ['python generate.py', '--network', network]
+    words = ['stylegan-repro' if config.installed else './reproduce', 'generate', '--network', network]
     if is_plain:
         words += ['--seeds', str(wanted.seed), '--psi', f'{wanted.psi:g}', '--cutoff', str(wanted.cutoff)]
     else:

@@ -313,14 +313,14 @@ def apply_noise(x, num, fmt, stored=None, seed=None):
 
     Args:
         num: number of samples, a scalar tensor.
-        stored: variable [1, 1, H, W] to be used for the whole minibatch; None draws fresh noise per sample.
+        stored: noise [1, 1, H, W] for the whole minibatch, or [N, 1, H, W]; None draws fresh noise per sample.
     """
     size, channels = static_resolution(x, fmt), num_channels(x, fmt)
     with tf.variable_scope('Noise'):
         if stored is None:
             noise = random_normal([num, 1, size, size] if fmt == 'NCHW' else [num, size, size, 1], x.dtype, seed)
         else:
-            noise = tf.cast(stored if fmt == 'NCHW' else tf.reshape(stored, [1, size, size, 1]), x.dtype)
+            noise = tf.cast(stored if fmt == 'NCHW' else tf.reshape(stored, [-1, size, size, 1]), x.dtype)
         strength = tf.get_variable('weight', shape=[channels], initializer=tf.initializers.zeros())
         strength = tf.reshape(strength, [1, channels, 1, 1] if fmt == 'NCHW' else [1, 1, 1, channels])
         return plus(x, times(noise, tf.cast(strength, x.dtype)))

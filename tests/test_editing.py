@@ -1,0 +1,159 @@
+"""Directions are found in planes, labels, components and arrays; edits move along them and nothing else."""
+
+import numpy as np
+import pytest
+from conftest import new_session
+from generator_helpers import save_networks
+from PIL import Image
+
+import generate
+import run_metrics
+from dnnlib import UserError
+from dnnlib.array_files import read_npz
+from figures import arguments, layouts
+from figures.editing import edits, shares, sources
+from figures.editing.directions import Direction, principal_components, sample_dlatents
+
+
+@pytest.fixture(scope='module')
+def networks(tmp_path_factory):
+    """Networks that have no normalisation in the mapping's way: w is spread well."""
+    with new_session():
+        return save_networks(tmp_path_factory.mktemp('networks'), resolution=32)
+
+
+@pytest.fixture(scope='module')
+def opened(networks):
+    with new_session():
+        yield {name: arguments.open_generator(generate.parse_args(['--network', path, '--seeds', '1']))
+               for name, path in networks.items()}
+
+
+@pytest.fixture
+def gen(opened):
+    return opened['styles'][0]
+
+
+@pytest.fixture
+def opened_once(opened, monkeypatch):
+    monkeypatch.setattr(arguments, 'open_generator', lambda args: opened['styles'])
+
+
+@pytest.mark.both
+def test_principal_components_are_those_of_numpy():
+    samples = np.random.RandomState(0).randn(500, 6) * [1, 5, 2, 0.1, 3, 1]
+    found = principal_components(samples, 3)
+    assert [np.argmax(np.abs(direction.normal)) for direction in found] == [1, 4, 2]
+    centred = samples - samples.mean(axis=0)
+    for direction in found:
+        assert np.isclose(direction.deviation, (centred @ direction.normal).std(ddof=1))
+    w = np.zeros([2, 4, 6], np.float32)
+    moved = found[0].move(w, 2, layers=[1, 2])
+    assert not moved[:, [0, 3]].any() and np.allclose(np.linalg.norm(moved[:, 1], axis=-1), 2 * found[0].deviation)
+
+
+@pytest.mark.both
+def test_edits_are_read_held_orthogonal_and_moved():
+    axes = {name: Direction(name, vector, 2.0)
+            for name, vector in (('a', [1, 0, 0]), ('b', [1, 1, 0]), ('c', [0, 0, 1]))}
+    found = edits.parse('a=+2, c=-1.5', axes)
+    moved = edits.move(np.zeros([1, 2, 3], np.float32), found, share=0.5, layers=[1])
+    np.testing.assert_allclose(moved, [[[0, 0, 0], [2, 0, -1.5]]])
+    held, = edits.parse('a=1', axes, hold=['b'])
+    assert abs(held.direction.normal @ axes['b'].normal) < 1e-12
+    assert np.isclose(np.linalg.norm(held.direction.normal), 1)
+    with pytest.raises(UserError, match='nothing of it is left'):
+        edits.parse('a=1', axes, hold=['a'])
+    assert edits.parse_layers('0-1,3', 4) == [0, 1, 3]
+
+
+@pytest.mark.both
+@pytest.mark.parametrize('text, words', [('a', 'write names'), ('a=', 'write names'), ('a=x', 'write names'),
+                                         ('a=99', 'at most'), ('d=1', "no direction 'd'"), ('', 'write names')])
+def test_edits_that_mean_nothing_are_refused(text, words):
+    with pytest.raises(UserError, match=words):
+        edits.parse(text, {'a': Direction('a', [1.0, 0.0])})
+    with pytest.raises(UserError, match='--layers'):
+        edits.parse_layers('2-9', 8)
+
+
+def test_labelled_samples_give_the_direction_that_labelled_them(gen, tmp_path):
+    samples, truth = sample_dlatents(gen), principal_components(sample_dlatents(gen), 1)[0]
+    w = np.concatenate([gen.dlatents(gen.latents(seed)) for seed in range(200)])[:, -1]
+    along = (w - samples.mean(axis=0)) @ truth.normal
+    lines = ['seed,binary,number'] + [f'{seed},{int(value > 0)},{value:.5f}' for seed, value in enumerate(along)]
+    (tmp_path / 'a.csv').write_text('\n'.join(lines + ['7,,']) + '\n')
+    found = sources.load(str(tmp_path / 'a.csv'), gen)
+    assert list(found) == ['binary', 'number']
+    for direction in found.values():
+        assert direction.normal @ truth.normal > 0.8
+        assert np.isclose(direction.deviation, (samples @ direction.normal).std(), rtol=1e-6)
+    np.save(str(tmp_path / 'mine.npy'), truth.normal * 7)
+    mine = sources.load(str(tmp_path / 'mine.npy'), gen)['mine']
+    np.testing.assert_allclose(mine.normal, truth.normal)
+
+
+@pytest.mark.parametrize('name, content, words', [
+    ('a.csv', 'seed,x\n1,0\n2,1\n', 'at least 4'), ('a.csv', 'x\n1\n', "'seed'"), ('a.csv', 'seed,x\n1.5,1\n', 'seeds'),
+    ('a.csv', 'seed,x\n1,one\n', 'numbers'), ('a.npy', b'no', 'no array'), ('a.txt', 'x', 'none that can be read'),
+    ('a.npz', b'no', 'a.npz')])
+def test_sources_that_cannot_be_read_get_a_sentence(gen, opened, tmp_path, name, content, words):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=words):
+        sources.load(str(path), gen)
+    with pytest.raises(UserError, match='the network has not'):
+        sources.load('pca:3', opened['plain'][0])
+    with pytest.raises(UserError, match='principal components'):
+        sources.load('pca:900', gen)
+    np.save(str(tmp_path / 'short.npy'), np.zeros([2, 3]))
+    with pytest.raises(UserError, match='finite vectors'):
+        sources.load(str(tmp_path / 'short.npy'), gen)
+
+
+def test_edited_images_and_strips(opened_once, networks, tmp_path):
+    options = ['--network', networks['styles'], '--seeds', '1-3', '--psi', '0.7']
+    generate.main(options + ['--outdir', str(tmp_path / 'plain')])
+    edit = ['--directions', 'pca:3', '--edit', 'component-1=+2,component-2=-1', '--layers', '0-3']
+    generate.main(options + edit + ['--outdir', str(tmp_path / 'edited')])
+    none = ['--directions', 'pca:3', '--edit', 'component-1=0']
+    generate.main(options + none + ['--outdir', str(tmp_path / 'none')])
+    images = {folder: np.array(Image.open(str(tmp_path / folder / 'seed0002.png'))).astype(int)
+              for folder in ('plain', 'edited', 'none')}
+    assert (images['plain'] != images['edited']).any() and np.abs(images['plain'] - images['none']).max() <= 1
+    strips = np.array(Image.open(str(tmp_path / 'edited' / 'strips.png'))).astype(int)
+    zoom = layouts.zoom_of(32)
+    side = 32 * zoom + 2
+    assert strips.shape == (3 * side - 2, 5 * side - 2, 3)
+    for column, name in ((2, 'plain'), (4, 'edited')):      # of the second row
+        cell = strips[side:2 * side - 2:zoom, column * side:(column + 1) * side - 2:zoom]
+        assert np.abs(cell - images[name]).max() <= 1
+
+
+def test_planes_of_separability_are_kept_and_point_to_the_attribute(gen, opened_once, networks, tmp_path, faces):
+    from metrics.networks.answers import Answers
+    planes = str(tmp_path / 'planes.npz')
+    run_metrics.main(['ls', '--network', networks['styles'], '--num-samples', '160', '--features', 'standin',
+                      '--device', 'cpu', '--keep-planes', planes, '--out', str(tmp_path / 'records')])
+    arrays = read_npz(planes, allow_text=True)
+    np.testing.assert_allclose(np.linalg.norm(arrays['normals'], axis=1), 1)
+    found = sources.load(planes, gen)
+    # Those that a plane divides best move most.
+    found = dict(sorted(found.items(), key=lambda item: -item[1].deviation)[:3])
+    answers = Answers('standin', found)
+    table = shares.measure(gen, found, answers, psi=1, count=20, strengths=(-4.0, 0.0, 4.0))
+    assert set(table) == set(found)
+    differences = [row[4.0]['has'] - row[-4.0]['has'] for row in table.values()]
+    assert max(differences) > 0.1 and np.mean(differences) > 0
+    paths = shares.store(str(tmp_path), table, 'note')
+    assert 'attribute' in open(paths[0]).read() and Image.open(paths[1]).size[0] > 300
+    with pytest.raises(UserError, match='name the metric ls'):
+        run_metrics.main(['fid50k', '--network', networks['styles'], '--dataset', faces, '--keep-planes', planes])
+
+
+@pytest.mark.both
+def test_shares_count_those_whose_answer_was_against():
+    before, after = np.array([True, True, False, False]), np.array([True, False, True, False])
+    assert shares._shares(before, after, 2.0) == dict(has=0.5, changed=0.5, against=2)
+    assert shares._shares(before, after, -2.0) == dict(has=0.5, changed=0.5, against=2)
+    assert shares._shares(before, before, 0.0) == dict(has=0.5, changed=None, against=0)
