@@ -1,5 +1,6 @@
 """Writes images of a trained generator, one per seed or row of latents, and a page that shows them all."""
 
+import argparse
 import os
 
 import check_python  # noqa: F401
