@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 
+from dnnlib import registry
 from dnnlib.command_line import Parser
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_folder, atomic_path
@@ -142,6 +143,7 @@ def main(argv=None):
     parser.add_argument('out', metavar='OUT', help='a new folder, or a file that ends in .onnx')
     parser.add_argument('--cutoff', type=int, default=8, metavar='INT', help='layers that psi moves (default: 8)')
     parser.add_argument('--artifacts-dir', metavar='DIR', help='folder of released files that are here already')
+    registry.add_option(parser)
     parser.add_argument('--trust-stored-code', action='store_true', help='execute the program text in the pickle where '
                         'its networks are not known here; only for files from people whom you trust')
     args = parser.parse_args(argv)
