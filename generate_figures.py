@@ -13,7 +13,7 @@ EXAMPLES = '''examples:
   ./reproduce figures --network ffhq-1024 --outdir figures-ffhq
   ./reproduce figures --network results/00003-demo --figures uncurated,truncation
   ./reproduce lecture         # trains small GANs on points; see lecture --help
-  ./reproduce figures acceleration    # Figures 4 to 10 of the acceleration paper; see acceleration --help
+  ./reproduce figures acceleration --after results/00006-accel-256    # see figures acceleration --help
 '''
 FIGURES = ('uncurated', 'style-mixing', 'noise-detail', 'noise-components', 'truncation', 'interpolation')
 WITH_DATA = ('nearest', 'dataset')  # read training images, so that they are drawn only if they are named
