@@ -10,6 +10,7 @@ import generate
 import run_metrics
 from dnnlib import UserError
 from dnnlib.array_files import read_npz
+from dnnlib.util import EasyDict
 from figures import arguments, layouts
 from figures.editing import edits, shares, sources
 from figures.editing.directions import Direction, principal_components, sample_dlatents
@@ -130,6 +131,27 @@ def test_edited_images_and_strips(opened_once, networks, tmp_path):
         assert np.abs(cell - images[name]).max() <= 1
 
 
+@pytest.mark.both
+def test_kept_planes_point_to_those_who_have_the_attribute(tmp_path):
+    from metrics.linear_separability import Planes, fit_svm
+    rnd = np.random.RandomState(0)
+    w = rnd.randn(400, 3) * [2.0, 1.0, 0.5]
+    targets = (w[:, 0] < 0.5).astype(int)       # the first class has it
+    planes = Planes()
+    fit_svm(w, targets, 0, planes.fitted('tall'))
+    path = str(tmp_path / 'planes.npz')
+    planes.store(path, w.__getitem__, len(w), EasyDict(network_sha256='a' * 64))
+    arrays = read_npz(path, allow_text=True)
+    assert arrays['names'].tolist() == ['tall'] and str(arrays['network_sha256']) == 'a' * 64
+    normal = arrays['normals'][0]
+    assert np.isclose(np.linalg.norm(normal), 1) and normal[0] > 0.99
+    assert np.isclose(arrays['deviations'][0], (w @ normal).std(), rtol=1e-6)
+    assert ((w @ normal + arrays['intercepts'][0] > 0) == (targets == 0)).mean() > 0.97
+    with pytest.raises(UserError, match='no planes'):
+        Planes().store(path, None, 0, None)
+
+
+@pytest.mark.slow
 def test_planes_of_separability_are_kept_and_point_to_the_attribute(gen, opened_once, networks, tmp_path, faces):
     from metrics.networks.answers import Answers
     planes = str(tmp_path / 'planes.npz')
