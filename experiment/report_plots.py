@@ -4,11 +4,6 @@ import base64
 import io
 from collections import OrderedDict
 
-import matplotlib
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
-
 MAX_POINTS = 600    # per curve; more cannot be seen and make the report heavy
 COLORS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9']     # told apart by colour-blind readers too
 
@@ -61,6 +56,11 @@ def charts(stats, phases):
 
 
 def _draw(title, unit, curves, style, phases):
+    # Imported here, since the report's help and its readers of ticks need none of it.
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
     with matplotlib.rc_context({'font.size': 10, 'font.family': 'sans-serif', 'svg.fonttype': 'path',
                                 'svg.hashsalt': title, 'axes.spines.top': False, 'axes.spines.right': False}):
         figure = Figure(figsize=(5.2, 3.0))

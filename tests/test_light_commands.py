@@ -34,11 +34,16 @@ print(json.dumps(results))
 @pytest.mark.parametrize('commands', [
     [(0, 'train.py', '--help'), (0, 'train.py', '--list-configs'), (2, 'train.py'), (0, 'train.py', 'doctor', '--help'),
      (2, 'train.py', '--config', 'unknown'), (2, 'train.py', '--config', 'demo', '--set', 'train.total_kimg=x'),
-     (0, 'train.py', '--config', 'demo', '--print-config')],
+     (0, 'train.py', '--config', 'demo', '--print-config'), (0, 'training.report', '--help'),
+     (2, 'training.report', 'missing')],
     [(0, 'dataset_tool.py', '--help'), (0, 'dataset_tool.py', 'prefilter', '--help'), (2, 'dataset_tool.py', 'unknown'),
      (2, 'dataset_tool.py', 'info', 'missing'), (2, 'dataset_tool.py', 'create_from_images', 'new', 'missing'),
      (0, 'dnnlib.artifacts', '--help'), (0, 'dnnlib.artifacts', 'list'),
      (0, 'generate_figures.py', 'lecture', '--help')],
+    [(2, 'generate.py', '--network', 'x', '--seeds', 'a'), (0, 'generate_figures.py', '--help'),
+     (2, 'generate_figures.py', '--network', 'x', '--figures', 'unknown'),
+     (0, 'pretrained_example.py', '--help'), (2, 'pretrained_example.py', '--psi', 'x'),
+     (0, 'dnnlib.tflib.convert', '--help'), (2, 'dnnlib.tflib.convert', 'a.pkl', 'a.txt')],
     [(0, 'run_metrics.py', '--help'), (0, 'run_metrics.py', 'table', '--help'), (2, 'run_metrics.py'),
      (0, 'run_metrics.py', 'table', '--list-tables'), (2, 'run_metrics.py', 'table', 'unknown'),
      (2, 'run_metrics.py', 'unknown', '--network', 'x'),
@@ -46,7 +51,7 @@ print(json.dumps(results))
     [(0, 'explore.py', '--help'), (2, 'explore.py'), (2, 'explore.py', '--network', 'x', '--latents', 'missing.npz'),
      (0, 'project.py', '--help'), (2, 'project.py', 'missing.png', '--network', 'x'), (0, 'generate.py', '--help'),
      (2, 'generate.py', '--network', 'x'), (2, 'generate.py', '--network', 'x', '--seeds', '1', '--edit', 'a=1')],
-], ids=['train', 'data', 'metrics', 'generators'])
+], ids=['train', 'data', 'generate', 'metrics', 'generators'])
 def test_what_only_tells_something_loads_nothing_heavy(commands, tmp_path):
     commands = [(status, str(ROOT / script) if script.endswith('.py') else script, *argv)
                 for status, script, *argv in commands]
