@@ -9,6 +9,7 @@ import sys
 
 import PIL.Image
 import pytest
+from test_train_cli import TINY
 
 from data import commands
 from data.converters import create_from_images
@@ -261,3 +262,24 @@ def test_commands_work_where_folders_cannot_be_synced_nor_files_locked(tmp_path)
     ], tmp_path, FSYNC + FAKE_DETECTOR, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT / 'tests')]))
     assert statuses == ['None'] * 8
     assert not [name for name in os.listdir(str(tmp_path)) if name.startswith('.tmp-')]
+
+
+@pytest.mark.slow
+def test_training_and_what_follows_work_there_too(tmp_path):
+    (tmp_path / 'sitecustomize.py').write_text('import os\n' + FSYNC + """
+def refuse(*args, **kwargs):
+    raise OSError(errno.EPERM, 'not permitted')
+os.link = os.chmod = os.utime = os.posix_fadvise = refuse
+""")
+    (tmp_path / 'tiny.yaml').write_text(TINY)
+    environment = dict(os.environ, PYTHONPATH=str(tmp_path))
+    for command in (['train.py', '--config', 'tiny.yaml', '--result-dir', 'results', '--set', 'metrics=[dummy]'],
+                    ['train.py', '--resume', 'results/00000-tiny', '--set', 'train.total_kimg=0.3'],
+                    ['generate.py', '--network', 'results/00000-tiny', '--seeds', '0-1', '--out', 'out', '--device',
+                     'cpu'],
+                    ['run_metrics.py', 'dummy', '--run', 'results/00000-tiny', '--all-snapshots', '--device', 'cpu']):
+        process = subprocess.run([sys.executable, str(ROOT / command[0])] + command[1:], cwd=str(tmp_path),
+                                 env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.returncode == 0, process.stderr.decode()
+    assert (tmp_path / 'results' / '00000-tiny' / '_finished.txt').exists()
+    assert (tmp_path / 'out' / 'sheet.png').exists()
