@@ -12,6 +12,8 @@ from dnnlib.util import UserError, run_main
 EXAMPLES = '''examples:
   ./reproduce figures --network ffhq-1024 --outdir figures-ffhq
   ./reproduce figures --network results/00003-demo --figures uncurated,truncation
+  ./reproduce figures --network 3 --figures style-mixing --sources 1-4 --destinations 7,9
+  ./reproduce figures --network 3 --figures interpolation --path 1,7,9
   ./reproduce lecture         # trains small GANs on points; see lecture --help
   ./reproduce figures acceleration --after results/00006-accel-256    # see figures acceleration --help
   ./reproduce figures unwarping       # Fig. 6 as an experiment; see unwarping --help
@@ -38,6 +40,13 @@ def parse_args(argv=None):
                        help='truncation of the uncurated images and the interpolation (default: 0.7)')
     group.add_argument('--draws', type=int, default=layouts.NOISE_DETAIL_DRAWS, metavar='INT',
                        help='noise draws of noise-detail, at least 5 (default: %(default)s)')
+    group.add_argument('--sources', metavar='LIST', help='seeds of the columns of style-mixing, such as 639,701 '
+                       "(default: the papers')")
+    group.add_argument('--destinations', metavar='LIST', help="seeds of its rows (default: the papers')")
+    group.add_argument('--styles', metavar='LIST', help='which styles its rows take from the source: coarse, middle or '
+                       "fine, one for all or one for each (default: the papers' proportions)")
+    group.add_argument('--path', metavar='LIST', help='seeds that the interpolation leads through, and back to the '
+                       f'first (default: {layouts.INTERPOLATION_KEYS} latents of seed {layouts.INTERPOLATION_SEED})')
     group.add_argument('--frames', type=int, default=layouts.INTERPOLATION_FRAMES, metavar='INT',
                        help='frames of the interpolation (default: %(default)s)')
     args = parser.parse_args(argv)
@@ -47,6 +56,10 @@ def parse_args(argv=None):
     unknown = [name for name in args.figures if name not in FIGURES + WITH_DATA]
     if unknown:
         raise UserError(f"--figures: there is no figure '{unknown[0]}'; choose from {', '.join(FIGURES + WITH_DATA)}")
+    for name in ('sources', 'destinations', 'path'):
+        if getattr(args, name) is not None:
+            setattr(args, name, arguments.parse_seeds(getattr(args, name), f'--{name}'))
+    args.mixing = layouts.mixing(args.sources, args.destinations, args.styles and args.styles.split(','))
     if args.draws < 5:
         raise UserError(f'--draws is {args.draws}; at least 5 are needed')
     if args.frames < 8:
@@ -70,9 +83,10 @@ def draw(name, gen, facts, args):
             draw_with = {'nearest': nearest.nearest_training_images, 'dataset': nearest.data_set_images}
             return draw_with[name](gen, dataset)
     if name == 'interpolation':
-        return drawing.interpolation(gen, frames=args.frames, psi=args.psi)
-    return {'style-mixing': drawing.style_mixing, 'noise-components': drawing.noise_components,
-            'truncation': drawing.truncation}[name](gen)
+        return drawing.interpolation(gen, frames=args.frames, psi=args.psi, path=args.path)
+    if name == 'style-mixing':
+        return drawing.style_mixing(gen, args.mixing)
+    return {'noise-components': drawing.noise_components, 'truncation': drawing.truncation}[name](gen)
 
 
 def main(argv=None):

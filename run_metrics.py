@@ -16,6 +16,9 @@ EXAMPLES = '''examples:
   ./reproduce metrics fid50k,ppl_wend --network results/00003-demo --dataset datasets/toyfaces-32
   ./reproduce metrics fid50k --run results/00003-demo --all-snapshots
   ./reproduce metrics ls --network ffhq-1024
+  ./reproduce metrics fid,kid,pr --images results/images --reference datasets/toyfaces-32
+  ./reproduce metrics stats --reference datasets/toyfaces-32 --out toyfaces-32.npz
+  ./reproduce metrics fid --images results/images --reference toyfaces-32.npz
   ./reproduce metrics table --list-tables
   ./reproduce metrics table stylegan-4 --network ffhq-style-2=results/00012-ffhq-style-2 --dry-run
   ./reproduce table1 --columns celeba --dataset celeba=datasets/celeba-256 --dry-run
@@ -31,16 +34,37 @@ def _examples(form):
     return ''.join(line for line in EXAMPLES.splitlines(True) if line.startswith('examples:') or f' {form} ' in line)
 
 
-def _common(parser):
-    """Options of every form that measures."""
+def _common(parser, of_networks=True):
+    """Options that all forms which measure share, and those that only networks need."""
     group = parser.add_argument_group('protocol')
-    group.add_argument('--preset', choices=['full', 'quick'], default='full',
-                       help='full: the published numbers of samples (default); quick: far fewer, for a first look')
+    if of_networks:
+        group.add_argument('--preset', choices=['full', 'quick'], default='full', help='full: the published numbers of '
+                           'samples (default); quick: far fewer, for a first look')
     group.add_argument('--seed', type=seed_option, default=0, metavar='INT',
                        help='seed of all random numbers, 0 to 4294967295 (default: 0)')
     group.add_argument('--features', choices=['auto', 'released', 'standin'], default='auto',
                        help='feature networks: the released ones, or the small stand-ins that are part of this project '
                        '(default: auto, stand-ins for drawn faces and the released ones for everything else)')
+    if of_networks:
+        _add_choices(group)
+    group = parser.add_argument_group('where')
+    group.add_argument('--device', choices=['auto', 'cpu', 'gpu'], default='auto', help='what to compute on '
+                       '(default: auto, GPUs where there are any)')
+    if of_networks:
+        group.add_argument('--num-gpus', type=int, default=1, metavar='INT',
+                           help='GPUs, or virtual devices on a CPU, that share the sampling (default: 1)')
+    group.add_argument('--data-dir', default=folders.data_dir, metavar='DIR', help='folder of the data sets')
+    group.add_argument('--artifacts-dir', metavar='DIR', help='folder of released files')
+    registry.add_option(group)
+    if of_networks:
+        group.add_argument('--trust-stored-code', action='store_true', help='execute code stored in a network pickle '
+                           'where this project does not know its build function')
+    else:
+        parser.set_defaults(num_gpus=1, classifiers=None, classifier_blur='yes', trust_stored_code=False)
+
+
+def _add_choices(group):
+    """Options where the papers and the released code part, and for classifiers."""
     group.add_argument('--fid-reals', choices=['order', 'random'], default='order', help='reals of FID: the first of '
                        'the data set, as the released code (default), or drawn with the seed, as the paper says')
     group.add_argument('--ppl-ends', choices=['0', '01'], default='0', help='where ppl_zend and ppl_wend measure: at '
@@ -51,16 +75,6 @@ def _common(parser):
                        'train.py attributes makes (default: the released ones)')
     group.add_argument('--classifier-blur', choices=['yes', 'no'], default='yes', help='whether attribute classifiers '
                        'blur before down-convolutions, where their files do not say (default: yes)')
-    group = parser.add_argument_group('where')
-    group.add_argument('--device', choices=['auto', 'cpu', 'gpu'], default='auto', help='what to compute on '
-                       '(default: auto, GPUs where there are any)')
-    group.add_argument('--num-gpus', type=int, default=1, metavar='INT',
-                       help='GPUs, or virtual devices on a CPU, that share the sampling (default: 1)')
-    group.add_argument('--data-dir', default=folders.data_dir, metavar='DIR', help='folder of the data sets')
-    group.add_argument('--artifacts-dir', metavar='DIR', help='folder of released files')
-    registry.add_option(group)
-    group.add_argument('--trust-stored-code', action='store_true', help='execute code stored in a network pickle where '
-                       'this project does not know its build function')
 
 
 def _checked(args):
@@ -80,6 +94,8 @@ def parse_args(argv):
                                          epilog=_examples('explain'))
         parser.add_argument('records', nargs=2, metavar='RECORD.json', help='the JSON records of two scores')
         return parser.parse_args(argv[1:]), explain
+    if argv[:1] == ['stats'] or any(word == '--images' or word.startswith('--images=') for word in argv):
+        return parse_set_args(argv)
     if argv[:1] in (['table'], ['table1']):
         return parse_table_args(argv), table
     if argv[:1] == ['curves']:
@@ -114,14 +130,15 @@ def parse_args(argv):
                        'directory, or metrics/<network> in the results folder)')
     _common(parser)
     args = parser.parse_args(argv)
+    # Names come first, so what is wrong with them is said first.
+    args.specs = presets.chosen(args.names.split(','), args.preset == 'quick', args.num_samples,
+                                protocol(args))
     if (args.network is None) == (args.run is None):
         parser.error('give either --network or --run')
     if args.all_snapshots and args.keep_planes is not None:
         parser.error('--keep-planes keeps the planes of one network, not of --all-snapshots')
     if args.all_snapshots and args.run is None:
         parser.error('--all-snapshots needs --run')
-    args.specs = presets.chosen(args.names.split(','), args.preset == 'quick', args.num_samples,
-                                protocol(args))
     refuse_without_data(args)
     return _checked(args), measure
 
@@ -133,6 +150,34 @@ def refuse_without_data(args):
     names = [spec.name for spec in args.specs if presets.uses_dataset(spec)]
     if names and (artifacts.lookup(args.network) is not None or '://' in args.network):
         raise UserError(f"{', '.join(names)} compares with real images: name the data set with --dataset DIR")
+
+
+def parse_set_args(argv):
+    """Options of `NAMES --images DIR --reference DIR`, which needs no network, and of `stats`."""
+    is_stats = argv[:1] == ['stats']
+    parser = Parser(
+        prog='run_metrics.py stats' if is_stats else 'run_metrics.py NAMES',
+        epilog=_examples('stats' if is_stats else '--images'),
+        description='Stores mean and covariance of the features of images in a file, which --reference takes in their '
+        'place and which can be given away.' if is_stats else 'Compares a set of images with another. Every image of '
+        'both counts once.')
+    group = parser.add_argument_group('what to measure')
+    if not is_stats:
+        group.add_argument('names', metavar='NAMES', help='fid, kid and pr (precision and recall), separated by commas')
+        group.add_argument('--images', metavar='SET', required=True, help='folder of pictures of one size, or data set')
+    group.add_argument('--reference', metavar='SET', required=True, help='the same' if is_stats else
+                       'the same, or for fid a file that run_metrics.py stats made')
+    group.add_argument('--mirror-augment', action='store_true', help="the reference's images count a second time, "
+                       'mirrored')
+    group.add_argument('--minibatch', type=int, default=25, metavar='INT', help='images at a time (default: 25)')
+    group.add_argument('--out', metavar='FILE' if is_stats else 'DIR', required=is_stats,
+                       help='file to write, .npz' if is_stats else
+                       "folder of the records (default: metrics/ and the images' name in the results folder)")
+    _common(parser, of_networks=False)
+    args = parser.parse_args(argv[1:] if is_stats else argv)
+    if args.minibatch < 1:
+        parser.error(f'--minibatch is {args.minibatch}; at least 1 is expected')
+    return _checked(args), take_statistics if is_stats else compare_sets
 
 
 def parse_table_args(argv):
@@ -232,7 +277,7 @@ def explain(args):
 
 def measure(args):
     """Measures one network, or all snapshots of a run."""
-    from experiment import model_card
+    from experiment import watch
     from metrics.context import NetworkUnusable
     from metrics.jobs import Job
     from training.network_files.data import data_of
@@ -267,8 +312,32 @@ def measure(args):
         problems |= job.has_failed
         print(f'Records: {os.path.abspath(out_dir)}', flush=True)
     if run_dir is not None:
-        model_card.update(run_dir)
+        watch.write_report(run_dir)
     return 1 if problems else 0
+
+
+def compare_sets(args):
+    """Scores a set of images against another."""
+    from metrics.sets import measure, sources
+    start(args)
+    images = sources.open_set(args.images, args.data_dir, '--images')
+    reference = sources.open_set(args.reference, args.data_dir, '--reference')
+    out_dir = args.out or os.path.join(folders.result_dir, 'metrics', images.name)
+    names = [name.strip() for name in args.names.split(',')]
+    measure.compare(names, images, reference, args.features, args.minibatch, args.seed, args.mirror_augment, out_dir)
+    print(f'Records: {os.path.abspath(out_dir)}', flush=True)
+
+
+def take_statistics(args):
+    """Stores the statistics of a set of images."""
+    from metrics.sets import measure, sources
+    if not args.out.endswith(sources.SUFFIX):
+        raise UserError(f"--out is '{args.out}'; the file's name ends in {sources.SUFFIX}")
+    start(args)
+    source = sources.open_set(args.reference, args.data_dir, '--reference')
+    found, facts = measure.take_statistics(source, args.features, args.minibatch, args.mirror_augment)
+    sources.write_statistics(args.out, found, facts)
+    print(f"{args.out}: mean and covariance of {facts['features']} of {facts['num_images']} images", flush=True)
 
 
 def table(args):

@@ -43,6 +43,8 @@ def make_parser():
     group = parser.add_argument_group('where to begin')
     group.add_argument('--init-from', metavar='NETWORK', help='snapshot to take the initial weights from: a file, a '
                        'run (its best snapshot, see docs/networks.md), a released network, or an address')
+    group.add_argument('--transfer', action='store_true', help='with --init-from: networks of another resolution, '
+                       'label size or number of channels: copy what fits, say what does not, and let that start anew')
     group.add_argument('--resume-kimg', type=float, metavar='KIMG', help='with --init-from: thousands of images that '
                        'these networks have seen; schedule and data go on from there (default: 0)')
     group.add_argument('--resume', metavar='RUN', help='go on with this run, a directory or its number, from its '
@@ -78,6 +80,8 @@ def parse_args(argv=None):
                       + ([f'train.max_hours={args.max_hours}'] if args.max_hours is not None else []))
     if args.probe and not args.dry_run:
         parser.error('--probe goes with --dry-run')
+    if args.transfer and args.init_from is None:
+        parser.error('--transfer goes with --init-from')
     if args.resume is not None:
         for name in ('config', 'seed', 'init_from', 'resume_kimg'):
             if getattr(args, name) is not None:

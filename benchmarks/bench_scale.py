@@ -29,6 +29,7 @@ NETWORK = dict(fmap_base=1024, fmap_max=64, mapping_fmaps=64, latent_size=64, dl
 # R1's gradient once more and its own gradient (4), D forward and backward to the image in G's step (2).
 G_PASSES, D_PASSES = 4, 12
 FUSED_SHARE = (1 + 4 / 9) / 2       # every other convolution changes the resolution, at 4/9 of the multiplications
+READING = 'images in the data set'     # the series that measures reading; the others measure training
 
 # Assumptions of the forecast. The time is that of the operations plus that of moving the activations, and how often
 # these are moved is chosen so that FFHQ 1024x1024 takes 8 cards about a week, as the StyleGAN paper says.
@@ -102,7 +103,7 @@ def image_rows(quick):
         times = medians(readers, 2 if quick else 5)
     finally:
         shutil.rmtree(folder)
-    return [_row('images in the data set', size, f'opening a data set of {size} images of 32² and reading 64,000',
+    return [_row(READING, size, f'opening a data set of {size} images of 32² and reading 64,000',
                  seconds / 64000, 's/image', seconds / times[0], f'{sizes[0]} images', '1')
             for size, seconds in zip(sizes, times)]
 
@@ -167,7 +168,7 @@ def forecast_rows():
 
 
 def plot(results, path):
-    """Draws the measured series, one panel each, all axes logarithmic. `results`: {label: rows}."""
+    """Draws the measured series, one panel each, on one logarithmic scale of times. `results`: {label: rows}."""
     import matplotlib
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
@@ -176,24 +177,31 @@ def plot(results, path):
     for row in next(iter(results.values())):
         if row.get('series') and row['series'] not in names:
             names.append(row['series'])
-    figure, panels = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3.2))
-    for panel, name in zip(panels, names):
+    figure, panels = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3.4), squeeze=False)
+    shared = []     # times of training, which the panels of training have one scale for
+    for panel, name in zip(panels[0], names):
         ticks, values = set(), []
         for label, rows_of_label in results.items():
             points = sorted((row['x'], row['figure'] * 1000) for row in rows_of_label if row.get('series') == name)
             panel.loglog(*zip(*points), marker='o', label=label)
             ticks |= {x for x, _ in points}
             values += [y for _, y in points]
+        is_training = name != READING
+        shared += values if is_training else []
+        panel.set_ylim(min(values) / 2, max(values) * 2)
+        panel.set_ylabel(f"{'training' if is_training else 'reading'}, milliseconds per image")
         panel.set_xticks(sorted(ticks))
         panel.set_xticklabels([f'{x:,}' for x in sorted(ticks)])
-        panel.set_ylim(min(values) / 2, max(values) * 2)
         panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:g}'))
         panel.yaxis.set_minor_formatter(NullFormatter())
         panel.xaxis.set_minor_formatter(NullFormatter())
         panel.set_xlabel(name)
         panel.grid(True, alpha=0.3)
-    panels[0].set_ylabel('milliseconds per image')
+    panels = panels[0]
+    for panel, name in zip(panels, names):
+        if name != READING:
+            panel.set_ylim(min(shared) / 1.5, max(shared) * 1.5)
     panels[0].legend()
     figure.tight_layout()
     figure.savefig(path, dpi=110)

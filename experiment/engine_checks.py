@@ -7,6 +7,7 @@ from experiment.checks import check_gpus
 from training import towers
 from training.network_files.locate import locate
 from training.state import run_state
+from training.state import transfer as transfer_state
 
 
 def check_devices(config):
@@ -22,17 +23,22 @@ def check_own_networks(config, data):
         _variables(config, data)
 
 
-def find_initial_networks(text, config, data):
+def find_initial_networks(text, config, data, transfer=False):
     """The path of the snapshot that --init-from names; says which one it is.
 
     Raises UserError unless it holds networks (G, D, Gs) with exactly the variables that this configuration has on such
-    data.
+    data. With `transfer` only some need to fit, and which do not is printed.
     """
     path = locate(text, option='--init-from').tell().path
     try:
-        run_state.read_initial(path, _variables(config, data))
+        if transfer:
+            for part in transfer_state.plan(path, _variables(config, data), data.resolution):
+                print('\n'.join(transfer_state.in_words(part, path)), flush=True)
+        else:
+            run_state.read_initial(path, _variables(config, data))
     except UserError as err:
-        raise UserError(f'--init-from: {err}') from err
+        hint = '' if transfer else '; or copy only what fits with --transfer'
+        raise UserError(f'--init-from: {err}{hint}') from err
     return path
 
 

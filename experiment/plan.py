@@ -148,6 +148,7 @@ def describe(plan, machine):
     count = 'an unknown number of' if data.num_images is None else data.num_images
     lines = [f'Data: {count} samples of {what}, '
              + (f'{data.label_size} label components' if data.label_size else 'no labels used')]
+    lines.append(f'Device: {_devices(config, machine)}')
     if plan.sizes is not None:
         lines.append(f'Networks: {plan.sizes.G_params} trainable parameters in G, {plan.sizes.D_params} in D')
     if not plan.phases:
@@ -167,6 +168,15 @@ def describe(plan, machine):
         lines.append(f'Disk: about {gigabytes(disk.total)} ({gigabytes(disk.snapshot)} a snapshot, '
                      f'{gigabytes(disk.checkpoint)} a checkpoint); {gigabytes(machine.free_disk)} are free')
     return lines
+
+
+def _devices(config, machine):
+    """What a run computes on, in words."""
+    count = config.num_gpus
+    if config.device == 'cpu' or config.device == 'auto' and not machine.num_gpus:
+        why = ', as asked' if config.device == 'cpu' else ', since no GPU is here'
+        return f'the CPU{why}' + (f', as {count} virtual devices that share each minibatch' if count > 1 else '')
+    return f"{count} GPU{'s' if count > 1 else ''} of the {machine.num_gpus} here"
 
 
 def warnings(plan, machine, data_dir):

@@ -4,10 +4,13 @@ Made from what the run directory holds; nothing in it is executed. `./reproduce 
 """
 
 import base64
+import collections
 import contextlib
+import glob
 import io
 import os
 import re
+import urllib.parse
 
 import numpy as np
 import PIL.Image
@@ -19,20 +22,28 @@ from dnnlib.files import atomic_write, make_folders, open_regular, read_bytes, r
 from dnnlib.submission import read_environment, read_submit_config
 from dnnlib.util import EasyDict, run_main
 from dnnlib.values import schema
-from experiment import facts, forecast, model_card, report_page, report_plots, settings
+from experiment import facts, forecast, model_card, report_page, report_plots, run_config, settings
 from experiment.phases import describe
 from experiment.plan import Plan
+from metrics.networks import needs
+from metrics.scores import records
+from training.network_files import best
 from training.state import resume
 
 MAX_PICTURES = 40           # along the slider; evenly chosen, the first and the last among them
 PICTURE_WIDTH = 1280        # pixels
 PICTURE_HEIGHT = 720
+FACE = 128                  # pixels that a small sample gets in the page
 CACHE = '.report'           # folder in the run directory with the pictures in their reduced form
+Score = collections.namedtuple('Score', 'metric network kimg value error record')
+"""metric: name of a value, such as fid50k; network: file without its suffix; error: standard error, or None."""
 RECORD = {                  # of submit_config.json: what the page itself needs
     'config': {'num_gpus?': 'a whole number from 1 to 1024', 'dataset?': dict, 'sched?': dict, 'G?': dict, 'D?': dict,
                'train?': {'total_kimg?': 'a number from 0 to 1e12, .inf'}},
     'provenance?': {'*': 'a text'}}
 DATA = {key: resume.DATA[key] for key in ('shape', 'num_images', 'label_size')}     # of dataset.json, the same
+CLASSIFIER = {'accuracy': 'a number from 0 to 1', 'majority': 'a number from 0 to 1', 'attribute': 'a text',
+              'network': 'a text', 'total_kimg': 'a number from 0 to 1e9'}
 _KEY = re.compile(r'[\w./-]{1,100}\Z', re.ASCII)     # of a number in stats.jsonl
 _LARGEST = 1e30             # what curves can be drawn of
 _MAX_PICTURE_BYTES = 16 << 20
@@ -63,15 +74,155 @@ def gather(run_dir):
     kimg = stats[-1]['kimg'] if stats else 0.0
     seconds = seconds_by_resolution(stats)
     cell = data['shape'] if data and len(data['shape']) == 3 else None
+    zoom = config.grid.get('zoom', 1) if isinstance(config.get('grid'), dict) else 1
+    scores = read_scores(run_dir, stats)
+    pictures = [(name, reduced_picture(run_dir, file, cell, zoom)) for name, file in choose(list_pictures(run_dir))]
     return EasyDict(
         run_dir=run_dir, name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config, data=data,
         provenance=record['provenance'], stats=stats, phases=phases, starts=read_environment(run_dir), kimg=kimg,
         status=_status(run_dir), plan=describe(phases) if phases else [],
         remaining=forecast.remaining_seconds(phases, plan.sizes, kimg, seconds) if stats and phases and plan.sizes
         else None,
-        charts=report_plots.charts(stats, phases), snapshots=list_snapshots(run_dir),
-        pictures=[(name, reduced_picture(run_dir, file, cell)) for name, file in choose(list_pictures(run_dir))],
-        reals=reduced_picture(run_dir, 'reals.png', cell))
+        scores=scores, charts=report_plots.charts(stats, phases, curves_of(scores)), snapshots=list_snapshots(run_dir),
+        stands_for=_stands_for(run_dir), pictures=[(name, picture) for name, picture in pictures if picture],
+        reals=reduced_picture(run_dir, 'reals.png', cell, zoom), beside=list_beside(run_dir),
+        classifier=read_classifier(run_dir), can=_what_can_be_done(run_dir, record, config))
+
+
+# ---- Scores
+
+
+def read_scores(run_dir, stats):
+    """[Score] of a run's networks, in order of training: of each metric those of one protocol, which is that of most
+    networks, full measurements rather than quick looks. Where a metric has no records, those of the ticks."""
+    last = stats[-1]['kimg'] if stats else 0.0
+    protocols = {}
+    for record in _records(run_dir):
+        protocols.setdefault(repr(sorted(best.protocol_of(record).items(), key=str)), []).append(record)
+    chosen = {}
+    for group in protocols.values():
+        metric = group[0]['metric']
+        rank = (group[0].get('is_reduced') is not True, len({record.get('network') for record in group}))
+        if metric not in chosen or rank > chosen[metric][0]:
+            chosen[metric] = rank, group
+    found = []
+    for _, group in chosen.values():
+        for record in group:
+            for name, value in records.values_of(record).items():
+                error = record.get('standard_errors', {}).get(name) if 'values' in record \
+                    else record.get('standard_error')
+                found.append(Score(name, record['network'], _kimg_of(record['network'], last), value, error, record))
+    known = {score.metric for score in found}
+    found += [Score(key[len('Metrics/'):], f"network-snapshot-{int(tick['kimg']):06d}", tick['kimg'], value, None, {})
+              for tick in stats for key, value in tick.items()
+              if key.startswith('Metrics/') and key[len('Metrics/'):] not in known]
+    return sorted((score for score in found if score.kimg is not None and score.value is not None),
+                  key=lambda score: (score.metric, score.kimg, not score.network.endswith('-untrained')))
+
+
+def _records(run_dir):
+    folder = glob.escape(run_dir)
+    for path in sorted(glob.glob(os.path.join(folder, 'metrics*', '*.json'))
+                       + glob.glob(os.path.join(folder, 'metrics*', '*', '*.json'))):
+        with contextlib.suppress(UserError):
+            record = records.read_record(path)
+            if isinstance(record.get('network'), str):
+                yield record
+
+
+def _kimg_of(network, last):
+    """How far a network was trained, by its name; None where the name does not say."""
+    if network.endswith('-untrained'):
+        return 0.0
+    match = re.match(r'network-snapshot-(\d{1,12})\Z', network)
+    return float(match.group(1)) if match else last if network == 'network-final' else None
+
+
+def curves_of(scores):
+    """{metric: (kimg, values)} of those metrics that are known at two or more places."""
+    curves = collections.OrderedDict()
+    for score in scores:
+        curves.setdefault(score.metric, {})[score.kimg] = score.value
+    return collections.OrderedDict((metric, (list(points), list(points.values())))
+                                   for metric, points in curves.items() if len(points) > 1)
+
+
+def _stands_for(run_dir):
+    """(file name, why) of the snapshot that the run stands for; None without one."""
+    try:
+        path, taken = best.stands_for(run_dir)
+    except UserError:
+        return None
+    return os.path.basename(path), taken
+
+
+def read_classifier(run_dir):
+    """What a finished training of a classifier recorded (see metrics.classifier_training), or None."""
+    for path in sorted(glob.glob(os.path.join(glob.escape(run_dir), 'classifier-*.json'))):
+        found = recall_json(path)
+        if found is not None and not schema.problem(found, CLASSIFIER):
+            return found
+    return None
+
+
+# ---- What the page may offer
+
+
+def _what_can_be_done(run_dir, record, config):
+    """EasyDict of truths: finished, resume, checkpoint, draw, measure, curves; and `metric`, the one to measure, which
+    needs the files `missing`."""
+    shape = (_recall(run_dir, 'dataset.json', DATA) or {}).get('shape', [])
+    finished = os.path.exists(os.path.join(run_dir, '_finished.txt'))
+    makes = str(config.get('G', {}).get('func_name', '')).rpartition('.')[2]
+    try:
+        whole = EasyDict({'train': {}}, **config)
+        adversarial = run_config.is_adversarial(whole)
+        resume_taken = 'run_func_name' not in record and settings.loop_takes(whole, 'resume')
+    except (AttributeError, TypeError, UserError):      # a record may name anything
+        adversarial = resume_taken = False
+    has_networks = bool(list_snapshots(run_dir))
+    is_image = len(shape) == 3 and shape[0] in (1, 3)
+    metrics = config.get('metrics')
+    names = [name for name in map(_name_of, metrics if isinstance(metrics, list) else []) if name]
+    metric = next((name for name in names if best.is_selected_by(name)), names[0] if names else
+                  'fid50k' if is_image else 'jsd' if shape == [2] else None)
+    missing = []
+    if metric is not None:
+        with contextlib.suppress(UserError, TypeError, ValueError):
+            missing = needs.missing_files([metric], dict(config.get('dataset') or {},
+                                                         data_dir=record.get('data_dir')))
+    return EasyDict(
+        finished=finished, resume=resume_taken,
+        checkpoint=bool(glob.glob(os.path.join(glob.escape(run_dir), 'checkpoints', '*.ckpt'))),
+        draw=adversarial and has_networks and is_image and makes != 'G_codec',
+        measure=adversarial and has_networks and metric is not None and makes != 'G_codec', metric=metric,
+        missing=missing, curves=bool(glob.glob(os.path.join(glob.escape(run_dir), 'events.out.tfevents*'))))
+
+
+def _name_of(metric):
+    name = metric.get('preset', metric.get('name')) if isinstance(metric, dict) else metric
+    return name if isinstance(name, str) and re.match(r'[\w-]{1,60}\Z', name) else None
+
+
+def list_beside(run_dir):
+    """[(what, address relative to the page)] of pages and texts in the run directory."""
+    found = []
+    for path in sorted(glob.glob(os.path.join(glob.escape(run_dir), '*', '*.html'))):
+        folder, name = os.path.split(os.path.relpath(path, run_dir))
+        stem = os.path.splitext(name)[0]
+        if folder != 'src' and not re.match(r'index-\d', stem):
+            found.append((folder if stem in ('index', folder) else f'{folder}: {stem}', os.path.join(folder, name)))
+    found += [(what, name) for what, name in (('model card', 'README.md'), ('configuration', 'config.yaml'),
+                                              ('log', 'log.txt')) if os.path.isfile(os.path.join(run_dir, name))]
+    return [(what, address(name)) for what, name in found]
+
+
+def address(name):
+    """A file's path as an address within a page."""
+    return urllib.parse.quote(os.fsencode(name))
+
+
+# ---- Reading the run directory
 
 
 def read_ticks(run_dir):
@@ -99,7 +250,7 @@ def _plan(config, data):
         for name in ('train', 'sched', 'G', 'D', 'grid'):
             settings.check_section(name, config.setdefault(name, EasyDict()), {})
         return Plan(config, facts.recorded_data(data))
-    except UserError:
+    except (AttributeError, TypeError, UserError):      # a record may hold anything for a section
         return None
 
 
@@ -148,44 +299,58 @@ def choose(items, most=MAX_PICTURES):
     return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))]
 
 
-def reduced_picture(run_dir, name, cell_shape=None):
-    """A picture of samples as a JPEG data URL: as many whole cells as can be told apart in the page; None if absent.
+def reduced_picture(run_dir, name, cell_shape=None, zoom=1):
+    """A picture of samples for the page: EasyDict(url: JPEG as a data URL, width in the page, file); None if absent.
 
-    `cell_shape`: [C, H, W] of a sample, so that cells are not cut. The reduced form is kept in a folder of the run.
+    As many whole cells as can be told apart in the page; those of few pixels are left as they are, for the page to
+    enlarge. `cell_shape`: [C, H, W] of a sample, so that cells are not cut; `zoom`: how often the file repeats its
+    pixels. The reduced form is kept in a folder of the run.
     """
     source = os.path.join(run_dir, name)
-    cached = os.path.join(run_dir, CACHE, name[:-len('.png')] + '.jpg')
+    cached = os.path.join(run_dir, CACHE, f"{name[:-len('.png')]}-{FACE}.jpg")
     if not os.path.isfile(source):
         return None
     if not os.path.isfile(cached) or os.path.getmtime(cached) < os.path.getmtime(source):
         try:
             with open_regular(source) as file, PIL.Image.open(file) as picture:
-                reduced = reduce_picture(picture.convert('RGB'), cell_shape)
+                reduced = reduce_picture(picture.convert('RGB'), cell_shape, zoom)
         except Exception:  # half a file, from a process that was killed, raises all that the library's readers know
             return None
         buffer = io.BytesIO()
-        reduced.save(buffer, format='JPEG', quality=82)
+        reduced.save(buffer, format='JPEG', quality=90, subsampling=0)
         make_folders(os.path.dirname(cached))
         with atomic_write(cached) as f:
             f.write(buffer.getvalue())
-    return 'data:image/jpeg;base64,' + base64.b64encode(read_bytes(cached, _MAX_PICTURE_BYTES)).decode('ascii')
+    content = read_bytes(cached, _MAX_PICTURE_BYTES)
+    with PIL.Image.open(io.BytesIO(content)) as picture:
+        width = picture.size[0]
+    if cell_shape is not None and cell_shape[2] < FACE and width % cell_shape[2] == 0:
+        width *= FACE // cell_shape[2]
+    url = 'data:image/jpeg;base64,' + base64.b64encode(content).decode('ascii')
+    return EasyDict(url=url, width=min(width, PICTURE_WIDTH), file=address(name))
 
 
-def reduce_picture(picture, cell_shape=None):
-    """Cuts a grid of samples to its upper left cells and scales it to at most PICTURE_WIDTH x PICTURE_HEIGHT."""
+def reduce_picture(picture, cell_shape=None, zoom=1):
+    """Cuts a grid of samples to its upper left cells and scales it to at most PICTURE_WIDTH x PICTURE_HEIGHT.
+
+    Samples smaller than FACE keep their own pixels, and the picture is that much smaller.
+    """
     width, height = picture.size
+    if type(zoom) is int and zoom > 1 and width % zoom == 0 and height % zoom == 0:
+        picture = picture.resize((width // zoom, height // zoom), PIL.Image.NEAREST)
+        width, height = picture.size
     if cell_shape is not None and width % cell_shape[2] == 0 and height % cell_shape[1] == 0:
         cell = cell_shape[2]
-        shown = 80 if cell <= 64 else 128 if cell <= 256 else 256     # pixels that a sample gets in the page
+        shown = FACE if cell <= 256 else 256    # pixels that a sample gets in the page
         columns = min(width // cell, PICTURE_WIDTH // shown)
         rows = min(height // cell_shape[1], max(PICTURE_HEIGHT // shown, 1))
         picture = picture.crop((0, 0, columns * cell, rows * cell_shape[1]))
         width, height = picture.size
-        scale = min(shown / cell, PICTURE_WIDTH / width)
+        scale = min(shown / cell, PICTURE_WIDTH / width, 1.0)
     else:
         scale = min(PICTURE_WIDTH / width, PICTURE_HEIGHT / height, 1.0)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
-    return picture.resize(size, PIL.Image.BICUBIC if scale > 1 else PIL.Image.LANCZOS)
+    return picture if size == picture.size else picture.resize(size, PIL.Image.LANCZOS)
 
 
 def main(argv=None):

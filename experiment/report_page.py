@@ -1,11 +1,14 @@
 """What the page of a run's report says; its template is `dnnlib/pages/report.html`."""
 
 import os
+import shlex
 import time
 
+import config as folders
 from dnnlib import pages
 from dnnlib.command_line import typed
 from dnnlib.config_files import format_value
+from dnnlib.errors import UserError
 from dnnlib.submission.records import flatten
 from dnnlib.util import format_time
 from metrics import presets
@@ -17,16 +20,20 @@ def render(run):
     """The page as text. `run` is what report.gather returns."""
     total = run.config.get('train', {}).get('total_kimg') or run.kimg
     status = run.status.split()[0]
-    percent = min(100.0 * run.kimg / total, 100.0) if total else 0.0
-    metrics = best_scores(run.stats, run.config.get('metrics') or [])
+    is_classifier = not run.can.draw and str(run.config.get('train', {}).get('func_name', '')).endswith('_classifier')
+    kimg = run.classifier['total_kimg'] if run.classifier else run.kimg
+    percent = 100.0 if run.can.finished else min(100.0 * kimg / total, 100.0) if total else 0.0
+    facts = list(_classifier_facts(run, total) if is_classifier else _facts(run, total, percent))
+    metrics = [name for name, _, _ in best_scores(run.scores, run.config.get('metrics'))]
     return pages.render(
         'report', title=f'{run.name}: {status}', name=run.name, status=status,
         subtitle=f'{_data_line(run)}Written {time.strftime("%Y-%m-%d %H:%M")}.'
                  + ('' if run.status == 'running' else f' This run {run.status}.'),
-        percent=f'{percent:.1f}', facts=list(_facts(run, total, percent)),
-        pictures=[dict(label=f'{label} kimg', url=url) for label, url in run.pictures if url], reals=run.reals,
-        charts=run.charts, metrics=[name for name, _, _ in metrics], networks=_networks(run, metrics),
-        steps=_steps(run), plan=run.plan,
+        percent=f'{percent:.1f}', is_known=bool(run.stats) or run.can.finished, facts=facts,
+        pictures=[dict(picture, label=f'{label} kimg') for label, picture in run.pictures], reals=run.reals,
+        charts=run.charts, is_grown=any(phase.kind == 'fade' for phase in run.phases), metrics=metrics,
+        networks=_networks(run, metrics), is_standin=any(score.record.get('is_standin') for score in run.scores),
+        stands_for=run.stands_for, beside=run.beside, steps=_steps(run), plan=run.plan,
         settings=[(key, format_value(value), run.provenance.get(key, '')) for key, value in flatten(run.config)],
         starts=[('Environment' + (f' of start {number + 1}' if len(run.starts) > 1 else ''),
                  [(key, _shown(value)) for key, value in start.items()]) for number, start in enumerate(run.starts)])
@@ -56,56 +63,96 @@ def _facts(run, total, percent):
         yield 'seconds per kimg now', f"{last.get('sec_per_kimg', 0):.3g}"
         if last.get('peak_gpu_mem_gb'):
             yield 'peak GPU memory', f"{last['peak_gpu_mem_gb']:.1f} GB"
-    for key, value, kimg in best_scores(run.stats):
+    for key, value, kimg in best_scores(run.scores, run.config.get('metrics')):
         yield f'best {key}, at {kimg:g} kimg', f'{value:.4g}'
 
 
-def best_scores(stats, metrics=()):
-    """[(name, best value, kimg)] of each metric's values: the highest where the metric says so, else the lowest."""
-    best = {}
-    highest = tuple(presets.settings_of(spec).get('name') or '' for spec in presets.preset_names() + list(metrics)
-                    if presets.better(spec) == 'higher')
-    for tick in stats:
-        for key, value in tick.items():
-            if key.startswith('Metrics/') and isinstance(value, (int, float)):
-                name = key[len('Metrics/'):]
-                sign = -1 if name.startswith(highest) else 1
-                if name not in best or sign * value < sign * best[name][0]:
-                    best[name] = value, tick['kimg']
+def _classifier_facts(run, total):
+    """The same for a run that trains a classifier, which tells of itself at its end."""
+    if run.classifier is None:
+        yield 'length', f'{total:,.5g} kimg'
+        return
+    yield 'attribute', run.classifier['attribute']
+    yield 'trained for', f"{run.classifier['total_kimg']:,.5g} kimg"
+    yield 'accuracy on images held out', f"{100 * run.classifier['accuracy']:.1f} %"
+    yield 'the commoner class alone', f"{100 * run.classifier['majority']:.1f} %"
+
+
+def best_scores(scores, metrics=()):
+    """[(name, best value, kimg)] of each metric's values: the highest where the metric says so, else the lowest.
+
+    `scores`: as of `report.read_scores`; `metrics`: of the configuration.
+    """
+    best, highest = {}, _highest_is_best(metrics)
+    for score in scores:
+        sign = -1 if score.metric.startswith(highest) else 1
+        if score.metric not in best or sign * score.value < sign * best[score.metric][0]:
+            best[score.metric] = score.value, score.kimg
     return [(name, value, kimg) for name, (value, kimg) in sorted(best.items())]
 
 
+def _highest_is_best(metrics):
+    """Names of the metrics, those of the configuration too, whose values should be high, as a tuple."""
+    names = []
+    for spec in presets.preset_names() + list(metrics if isinstance(metrics, list) else []):
+        try:
+            if presets.better(spec) == 'higher':
+                names.append(presets.settings_of(spec).get('name') or '')
+        except (TypeError, UserError, ValueError):      # a record may name anything
+            continue
+    return tuple(name for name in names if isinstance(name, str) and name)
+
+
 def _networks(run, metrics):
-    """[{name, size, values: texts per metric, is_best}] of the stored networks."""
+    """[{name, address, size, values: texts per metric, is_best}] of the networks that are stored, or were scored."""
+    scores = {(score.network, score.metric): score for score in run.scores}
     rows = []
-    for name, kimg, size in run.snapshots:
-        scores = {}
-        for tick in run.stats:
-            if kimg is not None and int(tick['kimg']) == kimg:
-                scores.update(tick)
-        values = [scores.get('Metrics/' + metric) for metric, _, _ in metrics]
-        is_best = any(value is not None and value == best for value, (_, best, _) in zip(values, metrics))
-        rows.append({'name': name, 'size': f'{size / 1e6:,.1f} MB', 'is_best': is_best,
-                     'values': ['' if value is None else format(value, '.4g') for value in values]})
+    for name in sorted({score.network for score in run.scores if score.network.endswith('-untrained')}):
+        rows.append({'name': 'before training', 'address': None, 'size': '', 'is_best': False,
+                     'values': [_score(scores.get((name, metric))) for metric in metrics]})
+    for name, _, size in run.snapshots:
+        stem = os.path.splitext(name)[0]
+        rows.append({'name': name, 'address': name, 'size': f'{size / 1e6:,.1f} MB',
+                     'is_best': run.stands_for is not None and run.stands_for[0] == name,
+                     'values': [_score(scores.get((stem, metric))) for metric in metrics]})
+    if run.classifier:
+        rows.append({'name': run.classifier['network'], 'address': None, 'size': '', 'is_best': True, 'values': []})
     return rows
 
 
+def _score(score):
+    if score is None:
+        return ''
+    return f'{score.value:.4g}' + ('' if score.error is None else f' ± {score.error:.2g}')
+
+
 def _steps(run):
-    """[(what one may want to do, its command)]."""
+    """[(what one may want to do, its command)]; nothing that would be refused."""
     folder = os.path.relpath(run.run_dir, ROOT)
-    folder = os.path.abspath(run.run_dir) if folder.startswith('..') else folder
-    network = run.snapshots[-1][0] if run.snapshots else 'network-final.pkl'
-    longer = f'{2 * run.config.get("train", {}).get("total_kimg", run.kimg):g}'
-    steps = [('Continue this run from its newest checkpoint:', f'./reproduce train --resume {folder}'),
-             ('Make it longer:', f'./reproduce train --resume {folder} --set train.total_kimg={longer}'),
-             ('Draw pictures with its newest network:',
-              f'./reproduce generate --network {folder}/{network} --seeds 0-31'),
-             ('Measure all its networks:', f'./reproduce metrics fid50k --run {folder} --all-snapshots'),
-             ('See all curves in TensorBoard:', f'./reproduce shell tensorboard --logdir {folder}')]
-    if run.status == 'running':
-        steps.insert(0, ('Stop it politely (a file of this name, or Ctrl-C, or SIGTERM):',
-                         f'touch {folder}/abort.txt'))
-    return [(what, typed(command)) for what, command in steps]
+    folder = os.path.abspath(run.run_dir) if folder.startswith('..') or folders.installed else folder
+    folder = shlex.quote(folder)
+    total = run.config.get('train', {}).get('total_kimg') or run.kimg
+    can, steps = run.can, []
+    if run.status == 'running' and not can.finished:
+        steps.append(('Stop it politely (a file of this name, or Ctrl-C, or SIGTERM):', f'touch {folder}/abort.txt'))
+    elif can.resume and not can.finished:
+        text = ('Continue this run from its newest checkpoint:' if can.checkpoint
+                else 'Begin this run anew, since it has no checkpoint yet:')
+        steps.append((text, f'./reproduce train --resume {folder}'))
+    elif can.resume and 0 < total < 1e11:
+        steps.append(('Make it longer:', f'./reproduce train --resume {folder} --set train.total_kimg={2 * total:g}'))
+    which = 'the network that this run stands for' if can.finished else 'its best or newest network'
+    if can.draw:
+        steps += [(f'Draw pictures with {which}:', f'./reproduce generate --network {folder} --seeds 0-31'),
+                  ("Draw the papers' figures with it:", f'./reproduce figures --network {folder}')]
+    if can.measure:
+        files = f" ({', '.join(can.missing)} must be here, or can be downloaded)" if can.missing else ''
+        steps.append((f'Measure all its networks{files}:',
+                      f'./reproduce metrics {can.metric} --run {folder} --all-snapshots'))
+    if can.curves:
+        steps.append(('See all curves in TensorBoard:', f'./reproduce shell tensorboard --logdir {folder}'))
+    steps.append(('Make this page anew:', f'./reproduce report {folder}'))
+    return [(text, typed(command)) for text, command in steps]
 
 
 def _shown(value):

@@ -38,17 +38,16 @@ def series(stats, keys):
     return [], []
 
 
-def charts(stats, phases):
+def charts(stats, phases, scores=None):
     """Draws what the ticks in `stats` hold. Returns [(title, data URL of an SVG)], metrics first.
 
     `stats`: dicts as in stats.jsonl. `phases`: from phases.make_phases, drawn as shades and resolutions behind curves.
+    `scores`: {metric: (kimg, values)}. What has a single point is no curve, and left out.
     """
-    metric_keys = sorted({key for tick in stats for key in tick if key.startswith('Metrics/')})
-    wanted = [(key[len('Metrics/'):], '', OrderedDict([('score', [key])]), 'marks') for key in metric_keys] + CHARTS
-    result = []
-    for title, unit, curves, style in wanted:
+    result = [(metric, _draw(metric, '', [('score', xy)], 'marks', phases)) for metric, xy in (scores or {}).items()]
+    for title, unit, curves, style in CHARTS:
         found = [(name, series(stats, keys)) for name, keys in curves.items()]
-        found = [(name, xy) for name, xy in found if xy[0]]
+        found = [(name, xy) for name, xy in found if len(xy[0]) > 1]
         if not found or (style == 'nonzero' and not any(any(ys) for _, (_, ys) in found)):
             continue
         result.append((title, _draw(title, unit, found, style, phases)))
@@ -72,7 +71,7 @@ def _draw(title, unit, curves, style, phases):
                       drawstyle='steps-post' if style == 'steps' else None,
                       marker='o' if style == 'marks' or len(xs) < 3 else None)
         values = [y for _, (_, ys) in curves for y in ys]
-        if style == 'log' and min(values) > 0 and max(values) > 3 * min(values):
+        if style in ('log', 'marks') and min(values) > 0 and max(values) > 3 * min(values):
             axes.set_yscale('log')
             for axis_part in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
                 axis_part(FuncFormatter(_log_label))
@@ -90,7 +89,7 @@ def _draw(title, unit, curves, style, phases):
         if len(curves) > 1:
             axes.legend(loc='lower right', bbox_to_anchor=(1.0, 1.11), ncol=3, frameon=False, borderaxespad=0)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format='svg', metadata={'Date': None})
+        figure.savefig(buffer, format='svg', metadata={'Date': None}, transparent=True)
     return 'data:image/svg+xml;base64,' + base64.b64encode(buffer.getvalue()).decode('ascii')
 
 

@@ -64,7 +64,7 @@ _FOR_LOSS = ['G', 'D', 'opt', 'training_set', 'minibatch_size']
 TOP_LEVEL_OF_LOOP = ['seed', 'num_gpus', 'device']
 _LOOP_SECTIONS = ['G_args', 'D_args', 'G_opt_args', 'D_opt_args', 'G_loss_args', 'D_loss_args', 'dataset_args',
                   'sched_args', 'grid_args', 'metric_arg_list', 'metric_group', 'tf_config']
-_FOR_RESUME = ['resume', 'init_from', 'resume_kimg', 'resume_time']
+_FOR_RESUME = ['resume', 'init_from', 'transfer', 'resume_kimg', 'resume_time']
 SECTIONS = OrderedDict([
     ('train', Section('func_name', LOOP, _LOOP_SECTIONS + TOP_LEVEL_OF_LOOP + _FOR_RESUME,
                       passed=['run_dir', 'run_context'])),

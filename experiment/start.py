@@ -44,7 +44,8 @@ class Start:
         run_dir: its directory; None for a new run.
         place: where results will be: the run's directory, or the folder in which a new one gets it.
         data_dir: folder of the data sets.
-        init_from: the network to begin from, as the user says it, or None; resume_kimg: how far it was trained.
+        init_from: the network to begin from, as the user says it, or None; resume_kimg: how far it was trained;
+            transfer: whether only what fits of it is copied.
         machine: facts.Machine of the place.
         plan: the Plan, once `check` has made it.
         restored: the checkpoint to go on from, see `training.state.resume.find_checkpoint`; None for none.
@@ -52,6 +53,7 @@ class Start:
 
     def __init__(self, args):
         self.record = self.run_dir = self.plan = self.restored = None
+        self.transfer = args.transfer
         options = dict(seed=args.seed, num_gpus=_all_devices(args), device=args.device)
         if args.resume is None:
             self.config, self.origins = run_config.load(args.config, folders.config_dir, args.overrides, options)
@@ -64,6 +66,7 @@ class Start:
                                                             args.overrides, options)
             data_dir, self.init_from, self.resume_kimg = (self.record.get('data_dir'), self.record.get('init_from'),
                                                           self.record.get('resume_kimg') or 0)
+            self.transfer = self.record.get('transfer', False)
         self.data_dir = os.path.abspath(args.data_dir or data_dir or folders.data_dir)
         self.machine = facts.Machine(self.place)
 
@@ -152,7 +155,8 @@ class Start:
         if self.restored is not None:
             engine_checks.check_restored(self.restored, self.config, self.plan.data)
         elif self.init_from is not None:
-            self.init_from = engine_checks.find_initial_networks(self.init_from, self.config, self.plan.data)
+            self.init_from = engine_checks.find_initial_networks(self.init_from, self.config, self.plan.data,
+                                                                 self.transfer)
         else:
             engine_checks.check_own_networks(self.config, self.plan.data)
 
@@ -205,13 +209,14 @@ class Start:
             call_func_by_name(
                 func_name=self.config.train.get('func_name', settings.LOOP), run_dir=self.run_dir or '',
                 run_context=context, resume=self.run_dir is not None, init_from=self.init_from,
-                resume_kimg=self.resume_kimg, **run_config.loop_arguments(self.config, self.data_dir))
+                resume_kimg=self.resume_kimg, transfer=self.transfer,
+                **run_config.loop_arguments(self.config, self.data_dir))
 
     def _make_run_dir(self):
         record = dict(config=self.config, data_dir=self.data_dir)
         if self.init_from is not None:
             record.update(init_from=os.path.abspath(self.init_from), init_from_sha256=sha256_file(self.init_from),
-                          resume_kimg=self.resume_kimg)
+                          resume_kimg=self.resume_kimg, transfer=self.transfer)
         return prepare_run_dir(self.place, self.config.desc, record, self.origins,
                                ignore=[self.data_dir, folders.cache_dir])
 
@@ -221,7 +226,7 @@ class Start:
         if self.record is not None and self.config != self.record['config']:
             write_submit_config(self.run_dir, dict(self.record, config=self.config), self.origins)
         context.listeners.append(watch.Watch(self.run_dir, self.plan))
-        beginning = dict(resume=resume, init_from=self.init_from, resume_kimg=self.resume_kimg)
+        beginning = dict(resume=resume, init_from=self.init_from, resume_kimg=self.resume_kimg, transfer=self.transfer)
         return call_func_by_name(
             func_name=self.config.train.get('func_name', settings.LOOP), run_dir=self.run_dir, run_context=context,
             **{key: value for key, value in beginning.items() if settings.loop_takes(self.config, key)},

@@ -81,16 +81,17 @@ def choose_labels(gen, facts, args):
         facts.update(gen.fake_labels.facts())
 
 
-def parse_seeds(text):
+def parse_seeds(text, option='--seeds'):
     """'0-3,7' → [0, 1, 2, 3, 7]. Raises UserError."""
     seeds = []
     for part in text.split(','):
         match = re.match(r'\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?\Z', part)
         if not match:
-            raise UserError(f"--seeds is '{text}'; write numbers and ranges such as 0-99 or 1,5,7-9")
+            raise UserError(f"{option} is '{text}'; write numbers and ranges such as 0-99 or 1,5,7-9")
         first, last = int(match.group(1)), int(match.group(2) or match.group(1))
         if last < first or last >= 2 ** 32 or len(seeds) + last - first >= 10 ** 7:
-            raise UserError(f"--seeds: '{part.strip()}' is not a range of seeds from 0 to {2 ** 32 - 1}, smaller first")
+            raise UserError(f"{option}: '{part.strip()}' is not a range of seeds from 0 to {2 ** 32 - 1}, smaller "
+                            'first')
         seeds += range(first, last + 1)
     return seeds
 

@@ -1,6 +1,7 @@
 """The papers' figures. Each function takes a `Generator` and returns a `Figure`."""
 
 import collections
+import itertools
 
 import numpy as np
 
@@ -103,7 +104,8 @@ def style_mixing(gen, layout=layouts.MIXING):
                    composing.grid(grid), column_labels=[('', 1)] + _seeds(layout.sources),
                    row_labels=[('', 1)] + _seeds(destination for destination, kind in zip(
                        layout.destinations, layout.copied) if kind in used),
-                   row_groups=[('', 1)] + [(f'{kind} styles', kinds.count(kind)) for kind in used],
+                   row_groups=[('', 1)] + [(f'{kind} styles', len(list(run))) for kind, run in
+                                           itertools.groupby(kinds)],
                    sources=list(layout.sources), destinations=list(layout.destinations),
                    copied={kind: [ranges[kind][0], ranges[kind][-1]] for kind in used})
 
@@ -220,20 +222,28 @@ def loop_latents(keys, count):
 
 
 def interpolation(gen, seed=layouts.INTERPOLATION_SEED, keys=layouts.INTERPOLATION_KEYS,
-                  frames=layouts.INTERPOLATION_FRAMES, psi=0.7, cutoff=8, label=None, largest=512):
-    """An animation along a closed path through latents, at most `largest` pixels wide."""
-    if frames < keys:
-        raise UserError(f'an interpolation needs at least {keys} frames, not {frames}')
-    latents = loop_latents(gen.latents(seed, keys), frames)
-    labels = np.repeat(gen.labels(seed), frames, axis=0)    # one for all of the path
+                  frames=layouts.INTERPOLATION_FRAMES, psi=0.7, cutoff=8, path=None, largest=512):
+    """An animation along a closed path through latents, at most `largest` pixels wide.
+
+    The latents are `keys` ones of a seed, or the first ones of the seeds in `path`.
+    """
+    places = gen.latents(seed, keys) if path is None else np.concatenate([gen.latents(one) for one in path])
+    if len(places) < 2:
+        raise UserError('an interpolation goes through at least 2 latents')
+    if frames < len(places):
+        raise UserError(f'an interpolation through {len(places)} latents needs as many frames, not {frames}')
+    latents = loop_latents(places, frames)
+    labels = np.repeat(gen.labels(seed if path is None else path[0]), frames, axis=0)   # one for all of the path
     images = gen.images(latents, labels, psi=psi, cutoff=cutoff, noise='stored',
                         title='interpolation')
     factor = max(gen.resolution // largest, 1)
     pictures = [composing.shrink(picture, factor) for picture in _pictures(gen, images)]
     numbers = [index * frames // 8 for index in range(min(8, frames))]
     return _figure('interpolation', 'Interpolation',
-                   f'{frames} frames along a closed path through {keys} latents of seed {seed}; '
+                   f'{frames} frames along a closed path through '
+                   + (f'{keys} latents of seed {seed}; ' if path is None
+                      else f"the latents of seeds {', '.join(map(str, path))}; ") +
                    f'{_truncation_words(gen, psi, cutoff)}{_noise_words(gen, "stored noise")}.',
                    composing.grid([[pictures[number] for number in numbers]]), frames=pictures,
-                   column_labels=[(f'frame {number}', 1) for number in numbers], seed=seed, keys=keys, psi=psi,
-                   cutoff=cutoff)
+                   column_labels=[(f'frame {number}', 1) for number in numbers], psi=psi, cutoff=cutoff,
+                   **(dict(seed=seed, keys=keys) if path is None else dict(path=list(path))))

@@ -2,6 +2,8 @@
 
 import collections
 
+from dnnlib.util import UserError
+
 Uncurated = collections.namedtuple('Uncurated', 'rows levels seed crop is_published')
 """rows: full-size images per column; levels: per column, how often its images are halved; seed: of all latents;
 crop: (top, bottom) of the square that is shown, as fractions of its height; is_published: whether it is the released
@@ -27,6 +29,8 @@ DATA_SET_SEED = 0
 
 MIXING = Mixing(sources=(639, 701, 687, 615, 2268), destinations=(888, 829, 1898, 1733, 1614, 845),
                 copied=('coarse', 'coarse', 'coarse', 'middle', 'middle', 'fine'))
+
+STYLES = ('coarse', 'middle', 'fine')
 
 NOISE_DETAIL_SEEDS = (1157, 1012)
 NOISE_DETAIL_DRAWS = 100
@@ -61,6 +65,25 @@ def uncurated_layout(lsun_class, rows_shown, resolution):
     layout = UNCURATED.get(lsun_class) or UNCURATED['faces-1024' if resolution > 512 else 'faces-256']
     return layout._replace(levels=layout.levels if resolution >= 256 else (0,) * len(layout.levels),
                            crop=((1 - rows_shown) / 2, (1 + rows_shown) / 2))
+
+
+def mixing(sources=None, destinations=None, styles=None):
+    """The papers' arrangement with other seeds of sources and destinations, or other styles; None leaves them.
+
+    `styles`: one of STYLES for each destination, or for all of them; by default in the papers' order and proportions.
+    Raises UserError for other words or numbers of them.
+    """
+    destinations = MIXING.destinations if destinations is None else tuple(destinations)
+    count = len(destinations)
+    if styles is None:
+        styles = [MIXING.copied[row * len(MIXING.copied) // count] for row in range(count)]
+    elif len(styles) == 1:
+        styles = list(styles) * count
+    unknown = [style for style in styles if style not in STYLES]
+    if unknown or len(styles) != count:
+        raise UserError(f"--styles is '{','.join(styles)}'; give one of {', '.join(STYLES)}, or one for each of the "
+                        f'{count} destinations, separated by commas')
+    return Mixing(MIXING.sources if sources is None else tuple(sources), destinations, tuple(styles))
 
 
 def style_ranges(num_layers):

@@ -73,7 +73,8 @@ def told(facts):
 
 def without_folders(name):
     """A file or a run by its last parts where it was given by an absolute path."""
-    return '/'.join(os.path.normpath(name).split(os.sep)[-2:]) if os.path.isabs(name) else name
+    parts = os.path.normpath(name).split(os.sep)
+    return '/'.join(parts[-2:] if os.path.splitext(name)[1] else parts[-1:]) if os.path.isabs(name) else name
 
 
 def write_figures(path, title, facts, blocks):

@@ -19,6 +19,8 @@ _JSD = 'metrics.points.jsd.JSD'
 
 PRESETS = OrderedDict()     # name -> preset; what is entered here is known everywhere
 
+OF_SETS = ('fid', 'kid', 'pr')      # metrics of two sets of images, see metrics.sets
+
 # Settings for a first look or a small machine, by the metric's class. Their records say `is_reduced`.
 QUICK = {
     _FID: dict(num_images=5000, minibatch_per_gpu=25),
@@ -70,7 +72,8 @@ def preset(name, quick=False, options=None, **changes):
     `options`: settings in which the papers and the released code part, of which those that it has are taken.
     """
     if name not in PRESETS:
-        raise UserError(f"there is no metric '{name}'; choose among {', '.join(PRESETS)}")
+        hint = f'; {name} compares folders and data sets: --images and --reference' if name in OF_SETS else ''
+        raise UserError(f"there is no metric '{name}' of a network; choose among {', '.join(PRESETS)}{hint}")
     kwargs = EasyDict(PRESETS[name])
     if quick:
         kwargs.update(QUICK.get(kwargs.func_name, {}))

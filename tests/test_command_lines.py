@@ -20,6 +20,7 @@ MODULES = {'train.py': 'train', 'run_metrics.py': 'run_metrics', 'generate.py': 
            'experiment.studies.paper_demo': 'experiment.studies.paper_demo'}
 PAGES = (['train.py', 'train.py doctor', 'train.py attributes', 'run_metrics.py', 'run_metrics.py table',
           'run_metrics.py table1', 'run_metrics.py curves', 'run_metrics.py identity', 'run_metrics.py explain',
+          'run_metrics.py stats',
           'generate.py', 'generate_figures.py', 'generate_figures.py lecture', 'generate_figures.py acceleration',
           'generate_figures.py unwarping', 'pretrained_example.py', 'explore.py', 'project.py', 'training.report',
           'dnnlib.tflib.convert', 'dnnlib.tflib.launch', 'dnnlib.tflib.export', 'dnnlib.artifacts',

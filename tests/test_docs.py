@@ -110,3 +110,9 @@ def test_links_lead_to_files(path):
 def test_every_document_is_reached_from_the_readme():
     readme = DOCS[0].read_text(encoding='utf-8')
     assert [path.name for path in DOCS[1:] if f'({path.relative_to(ROOT)})' not in readme] == []
+
+
+def test_what_may_change_on_resume_is_listed_whole():
+    from experiment.start import RESUMABLE
+    text = (ROOT / 'docs' / 'training.md').read_text(encoding='utf-8')
+    assert [name for name in RESUMABLE if name != 'num_gpus' and f'`{name}`' not in text] == []

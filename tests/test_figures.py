@@ -172,6 +172,25 @@ def test_style_mixing_takes_the_sources_styles(gen):
     assert np.all(cell(figure.picture, 0, 0) == 255)
 
 
+def test_style_mixing_and_interpolation_take_own_seeds(gen):
+    layout = layouts.mixing([1, 2], [7, 8, 9], ['fine', 'coarse', 'fine'])
+    figure = drawing.style_mixing(gen, layout)
+    assert figure.picture.size == (3 * 128, 4 * 128)
+    w = gen.dlatents(np.concatenate([gen.latents(2), gen.latents(8)]))
+    w[1, :2] = w[0, :2]
+    assert np.abs(cell(figure.picture, 2, 2).astype(int) - gen.synthesize(w[1:])[0]).max() <= 1
+    assert [text for text, _ in figure.row_groups] == ['', 'fine styles', 'coarse styles', 'fine styles']
+    assert [text for text, _ in figure.row_labels + figure.column_labels] == [
+        '', 'seed 7', 'seed 8', 'seed 9', '', 'seed 1', 'seed 2']
+    assert layouts.mixing() == layouts.MIXING
+    assert layouts.mixing(None, range(3)).copied == ('coarse', 'coarse', 'middle')
+    assert layouts.mixing(None, [5, 6], ['middle']).copied == ('middle', 'middle')
+    figure = drawing.interpolation(gen, frames=8, psi=1, path=[3, 4])
+    start = gen.images(gen.latents(3), psi=1, noise='stored')[0]
+    assert np.abs(cell(figure.frames[0], 0, 0).astype(int) - start).max() <= 1
+    assert 'seeds 3, 4' in figure.caption and figure.facts['path'] == [3, 4]
+
+
 def test_truncation_goes_through_the_mean(gen):
     picture = drawing.truncation(gen).picture
     assert picture.size == (6 * 128, 2 * 128)
@@ -350,6 +369,10 @@ def test_generate_figures_draws_all_that_a_network_can(opened_once, tmp_path, ca
     (generate_figures.main, ['--figures', 'cubism'], "no figure 'cubism'"),
     (generate_figures.main, ['--draws', '4'], 'at least 5'),
     (generate_figures.main, ['--frames', '1'], 'at least 8'),
+    (generate_figures.main, ['--sources', 'x'], "--sources is 'x'"),
+    (generate_figures.main, ['--destinations', '1-3', '--styles', 'coarse,fine'], 'each of the 3 destinations'),
+    (generate_figures.main, ['--styles', 'round'], 'one of coarse, middle, fine'),
+    (generate_figures.main, ['--figures', 'interpolation', '--path', '3'], 'at least 2 latents'),
     (generate.main, ['--seeds', '5-1'], 'smaller first'),
     (generate.main, ['--seeds', 'a'], 'numbers and ranges'),
     (generate.main, ['--seeds', '1', '--psi', 'nan'], 'psi is nan'),

@@ -20,7 +20,8 @@ def run_dir(tmp_path):
     path = tmp_path / '00000-demo'
     path.mkdir()
     config, origins = run_config.load('demo', folders.config_dir, [
-        'train.total_kimg=9', 'sched.lod_training_kimg=1', 'sched.lod_transition_kimg=1', 'desc=<b>bold</b>'])
+        'train.total_kimg=9', 'sched.lod_training_kimg=1', 'sched.lod_transition_kimg=1', 'desc=<b>bold</b>',
+        'grid.zoom=1'])
     submission.write_submit_config(str(path), dict(config=config), origins)
     submission.records.add_environment_record(str(path))
     (path / 'dataset.json').write_text(json.dumps(dict(
@@ -68,10 +69,12 @@ def test_the_report_is_one_file_with_everything_inside(run_dir):
     text = open(path, encoding='utf-8').read()
     page = Page(text)
     assert page.sources
-    assert all(source.startswith('data:image/') for source in page.sources)
+    beside = {source for source in page.sources if not source.startswith('data:image/')}
+    assert 'fakes000010.png' in beside and 'network-snapshot-000003.pkl' in beside and 'README.md' not in beside
+    assert all(os.path.isfile(os.path.join(run_dir, name)) for name in beside)
     assert not re.search(r'(src|href)\s*=\s*["\']?(https?:)?//|@import|url\(', text)
     visible = ' '.join(page.text)
-    for expected in ['4 of 9 kimg', '32x32', 'network-snapshot-000003.pkl', '--resume', 'train.total_kimg=18',
+    for expected in ['4 of 9 kimg', '32x32', 'network-snapshot-000003.pkl', 'abort.txt', './reproduce generate',
                      'sched.lod_training_kimg', '--set', 'fades in', 'packages', 'best fid50k, at 3 kimg', '100',
                      'time left, about', 'running']:
         assert expected in visible, expected
@@ -80,20 +83,27 @@ def test_the_report_is_one_file_with_everything_inside(run_dir):
 
 def test_pictures_are_in_order_and_reduced_once(run_dir):
     assert [label for label, _ in report.gather(run_dir).pictures] == ['0', '2', '10']
-    cached = os.path.join(run_dir, report.CACHE, 'fakes000002.jpg')
+    assert report.gather(run_dir).pictures[0][1].width == 8 * 128     # in the page, which enlarges it
+    cached = os.path.join(run_dir, report.CACHE, 'fakes000002-128.jpg')
     with PIL.Image.open(cached) as picture:
-        assert picture.size == (8 * 80, 5 * 80)
+        assert picture.size == (8 * 32, 5 * 32)
     before = os.stat(cached).st_mtime_ns
     report.gather(run_dir)
     assert os.stat(cached).st_mtime_ns == before
 
 
 @pytest.mark.parametrize('size,cell,expected', [
-    ((1024, 1024), (3, 32, 32), (1280, 720)), ((3840, 2048), (3, 256, 256), (1280, 640)),
+    ((1024, 1024), (3, 32, 32), (320, 160)), ((3840, 2048), (3, 256, 256), (1280, 640)),
     ((7168, 4096), (3, 1024, 1024), (1280, 512)), ((700, 300), None, (700, 300)), ((2800, 700), None, (1280, 320)),
-    ((64, 32), (3, 32, 32), (160, 80))])
+    ((64, 32), (3, 32, 32), (64, 32))])
 def test_pictures_show_whole_cells(size, cell, expected):
     assert report.reduce_picture(PIL.Image.new('RGB', size), cell).size == expected
+
+
+def test_sheets_with_repeated_pixels_are_shown_with_each_once():
+    cells = np.random.RandomState(0).randint(256, size=(64, 96, 3)).astype(np.uint8)
+    sheet = PIL.Image.fromarray(cells.repeat(4, axis=0).repeat(4, axis=1))
+    assert np.array_equal(np.asarray(report.reduce_picture(sheet, (3, 32, 32), 4)), cells)
 
 
 def test_most_pictures_are_left_out_evenly():
@@ -150,9 +160,10 @@ def test_a_damaged_record_of_the_configuration_is_one_sentence(run_dir, changes)
     {'config.sched.lod_training_kimg': [1]}, {'config.sched.lod_training_kimg': 1e-300},
     {'config.sched.minibatch_dict': 5},
     {'config.train.total_kimg': float('inf')}, {'config.train.total_kimg': 0}, {'config.dataset.class_name': 5},
-    {'config.train.func_name': 'os.system'}, {'provenance': {}}, {'config.desc': '\ud800'}], ids=str)
+    {'config.train.func_name': 'os.system'}, {'provenance': {}}, {'config.desc': '\ud800'},
+    {'config.grid': 5, 'config.metrics': 5}, {'config.metrics': [5, {}, {'name': [1]}]}], ids=str)
 def test_settings_that_make_no_sense_cost_the_plan_only(run_dir, changes, monkeypatch):
-    monkeypatch.setattr(report_plots, 'charts', lambda stats, phases: [])  # they do not depend on the settings
+    monkeypatch.setattr(report_plots, 'charts', lambda *args: [])  # they do not depend on the settings
     path = os.path.join(run_dir, 'submit_config.json')
     with open(path) as file:
         record = json.load(file)
@@ -215,6 +226,99 @@ def test_status_is_that_of_the_last_start(run_dir):
     assert 'failed with ValueError: &lt;x&gt;' in open(report.write_report(run_dir), encoding='utf-8').read()
 
 
+# ---- Scores, and what is offered
+
+def score(network, value, metric='fid50k', **more):
+    record = dict(metric=metric, value=value, standard_error=0.5, network=network, network_sha256='a' * 64, seed=0,
+                  settings={'num_images': 50}, is_standin=True, mirror_augment=True, dataset_fingerprint='x')
+    return dict(record, **more)
+
+
+def write_scores(run_dir, *found):
+    for number, record in enumerate(found):
+        folder = os.path.join(run_dir, 'metrics', f"{record['network']}-{number}")
+        os.makedirs(folder)
+        with open(os.path.join(folder, f"{record['metric']}.json"), 'w') as f:
+            json.dump(record, f)
+
+
+def visible(run_dir):
+    return ' '.join(' '.join(Page(open(report.write_report(run_dir), encoding='utf-8').read()).text).split())
+
+
+def test_scores_measured_after_training_are_shown_beside_their_networks(run_dir):
+    write_scores(run_dir, score('network-snapshot-000000', 90.0), score('network-snapshot-000003', 40.25),
+                 score('network-final', 60.0), score('network-final-untrained', 500.0),
+                 score('network-final', 1.0, seed=5), score('elsewhere', 3.0),
+                 score('network-final', None, 'pr50k', values={'pr50k_precision': 0.5, 'pr50k_recall': 0.25}))
+    found = report.read_scores(run_dir, [dict(kimg=9.0, **{'Metrics/fid50k': 7.0})])
+    assert [(item.metric, item.network, item.kimg, item.value) for item in found] == [
+        ('fid50k', 'network-final-untrained', 0, 500.0), ('fid50k', 'network-snapshot-000000', 0, 90.0),
+        ('fid50k', 'network-snapshot-000003', 3, 40.25), ('fid50k', 'network-final', 9, 60.0),
+        ('pr50k_precision', 'network-final', 9, 0.5), ('pr50k_recall', 'network-final', 9, 0.25)]
+    assert list(report.curves_of(found)) == ['fid50k']
+    text = visible(run_dir)
+    for words in ('network-snapshot-000003.pkl 0.0 MB 40.25 ± 0.5', 'before training 500 ± 0.5',
+                  'Scores with stand-in networks say nothing'):
+        assert words in text, words
+    assert 'best fid50k, at 3 kimg 40.25' in text
+
+
+def test_full_scores_go_before_quick_looks(run_dir):
+    write_scores(run_dir, score('network-snapshot-000000', 9.0, is_reduced=True, settings={'num_images': 5}),
+                 score('network-snapshot-000003', 8.0, is_reduced=True, settings={'num_images': 5}),
+                 score('network-snapshot-000003', 7.0, is_reduced=False))
+    assert [item.value for item in report.read_scores(run_dir, [])] == [7.0]
+
+
+def end(run_dir, line, finished):
+    with open(os.path.join(run_dir, 'run.txt'), 'a') as f:
+        f.write(line + '\n')
+    if finished:
+        open(os.path.join(run_dir, '_finished.txt'), 'w').close()
+
+
+def test_nothing_is_offered_that_would_be_refused(run_dir):
+    text = visible(run_dir)
+    assert 'abort.txt' in text and '--resume' not in text
+    end(run_dir, 'stopped by SIGINT at 3', False)
+    text = visible(run_dir)
+    assert 'Begin this run anew' in text and f'train --resume {run_dir}' in text and 'abort.txt' not in text
+    os.makedirs(os.path.join(run_dir, 'checkpoints'))
+    open(os.path.join(run_dir, 'checkpoints', 'checkpoint-000000000160.ckpt'), 'w').close()
+    assert 'Continue this run from its newest checkpoint' in visible(run_dir)
+    end(run_dir, 'finished at 4', True)
+    text = visible(run_dir)
+    assert 'Continue' not in text and 'train.total_kimg=18' in text and 'shell tensorboard' not in text
+    for name in os.listdir(run_dir):
+        if name.endswith('.pkl'):
+            os.unlink(os.path.join(run_dir, name))
+    text = visible(run_dir)
+    assert 'generate --network' not in text and 'metrics fid50k' not in text
+
+
+def test_a_classifiers_page_tells_its_accuracy_and_offers_what_it_can(run_dir):
+    path = os.path.join(run_dir, 'submit_config.json')
+    with open(path) as file:
+        record = json.load(file)
+    with open(path, 'w') as file:
+        json.dump(merged(record, {'config.train': dict(
+            func_name='metrics.classifier_training.train_classifier', total_kimg=150)}), file)
+    for name in os.listdir(run_dir):
+        if name.endswith(('.pkl', '.jsonl')):
+            os.unlink(os.path.join(run_dir, name))
+    text = visible(run_dir)
+    assert 'length 150 kimg' in text and '0 of 150' not in text
+    with open(os.path.join(run_dir, 'classifier-smiling.json'), 'w') as file:
+        json.dump(dict(accuracy=0.912, majority=0.55, attribute='smiling', network='classifier-smiling.pkl',
+                       total_kimg=150), file)
+    end(run_dir, 'finished at 5', True)
+    text = visible(run_dir)
+    assert 'accuracy on images held out 91.2 %' in text and 'trained for 150 kimg' in text
+    for word in ('generate', '--resume', './reproduce metrics', 'total_kimg=300'):
+        assert word not in text, word
+
+
 # ---- Curves
 
 def test_curves_without_news_are_left_out():
@@ -222,6 +326,8 @@ def test_curves_without_news_are_left_out():
     titles = [title for title, _ in report_plots.charts(stats, [])]
     assert titles == ['Level of detail', 'Updates skipped for NaN or Inf']
     assert report_plots.charts([], []) == []
+    assert report_plots.charts(stats[:1], []) == []     # one dot is not a chart
+    assert [title for title, _ in report_plots.charts([], [], {'fid50k': ([0, 1], [9, 8])})] == ['fid50k']
 
 
 def test_long_curves_are_thinned_and_keep_their_ends():

@@ -10,14 +10,17 @@ sys.path.insert(0, ROOT)
 
 import check_python  # noqa: E402, F401
 import config as folders  # noqa: E402
-from dnnlib.command_line import Parser, typed  # noqa: E402
+from dnnlib.command_line import Parser, shown, typed  # noqa: E402
+from dnnlib.submission.run_dir import run_id_of  # noqa: E402
 from dnnlib.util import UserError, format_time, run_main  # noqa: E402
-from experiment import run_config  # noqa: E402
+from experiment import report, run_config, watch  # noqa: E402
 
 CONFIG = 'demo'
 NUM_FACES = 10000
-QUICK = ['train.total_kimg=3', 'sched.lod_training_kimg=0.5', 'sched.lod_transition_kimg=0.5', 'sched.tick_kimg_base=1']
+QUICK = ['train.total_kimg=3', 'sched.lod_training_kimg=0.5', 'sched.lod_transition_kimg=0.5', 'sched.tick_kimg_base=1',
+         'metrics=[{preset: fid50k, num_images: 1000, minibatch_per_gpu: 25}]']
 QUICK_NUM_FACES = 300
+NUM_SCORED, QUICK_NUM_SCORED = 5000, 1000   # images per FID, as the configuration has it for its snapshots
 
 
 def parse_args(argv=None):
@@ -43,6 +46,31 @@ def skip_step(title, path):
     print(f'\n== {title}\nalready done: {path}', flush=True)
 
 
+def next_run_dir(result_dir):
+    """Where the next run will be, unless another one begins meanwhile."""
+    names = os.listdir(result_dir) if os.path.isdir(result_dir) else []
+    number = max((run_id_of(name) for name in names if run_id_of(name) is not None), default=-1) + 1
+    return os.path.join(result_dir, f'{number:05d}-{CONFIG}')
+
+
+def tell_where_to_watch(run_dir):
+    print(f'\nWhile it trains, its report can be watched: open {os.path.join(run_dir, "report.html")} in a browser; '
+          'it is\nmade anew at every network snapshot, so reload it now and then.', flush=True)
+
+
+def tell_scores(run_dir):
+    """Prints the FIDs of the run before, during and after training."""
+    scores = [score for score in report.read_scores(run_dir, report.read_ticks(run_dir)) if score.metric == 'fid50k']
+    if not scores:
+        return
+    lowest = min(score.value for score in scores)
+    print("\nFID with the project's stand-in networks, to be compared with each other only; lower is better:")
+    for score in scores:
+        when = 'before training' if score.network.endswith('-untrained') else f'after {score.kimg:g} thousand images'
+        print(f'  {when:30} {score.value:10.1f}' + ('   the best, which all that follows is made with'
+                                                    if score.value == lowest else ''))
+
+
 def main(argv=None):
     args = parse_args(argv)
     began = time.time()
@@ -51,6 +79,9 @@ def main(argv=None):
     overrides += [f'dataset.tfrecord_dir={data_name}'] if args.quick else []
     data_set = os.path.join(args.data_dir, data_name)
     wanted, _ = run_config.load(CONFIG, folders.config_dir, overrides, {})
+    run_dir, is_finished = run_config.find_run(args.result_dir, wanted)
+    if not is_finished:
+        tell_where_to_watch(run_dir or next_run_dir(args.result_dir))
 
     title = 'Draw faces and write them as TFRecords at every resolution'
     if os.path.isfile(os.path.join(data_set, 'manifest.json')):
@@ -59,8 +90,7 @@ def main(argv=None):
         run_step(title, 'dataset_tool.py', 'create_toyfaces', data_set, '--resolution', '32', '--num',
                  str(QUICK_NUM_FACES if args.quick else NUM_FACES), '--seed', '0')
 
-    title = 'Train a small StyleGAN, growing from 8x8 to 32x32'
-    run_dir, is_finished = run_config.find_run(args.result_dir, wanted)
+    title = 'Train a small StyleGAN, growing from 8x8 to 32x32, with a FID at every network snapshot'
     if is_finished:
         skip_step(title, run_dir)
     elif run_dir is not None:
@@ -72,32 +102,42 @@ def main(argv=None):
         run_step(title, 'train.py', '--config', CONFIG, *options)
         run_dir, _ = run_config.find_run(args.result_dir, wanted)
 
-    title = 'Draw samples from the trained generator'
-    samples = os.path.join(run_dir, 'samples')
-    if os.path.isfile(os.path.join(samples, 'sheet.png')):
+    common = ['--preset', 'quick', '--data-dir', args.data_dir]
+    title = 'Score its networks before training, to compare'
+    untrained = os.path.join(run_dir, 'metrics-untrained')
+    if os.path.isfile(os.path.join(untrained, 'fid50k.json')):
+        skip_step(title, untrained)
+    else:
+        run_step(title, 'run_metrics.py', 'fid50k', '--network', run_dir, '--untrained', '--num-samples',
+                 str(QUICK_NUM_SCORED if args.quick else NUM_SCORED), '--out', untrained, *common)
+
+    title = 'Draw samples from the snapshot with the lowest FID, and mix their styles'
+    samples, figures = os.path.join(run_dir, 'samples'), os.path.join(run_dir, 'figures')
+    if os.path.isfile(os.path.join(figures, 'index.html')):
         skip_step(title, samples)
     else:
-        run_step(title, 'generate.py', '--network', os.path.join(run_dir, 'network-final.pkl'), '--seeds', '0-95',
-                 '--psi', '0.8', '--outdir', samples)
+        run_step(title, 'generate.py', '--network', run_dir, '--seeds', '0-95', '--psi', '0.8', '--outdir', samples)
+        run_step(title, 'generate_figures.py', '--network', run_dir, '--figures', 'style-mixing,truncation', '--outdir',
+                 figures)
 
-    title = "Score it with the project's stand-in networks: FID before and after training, and the rows of Table I"
+    title = "Score it with the project's stand-in networks: the rows of Table I"
     table = os.path.join(run_dir, 'table1')
     if os.path.isfile(os.path.join(table, 'table1.md')):
         skip_step(title, table)
     else:
-        common = ['--preset', 'quick', '--data-dir', args.data_dir]
-        run_step(title, 'run_metrics.py', 'fid50k', '--network', run_dir, '--untrained', '--out',
-                 os.path.join(run_dir, 'metrics-untrained'), *common)
         run_step(title, 'run_metrics.py', 'table1', '--network', run_dir, '--out', table, *common)
 
+    watch.write_report(run_dir)     # with what was made since the training ended
+    tell_scores(run_dir)
     print(f'\nThe demo is complete ({format_time(time.time() - began)}). Look at')
     for what, path in (('the data set', data_set), ('real images', os.path.join(run_dir, 'reals.png')),
                        ('samples while training', os.path.join(run_dir, 'fakes*.png')),
                        ('samples at the end', os.path.join(samples, 'sheet.png')),
+                       ('mixed styles', os.path.join(figures, 'style-mixing.png')),
                        ('the report of the run', os.path.join(run_dir, 'report.html')),
                        ('the table of its scores', os.path.join(table, 'table1.html')),
                        ('the networks (G, D, Gs)', os.path.join(run_dir, 'network-final.pkl'))):
-        print(f'  {what:24} {os.path.relpath(path)}')
+        print(f'  {what:24} {shown(path)}')
 
 
 if __name__ == '__main__':

@@ -91,7 +91,8 @@ def make():
     """The text of docs/configs.md."""
     beside = OrderedDict([
         ('metrics', settings.Setting([], 'Measured at every network snapshot: names such as fid50k, or settings with '
-                                     'func_name and name.', None)),
+                                     'func_name and name, or preset. None by default; stylegan-f and what extends '
+                                     'it measure fid50k.', None)),
         ('tf_config', settings.Setting({}, 'TensorFlow session: paths into ConfigProto, such as '
                                        '`gpu_options.allow_growth: true`.', None))])
     parts = [INTRO, '## Named configurations\n', _overview(), '## Settings\n',

@@ -18,6 +18,7 @@ from training.run import Follower, Run
 from training.schedule import training_schedule
 from training.state import checkpoint, run_state
 from training.state import resume as resume_state
+from training.state import transfer as transfer_state
 from training.state.run_log import RunLog
 from training.towers import process_reals  # noqa: F401  (part of this module)
 
@@ -47,6 +48,7 @@ def training_loop(
                                             # those of all processes counted; 1 to 1024
     resume                  = False,        # Go on from the newest good checkpoint in run_dir.
     init_from               = None,         # Network pickle to take the initial weights from.
+    transfer                = False,        # Copy only what fits of it, and let the rest start anew.
     resume_kimg             = 0,            # Thousands of images that these have seen.
     resume_time             = 0,            # Seconds of training that these have had.
     deterministic           = False,        # Ask the engine for repeatable GPU kernels, at some cost in speed.
@@ -166,7 +168,8 @@ def _open_run(settings, training_set, restored):
     if restored is not None:
         run_state.check_networks(restored[2], [G, D, Gs], restored[0])
     elif s.init_from is not None:
-        run_state.init_networks_from([G, D, Gs], s.init_from)
+        begin = transfer_state.begin_from if s.transfer else run_state.init_networks_from
+        begin([G, D, Gs], s.init_from)
     graph = towers.build_training_graph(
         G, D, Gs, training_set, s.G_opt_args, s.D_opt_args, s.G_loss_args, s.D_loss_args, seed=s.seed,
         num_gpus=processes.here(s.num_gpus), G_smoothing_kimg=s.G_smoothing_kimg, mirror_augment=s.mirror_augment,

@@ -124,7 +124,10 @@ class Limits:
 
     def __init__(self, path, max_unpacked):
         self.path, self._allowed = path, max_unpacked
-        size = os.path.getsize(path)
+        try:
+            size = os.path.getsize(path)
+        except OSError as err:
+            raise UserError(f"'{path}' cannot be read: {err.strerror}") from err
         self.whole = WHOLE_RATIO * size + WHOLE_ALLOWANCE if max_unpacked is None else max_unpacked
         self._written = 0
 

@@ -18,6 +18,7 @@ NUM_KEPT = 100
 NUM_PER_REASON = 30
 
 _TILE, _CAPTION, _COLUMNS, _GAP = 128, 26, 10, 4
+_NAME = 21      # letters that fit below a tile
 _TOLD_ONLY = {'crashed', 'timeout', 'out_of_memory', 'too_many_pixels', 'failed'}
 _MAX_PIXELS = 64 * 1000 * 1000
 
@@ -95,10 +96,15 @@ def _photo_tile(row, folder):
 
 
 def _caption(row):
-    name = row.path if len(row.path) <= 21 else row.path.rpartition('/')[2][-21:]
+    name = shortened(row.path)
     if row.decision == ledger.REJECTED:
         return [name, row.reason]
     return [name, f'score {float(row.score):.4f}' if row.score else 'by landmarks']
+
+
+def shortened(path, most=_NAME):
+    """A path that fits below a picture: its end, after an ellipsis where something is left out."""
+    return path if len(path) <= most else '...' + path[3 - most:]
 
 
 def _sheet(tiles):

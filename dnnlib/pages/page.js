@@ -45,15 +45,16 @@
   var data = JSON.parse(samples.textContent);
   var picture = document.getElementById('picture'), time = document.getElementById('time');
   var label = document.getElementById('label'), reals = document.getElementById('reals');
+  function put(url) { picture.src = picture.parentNode.href = url; }
   function show() {
-    picture.src = data.pictures[time.value];
+    put(data.pictures[time.value]);
     label.textContent = data.labels[time.value];
     if (reals) reals.setAttribute('aria-pressed', 'false');
   }
   time.addEventListener('input', show);
   if (reals) reals.addEventListener('click', function () {
     if (reals.getAttribute('aria-pressed') === 'true') return show();
-    picture.src = data.reals;
+    put(data.reals);
     label.textContent = 'training data';
     reals.setAttribute('aria-pressed', 'true');
   });

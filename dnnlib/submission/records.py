@@ -18,7 +18,7 @@ from dnnlib.values import schema
 FORMAT = 1
 RUN = {     # of submit_config.json
     'config': dict, 'provenance?': {'*': 'a text'}, 'data_dir?': 'a text, or null', 'init_from?': 'a text, or null',
-    'init_from_sha256?': 'a text, or null', 'resume_kimg?': 'a number from 0 to 1e12'}
+    'init_from_sha256?': 'a text, or null', 'resume_kimg?': 'a number from 0 to 1e12', 'transfer?': 'true, false'}
 ENVIRONMENT = {'starts': [dict]}    # of environment.json
 ENVIRONMENT_VARIABLES = re.compile(r'(TF_|XLA_|CUDA_|NVIDIA_VISIBLE|OMP_|MKL_|OPENBLAS_|KMP_|PYTHONHASHSEED$)')
 

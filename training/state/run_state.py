@@ -127,7 +127,7 @@ def read_initial(path, shapes):
     states = locate.read(path)
     if not isinstance(states, tuple) or len(states) != len(shapes):
         raise UserError(f'{path} does not hold the three networks (G, D, Gs) of a snapshot')
-    stored = [(name, _stored_arrays(state)) for name, state in zip(shapes, states)]
+    stored = [(name, stored_arrays(state)) for name, state in zip(shapes, states)]
     for name, values in stored:
         check_same_variables(shapes[name], {key: list(np.shape(value)) for key, value in values.items()},
                              f'{name} in {path}')
@@ -146,10 +146,11 @@ def init_networks_from(networks, path):
         print(f'Initial {net.name}: all {len(values)} variables ({count:,} numbers) from {locate.locate(path).path}')
 
 
-def _stored_arrays(state, prefix=''):
+def stored_arrays(state, prefix=''):
+    """{local name: array} of a stored network and its components."""
     arrays = {prefix + name: value for name, value in state.variables}
     for component in state.components.values():
-        arrays.update(_stored_arrays(component, f'{prefix}{component.name}/'))
+        arrays.update(stored_arrays(component, f'{prefix}{component.name}/'))
     return arrays
 
 
