@@ -20,7 +20,7 @@ from metrics.networks import files
 CONFIG = 'attribute-classifier'
 EXAMPLES = '''examples:
   ./reproduce train attributes --dataset datasets/celebahq --out results/classifiers
-  ./reproduce train attributes --dataset datasets/toyfaces-32 --out results/classifiers --set train.total_kimg=20
+  ./reproduce train attributes --dataset datasets/mine --out results/mine --set train.total_kimg=20
 '''
 
 
