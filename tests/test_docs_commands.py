@@ -169,7 +169,7 @@ def test_the_lecture_s_page_trains_measures_and_draws(tmp_path):
     text = (ROOT / 'docs' / 'lecture.md').read_text(encoding='utf-8')
     small = '--set metrics=[] --set G.ngf=4 --set D.ndf=4 --set train.total_kimg=0.128 --set sched.tick_kimg_base=0.064'
     printed = run_all(tmp_path, lines(text), {
-        'train --config minimal-gan': '--set train.total_kimg=2 --set sched.tick_kimg_base=1',
+        'train --config minimal-gan': '--set train.total_kimg=2 --set sched.tick_kimg_base=1 --set metrics=[]',
         'train --config gan2014': '--set train.total_kimg=2 --set sched.tick_kimg_base=1',
         'train --config dcgan': small, 'lecture': '--distributions ring --sizes 2 --minibatches 200'}, tmp_path)
     assert 'jsd_floor' in printed and 'mode_coverage_modes' in printed and 'left: about' in printed
