@@ -96,6 +96,15 @@ def test_a_distribution_that_is_unknown_is_refused(ring):
         main(['create_points', 'nowhere', '--distribution', 'cube'])
 
 
+@pytest.mark.parametrize('option, value, problem', [
+    ('--num', '99999999999', '99999999999 is more than 10000000'), ('--num', '0', '0 is less than 1'),
+    ('--seed', '-1', "'-1' is not a whole number from 0"), ('--seed', '4294967296', 'is not a whole number from 0')])
+def test_numbers_and_seeds_out_of_their_range_are_refused(tmp_path, capsys, option, value, problem):
+    with pytest.raises(SystemExit) as caught:
+        main(['create_points', str(tmp_path / 'set'), '--distribution', 'ring', option, value])
+    assert caught.value.code == 2 and problem in capsys.readouterr().err and not (tmp_path / 'set').exists()
+
+
 def test_a_minibatch_of_points_is_a_tensor_of_rank_2(fresh_graph):
     dataset = SyntheticDataset(shape=[2], dtype='float32')
     tensor, _ = dataset.get_minibatch_tf()
