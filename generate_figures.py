@@ -14,6 +14,7 @@ EXAMPLES = '''examples:
   ./reproduce figures --network results/00003-demo --figures uncurated,truncation
   ./reproduce lecture         # trains small GANs on points; see lecture --help
   ./reproduce figures acceleration    # Figures 4 to 10 of the acceleration paper; see acceleration --help
+  ./reproduce figures unwarping       # Fig. 6 as an experiment; see unwarping --help
 '''
 FIGURES = ('uncurated', 'style-mixing', 'noise-detail', 'noise-components', 'truncation', 'interpolation')
 WITH_DATA = ('nearest', 'dataset')  # read training images, so that they are drawn only if they are named
@@ -82,6 +83,9 @@ def main(argv=None):
     if argv[:1] == ['acceleration']:
         from figures import acceleration
         return acceleration.main(argv[1:])
+    if argv[:1] == ['unwarping']:
+        from experiment.studies import unwarping
+        return unwarping.main(argv[1:])
     from figures import arguments, sheet
     args = parse_args(argv)
     make_writable_folder(args.outdir, 'choose another one with --outdir')

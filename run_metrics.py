@@ -1,6 +1,7 @@
 """Measures trained generators; see `run_metrics.py --help` and docs/metrics.md."""
 
 import os
+import re
 import sys
 
 import check_python  # noqa: F401
@@ -20,6 +21,7 @@ EXAMPLES = '''examples:
   ./reproduce table1 --columns celeba --dataset celeba=datasets/celeba-256 --dry-run
   ./reproduce table1 --network results/00003-demo --preset quick
   ./reproduce metrics curves results/00003-ffhq-b results/00004-ffhq-f --measure --snapshots 12
+  ./reproduce metrics identity --network results/00003-casia --dataset datasets/casia-256 --embedding net.onnx
   ./reproduce metrics explain a/fid50k.json b/fid50k.json
 '''
 
@@ -70,7 +72,7 @@ def _checked(args):
 
 
 def parse_args(argv):
-    """Options of each of the forms: `table NAME …`, `table1 …`, `curves …`, `explain A B`, or names of metrics."""
+    """Options of each of the forms, such as `table NAME …` and `curves RUN …`; without one, names of metrics."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if argv[:1] == ['explain']:
         parser = Parser(prog='run_metrics.py explain',
@@ -82,9 +84,11 @@ def parse_args(argv):
         return parse_table_args(argv), table
     if argv[:1] == ['curves']:
         return parse_curves_args(argv[1:]), curves
+    if argv[:1] == ['identity']:
+        return parse_identity_args(argv[1:]), identity
     parser = Parser(
         description='Measures a network and writes a JSON record with the whole protocol per score. Other forms: '
-        'run_metrics.py table NAME ..., curves RUN ..., explain A.json B.json.', epilog=EXAMPLES)
+        'run_metrics.py table NAME ..., curves RUN ..., identity ..., explain A B.', epilog=EXAMPLES)
     parser.add_argument('names', metavar='NAMES', help='metrics, separated by commas: fid50k, ppl_zfull, ppl_wfull, '
                         'ppl_zend, ppl_wend, ls; beyond the papers\': kid50k, pr50k, fid50k_mix2, fid50k_mix3, '
                         'fid50k_mix4, fid50k_decoded, nearest; of points: jsd, mode_coverage')
@@ -180,6 +184,37 @@ def parse_curves_args(argv):
     return _checked(args)
 
 
+def parse_identity_args(argv):
+    """Options of `identity …`."""
+    parser = Parser(
+        prog='run_metrics.py identity', epilog=_examples('identity'),
+        description='Does a generator repeat the persons of its training data? Distances of generated to training '
+        'faces and of generated faces among each other, beside those of same and different persons in the data: '
+        'identity.json, .csv and .png, with histograms and the ROC curve. Persons are the classes of the data set.')
+    group = parser.add_argument_group('what to measure')
+    group.add_argument('--network', metavar='NETWORK', required=True, help='file, run directory or number, name of a '
+                       'released file, or address')
+    group.add_argument('--dataset', metavar='DIR', help="data set that it was trained on (default: the run's)")
+    group.add_argument('--embedding', metavar='FILE', help='network that tells persons apart: an ONNX model, or a '
+                       'frozen graph (.pb) (default: for drawn faces, a stand-in of this project)')
+    group.add_argument('--embedding-range', metavar='LOW,HIGH', default='-1,1', help='what it wants pixels of 0 and '
+                       '255 to be (default: %(default)s; write --embedding-range=-1,1)')
+    group.add_argument('--num-samples', type=int, default=5000, metavar='INT', help='generated faces, and training '
+                       'faces at most (default: 5000)')
+    group.add_argument('--labels', metavar='LABELS', help='labels of generated images (default: data)')
+    group.add_argument('--out', metavar='DIR', help='folder of record, table and picture (default: metrics in the run '
+                       'directory, or metrics/<network> in the results folder)')
+    _common(parser)
+    args = parser.parse_args(argv)
+    numbers = re.match(r'(-?\d{1,6}(?:\.\d{1,6})?),(-?\d{1,6}(?:\.\d{1,6})?)\Z', args.embedding_range)
+    args.embedding_range = [float(number) for number in numbers.groups()] if numbers else [0, 0]
+    if args.embedding_range[0] >= args.embedding_range[1]:
+        parser.error('--embedding-range: two rising numbers such as -1,1 are expected')
+    if args.num_samples < 2:
+        parser.error('--num-samples must be at least 2')
+    return _checked(args)
+
+
 # ---- The forms
 
 
@@ -255,6 +290,22 @@ def curves(args):
     drawing.make(args.runs, [name.strip() for name in args.metrics.split(',') if name.strip()],
                  args.out or os.path.join(folders.result_dir, 'curves'), args.measure, quick=args.preset == 'quick',
                  most=args.snapshots, protocol=protocol(args), **start(args))
+
+
+def identity(args):
+    """Compares generated with training faces by who they show."""
+    from experiment.studies import identity as study
+    from training.network_files.data import data_of
+    from training.network_files.locate import locate
+    options, data = start(args), None
+    if args.dataset is not None:
+        data = dict(tfrecord_dir=find_dataset(args.dataset, args.data_dir))
+    found = locate(args.network, option='--network').tell()
+    data, _ = data_of(found.run_dir, data, False)
+    out_dir = args.out or (os.path.join(found.run_dir, 'metrics') if found.run_dir is not None
+                           else os.path.join(folders.result_dir, 'metrics', found.name))
+    study.measure(found, out_dir, args.num_samples, args.embedding, args.embedding_range, data, labels=args.labels,
+                  **options)
 
 
 # ---- Small helpers

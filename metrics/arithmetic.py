@@ -280,3 +280,23 @@ def standard_error_from_halves(pairs):
     if not len(pairs):
         raise ValueError('no halves')
     return float(np.sqrt(np.mean(np.square(pairs[:, 0] - pairs[:, 1])) / 4.0))
+
+
+def roc(same, different):
+    """How well distances tell pairs of the same person [M] from pairs of different ones [N], smaller meaning the same.
+
+    Returns a dict: thresholds [T], false_rate and true_rate [T] (shares of different and of same pairs at or below
+    each threshold), auc (area below that curve, ties counting half), equal_error_rate.
+    """
+    same, different = np.sort(np.asarray(same, np.float64)), np.sort(np.asarray(different, np.float64))
+    if not len(same) or not len(different):
+        raise ValueError('pairs of both kinds are needed')
+    thresholds = np.unique(np.concatenate([same, different]))
+    true_rate = np.searchsorted(same, thresholds, side='right') / len(same)
+    false_rate = np.searchsorted(different, thresholds, side='right') / len(different)
+    below = np.searchsorted(different, same, side='left')
+    up_to = np.searchsorted(different, same, side='right')
+    auc = 1 - np.mean((below + up_to) / 2) / len(different)
+    place = np.argmin(np.abs(false_rate - (1 - true_rate)))
+    return dict(thresholds=thresholds, false_rate=false_rate, true_rate=true_rate, auc=float(auc),
+                equal_error_rate=float((false_rate[place] + 1 - true_rate[place]) / 2))

@@ -140,6 +140,13 @@ class Context:
     # ---- The data set
 
     @property
+    def dataset_arguments(self):
+        """`load_dataset` keywords of the data set. Raises UserError where none was given."""
+        if self._dataset_args is None:
+            raise UserError('this metric compares with real images: name the data set with --dataset DIR')
+        return dict(image_arguments(self._dataset_args))    # of codes, the images that they stand for
+
+    @property
     def has_dataset(self):
         """Whether a data set was given."""
         return self._dataset_args is not None
@@ -148,10 +155,7 @@ class Context:
     def dataset(self):
         """The data set, opened at the generator's resolution, in file order. Raises UserError."""
         if self._dataset is None:
-            if self._dataset_args is None:
-                raise UserError('this metric compares with real images: name the data set with --dataset DIR')
-            # Of codes, the images that they stand for.
-            args = dict(image_arguments(self._dataset_args), shuffle_mb=0, prefetch_mb=0)
+            args = dict(self.dataset_arguments, shuffle_mb=0, prefetch_mb=0)
             args.pop('max_label_size', None)
             args.setdefault('resolution', resolution_of(self.output_shape))
             self._dataset = dataset.load_dataset(**args)

@@ -1,7 +1,8 @@
 """Trains the stand-in networks on drawn faces: `python -m metrics.train_standins DATASET_DIR`.
 
 The data set is made by `dataset_tool.py create_toyfaces DATASET_DIR --resolution 32 --num 20000 --seed 1000`: another
-seed than any that networks are trained on. Takes some minutes on two CPU cores.
+seed than any that networks are trained on. Takes some minutes on two CPU cores. `--identity 60` trains the network
+that tells persons apart, on `create_toyfaces DATASET_DIR --resolution 32 --num 5000 --identities 250 --seed 1000`.
 """
 
 import os
@@ -19,8 +20,8 @@ from dnnlib.progress import Progress
 from dnnlib.seeds import seed_option
 from dnnlib.tflib import tf
 from dnnlib.util import UserError, run_main
-from metrics import classifier_training
-from metrics.networks import standin
+from metrics import arithmetic, classifier_training
+from metrics.networks import embedding, standin
 from metrics.networks.choice import is_toyfaces
 from metrics.networks.files import slug
 
@@ -129,6 +130,56 @@ def train_perceptual(data, num_images, seed, batch=32, learning_rate=1e-3):
     return net, dict(accuracy=float(np.mean(is_right)))
 
 
+def train_identity(data, num_images, seed, batch=64, learning_rate=2e-3, sharpness=16.0):
+    """The network that tells persons apart: a classifier of persons by the angle to a direction of each, thrown away.
+
+    Returns (network, {'auc': of same against different persons, among persons that it was not trained on}).
+    """
+    net = tflib.Network('identity', **embedding.STANDIN)
+    images_in = tf.placeholder(tf.float32, [None] + list(data.shape))
+    persons_in = tf.placeholder(tf.int32, [None])
+    num_persons = int(data.label_size * (1 - classifier_training.HELD_OUT_SHARE))
+    with tf.variable_scope('head'):
+        directions = tf.get_variable('directions', [num_persons, net.output_shape[1]])
+    features = tf.nn.l2_normalize(net.get_output_for(images_in), axis=1)
+    logits = sharpness * tf.matmul(features, tf.nn.l2_normalize(directions, axis=1), transpose_b=True)
+    loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=persons_in, logits=logits))
+    rate = tf.placeholder(tf.float32, [])
+    optimizer = tflib.Optimizer(name='TrainIdentity', learning_rate=rate)
+    optimizer.register_gradients(loss, list(net.trainables.values()) + [directions])
+    train_op = optimizer.apply_updates()
+    tflib.init_uninitialized_vars()
+    tflib.autosummary.finalize_autosummaries()
+    persons = data.get_samples_np(np.arange(data.num_images))[1].argmax(axis=1)
+    known, held_out = np.flatnonzero(persons < num_persons), np.flatnonzero(persons >= num_persons)
+    rng = np.random.RandomState(seed)
+    with Progress('identity', num_images, 'images', stream=sys.stderr) as progress:
+        for done in range(0, num_images, batch):
+            chosen = rng.choice(known, batch)
+            tflib.run(train_op, {images_in: apply_mirror_augment(data.get_samples_np(chosen)[0], rng),
+                                 persons_in: persons[chosen], rate: learning_rate * (1 - done / num_images)})
+            progress.add(batch)
+    vectors = tflib.run(features, {images_in: data.get_samples_np(held_out)[0]})
+    distances = 1 - vectors @ vectors.T
+    same = persons[held_out][:, None] == persons[held_out][None]
+    pairs = np.triu_indices(len(held_out), 1)
+    return net, dict(auc=arithmetic.roc(distances[pairs][same[pairs]], distances[pairs][~same[pairs]])['auc'],
+                     num_persons=num_persons, num_held_out=data.label_size - num_persons)
+
+
+def write_identity(data, args):
+    """Trains the network that tells persons apart, and writes its weights and record."""
+    net, facts = train_identity(data, int(args.identity * 1000), args.seed)
+    make_folders(args.out)
+    path = os.path.join(args.out, os.path.basename(embedding.STANDIN_WEIGHTS))
+    with atomic_path(path) as temp:
+        np.savez_compressed(temp, **dict(zip(net.vars, tflib.get_vars(list(net.vars.values())))))
+    write_json(os.path.join(args.out, os.path.basename(embedding.STANDIN_RECORD)), OrderedDict(
+        note='stand-in trained on drawn persons; distances of it say nothing about photographs',
+        dataset=OrderedDict(fingerprint=data.fingerprint, num_images=data.num_images), engine=tf.__version__, **facts))
+    print(f"identity: AUC {facts['auc']:.4f} among {facts['num_held_out']} persons held out; {path}", flush=True)
+
+
 def train_all(data, kimg, seed):
     """Trains every stand-in; returns (record of networks, {'name:variable': array}, attributes left out).
 
@@ -179,6 +230,8 @@ def main(argv=None):
                         '(default 20)')
     parser.add_argument('--classifier-rate', type=float, default=0.01, metavar='RATE', help='learning rate of the '
                         'classifiers (default 0.01)')
+    parser.add_argument('--identity', type=float, metavar='KIMG', help='train only the network that tells persons '
+                        'apart, on a data set made with --identities')
     parser.add_argument('--seed', type=seed_option, default=1, metavar='INT', help='seed (default 1)')
     args = parser.parse_args(argv)
     if not is_toyfaces(dict(tfrecord_dir=args.dataset_dir)):
@@ -188,6 +241,9 @@ def main(argv=None):
     tflib.init_tf({'rnd.np_random_seed': args.seed})
     with dataset.load_dataset(tfrecord_dir=args.dataset_dir, max_label_size='full', prefetch_mb=0,
                               resolution=standin.SIZE) as data:
+        if args.identity is not None:
+            write_identity(data, args)
+            return
         networks, arrays, left_out = train_all(data, args, args.seed)
         record = OrderedDict(
             note='stand-ins trained on drawn faces; scores with them are comparable with nothing else',

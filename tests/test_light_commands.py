@@ -33,13 +33,15 @@ print(json.dumps(results))
 @pytest.mark.both
 @pytest.mark.parametrize('commands', [
     [(0, 'train.py', '--help'), (0, 'train.py', '--list-configs'), (2, 'train.py'), (0, 'train.py', 'doctor', '--help'),
+     (0, 'train.py', 'attributes', '--help'), (0, 'experiment.studies.paper_demo', '--help'),
      (2, 'train.py', '--config', 'unknown'), (2, 'train.py', '--config', 'demo', '--set', 'train.total_kimg=x'),
      (0, 'train.py', '--config', 'demo', '--print-config')],
     [(0, 'dataset_tool.py', '--help'), (0, 'dataset_tool.py', 'prefilter', '--help'), (2, 'dataset_tool.py', 'unknown'),
      (2, 'dataset_tool.py', 'info', 'missing'), (2, 'dataset_tool.py', 'create_from_images', 'new', 'missing'),
      (0, 'dnnlib.artifacts', '--help'), (0, 'dnnlib.artifacts', 'list'),
-     (0, 'generate_figures.py', 'lecture', '--help')],
-    [(0, 'run_metrics.py', '--help'), (0, 'run_metrics.py', 'table', '--help'), (2, 'run_metrics.py'),
+     (0, 'generate_figures.py', 'lecture', '--help'), (0, 'generate_figures.py', 'unwarping', '--help')],
+    [(0, 'run_metrics.py', '--help'), (0, 'run_metrics.py', 'table', '--help'),
+     (0, 'run_metrics.py', 'curves', '--help'), (0, 'run_metrics.py', 'identity', '--help'), (2, 'run_metrics.py'),
      (0, 'run_metrics.py', 'table', '--list-tables'), (2, 'run_metrics.py', 'table', 'unknown'),
      (2, 'run_metrics.py', 'unknown', '--network', 'x'),
      (2, 'run_metrics.py', 'fid50k', '--network', 'x', '--num-gpus', '0')],

@@ -1,7 +1,8 @@
 """Procedural faces: simple drawn portraits with CelebA's attribute names as labels.
 
 Face number i of a seed is a function of (seed, i) alone. Its features are drawn independently of each other, except
-that a bald head has neither a fringe nor a hair colour, and that exactly one hair colour applies to any other.
+that a bald head has neither a fringe nor a hair colour, and that exactly one hair colour applies to any other. Where
+faces are pictures of persons, what a person cannot change from one picture to the next is a function of (seed, person).
 """
 
 import numpy as np
@@ -30,9 +31,13 @@ ATTRIBUTES = {
     'Wearing_Lipstick': 0.4,
 }
 NAMES = list(ATTRIBUTES)
+# What a person keeps: these attributes, and of the other draws the head's shape, skin, hair, eyes, brows and mouth.
+OF_PERSON = ('Bald', 'Bangs', 'Big_Nose', 'Bushy_Eyebrows', 'Goatee', 'Mustache', 'Pale_Skin')
+_DRAWS_OF_PERSON = (6, 7) + tuple(range(11, 22)) + (23, 24, 25, 26, 38)
 _HAIR = {'Black_Hair': (38, 32, 36), 'Blond_Hair': (232, 196, 110), 'Brown_Hair': (118, 72, 42),
          'Gray_Hair': (176, 178, 186)}
 _SKIN = np.array([(235, 186, 148), (222, 164, 118), (196, 136, 92), (160, 104, 68), (118, 74, 50)], np.float64)
+_PERSON = 7     # tells the seeds of persons from those of pictures
 _PALE = np.array([(255, 232, 220), (252, 224, 206)], np.float64)
 _EYES = ((70, 110, 170), (72, 128, 84), (96, 62, 36), (60, 44, 36), (110, 120, 130))
 
@@ -40,19 +45,22 @@ _EYES = ((70, 110, 170), (72, 128, 84), (96, 62, 36), (60, 44, 36), (110, 120, 1
 class Face:
     """What a face looks like, before it is drawn at some resolution.
 
-    `rng` is any RandomState, seeded anew here: that is much faster than making one.
+    `rng` is any RandomState, seeded anew here: that is much faster than making one. `person`: whom it shows, or None.
     """
 
-    def __init__(self, seed, index, rng):
-        rng.seed([seed % 2 ** 32, index % 2 ** 32, index >> 32])
-        draws = rng.uniform(size=len(ATTRIBUTES)).tolist()
+    def __init__(self, seed, index, rng, person=None):
+        draws, choice, values = _draws(rng, [seed % 2 ** 32, index % 2 ** 32, index >> 32])
+        if person is not None:
+            own, choice, own_values = _draws(rng, [seed % 2 ** 32, person, 0, _PERSON])
+            draws = [own[number] if name in OF_PERSON else draw
+                     for number, (name, draw) in enumerate(zip(ATTRIBUTES, draws))]
+            values = [own_values[number] if number in _DRAWS_OF_PERSON else value
+                      for number, value in enumerate(values)]
         self.has = {name: draw < chance for (name, chance), draw in zip(ATTRIBUTES.items(), draws)}
-        choice = rng.randint(len(_HAIR))
         for number, name in enumerate(_HAIR):
             self.has[name] = number == choice and not self.has['Bald']
         self.has['Bangs'] &= not self.has['Bald']
 
-        values = rng.uniform(-1, 1, size=48).tolist()
         self._values = iter(values)
         draw = self._draw
         self.x, self.y = 0.08 * draw(), 0.09 + 0.05 * draw()
@@ -231,8 +239,17 @@ def _pastel(hue, saturation, value):
     return value * (1 - strength + strength * wheel)
 
 
-def draw_batch(seed, indices, resolution):
-    """Faces with these numbers: (uint8 [N, 3, R, R], float32 labels [N, 18])."""
+def _draws(rng, seed):
+    """(chances of attributes, number of a hair colour, values from -1 to 1), all that a face is drawn from."""
+    rng.seed(seed)
+    return rng.uniform(size=len(ATTRIBUTES)).tolist(), rng.randint(len(_HAIR)), rng.uniform(-1, 1, size=48).tolist()
+
+
+def draw_batch(seed, indices, resolution, persons=None):
+    """Faces with these numbers: (uint8 [N, 3, R, R], float32 labels [N, 18]).
+
+    `persons`: how many persons the faces show, one after the other: face i is of person i modulo their number.
+    """
     rng = np.random.RandomState(0)
-    faces = [Face(seed, int(index), rng) for index in indices]
+    faces = [Face(seed, int(index), rng, int(index) % persons if persons else None) for index in indices]
     return np.stack([face.draw(resolution) for face in faces]), np.stack([face.label for face in faces])

@@ -26,6 +26,8 @@ class TFRecordDataset(Dataset):
                     or null
     label_file:     labels as a .npy array [N, components], null for the directory's own; a text, or null
     max_label_size: 0 for no labels, n for the first n components, full for all; 0 to 1048576, or full
+    share:          use only this share of the records, 1: all of them. Which ones is a random choice that is always the
+                    same, and a larger share holds all of a smaller one; a number from 1e-6 to 1
     repeat:         begin again after the last image.
     shuffle_mb:     0 for the files' order, any other value for a new permutation per epoch; 0 to 1e9
     prefetch_mb:    0 to read without a thread; 0 to 1e9
@@ -35,7 +37,7 @@ class TFRecordDataset(Dataset):
     Raises UserError if files are missing, damaged or do not fit together.
     """
 
-    def __init__(self, tfrecord_dir, resolution=None, label_file=None, max_label_size=0, repeat=True,
+    def __init__(self, tfrecord_dir, resolution=None, label_file=None, max_label_size=0, share=1, repeat=True,
                  shuffle_mb=4096, prefetch_mb=2048, buffer_mb=256, num_threads=2, seed=0):
         self.tfrecord_dir = os.fspath(tfrecord_dir)
         manifest = read_manifest(self.tfrecord_dir)
@@ -51,9 +53,13 @@ class TFRecordDataset(Dataset):
         labels = all_labels
         if labels is not None and max_label_size != 'full':
             labels = labels[:, :max_label_size] if max_label_size > 0 else None
+        self._chosen = _choose_share(len(full), share)
+        if self._chosen is not None and labels is not None:
+            labels = labels[self._chosen]
         names = manifest.get('label_names')
         super().__init__(
-            shape=full.shape, dtype=full.dtype, num_images=len(full), levels=self._files, is_image=is_image,
+            shape=full.shape, dtype=full.dtype, levels=self._files, is_image=is_image,
+            num_images=len(full) if self._chosen is None else len(self._chosen),
             dynamic_range=manifest.get('dynamic_range', [0, 255] if full.dtype == np.uint8 else [-1, 1]),
             labels=labels, label_names=names[:labels.shape[1]] if names and labels is not None else None,
             repeat=repeat, shuffle=shuffle_mb > 0, prefetch=prefetch_mb > 0, seed=seed)
@@ -65,16 +71,31 @@ class TFRecordDataset(Dataset):
     def fingerprint(self):
         """Hash of all samples at this resolution and all labels, see `data.records.fingerprint`. The first call may
         take long for a data set that was copied or made by another tool."""
-        return dataset_fingerprint(self.tfrecord_dir, [self._files[level] for level in sorted(self._files)],
-                                   self._all_labels, self.label_file, self.interrupt)
+        whole = dataset_fingerprint(self.tfrecord_dir, [self._files[level] for level in sorted(self._files)],
+                                    self._all_labels, self.label_file, self.interrupt)
+        return whole if self._chosen is None else f'{whole}-{self.num_images}-chosen'
 
     def _read(self, indices, level):
+        if self._chosen is not None:
+            indices = self._chosen[indices]
         return self._files[level].read_batch(indices)
 
     def close(self):
         super().close()
         for record_file in self._files.values():
             record_file.close()
+
+
+def _choose_share(total, share):
+    """Numbers of the records that make up a share of all, sorted; None for all. Raises UserError."""
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
+        raise UserError(f'dataset.share is {share!r:.60}; a number above 0, at most 1, is expected')
+    if share == 1:
+        return None
+    count = int(round(total * share))
+    if count < 1:
+        raise UserError(f'dataset.share is {share:g}, which leaves none of {total} records')
+    return np.sort(np.random.RandomState(0).permutation(total)[:count])
 
 
 def _open_levels(folder, resolution):

@@ -9,8 +9,6 @@ import subprocess
 import sys
 import time
 
-import scipy.stats
-
 import config as folders
 from data.converters.create_toyfaces import create_toyfaces
 from data.records.manifest import has_manifest
@@ -69,6 +67,7 @@ class Order:
     """
 
     def __init__(self, column, rows):
+        import scipy.stats
         self.column, self.rows = column, sorted(rows, key=lambda row: row[1])
         self.agreeing = self.differing = self.undecided = 0
         for (_, _, first, error_1), (_, _, second, error_2) in itertools.combinations(self.rows, 2):

@@ -22,7 +22,7 @@ _LARGEST_ARRAY = 1 << 24    # numbers; the graph of 2015 has arrays of at most 2
 _LARGEST_INTEGER = 1 << 14  # sizes, axes and shapes within the graph
 _INPUT = 'ExpandDims'   # float RGB pixels 0...255, [1, H, W, 3], before the resize to 299
 _OUTPUT = 'pool_3'      # [N, 1, 1, 2048]
-_OPERATIONS = {'Const', 'Identity', 'CheckNumerics', 'Conv2D', 'BatchNormWithGlobalNormalization', 'Relu', 'MaxPool',
+OPERATIONS = {'Const', 'Identity', 'CheckNumerics', 'Conv2D', 'BatchNormWithGlobalNormalization', 'Relu', 'MaxPool',
                'AvgPool', 'Concat', 'ConcatV2', 'Sub', 'Mul', 'ResizeBilinear', 'ExpandDims', 'Cast', 'DecodeJpeg',
                'Reshape', 'MatMul', 'BiasAdd', 'Add', 'Softmax', 'Placeholder', 'NoOp'}
 _WINDOWS = ('ksize', 'strides', 'dilations')
@@ -158,12 +158,7 @@ def import_features(path, images):
     other than those of an image classifier, since a graph could also write files, or with absurd sizes.
     """
     graph = read_graph(path)
-    others = sorted({node.op for node in graph.node} - _OPERATIONS)
-    if others:
-        raise UserError(f"{path}: the graph has operations that an image classifier does not need "
-                        f"({', '.join(others)[:300]}) and is not run")
-    for node in graph.node:
-        _check_runnable(node, path)
+    check_operations(graph, OPERATIONS, path)
     pixels = tf.transpose(tf.cast(images, tf.float32), [0, 2, 3, 1])
     try:
         output, = tf.import_graph_def(graph, input_map={f'{_INPUT}:0': pixels}, return_elements=[f'{_OUTPUT}:0'],
@@ -172,6 +167,16 @@ def import_features(path, images):
     except Exception as err:  # the graph's own mistakes are of every kind that TensorFlow knows
         raise UserError(f"{path}: the graph does not lead from '{_INPUT}' to '{_OUTPUT}' "
                         f'({type(err).__name__}: {str(err)[:300]})') from err
+
+
+def check_operations(graph, operations, path):
+    """Raises UserError for a graph with other operations, or with absurd sizes."""
+    others = sorted({node.op for node in graph.node} - operations)
+    if others or graph.library.function:
+        raise UserError(f"{path}: the graph has operations that an image classifier does not need "
+                        f"({', '.join(others)[:300] or 'functions of its own'}) and is not run")
+    for node in graph.node:
+        _check_runnable(node, path)
 
 
 def _check_runnable(node, path):
