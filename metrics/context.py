@@ -30,7 +30,7 @@ from training.network_files.labels import choose as choose_labels
 from training.network_files.locate import load_generator, locate
 
 # Streams of random numbers, so that no two purposes share any.
-LATENTS, MIRROR, NOISE, PATH, MIXING, SUBSETS, HALVES, LABELS = range(8)
+LATENTS, MIRROR, NOISE, PATH, MIXING, SUBSETS, HALVES, LABELS, REALS = range(9)
 
 
 class NetworkUnusable(UserError):
@@ -174,9 +174,17 @@ class Context:
             self._codes = dataset.load_dataset(**dict(self._codes_args, shuffle_mb=0, prefetch_mb=0))
         return self._codes
 
-    def reals(self, chunk, size):
-        """A chunk of the reals, uint8 [size, C, H, W]: in data set order, repeating, mirrored if training did so."""
-        images, _ = self.dataset.get_samples_np((chunk * size + np.arange(size)) % self.dataset.num_images)
+    def reals(self, chunk, size, at_random=False):
+        """A chunk of the reals, uint8 [size, C, H, W]: in data set order, repeating, mirrored if training did so.
+
+        `at_random`: in an order that is a function of the seed.
+        """
+        indices = (chunk * size + np.arange(size)) % self.dataset.num_images
+        if at_random:
+            if self._order is None:
+                self._order = chunk_rng(self.seed, REALS, 0).permutation(self.dataset.num_images)
+            indices = self._order[indices]
+        images, _ = self.dataset.get_samples_np(indices)
         if self.mirror_augment:
             flip = chunk_rng(self.seed, MIRROR, chunk).rand(size) < 0.5
             images = np.where(flip[:, np.newaxis, np.newaxis, np.newaxis], images[:, :, :, ::-1], images)

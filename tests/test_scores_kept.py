@@ -27,6 +27,7 @@ from metrics.presets import preset
 from metrics.scores import records, store
 from metrics.tables import definition, filling, report, sources
 from training.network_files.data import data_of
+from training.network_files.locate import locate
 
 
 @pytest.fixture(scope='module')
@@ -308,8 +309,9 @@ def test_reals_that_were_changed_under_the_same_size_and_time_are_measured_anew(
 
     def fid(out, **options):
         spec = dict(preset('fid50k'), num_images=6, minibatch_per_gpu=6)
-        return jobs.Job([spec], path, str(tmp_path / out), dataset_args=dict(tfrecord_dir=str(tmp_path / 'faces')),
-                        features='standin', **options).run(again=False)[0]
+        data = dict(tfrecord_dir=str(tmp_path / 'faces'))
+        return jobs.Job([spec], locate(path), str(tmp_path / out), dataset_args=data, features='standin',
+                        **options).run(again=False)[0]
     before = fid('out')
     assert fid('out')['value'] == before['value'] and 'is measured already' in capsys.readouterr().out
     for level in (tmp_path / 'faces').glob('*.tfrecords'):
