@@ -65,6 +65,14 @@ def make_tree(folder, count, **options):
         save_photo(folder / f'class{i % 3}' / f'{i:03}.png', green=0 if i % 7 == 3 else 150, seed=i, **options)
 
 
+def use_detector(monkeypatch, detector):
+    """Makes it the detector of settings that name none."""
+    function = Settings.__init__
+    names = function.__code__.co_varnames[:function.__code__.co_argcount][-len(function.__defaults__):]
+    monkeypatch.setattr(function, '__defaults__', tuple(
+        detector if name == 'detector' else value for name, value in zip(names, function.__defaults__)))
+
+
 def settings(folder, out, **options):
     return Settings(str(folder), str(out), **dict({'detector': DETECTOR, 'size': 32}, **options))
 

@@ -12,16 +12,17 @@ import zipfile
 
 import numpy as np
 import pytest
-from prefilter_helpers import DETECTOR, make_tree, save_photo
+from prefilter_helpers import DETECTOR, make_tree, save_photo, use_detector
 from test_command_lines import call, names_what_is_missing
 from test_dataset_converters import dump, encoded, idx, make_lmdb, picture
 from test_docs import DOCS, ROOT, commands
 
-from data.prefilter import settings as prefilter_settings
 from dnnlib.util import UserError
 
 # Documents whose commands need nothing that a stand-in cannot give; others name what is missing.
 ALL_DONE = ('datasets.md', 'prefilter.md')
+# Those of CONTRIBUTING.md have a test that follows them, and those of explore.md start servers.
+ELSEWHERE = ('CONTRIBUTING.md', 'explore.md')
 NAMES = {'DATASET_DIR': 'datasets/toyfaces-64', 'DATASET_DIR_A': 'datasets/toyfaces-64', 'OUTPUT_DIR': 'pictures',
          'DATASET_DIR_B': 'datasets/toyfaces-64', 'NAME': 'demo', '5000': '12', '20000': '12'}
 
@@ -29,7 +30,7 @@ NAMES = {'DATASET_DIR': 'datasets/toyfaces-64', 'DATASET_DIR_A': 'datasets/toyfa
 def shortened(page, words):
     """A command with small numbers, and without what trains for hours; None for those that have tests of their own."""
     words = [os.path.expanduser(NAMES.get(word, word)) for word in words]
-    if page in ('train.py doctor', 'dnnlib.tflib.launch') or any('[' in word for word in words):
+    if page in ('train.py doctor', 'dnnlib.tflib.launch') or any('[' in word or word == '--align' for word in words):
         return None
     if words and page == 'train.py' and not words[0].startswith('--list') or page.endswith('lecture'):
         return [word for word in words if word != '--probe'] + ['--dry-run']
@@ -47,8 +48,7 @@ def sources(tmp_path, monkeypatch):
     def get(name, *_args, **_kwargs):
         raise UserError(f'{getattr(name, "name", name)} cannot be downloaded here')
 
-    monkeypatch.setattr(prefilter_settings.Settings.__init__, '__defaults__',
-                        prefilter_settings.Settings.__init__.__defaults__[:-1] + (DETECTOR,))
+    use_detector(monkeypatch, DETECTOR)
     monkeypatch.setenv('HOME', str(tmp_path))
     monkeypatch.setattr(store, 'get', get)
     monkeypatch.syspath_prepend(str(ROOT))
@@ -111,9 +111,9 @@ def make_arrays(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('path', [path for path in DOCS if path.name != 'CONTRIBUTING.md'], ids=lambda path: path.name)
+@pytest.mark.parametrize('path', [path for path in DOCS if path.name not in ELSEWHERE], ids=lambda path: path.name)
 def test_the_commands_of_a_page_run_in_order_or_name_what_is_missing(path, sources, capsys):
-    """CONTRIBUTING.md's have a test that follows them. Trainings are planned only; some are run below."""
+    """Trainings are planned only; some are run below."""
     if path.name in ALL_DONE + ('lecture.md', 'README.md'):
         make_photographs(sources)
         make_arrays(sources)

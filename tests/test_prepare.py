@@ -13,19 +13,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from prefilter_helpers import DETECTOR, make_tree, save_photo
+from prefilter_helpers import DETECTOR, make_tree, save_photo, use_detector
 
 from data import commands
 from data.converters import archives, published
-from data.prefilter import settings as prefilter_settings
 from data.records.dataset import load_dataset
 from dnnlib.util import UserError
 
 
 @pytest.fixture
 def fake_detector(monkeypatch):
-    monkeypatch.setattr(prefilter_settings.Settings.__init__, '__defaults__',
-                        prefilter_settings.Settings.__init__.__defaults__[:-1] + (DETECTOR,))
+    use_detector(monkeypatch, DETECTOR)
 
 
 def make_zip(path, members):
