@@ -15,10 +15,10 @@ import threading
 import time
 import urllib.request
 
-import numpy as np
-
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
+
+import numpy as np  # noqa: E402
 
 import check_python  # noqa: E402, F401
 from dnnlib import tflib  # noqa: E402

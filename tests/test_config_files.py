@@ -282,7 +282,8 @@ def test_unknown_names_have_no_signature(module, name):
 
 
 def test_reading_signatures_needs_no_tensorflow():
-    code = ('import sys; from dnnlib.values.signatures import read_signature as r; s = r("dnnlib.tflib.Optimizer");'
+    code = ('import sys; from dnnlib.values.signatures import read_signature; '
+            's = read_signature("dnnlib.tflib.optimizer.Optimizer"); '
             'assert "use_loss_scaling" in s.params; sys.exit("tensorflow" in sys.modules)')
     root = os.path.dirname(os.path.dirname(os.path.abspath(config_files.__file__)))
     assert subprocess.call([sys.executable, '-c', code], cwd=root) == 0

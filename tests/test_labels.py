@@ -228,7 +228,7 @@ def test_pictures_have_the_asked_labels_and_say_so(network, tmp_path):
 def test_the_label_of_a_seed_does_not_depend_on_the_others(network):
     with new_session():
         args = arguments.argparse.Namespace(network=network, artifacts_dir=None, trust_stored_code=False, device='cpu',
-                                            minibatch=4, labels=None)
+                                            minibatch=4, labels=None, allow_module=[])
         gen, facts = arguments.open_generator(args)
         arguments.choose_labels(gen, facts, args)
         np.testing.assert_array_equal(gen.labels_of([4, 7])[1], gen.labels_of([7])[0])

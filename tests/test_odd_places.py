@@ -24,7 +24,10 @@ ODD = os.fsdecode(b'd\xefr \xe2\x82\xac')  # bytes that are no UTF-8, and the eu
 
 FAKE_DETECTOR = '''
 from data.prefilter.settings import Settings
-Settings.__init__.__defaults__ = Settings.__init__.__defaults__[:-1] + ('prefilter_helpers.FakeDetector',)
+made = Settings.__init__
+names = made.__code__.co_varnames[:made.__code__.co_argcount][-len(made.__defaults__):]
+made.__defaults__ = tuple('prefilter_helpers.FakeDetector' if name == 'detector' else value
+                          for name, value in zip(names, made.__defaults__))
 '''
 
 # Runs a script of the project as from a command line, several times in one process since imports take long.
@@ -95,12 +98,12 @@ def test_data_sets_are_made_shown_and_checked_under_a_strict_locale(odd):
 
 def test_photographs_are_filtered_under_a_strict_locale(odd):
     faces = odd / os.fsdecode(b'f\xe4ces')
-    statuses, out, _ = run([
+    statuses, out, err = run([
         ['data.commands', 'prefilter', odd / 'in', faces, '--size', '32', '--workers', '1'],
         ['data.commands', 'create_from_images', odd / 'set', faces, '--labels', 'folders'],
         ['data.commands', 'prepare', 'folder', odd / 'set2', odd / 'in', '--size', '32', '--workers', '1'],
     ], odd, FAKE_DETECTOR, PYTHONPATH=str(ROOT / 'tests'))
-    assert statuses == ['None'] * 3 and 'f\\xe4ces/contact-sheets/kept.jpg' in out
+    assert statuses == ['None'] * 3 and 'f\\xe4ces/contact-sheets/kept.jpg' in out, err
     assert sorted(os.fsencode(path.name) for path in faces.rglob('*.png')) == [b'\xfcn%d.png' % i for i in range(4)]
     assert len(TFRecordDataset(str(odd / 'set'))) == len(TFRecordDataset(str(odd / 'set2'))) == 4
 
@@ -251,7 +254,7 @@ def test_commands_work_where_folders_cannot_be_synced_nor_files_locked(tmp_path)
     make_pictures(tmp_path / 'in')
     PIL.Image.new('RGB', (80, 80), (0, 150, 0)).save(str(tmp_path / 'in' / 'face.png'))
     (tmp_path / 'sitecustomize.py').write_text('import os\n' + FSYNC)  # for worker processes
-    statuses, _, _ = run([
+    statuses, _, err = run([
         ['data.commands', 'create_toyfaces', 'toyfaces', '--resolution', '16', '--num', '8', '--workers', '1'],
         ['data.commands', 'verify', 'toyfaces'], ['data.commands', 'extract', 'toyfaces', 'png', '--workers', '1'],
         ['data.commands', 'display', 'toyfaces'],
@@ -260,7 +263,7 @@ def test_commands_work_where_folders_cannot_be_synced_nor_files_locked(tmp_path)
         ['data.commands', 'prefilter', 'in', 'faces', '--size', '32', '--workers', '1', '--resume'],
         ['data.commands', 'prepare', 'folder', 'made', 'in', '--size', '32', '--workers', '1'],
     ], tmp_path, FSYNC + FAKE_DETECTOR, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT / 'tests')]))
-    assert statuses == ['None'] * 8
+    assert statuses == ['None'] * 8, err
     assert not [name for name in os.listdir(str(tmp_path)) if name.startswith('.tmp-')]
 
 

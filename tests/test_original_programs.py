@@ -118,14 +118,14 @@ def test_the_settings_of_a_run_are_found_again(runs):
 
 
 def test_a_projector_finds_an_image(tmp_path, root):
-    import project
+    import find_latents
     network_pkl = save_snapshot(tmp_path, fmap_max=16, latent_size=64, dlatent_size=64, mapping_fmaps=64)
     with session():
         with open(network_pkl, 'rb') as file:
             Gs = pickle.load(file)[2]
         target = Gs.run(np.random.RandomState(3).randn(1, 64), None, randomize_noise=False)
     with session():
-        images, losses = project.project(network_pkl, target)
+        images, losses = find_latents.project(network_pkl, target)
         names = {op.name.split('/')[0] for op in tf.get_default_graph().get_operations()}
     assert losses[-1] < losses[0] / 2
     assert np.mean(np.square(images - target)) < losses[0] / 2

@@ -418,7 +418,7 @@ def test_warnings_and_refusals_for_the_disk(tmp_path, monkeypatch):
 
 
 def test_small_and_labelled_data_get_a_warning(tmp_path):
-    config = load_named('demo')
+    config = load_named('demo', 'metrics=[]')
     data = facts(num_images=9999, unused_labels='a/x-rxx.labels')
     texts = warnings(Plan(config, data), Machine(str(tmp_path)), '.')
     assert 'only 9999 images' in texts[0]

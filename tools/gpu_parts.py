@@ -1,6 +1,5 @@
 """The parts of tools/gpu_check.py, each a process of its own."""
 
-import argparse
 import contextlib
 import fcntl
 import functools
@@ -20,6 +19,7 @@ import numpy as np  # noqa: E402
 
 import check_python  # noqa: E402, F401
 import config as folders  # noqa: E402
+from dnnlib.command_line import Parser  # noqa: E402
 from dnnlib.util import run_main  # noqa: E402
 
 MINIBATCH = {256: 32, 1024: 8, 32: 4, 64: 4}
@@ -250,7 +250,7 @@ def command(arguments):
 
 def main(argv=None):
     """Runs the part that the first argument names."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     subparsers = parser.add_subparsers(dest='part')
     subparsers.required = True
     for part in (devices, doctor, golden, step, phases, features, demo, twice):
