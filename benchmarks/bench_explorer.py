@@ -18,9 +18,12 @@ import urllib.request
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-import numpy as np  # noqa: E402
 
 import check_python  # noqa: E402, F401
+
+# isort: split
+import numpy as np  # noqa: E402
+
 from dnnlib import tflib  # noqa: E402
 from dnnlib.tflib import tf  # noqa: E402
 from figures import generator  # noqa: E402

@@ -15,9 +15,12 @@ from unittest import mock
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, 'benchmarks'), os.path.join(ROOT, 'tests')]
 
-import numpy as np  # noqa: E402
 
 import check_python  # noqa: E402, F401
+
+# isort: split
+import numpy as np  # noqa: E402
+
 import config as folders  # noqa: E402
 from dnnlib.command_line import Parser  # noqa: E402
 from dnnlib.util import run_main  # noqa: E402

@@ -8,6 +8,7 @@ import os
 
 import jinja2
 
+from dnnlib.command_line import visible
 from dnnlib.files import atomic_write
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
@@ -44,4 +45,4 @@ def _text_of(name):
 
 def _writable(value):
     """Folders and records of others may hold half characters, which no file can."""
-    return value.encode('utf-8', 'replace').decode('utf-8') if type(value) is str else value
+    return visible(value) if type(value) is str else value
