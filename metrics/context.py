@@ -88,8 +88,7 @@ class Context:
         self.threads = None
         self.is_untrained = False
         self.uses_reals = False
-        self._dataset_args = image_arguments(dataset_args)  # of codes: the images that they stand for
-        self._codes_args = dataset_args if self._dataset_args is not dataset_args else None
+        self._dataset_args = dataset_args
         self._dataset = self._codes = self._order = None
         self.features = FeatureNetworks(features, feature_settings)
         self._scratch = None
@@ -170,8 +169,9 @@ class Context:
     @property
     def codes(self):
         """The data set of codes that the generator was trained on, in file order; None for one of images."""
-        if self._codes is None and self._codes_args is not None:
-            self._codes = dataset.load_dataset(**dict(self._codes_args, shuffle_mb=0, prefetch_mb=0))
+        args = self._dataset_args
+        if self._codes is None and args is not None and image_arguments(args) is not args:
+            self._codes = dataset.load_dataset(**dict(args, shuffle_mb=0, prefetch_mb=0))
         return self._codes
 
     def reals(self, chunk, size, at_random=False):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from dnnlib import tflib
+from figures import arguments
 from training import misc
 
 TINY = dict(num_channels=3, resolution=16, fmap_base=64, fmap_max=8, latent_size=8, dlatent_size=8, mapping_fmaps=8,
@@ -28,3 +29,15 @@ def save_networks(folder, **kwargs):
         paths[name] = str(folder / f'{name}.pkl')
         misc.save_pkl((net, net, net), paths[name])
     return paths
+
+
+def open_once(opened, monkeypatch):
+    """Command lines open a network only the first time; `opened` keeps them by path."""
+    real = arguments.open_generator
+
+    def open_generator(args):
+        if args.network not in opened:
+            opened[args.network] = real(args)
+        return opened[args.network]
+
+    monkeypatch.setattr(arguments, 'open_generator', open_generator)

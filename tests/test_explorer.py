@@ -14,14 +14,13 @@ import numpy as np
 import pytest
 from browser import Browser
 from conftest import ROOT, new_session
-from generator_helpers import STYLEGAN, TINY, save_networks
+from generator_helpers import STYLEGAN, TINY, open_once, save_networks
 from PIL import Image
 
 import explore
 import generate
 from dnnlib import UserError, tflib
 from dnnlib.util import EasyDict
-from figures import arguments
 from figures.explorer import opening, render, server, state, worker
 from figures.generator import Generator
 
@@ -95,14 +94,7 @@ def opened():
 @pytest.fixture
 def opened_once(opened, monkeypatch):
     """generate.py opens a network only the first time."""
-    real = arguments.open_generator
-
-    def open_generator(args):
-        if args.network not in opened:
-            opened[args.network] = real(args)
-        return opened[args.network]
-
-    monkeypatch.setattr(arguments, 'open_generator', open_generator)
+    open_once(opened, monkeypatch)
 
 
 def generated(network, folder, *more):

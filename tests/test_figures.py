@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 from conftest import new_session
+from generator_helpers import PROGAN, STYLEGAN, TINY, strengthen
 from PIL import Image
 
 import config as folders
@@ -22,18 +23,6 @@ from figures import arguments, composing, drawing, layouts, nearest, sheet
 from figures.generator import Generator, latents_of
 from metrics import context
 from training import misc
-
-TINY = dict(num_channels=3, resolution=16, fmap_base=64, fmap_max=8, latent_size=8, dlatent_size=8, mapping_fmaps=8,
-            mapping_layers=2)
-STYLEGAN, PROGAN = 'training.networks_stylegan.G_style', 'training.networks_progan.G_paper'
-
-
-def strengthen(network):
-    """Gives every source of variation a visible effect."""
-    rnd = np.random.RandomState(0)
-    tflib.set_vars({var: rnd.randn(*var.shape.as_list()) * (100 if name.startswith('G_mapping') else 0.5)
-                    for name, var in network.vars.items()
-                    if name.endswith(('Noise/weight', 'dlatent_avg')) or name.startswith('G_mapping')})
 
 
 @pytest.fixture(scope='module')

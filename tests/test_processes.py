@@ -1,5 +1,6 @@
 """Several processes that train as one: who they are, who reads what, and that it stays the same run."""
 
+import contextlib
 import glob
 import os
 import signal
@@ -144,11 +145,7 @@ def test_two_processes_write_the_checkpoint_of_two_towers(tmp_path):
 
 def test_a_process_that_dies_ends_all_and_the_run_goes_on_with_another_number(tmp_path):
     folder = str(tmp_path)
-    with subprocess.Popen(LAUNCH + ['-np', '2'] + _arguments(folder, 1000), cwd=ROOT, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, universal_newlines=True) as launcher:
-        for line in launcher.stdout:
-            if line.startswith('tick 1 '):
-                break
+    with _training(folder) as launcher:
         children = _children(launcher.pid)
         assert len(children) == 2
         os.kill(max(children), signal.SIGKILL)
@@ -164,15 +161,22 @@ def test_a_process_that_dies_ends_all_and_the_run_goes_on_with_another_number(tm
 
 def test_a_signal_to_any_process_stops_all_after_the_same_step(tmp_path):
     folder = str(tmp_path)
+    with _training(folder) as launcher:
+        os.kill(max(_children(launcher.pid)), signal.SIGTERM)
+        rest = launcher.stdout.read()
+        assert launcher.wait(timeout=100) == 0, rest
+    assert 'Training stopped' in rest and 'writing a network snapshot and a checkpoint' in rest, rest
+
+
+@contextlib.contextmanager
+def _training(folder):
+    """Two processes that train for long, after their first tick; yields their launcher."""
     with subprocess.Popen(LAUNCH + ['-np', '2'] + _arguments(folder, 1000), cwd=ROOT, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, universal_newlines=True) as launcher:
         for line in launcher.stdout:
             if line.startswith('tick 1 '):
                 break
-        os.kill(max(_children(launcher.pid)), signal.SIGTERM)
-        rest = launcher.stdout.read()
-        assert launcher.wait(timeout=100) == 0, rest
-    assert 'Training stopped' in rest and 'writing a network snapshot and a checkpoint' in rest, rest
+        yield launcher
 
 
 def _children(pid):

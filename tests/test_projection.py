@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 from conftest import new_session
-from generator_helpers import save_networks
+from generator_helpers import open_once, save_networks
 from PIL import Image
 
 import generate
@@ -34,14 +34,7 @@ def opened():
 @pytest.fixture(autouse=True)
 def opened_once(opened, monkeypatch):
     """Command lines open a network only the first time."""
-    real = arguments.open_generator
-
-    def open_generator(args):
-        if args.network not in opened:
-            opened[args.network] = real(args)
-        return opened[args.network]
-
-    monkeypatch.setattr(arguments, 'open_generator', open_generator)
+    open_once(opened, monkeypatch)
 
 
 @pytest.fixture(scope='module')
