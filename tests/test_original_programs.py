@@ -194,9 +194,8 @@ def test_networks_of_somebodys_own_train_where_their_layout_runs(root, tmp_path)
             run()
         return
     run()
-    with pytest.raises(dnnlib.UserError, match='do not fit'):  # our functions of these names are meant
-        with session():
-            misc.load_pkl(str(tmp_path / 'network-final.pkl'))[2].run(np.zeros([1, 8]), None)
+    with session():  # the file says whose function of this name is meant, and this process has called it
+        assert misc.load_pkl(str(tmp_path / 'network-final.pkl'))[2].run(np.zeros([1, 8]), None).shape == (1, 3, 4, 4)
 
 
 # ---- Networks of somebody's own
