@@ -23,6 +23,7 @@ from dnnlib.util import UserError
 ALL_DONE = ('datasets.md', 'prefilter.md')
 # Those of CONTRIBUTING.md have a test that follows them, and those of explore.md start servers.
 ELSEWHERE = ('CONTRIBUTING.md', 'explore.md')
+TESTED_ELSEWHERE = ('train.py doctor', 'dnnlib.tflib.launch', 'experiment.studies.paper_demo')
 NAMES = {'DATASET_DIR': 'datasets/toyfaces-64', 'DATASET_DIR_A': 'datasets/toyfaces-64', 'OUTPUT_DIR': 'pictures',
          'DATASET_DIR_B': 'datasets/toyfaces-64', 'NAME': 'demo', '5000': '12', '20000': '12'}
 
@@ -30,7 +31,7 @@ NAMES = {'DATASET_DIR': 'datasets/toyfaces-64', 'DATASET_DIR_A': 'datasets/toyfa
 def shortened(page, words):
     """A command with small numbers, and without what trains for hours; None for those that have tests of their own."""
     words = [os.path.expanduser(NAMES.get(word, word)) for word in words]
-    if page in ('train.py doctor', 'dnnlib.tflib.launch') or any('[' in word or word == '--align' for word in words):
+    if page in TESTED_ELSEWHERE or any('[' in word or word == '--align' for word in words):
         return None
     if words and page == 'train.py' and not words[0].startswith('--list') or page.endswith('lecture'):
         return [word for word in words if word != '--probe'] + ['--dry-run']
