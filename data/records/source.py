@@ -6,10 +6,19 @@ from data.records.manifest import read_manifest
 from dnnlib.util import UserError
 
 
+def folder_of(dataset_args):
+    """The folder that `load_dataset` keywords name. Raises UserError for what is no text, as records of others hold."""
+    parts = [dataset_args.get(key) or '' for key in ('data_dir', 'tfrecord_dir')]
+    for part in parts:
+        if not isinstance(part, (str, os.PathLike)):
+            raise UserError(f'dataset.tfrecord_dir names no folder: {str(part)[:60]}')
+    return os.path.join(*parts)
+
+
 def holds_mirrored(dataset_args):
     """Whether `load_dataset` keywords name a set with the codes of mirrored images too: then scores mirror images at
     random, as they do where training mirrors its images."""
-    folder = os.path.join(dataset_args.get('data_dir') or '', dataset_args.get('tfrecord_dir') or '')
+    folder = folder_of(dataset_args)
     manifest = read_manifest(folder) if os.path.isdir(folder) else {}
     return 'codec' in manifest and bool(manifest.get('arguments', {}).get('mirror'))
 
@@ -22,7 +31,7 @@ def image_arguments(dataset_args):
     """
     if not dataset_args or 'tfrecord_dir' not in dataset_args:
         return dataset_args
-    folder = os.path.join(dataset_args.get('data_dir') or '', dataset_args['tfrecord_dir'])
+    folder = folder_of(dataset_args)
     source = read_manifest(folder).get('source', {}) if os.path.isdir(folder) else {}
     if not {'name', 'fingerprint'} <= set(source):  # that of pictures says how many files there were
         return dataset_args

@@ -3,7 +3,7 @@
 import os
 
 from data.records import manifest
-from data.records.source import image_arguments
+from data.records.source import folder_of, image_arguments
 from dnnlib.util import UserError
 
 RELEASED, STANDIN = 'released', 'standin'
@@ -33,5 +33,5 @@ def is_toyfaces(dataset_args):
         dataset_args = image_arguments(dataset_args)
     except UserError:
         return False  # said when the images are needed
-    folder = os.path.join(dataset_args.get('data_dir') or '', dataset_args['tfrecord_dir'])
+    folder = folder_of(dataset_args)
     return os.path.isdir(folder) and manifest.read_manifest(folder).get('command') == 'create_toyfaces'

@@ -28,7 +28,8 @@ def settings_of(run_dir):
         path = os.path.join(run_dir, ORIGINAL_RECORD)
         config = _read_original(read_bytes(path, _MAX_BYTES, 'the settings of the run'), path)
     settings = collections.defaultdict(dict, config)
-    settings['dataset'] = {key: value for key, value in settings['dataset'].items() if value is not None}
+    settings['dataset'] = {key: value for key, value in settings['dataset'].items()
+                           if value is not None and isinstance(key, str)}
     if 'class_name' in settings['dataset']:
         registry.check('dataset', settings['dataset']['class_name'], f'dataset.class_name in the record of {run_dir}')
     return settings
@@ -64,17 +65,17 @@ def _literal(text):
     """The plain value that a text is in Python's notation, None for any other text."""
     try:
         return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return None
 
 
 def _rename_older_settings(dataset, train):
     """Brings the settings of the runs of Progressive GAN to the names of today."""
     if 'file_pattern' in dataset:
-        dataset['tfrecord_dir'] = dataset.pop('file_pattern').replace('-r??.tfrecords', '')
+        dataset['tfrecord_dir'] = str(dataset.pop('file_pattern')).replace('-r??.tfrecords', '')
     if 'mirror_augment' in dataset:
         train['mirror_augment'] = dataset.pop('mirror_augment')
     if 'max_labels' in dataset:
         number = dataset.pop('max_labels')
-        dataset['max_label_size'] = {None: 0, 'all': 'full'}.get(number, number)
+        dataset['max_label_size'] = 0 if number is None else 'full' if number == 'all' else number
     dataset.pop('max_images', None)
