@@ -11,6 +11,7 @@ from data.records.codec import read_codec, scale_of
 from data.records.dataset import TFRecordDataset
 from data.records.levels import levels_of_detail
 from data.records.manifest import CODEC, has_manifest, read_manifest
+from data.records.shards import described_files
 from dnnlib.progress import Progress
 from dnnlib.util import UserError, sha256_file
 
@@ -62,8 +63,8 @@ def _check_manifest(dataset_dir, manifest, dataset):
     for key, value in (('num_images', len(dataset)), ('shape', dataset.shape), ('dtype', dataset.dtype)):
         if manifest.get(key) != value:
             problems.append(f'manifest.json says {key} {manifest.get(key)}, the files say {value}')
-    files = manifest.get('files')
-    if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
+    files = described_files(dataset_dir, manifest)
+    if files is None:
         return problems + ["manifest.json has no proper list 'files'"]
     for name, entry in sorted(files.items()):
         path = os.path.join(dataset_dir, os.path.basename(name))
@@ -142,6 +143,7 @@ def info(dataset_dir, as_json=False):
         'dynamic_range': dataset.dynamic_range,
         'resolutions': [dataset.resolution >> level for level in dataset.levels],
         'bytes': sum(sizes),
+        'shards': len(dataset.shards),
         'made_by': manifest.get('command', 'another tool'),
         'arguments': manifest.get('arguments', {}),
         'skipped': len(manifest.get('skipped', [])),
@@ -159,7 +161,8 @@ def info(dataset_dir, as_json=False):
     print(f"{dataset_dir}: {facts['images']} samples of {facts['shape']} {facts['dtype']} "
           f"in {facts['dynamic_range']}\n"
           f"  resolutions  {', '.join(str(size) for size in facts['resolutions'])}\n"
-          f"  on disk      {exporter.format_bytes(facts['bytes'])}\n"
+          f"  on disk      {exporter.format_bytes(facts['bytes'])}"
+          + (f", each level in {facts['shards']} shards" if facts['shards'] > 1 else '') + '\n'
           f"  made by      {facts['made_by']}" + (f' ({arguments})' if arguments else '') + '\n'
           f"  left out     {_left_out(facts)}\n"
           f"  fingerprint  {facts['fingerprint']}\n" + _codec_lines(facts)

@@ -8,7 +8,7 @@ import sys
 from collections import namedtuple
 
 import config as folders
-from data.records.manifest import read_manifest
+from data.records.shards import described_files
 from dnnlib import artifacts, registry
 from dnnlib.command_line import Parser, typed
 from dnnlib.files import parse_json
@@ -226,8 +226,8 @@ def check_data_files(config, data_dir, data, quick):
         yield Finding('data', OK, text, None)
         return
     folder = os.path.join(data_dir, folder)
-    files = read_manifest(folder).get('files')
-    if not isinstance(files, dict):
+    files = described_files(folder)
+    if files is None:
         yield Finding('data', OK, f"{text} in '{folder}', without a manifest to compare with", None)
         return
     damaged = []

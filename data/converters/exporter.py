@@ -16,12 +16,15 @@ from data.records.fingerprint import Fingerprint
 from data.records.label_files import check_finite
 from data.records.levels import levels_of_detail
 from data.records.manifest import describe_file, write_manifest
+from data.records.shards import suffix, write_shard_manifests
 from data.records.tfrecord import Encoder
 from dnnlib import machine, util
 from dnnlib.files import make_folder, sync
 from dnnlib.util import UserError
 
 SMALLEST = 4  # resolution of the lowest level
+MOST_FILE_BYTES = 64 * 10 ** 9   # of the highest level: a data set forecast to be larger is written in shards
+SHARD_BYTES = 4 * 10 ** 9        # of the highest level, in such a shard
 _TICK = 0.02  # seconds after which a file system gives a change another time
 
 
@@ -74,7 +77,8 @@ class Exporter:
     dataset_dir: must not exist, or be an empty directory; its name becomes the files' name.
     shape:       [C, H, W] of every array, or [C]; `dtype` its type. uint8 squares get all levels down to 4x4, others
                  only one.
-    forecast:    number of arrays expected, for the check of free space; None to leave that out.
+    forecast:    number of arrays expected, for the check of free space; None to leave that out. A highest level of more
+                 than MOST_FILE_BYTES by it is written in shards, and so are all others.
 
     Raises UserError if the directory is there already or the disk has no room.
     """
@@ -88,6 +92,10 @@ class Exporter:
         self._log2s = level_log2s(self.shape, self.dtype)
         if forecast is not None:
             check_free_space(dataset_dir, forecast_bytes(self.shape, self.dtype, forecast))
+        self._shard_size = None  # records in each file, None for one file
+        record_size = _encoders(tuple(self.shape), self.dtype)[0].record_size
+        if forecast is not None and forecast * record_size > MOST_FILE_BYTES:
+            self._shard_size = max(1, SHARD_BYTES // record_size)
         self._fingerprint = Fingerprint(self.shape, self.dtype)
         self._manifest = {}
         self._labels = None
@@ -105,8 +113,9 @@ class Exporter:
         except OSError as err:
             _restore_handler(self._old_handler)
             raise UserError(f"cannot write to '{parent}': {err.strerror}") from err
-        for log2 in self._log2s:
-            self._outputs.append(_Output(os.path.join(self._temp, f'{self.name}-r{log2:02}.tfrecords')))
+        for log2, encoder in zip(self._log2s, _encoders(tuple(self.shape), self.dtype)):
+            self._outputs.append(_Level(os.path.join(self._temp, f'{self.name}-r{log2:02}'), encoder.record_size,
+                                        self._shard_size))
         return self
 
     def add(self, encoded):
@@ -156,7 +165,7 @@ class Exporter:
     def _close(self, exc_type, exc_value):
         for output in self._outputs:
             with contextlib.suppress(OSError):  # what a full disk did not take; on success all was flushed before
-                output.file.close()
+                output.close()
         try:
             self._atomic.__exit__(exc_type, exc_value, None)
         except BaseException as err:
@@ -168,8 +177,8 @@ class Exporter:
     def _finish(self):
         if self.num_images == 0:
             raise UserError('there is not a single image to write')
-        files = {os.path.basename(output.file.name): output.finish() for output in self._outputs}
-        files.update(self._more_files)
+        levels = [output.finish() for output in self._outputs]
+        files = dict(self._more_files)
         if self._labels is not None:
             assert len(self._labels) == self.num_images, (self._labels.shape, self.num_images)
             name = f'{self.name}-rxx.labels'
@@ -180,6 +189,9 @@ class Exporter:
                 sync(f)
             files[name] = describe_file(path, os.path.getsize(path), util.sha256_file(path))
         is_image = has_levels(self.shape, self.dtype) and self.shape[0] in (1, 3)
+        fingerprint = self._fingerprint.finish(self._labels)
+        if self._shard_size is None:
+            files.update(file for level in levels for file in level)
         manifest = {
             'manifest_version': 1,
             'name': self.name,
@@ -190,41 +202,93 @@ class Exporter:
             'is_image': is_image,
             'levels': self._log2s,
             'label_size': 0 if self._labels is None else int(self._labels.shape[1]),
-            'fingerprint': self._fingerprint.finish(self._labels),
+            'fingerprint': fingerprint,
             'files': files,
         }
         manifest.update(self._manifest)
+        if self._shard_size is not None:
+            manifest['shards'] = counts = [min(self._shard_size, self.num_images - start)
+                                           for start in range(0, self.num_images, self._shard_size)]
+            write_shard_manifests(self._temp, self.name, counts, [dict(files) for files in zip(*levels)], fingerprint)
         time.sleep(_TICK)
         write_manifest(self._temp, manifest)
 
 
-class _Output:
-    """A file of records that is being written."""
+class _Level:
+    """A level that is being written: the file STEM.tfrecords, or shards of it of `most` records each."""
+
+    def __init__(self, stem, record_size, most):
+        self._stem = stem
+        self._most = None if most is None else most * record_size  # bytes
+        self._files = []
+        self._add_file()
+
+    def _add_file(self):
+        ending = '' if self._most is None else f'-{len(self._files):05}'  # how many there will be is not known yet
+        self._files.append(HashedFile(f'{self._stem}{ending}.tfrecords'))
+
+    def write(self, block):
+        """Appends whole records, uint8 [bytes]."""
+        while self._most is not None and self._files[-1].size + len(block) > self._most:
+            room = self._most - self._files[-1].size
+            self._files[-1].write(block[:room])
+            self._files[-1].flush()
+            self._add_file()
+            block = block[room:]
+        self._files[-1].write(block)
+
+    def finish(self):
+        """Brings all to the disk. Returns [(file name, what the manifest says about it)] of the files."""
+        if self._most is None:
+            return [self._files[0].finish()]
+        return [file.finish(f'{self._stem}{suffix(number, len(self._files))}.tfrecords')
+                for number, file in enumerate(self._files)]
+
+    def close(self):
+        for file in self._files:
+            file.close()
+
+
+class HashedFile:
+    """A file that is being written. `size`: bytes so far."""
 
     _STEP = 32 << 20  # bytes
 
     def __init__(self, path):
-        self.file = open(path, 'wb')
+        self._path = path
+        self._file = open(path, 'wb')
         self._hash = hashlib.sha256()
-        self._size = self._on_its_way = 0  # bytes
+        self.size = self._on_its_way = 0
 
     def write(self, block):
         """Appends uint8 [bytes]."""
-        self.file.write(block)
+        self._file.write(block)
         self._hash.update(block)
-        self._size += len(block)
-        if self._size - self._on_its_way >= self._STEP and hasattr(os, 'posix_fadvise'):
+        self.size += len(block)
+        if self.size - self._on_its_way >= self._STEP and hasattr(os, 'posix_fadvise'):
             # The disk begins now, beside the processors, instead of keeping us waiting at the end. The pages stay in
             # memory, since only what the disk has already could be dropped.
-            os.posix_fadvise(self.file.fileno(), self._on_its_way, self._size - self._on_its_way,
+            os.posix_fadvise(self._file.fileno(), self._on_its_way, self.size - self._on_its_way,
                              os.POSIX_FADV_DONTNEED)
-            self._on_its_way = self._size
+            self._on_its_way = self.size
 
-    def finish(self):
-        """Brings everything to the disk. Returns what the manifest says about the file."""
-        self.file.flush()
-        sync(self.file)
-        return describe_file(self.file.name, self._size, self._hash.hexdigest())
+    def flush(self):
+        """Brings everything to the disk; nothing more can be written."""
+        if not self._file.closed:
+            self._file.flush()
+            sync(self._file)
+            self._file.close()
+
+    def finish(self, path=None):
+        """Flushes, and gives the file its name in the end. Returns (file name, what the manifest says about it)."""
+        self.flush()
+        if path is not None:
+            os.rename(self._path, path)
+            self._path = path
+        return os.path.basename(self._path), describe_file(self._path, self.size, self._hash.hexdigest())
+
+    def close(self):
+        self._file.close()
 
 
 def level_log2s(shape, dtype):

@@ -12,7 +12,8 @@ from data.records.fingerprint import dataset_fingerprint
 from data.records.label_files import load_labels
 from data.records.levels import levels_of_detail
 from data.records.manifest import CODEC, read_manifest
-from data.records.tfrecord import Malformed, RecordFile, parse_example
+from data.records.shards import check_shards, group, open_level
+from data.records.tfrecord import Malformed, parse_example
 from dnnlib import util
 from dnnlib.util import UserError
 
@@ -21,7 +22,7 @@ class TFRecordDataset(Dataset):
     """The data set in a directory of TFRecord files, one per level of detail.
 
     tfrecord_dir:   the directory, holding NAME-rNN.tfrecords (NN = log2 of the resolution) and perhaps NAME-rxx.labels;
-                    a text
+                    a level may be in several files, see data.records.shards; a text
     resolution:     use the set at this resolution, null for the highest there is; a whole number from 1 to 1048576,
                     or null
     label_file:     labels as a .npy array [N, components], null for the directory's own; a text, or null
@@ -43,8 +44,10 @@ class TFRecordDataset(Dataset):
         manifest = read_manifest(self.tfrecord_dir)
         files = _open_levels(self.tfrecord_dir, resolution)
         full = files[max(files)]
+        check_shards(self.tfrecord_dir, full, manifest)
         has_pixels = len(full.shape) == 3
         is_image = has_pixels and manifest.get('is_image', full.dtype == np.uint8 and full.shape[0] in (1, 3))
+        self.shards = list(full.counts)  # records in each file of a level
         self._files = {max(files) - log2: record_file for log2, record_file in files.items()}
         if is_image or has_pixels and full.dtype == np.uint8:
             _check_pyramid(self.tfrecord_dir, files)
@@ -74,6 +77,10 @@ class TFRecordDataset(Dataset):
         whole = dataset_fingerprint(self.tfrecord_dir, [self._files[level] for level in sorted(self._files)],
                                     self._all_labels, self.label_file, self.interrupt)
         return whole if self._chosen is None else f'{whole}-{self.num_images}-chosen'
+
+    def level_file(self, level):
+        """What all records of a level are read from, whatever `share` says: a `RecordFile` or a `ShardedFile`."""
+        return self._files[level]
 
     def _read(self, indices, level):
         if self._chosen is not None:
@@ -108,11 +115,11 @@ def _open_levels(folder, resolution):
         util.check_listable(folder)
         raise UserError(f"'{folder}' holds no *.tfrecords files; make the data set with dataset_tool.py")
     files = {}
-    for path in paths:
+    for path, parts in group(paths):
         named = re.search(r'-r(\d\d)\.tfrecords$', path)
         if resolution is not None and named and 1 << int(named.group(1)) > resolution:
             continue  # not needed, so it may be missing or damaged
-        record_file = RecordFile(path)
+        record_file = open_level(parts)
         if len(record_file.shape) not in (1, 3):
             raise UserError(f'{path} holds arrays of shape {list(record_file.shape)}; [channels, height, width] is '
                             f'expected, or [channels] for points and other samples without pixels')
@@ -122,7 +129,7 @@ def _open_levels(folder, resolution):
         if resolution is None or 1 << log2 <= resolution:
             files[log2] = record_file
     if not files or (resolution is not None and 1 << max(files) != resolution):
-        named = {re.search(r'-r(\d\d)\.tfrecords$', path) for path in paths}
+        named = {re.search(r'-r(\d\d)(?:-\d+-of-\d+)?\.tfrecords$', path) for path in paths}
         sizes = sorted({1 << log2 for log2 in files} | {1 << int(match.group(1)) for match in named if match})
         if sizes == [1] and len(files[0].shape) == 1:
             raise UserError(f"'{folder}' holds samples of {list(files[0].shape)} without pixels, such as points, but "
@@ -155,6 +162,14 @@ def _check_pyramid(folder, files):
         if len(level) != len(full):
             raise UserError(f'{level.path} has {len(level)} records but {os.path.basename(full.path)} has '
                             f'{len(full)}; the set is incomplete, make it again')
+        if level.counts != full.counts:
+            raise UserError(f'{level.path} is split into shards of {_few(level.counts)} records but '
+                            f'{os.path.basename(full.path)} into {_few(full.counts)}; bring back files that belong '
+                            'together, or make the data set again')
+
+
+def _few(counts):
+    return ', '.join(str(count) for count in counts[:6]) + (', …' if len(counts) > 6 else '')
 
 
 class SyntheticDataset(Dataset):

@@ -15,6 +15,7 @@ import numpy as np
 
 import config as folders
 from data.records.manifest import read_manifest
+from data.records.shards import described_files
 from dnnlib.errors import UserError
 from dnnlib.files import make_folders, recall_json, write_json
 
@@ -72,11 +73,11 @@ def dataset_fingerprint(dataset_dir, record_files, labels=None, label_file=None,
     Returns:
         64 hexadecimal digits, with `-RESOLUTION` added where the highest level in use is not the data set's.
     """
-    paths = [file.path for file in record_files] + ([] if label_file is None else [label_file])
+    paths = [path for file in record_files for path in file.paths] + ([] if label_file is None else [label_file])
     times = {_name(path, dataset_dir): _times(path) for path in paths}
     memory = _Memory(dataset_dir)
     manifest = read_manifest(dataset_dir)
-    described = manifest.get('files', {})
+    described = described_files(dataset_dir, manifest) or {}
     told = manifest.get('fingerprint') if _is_hash(manifest.get('fingerprint')) else None
     full, changed = record_files[0], []
     is_untouched = told is not None and all(_is_as_described(described.get(name), found)
@@ -90,7 +91,7 @@ def dataset_fingerprint(dataset_dir, record_files, labels=None, label_file=None,
             print(f"reading the {total / 1e9:.1f} GB of '{dataset_dir}' once, to know what they hold", flush=True)
         changed = [path for path in paths if not _has_hash(path, described.get(_name(path, dataset_dir)), interrupt)]
     has_described_labels = (label_file is not None) == bool(manifest.get('label_size', 0))
-    if told is not None and has_described_labels and full.path not in changed and label_file not in changed:
+    if told is not None and has_described_labels and not set(changed) & set(full.paths + [label_file]):
         fingerprint = told
         if manifest.get('shape') != list(full.shape):
             fingerprint += f'-{full.shape[-1]}'  # a lower level, used on its own
@@ -98,9 +99,9 @@ def dataset_fingerprint(dataset_dir, record_files, labels=None, label_file=None,
             return fingerprint
     else:
         fingerprint = compute_fingerprint(full, labels, interrupt)
-    lower = [file.path for file in record_files[1:] if file.path in changed]
+    lower = [file for file in record_files[1:] if set(file.paths) & set(changed)]
     if lower and described:  # levels that are not the ones which were made with the highest
-        hashes = [fingerprint] + [_sha256(path, interrupt) for path in lower]
+        hashes = [fingerprint] + [_sha256(file.paths, interrupt) for file in lower]
         fingerprint = hashlib.sha256(' '.join(hashes).encode()).hexdigest()
     if {_name(path, dataset_dir): _times(path) for path in paths} == times:
         memory.keep(times, fingerprint)
@@ -132,16 +133,18 @@ def _is_as_described(entry, times):
 def _has_hash(path, entry, interrupt):
     """Whether a file holds what the manifest says."""
     return isinstance(entry, dict) and entry.get('size') == os.path.getsize(path) \
-        and entry.get('sha256') == _sha256(path, interrupt)
+        and entry.get('sha256') == _sha256([path], interrupt)
 
 
-def _sha256(path, interrupt):
+def _sha256(paths, interrupt):
+    """The hash of files as if one followed the other, which is that of the file that they are shards of."""
     digest = hashlib.sha256()
-    with open(path, 'rb') as f:
-        for block in iter(lambda: f.read(_BLOCK), b''):
-            digest.update(block)
-            if interrupt is not None:
-                interrupt()
+    for path in paths:
+        with open(path, 'rb') as f:
+            for block in iter(lambda: f.read(_BLOCK), b''):
+                digest.update(block)
+                if interrupt is not None:
+                    interrupt()
     return digest.hexdigest()
 
 

@@ -28,6 +28,8 @@ def _is_file_name(name):
 _ENTRIES = {
     'files': ('an object of one object per file name', lambda value: isinstance(value, dict) and all(
         _is_file_name(name) and isinstance(entry, dict) for name, entry in value.items())),
+    'shards': ('a list of whole numbers above 0', lambda value: isinstance(value, list) and all(
+        type(count) is int and count > 0 for count in value)),
     'label_names': ('a list of texts', lambda value: value is None or isinstance(value, list) and all(
         isinstance(name, str) for name in value)),
     'dynamic_range': ('a list of two numbers', _is_range),

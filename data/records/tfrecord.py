@@ -254,12 +254,14 @@ class RecordFile:
     No record is looked at before it is asked for, and nothing is kept per record, unless the records differ in size
     (then their offsets are, 8 bytes each). Every record read is checked against its checksums.
 
-    Attributes: `path`, `shape` (tuple), `dtype`, `record_size` (bytes; None where it varies). Raises UserError for
-    anything wrong with the file or one of its records, naming both.
+    Attributes: `path`, `shape` (tuple), `dtype`, `record_size` (bytes; None where it varies); as of a level in several
+    files, `paths` and `counts`, lists of one. Raises UserError for anything wrong with the file or one of its records,
+    naming both.
     """
 
     def __init__(self, path):
         self.path = os.fspath(path)
+        self.paths = [self.path]
         try:
             with open(self.path, 'rb') as f:
                 size = os.fstat(f.fileno()).st_size
@@ -282,6 +284,7 @@ class RecordFile:
             self._scan(size)
             count = len(self._offsets) - 1
         self._count = count
+        self.counts = [count]
         first = self._example(0, self._payload(0))
         self.shape, self.dtype = first.shape, first.dtype
 
@@ -337,6 +340,13 @@ class RecordFile:
                                 f'are {form}; `dataset_tool.py import` turns pictures in records of other tools into a '
                                 'data set') from None
             raise self._error(index, str(err)) from None
+
+    def pieces(self, first, end):
+        """Where records `first`…`end`−1 lie: yields (path, first byte, last byte + 1), once."""
+        if self._offsets is None:
+            yield self.path, first * self.record_size, end * self.record_size
+        else:
+            yield self.path, int(self._offsets[first]), int(self._offsets[end])
 
     def read(self, index):
         """The array of one record, [*shape]."""
