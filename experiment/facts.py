@@ -24,9 +24,9 @@ CODE_CHANNELS = 16  # of the paper's codecs and, by default, of ours
 def open_data(config, data_dir, dry=False):
     """Opens the data set, which checks its files, and returns what plans depend on.
 
-    EasyDict(shape [C, H, W] or [C], resolution, resolution_log2, num_images, label_size, is_image, is_codes: whether
-    the samples are codes of images, None where that is not known; codec: see `Dataset.codec`, unused_labels: file with
-    labels that the run does not use, or None; missing: None). With `dry`, a
+    EasyDict(shape [C, H, W] or [C], resolution, resolution_log2, num_images, label_size, label_names: list or None,
+    is_image, is_codes: whether the samples are codes of images, None where that is not known; codec: see
+    `Dataset.codec`, unused_labels: file with labels that the run does not use, or None; missing: None). With `dry`, a
     data set that is not there yet is described by the configuration as far as it goes: num_images is None then, and
     `missing` says what is missing and what makes it. Raises UserError.
     """
@@ -42,8 +42,8 @@ def open_data(config, data_dir, dry=False):
         label_file = getattr(data, 'label_file', None)
         return EasyDict(
             shape=list(data.shape), resolution=data.resolution, resolution_log2=data.resolution_log2,
-            num_images=data.num_images, label_size=data.label_size, is_image=data.is_image,
-            is_codes=data.codec is not None, codec=data.codec, missing=None,
+            num_images=data.num_images, label_size=data.label_size, label_names=data.label_names,
+            is_image=data.is_image, is_codes=data.codec is not None, codec=data.codec, missing=None,
             unused_labels=label_file if label_file and not data.label_size else None)
 
 

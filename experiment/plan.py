@@ -12,6 +12,7 @@ from dnnlib.submission import processes
 from dnnlib.util import EasyDict, UserError
 from experiment import forecast, phases, run_config
 from experiment.settings import value_of, with_defaults
+from metrics.networks.files import find_attribute
 from metrics.networks.needs import missing_files
 from training.layers.network_sizes import feature_maps
 
@@ -19,6 +20,7 @@ SMALL_DATA_SET = 10000      # images; below it a discriminator tends to learn th
 _OURS = 'training.networks_'
 _FOR_POINTS = 'training.networks_minimal.'
 _OF_CODES, _CODE_FUNC = 'training.networks_accel.G_accel', 'training.networks_accel.G_code'
+_CLASSIFIER = 'metrics.classifier_training.train_classifier'
 _WITHOUT_LABELS = ('training.networks_accel.', 'training.networks_codec.')
 
 
@@ -42,6 +44,8 @@ class Plan:
         self.data = data
         self.phases, self.sizes, self.needs = [], None, None
         if not run_config.is_adversarial(config):
+            if config.train.func_name == _CLASSIFIER:
+                _check_classifier(config, data)
             return
         _check_grid(config, data)
         _check_kind(config, data)
@@ -116,6 +120,17 @@ def _check_codes(config, data):
         if data.label_size and name.startswith(_WITHOUT_LABELS):
             raise UserError(f'{section} is {name}, which takes no labels, but the run is to use {data.label_size} '
                             'components of them; set dataset.max_label_size=0')
+
+
+def _check_classifier(config, data):
+    """Raises UserError for what the training of a classifier cannot follow, or would pass over."""
+    if config.num_gpus != 1:
+        raise UserError(f'num_gpus is {config.num_gpus}; a classifier is trained on one device')
+    if config.D.get('mbstd_group_size', 0):
+        raise UserError(f'D.mbstd_group_size is {config.D.mbstd_group_size}; a classifier judges each image by itself, '
+                        'leave it at 0')
+    if not data.missing:
+        find_attribute(data, config.train.get('attribute'))
 
 
 def _check_networks(plan):

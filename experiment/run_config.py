@@ -99,9 +99,19 @@ def check(config, origins):
     """Refuses keys that no function takes and values that do not suit it. Adds sections that are missing, empty."""
     _check_outline(config, origins)
     for name in SECTIONS:
-        settings.check_section(name, config[name], origins)
+        if name == 'train' or settings.loop_takes(config, f'{name}_args'):
+            settings.check_section(name, config[name], origins)
+        elif config[name]:
+            raise _unread(config, name, origins)
+    if config.metrics and not settings.loop_takes(config, 'metric_arg_list'):
+        raise _unread(config, 'metrics', origins)
     _check_metrics(config.metrics, origins)
     check_session(config.tf_config, origins)
+
+
+def _unread(config, name, origins):
+    return UserError(f'{name}: {config.train.func_name} reads nothing of this, so that it would have no effect (given '
+                     f'in {any_origin(origins, name)}); leave it out')
 
 
 def _check_metrics(metrics, origins):

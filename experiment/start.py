@@ -122,13 +122,13 @@ class Start:
 
         `dry`: plan without data, too, as far as the configuration tells of them.
         """
+        self._check_loop()
         self.plan = plan.Plan(self.config, facts.open_data(self.config, self.data_dir, dry))
         if self.run_dir is None:
             checks.check_place(self.place)
         checks.check_disk(self.plan, self.machine)
         if dry and self.config.device == 'gpu':
             checks.check_gpus(self.config, self.machine.num_gpus)
-        self._check_loop()
         if self.run_dir is not None:
             self.restored = checks.find_checkpoint(self.run_dir, self.config, self.data_dir)
             if self.restored is None:
@@ -142,9 +142,9 @@ class Start:
                 raise UserError(f"--{argument.replace('_', '-')}: {loop} trains in one go, from the beginning")
         if self.resume_kimg and self.init_from is None:
             raise UserError('--resume-kimg says how many images the networks of --init-from have seen; give both')
-        if not 0 <= self.resume_kimg < self.plan.total_kimg:
+        if not 0 <= self.resume_kimg < _length(self.config):
             raise UserError(f'--resume-kimg is {self.resume_kimg:g}; at least 0 and less than train.total_kimg '
-                            f'({self.plan.total_kimg:g}) is expected')
+                            f'({_length(self.config):g}) is expected')
 
     def _check_with_engine(self):
         """The checks that need TensorFlow: devices, and whether stored networks are those of the configuration."""
@@ -170,7 +170,7 @@ class Start:
         """Measures and prints how long a run will take."""
         if self.plan.sizes is None:
             raise UserError('--probe knows how cost grows with the resolution for the networks of this project only, '
-                            f'not for {self.config.G.func_name}')
+                            f"not for {self.config.G.get('func_name', self.config.train.get('func_name'))}")
         if self.plan.data.missing:
             raise UserError(f'--probe needs the data: {self.plan.data.missing}')
         from experiment import probe

@@ -18,7 +18,7 @@ from dnnlib.progress import Progress
 from dnnlib.seeds import check_seed
 from dnnlib.tflib import pickle_writer, tf
 from dnnlib.util import UserError
-from metrics.networks.files import slug
+from metrics.networks.files import find_attribute, slug
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'train': ('train_classifier',)}
@@ -58,7 +58,7 @@ def train_classifier(
     check_seed(seed)
     tflib.select_device(device)
     tflib.init_tf(dict(tf_config or {}, **{'rnd.np_random_seed': seed}))
-    args = dict(dataset_args, max_label_size='full', prefetch_mb=0)
+    args = dict(dict(max_label_size='full'), **dict(dataset_args, prefetch_mb=0))
     with dataset.load_dataset(verbose=True, **args) as data:
         column, name = find_attribute(data, attribute)
         net = make_classifier(data, D_args, name)
@@ -80,21 +80,6 @@ def train_classifier(
         print(f"Accuracy on held-out images: {100 * result['accuracy']:.1f} % (the commoner class alone would give "
               f"{100 * result['majority']:.1f} %); {path}", flush=True)
     return 'finished'
-
-
-def find_attribute(data, attribute):
-    """(column, name) of a label component given by name in any spelling, or by number. Raises UserError."""
-    names = data.label_names or [f'label-{index}' for index in range(data.label_size)]
-    if data.label_size == 0:
-        raise UserError('the data set has no labels; make it with labels, such as CelebA\'s list_attr_celeba.txt')
-    if attribute is None:
-        raise UserError(f"which attribute? Add --set train.attribute=NAME with one of {', '.join(map(slug, names))}")
-    if isinstance(attribute, int) and 0 <= attribute < len(names):
-        return attribute, names[attribute]
-    for column, name in enumerate(names):
-        if slug(str(attribute)) == slug(name):
-            return column, name
-    raise UserError(f"train.attribute is '{attribute}'; the data set has {', '.join(map(slug, names))}")
 
 
 def make_classifier(data, D_args, name):

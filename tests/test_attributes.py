@@ -64,7 +64,9 @@ def test_classifiers_are_trained_once_and_measure_separability(faces, tmp_path, 
 def test_mistakes_are_answered_with_a_sentence(faces, tmp_path):
     for words, message in ((['--dataset', 'absent'], "no data set 'absent'"),
                            (['--dataset', faces, '--attributes', 'beard'], "'beard'; the data set has bald, "),
-                           (['--dataset', faces, '--set', 'train.total_kmg=1'], 'total_kmg')):
+                           (['--dataset', faces, '--set', 'train.total_kmg=1'], 'total_kmg'),
+                           (['--dataset', faces, '--set', 'D.mbstd_group_size=4'], 'each image by itself'),
+                           (['--dataset', faces, '--set', 'sched.minibatch_base=4'], 'reads nothing of this')):
         with pytest.raises(UserError, match=message):
             train.main(['attributes', *words, '--out', str(tmp_path / 'out'), '--device', 'cpu'])
     (tmp_path / 'empty').mkdir()

@@ -44,13 +44,37 @@ def test_named_configurations_are_valid_and_described(name):
     assert dict(config_files.list_configs(folders.config_dir))[name]
     assert config.sched.get('by_num_gpus') is None
     resolution = config.dataset.get('resolution') or (32 if '32' in name or name == 'demo' else 64)
-    plan = Plan(config, facts(resolution, **({'shape': [2]} if resolution == 1 else {})))
     if not run_config.is_adversarial(config):
-        assert plan.phases == []
+        config.train.attribute = 'smiling'
+        assert Plan(config, facts(resolution, label_size=1, label_names=['Smiling'])).phases == []
         return
+    plan = Plan(config, facts(resolution, **({'shape': [2]} if resolution == 1 else {})))
     assert plan.phases[-1].end_kimg == config.train.total_kimg
     assert plan.phases[-1].resolution == resolution
     assert plan.sizes is not None and plan.needs.memory > 0
+
+
+@pytest.mark.parametrize('override,problem', [
+    ('G.fmap_base=64', 'G: metrics.classifier_training.train_classifier reads nothing of this'),
+    ('sched.minibatch_dict.8=4', 'sched: .* would have no effect .given in --set'), ('grid.size=4k', 'grid: '),
+    ('D_loss.func_name=training.loss.D_wgan', 'D_loss: '), ('G_opt.beta1=0.5', 'G_opt: '),
+    ('metrics=[fid50k]', 'metrics: '), ('train.total_kmg=5', "did you mean 'total_kimg'"),
+    ('D.mbstd_group_size=4', 'judges each image by itself'), ('num_gpus=2', 'trained on one device'),
+    ('train.attribute=beard', "'beard'; the data set has smiling, wearing-hat"),
+    ('train.attribute=null', 'which attribute'), ('dataset.max_label_size=0', 'no labels to learn'),
+    ('train.attribute=1', None), ('D_opt.beta1=0.5', None), ('D.fmap_base=64', None), ('train.held_out=0.2', None)])
+def test_a_classifier_has_no_settings_without_effect(override, problem):
+    def plan():
+        config = load('attribute-classifier', folders.config_dir, [
+            'dataset.tfrecord_dir=x', 'train.attribute=smiling', override])[0]
+        labels = ['Smiling', 'Wearing_Hat'] if config.dataset.max_label_size == 'full' else []
+        return Plan(config, facts(label_size=len(labels), label_names=labels))
+
+    if problem is None:
+        assert plan().total_kimg == 150
+        return
+    with pytest.raises(UserError, match=problem):
+        plan()
 
 
 @pytest.mark.parametrize('num_gpus', [1, 2, 4, 8])

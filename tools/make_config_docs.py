@@ -48,6 +48,8 @@ metrics: []
   from: the published defaults, a file, the settings for the number of GPUs, the run that goes on.
 - A key that nothing reads, a value of a wrong type or out of its range, and a name of a function that is not one of
   those below are refused before anything starts.
+- So is a setting of a section that the function in `train.func_name` does not read: the training of a classifier,
+  `attribute-classifier`, has no generator, losses, schedule or metrics, and reads `train`, `D`, `D_opt` and `dataset`.
 - `train.py --config NAME --print-config` prints the result, with the file and line that each value comes from.
 '''
 
@@ -72,8 +74,8 @@ def _overview():
     rows = [['name', 'what', 'GPUs', 'kimg', 'losses']]
     for name, description in config_files.list_configs(CONFIG_DIR):
         config, _ = config_files.load_config(name, CONFIG_DIR)
-        losses = ', '.join(f'`{config[key].func_name.rpartition(".")[2]}`' for key in ('G_loss', 'D_loss'))
-        losses = losses if run_config.is_adversarial(config) else ''
+        losses = ', '.join(f'`{config[key].func_name.rpartition(".")[2]}`' for key in ('G_loss', 'D_loss')
+                           if run_config.is_adversarial(config))
         rows.append([f'`{name}`', description, str(config.num_gpus), f'{config.train.total_kimg:g}', losses])
     return _table(rows)
 

@@ -14,7 +14,8 @@ from dnnlib.config_files import format_value
 from dnnlib.files import make_folders, recall_json
 from dnnlib.submission.submit import run_in_dir
 from dnnlib.util import UserError, call_func_by_name
-from experiment import run_config, settings
+from experiment import facts, run_config, settings
+from experiment.plan import Plan
 from metrics.networks import files
 
 CONFIG = 'attribute-classifier'
@@ -58,8 +59,10 @@ def train_all(args):
         wanted = _choose(data, args.attributes)
         # What separability looks at is no larger.
         resolution = min(data.resolution, files.CLASSIFIER_RESOLUTION)
-    overrides = [f'dataset.tfrecord_dir={format_value(name)}', f'dataset.resolution={resolution}'] + args.overrides
+    overrides = [f'dataset.tfrecord_dir={format_value(name)}', f'dataset.resolution={resolution}',
+                 f'train.attribute={format_value(wanted[0])}'] + args.overrides
     base, _ = run_config.load(CONFIG, folders.config_dir, overrides, dict(seed=args.seed, device=args.device))
+    Plan(base, facts.open_data(base, data_dir))     # refuses what a classifier would pass over
     with load_dataset(data_dir=data_dir, **dict(base.dataset, prefetch_mb=0)) as data:
         fingerprint = data.fingerprint
     make_folders(args.out)

@@ -39,6 +39,25 @@ def slug(name):
     return name.strip().lower().replace('_', '-').replace(' ', '-')
 
 
+def find_attribute(data, attribute):
+    """(column, name) of a label component given by name in any spelling, or by number. Raises UserError.
+
+    `data`: anything with `label_size` and `label_names`, which may be None.
+    """
+    names = data.label_names or [f'label-{index}' for index in range(data.label_size)]
+    if data.label_size == 0:
+        raise UserError('no labels to learn: the data set has none, which needs a source of labels such as '
+                        "CelebA's list_attr_celeba.txt, or dataset.max_label_size is not full")
+    if attribute is None:
+        raise UserError(f"which attribute? Add --set train.attribute=NAME with one of {', '.join(map(slug, names))}")
+    if isinstance(attribute, int) and 0 <= attribute < len(names):
+        return attribute, names[attribute]
+    for column, name in enumerate(names):
+        if slug(str(attribute)) == slug(name):
+            return column, name
+    raise UserError(f"train.attribute is '{attribute}'; the data set has {', '.join(map(slug, names))}")
+
+
 def find_classifiers(folder):
     """OrderedDict attribute -> path of the classifiers in a folder: CelebA's attributes in their order, then others.
 
