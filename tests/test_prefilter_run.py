@@ -14,6 +14,7 @@ from prefilter_helpers import ALWAYS, ONCE, SLOW, content, make_tree, save_photo
 from data import ledger
 from data.commands import main
 from data.images import list_images
+from data.prefilter.landmarks import Landmarks
 from data.prefilter.run import merge, prefilter
 from dnnlib.util import UserError
 
@@ -46,6 +47,48 @@ def test_crops_ledger_and_summary(tmp_path):
         assert json.load(f)['kept_of_images'] == 0.833333
     assert sorted(path.name for path in (out / 'contact-sheets').iterdir()) == ['kept.jpg', 'rejected.jpg']
     assert not [path for path in out.iterdir() if path.name.startswith('.')]
+
+
+# (min_crop, min_score): stricter, laxer, and one stricter while the other is laxer.
+LIMITS = [(0, 0), (70, 0.75), (100, 0.7), (0, 0.72)]
+
+
+@pytest.mark.parametrize('align', [None, 'ffhq'])
+def test_limits_may_change_for_a_ledger_that_is_there(tmp_path, capsys, align):
+    table = []
+    for i in range(18):
+        path, length = tmp_path / 'in' / f'class{i % 3}' / f'{i:02}.png', 80 + 20 * (i % 9)
+        save_photo(path, green=0 if i == 4 else 150, blue=150 + 6 * i, size=(length, 260 - length), seed=i)
+        eyes, mouth = 20 - 0.9 * i, 30 - i      # the square's side falls from 160 to about 50 pixels
+        points = [50 - eyes, 50, 50 + eyes, 50, 50, 60, 40, 50 + mouth, 60, 50 + mouth]
+        table.append(','.join([f'class{i % 3}/{i:02}.png'] + [str(number) for number in points]))
+    (tmp_path / 'points.csv').write_text('\n'.join(table[:-1]))
+    own = dict(align=align, landmarks=Landmarks(str(tmp_path / 'points.csv'))) if align else {
+        'detector': 'prefilter_helpers.ScoringDetector'}
+    for number, (crop, score) in enumerate(LIMITS):
+        limited = dict(own, min_crop=crop, min_score=0 if align else score)
+        again = prefilter(settings(tmp_path / 'in', tmp_path / 'again', **limited), 1, resume=number > 0)
+        fresh = prefilter(settings(tmp_path / 'in', tmp_path / f'{number}', **limited), 1)
+        assert content(tmp_path / 'again') == content(tmp_path / f'{number}')
+        assert again['reasons'] == fresh['reasons']
+        assert ('small_crop' in fresh['reasons']) == (crop > 0)
+        assert ('low_score' in fresh['reasons']) == (score > 0 and not align) and fresh['kept'] > 1
+    assert 'crops of the ledger are left out, and' in capsys.readouterr().out
+
+
+def test_other_settings_than_the_limits_stay_and_no_file_elsewhere_is_removed(tmp_path):
+    make_tree(tmp_path / 'in', 3)
+    out = tmp_path / 'out'
+    prefilter(settings(tmp_path / 'in', out, paper=True), 1)
+    before = content(out)
+    with pytest.raises(UserError, match='begun with other settings .paper margin=50'):
+        prefilter(settings(tmp_path / 'in', out, margin=20, min_crop=500), 1, resume=True)
+    assert content(out) == before and (out / 'summary.json').exists()
+    (tmp_path / 'victim.png').write_bytes(b'x')
+    (out / 'ledger.csv').write_text((out / 'ledger.csv').read_text().replace('class0/000.png,80', '../victim.png,80'))
+    with pytest.raises(UserError, match="'../victim.png' is not in its folder"):
+        prefilter(settings(tmp_path / 'in', out, min_crop=500), 1, resume=True)
+    assert (tmp_path / 'victim.png').exists()
 
 
 def test_results_do_not_depend_on_the_number_of_workers(tmp_path):

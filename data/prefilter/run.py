@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from data import ledger
-from data.prefilter import locks, sheets, summary
+from data.prefilter import limits, locks, sheets, summary
 from data.prefilter.pool import Pool
 from data.prefilter.scan import walk
 from data.prefilter.settings import DETECTOR
@@ -55,9 +55,7 @@ def prefilter(settings, workers, shard=None, resume=False):
         _make_folder(temp_folder)
         ledger_path = os.path.join(settings.out, f'ledger{suffix}.csv')
         summary_path = os.path.join(settings.out, f'summary{suffix}.json')
-        done = _start_ledger(ledger_path, settings, resume)
-        if os.path.exists(summary_path):
-            os.unlink(summary_path)  # it says that the ledger is complete
+        done = _start_ledger(ledger_path, summary_path, settings, resume)
         start = time.time()
         pool = Pool(settings, ledger_path, temp_folder, lock_path, workers)
         with _sigterm_as_interrupt():
@@ -142,26 +140,49 @@ def _make_folder(path):
         raise UserError(f"cannot write to the folder '{path}': permission denied")
 
 
-def _start_ledger(path, settings, resume):
-    """Makes the ledger, or brings one that is there into order. Returns the paths done so far, as a `_PathSet`."""
+def _start_ledger(path, summary_path, settings, resume):
+    """Makes the ledger, or brings one that is there into order. Returns the paths done so far, as a `_PathSet`.
+
+    Of settings, the limits may be others than before: its rows are judged by them, and crops that they leave out go.
+    """
     if not os.path.exists(path):
+        _remove(summary_path)
         ledger.create(path)
         return _PathSet([])
     if not resume:
         raise UserError(f"'{path}' is there already; go on with it by --resume, or choose another folder for the crops")
-    done = []
+    for text in sorted({item.settings for item in ledger.read(path)}):
+        if limits.apart(text) != limits.apart(str(settings)):
+            raise UserError(f"'{path}' was begun with other settings ({text}), now they are {settings}; use those, of "
+                            'which --min-crop and --min-score may change, or choose another folder for the crops')
+    _remove(summary_path)  # it says that the ledger is complete
+    done, changed = [], {'out': 0, 'again': 0}
 
     def complete_rows():
         for item in ledger.read(path):
-            if item.settings != str(settings):
-                raise UserError(f"'{path}' was begun with other settings ({item.settings}), now they are {settings}; "
-                                'use those, or choose another folder for the crops')
-            if ledger.is_complete(item, settings.out):
-                done.append(_PathSet.key(item.path))
-                yield item
+            judged = limits.judge_again(item, settings)
+            if judged is None:
+                changed['again'] += 1
+                continue
+            if judged.decision != item.decision:
+                if '..' in item.output.split('/'):
+                    raise UserError(f"'{path}' is damaged: its crop '{item.output}' is not in its folder")
+                changed['out'] += 1
+                _remove(ledger.find(settings.out, item.output))
+            if ledger.is_complete(judged, settings.out):
+                done.append(_PathSet.key(judged.path))
+                yield judged
 
     ledger.write(path, complete_rows())
+    if any(changed.values()):
+        print(f"by the limits of now, {changed['out']} crops of the ledger are left out, and {changed['again']} "
+              'photographs are looked at again', flush=True)
     return _PathSet(done)
+
+
+def _remove(path):
+    if path is not None and os.path.exists(path):
+        os.unlink(path)
 
 
 class _PathSet:

@@ -17,7 +17,7 @@ import PIL
 
 from data import ledger
 from data.images import is_image_name
-from data.prefilter import alignment, locks
+from data.prefilter import alignment, limits, locks
 from data.prefilter.crop import choose, crop_rectangle, cut
 from data.prefilter.decode import Unusable, decode, read_file
 from dnnlib.errors import UserError
@@ -94,39 +94,35 @@ class Examiner:
             raise Unusable('several_faces', '')
         if settings.align:
             facts.update(chosen=chosen, score=scores[chosen])
-            if scores[chosen] < settings.min_score:
-                raise Unusable('low_score', f'{scores[chosen]:.4f}')
             return self._align(entry, photo, alignment.points_of(landmarks[chosen]), facts)
         rectangle = crop_rectangle(boxes[chosen], width, height, settings.margin)
         facts.update(zip(('x0', 'y0', 'x1', 'y1'), rectangle), chosen=chosen, score=scores[chosen])
         if rectangle[2] <= rectangle[0] or rectangle[3] <= rectangle[1]:
             raise Unusable('empty_crop', 'the box lies outside the image')
-        size = rectangle[2] - rectangle[0], rectangle[3] - rectangle[1]
-        if min(size) < settings.min_crop:
-            raise Unusable('small_crop', f'{size[0]}x{size[1]} pixels')
-        if scores[chosen] < settings.min_score:
-            raise Unusable('low_score', f'{scores[chosen]:.4f}')
+        limits.refuse(settings, (rectangle[2] - rectangle[0], rectangle[3] - rectangle[1]), _score(facts))
         png = io.BytesIO()
         cut(photo.pixels, rectangle, settings.size).save(png, 'PNG', compress_level=PNG_LEVEL)
         return ledger.row(entry.path, ledger.KEPT, 'face', output=entry.output, **facts), png.getvalue()
-
 
     def _align(self, entry, photo, points, facts):
         """The row and the crop of the square around a face, whose corners the ledger has as `quad` in the details."""
         try:
             quad = alignment.quad_of(points)
-            side = np.hypot(*(quad[3] - quad[0]))
-            if side < self._settings.min_crop:
-                raise Unusable('small_crop', f'{side:.1f} pixels')
+            low, high = np.floor(quad.min(axis=0)), np.ceil(quad.max(axis=0))
+            facts.update(x0=int(low[0]), y0=int(low[1]), x1=int(high[0]), y1=int(high[1]))
+            limits.refuse(self._settings, [limits.square_side(quad)], _score(facts))
             picture, is_padded = alignment.cut(photo.pixels, quad, self._settings.size)
         except ValueError as err:
             raise Unusable('empty_crop', str(err)) from None
-        low, high = np.floor(quad.min(axis=0)), np.ceil(quad.max(axis=0))
-        facts.update(x0=int(low[0]), y0=int(low[1]), x1=int(high[0]), y1=int(high[1]))
         detail = json.dumps(dict(quad=np.round(quad, 3).tolist(), padded=is_padded))
         png = io.BytesIO()
         picture.save(png, 'PNG', compress_level=PNG_LEVEL)
         return ledger.row(entry.path, ledger.KEPT, 'face', output=entry.output, detail=detail, **facts), png.getvalue()
+
+
+def _score(facts):
+    """The confidence in the chosen face as the ledger will have it."""
+    return None if facts.get('score') is None else round(float(facts['score']), 6)
 
 
 class Saver:
