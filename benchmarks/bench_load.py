@@ -24,8 +24,8 @@ MEMORY_LIMIT = 1200 / 302  # peak above TensorFlow's own, relative to the file's
 
 def peak_mb():
     """Peak resident memory of this process so far, MB."""
-    import resource
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == 'darwin' else 1e6 / 1024)
+    from dnnlib.machine import peak_memory
+    return peak_memory() / 1e6
 
 
 def write_snapshot(path, resolution):

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 
 PROGRAM = 'nvidia-smi'
 
@@ -33,6 +34,18 @@ def available_memory():
     """Bytes of memory that programs could still get without swapping, or None where that cannot be told."""
     kibibytes = _first_match('/proc/meminfo', r'^MemAvailable:\s*(\d+)')
     return int(kibibytes) * 1024 if kibibytes else None
+
+
+def peak_memory():
+    """The most bytes of memory that this process has had resident since its program was started.
+
+    `getrusage` alone would tell a small program that was started by a large one the peak of the large one.
+    """
+    kibibytes = _first_match('/proc/self/status', r'^VmHWM:\s*(\d+)')
+    if kibibytes:
+        return int(kibibytes) * 1024
+    import resource  # not on Windows
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)
 
 
 def _first_match(path, pattern):

@@ -198,6 +198,7 @@ def run_one(name, seconds, seed, out, most=None):
 
     Prints a line of JSON: tried, read, refused, failed.
     """
+    from dnnlib import machine
     from dnnlib.util import UserError
     files, read, suffix = READERS[name]
     samples, rng = list(files()), random.Random(seed)
@@ -207,7 +208,7 @@ def run_one(name, seconds, seed, out, most=None):
         with open(path, 'wb') as file:
             file.write(sample)
         read(path)      # a good file is read; this also imports all that takes memory
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    used = machine.peak_memory()
     with open('/proc/self/statm') as file:
         size = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (max(size, used) + (4 << 30), resource.RLIM_INFINITY))

@@ -1,11 +1,14 @@
-"""What a process does with memory that it has freed."""
+"""What a process does with memory that it has freed, and how its peak is told."""
 
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT
+
+from dnnlib import machine
 
 KEEPS = '''
 import ctypes
@@ -32,3 +35,10 @@ def test_freed_memory_is_kept_unless_the_user_says_otherwise(variables, expected
     environment = {name: value for name, value in os.environ.items() if not name.startswith('MALLOC_')}
     said = subprocess.check_output([sys.executable, '-c', KEEPS], cwd=str(ROOT), env=dict(environment, **variables))
     assert said.decode().split() == [expected] * 2
+
+
+def test_a_peak_of_memory_is_that_of_the_process_itself_and_not_of_the_one_that_started_it():
+    large = np.ones(400 << 20, np.uint8)
+    small = subprocess.run([sys.executable, '-c', 'from dnnlib.machine import peak_memory; print(peak_memory())'],
+                           stdout=subprocess.PIPE, check=True, cwd=str(ROOT))
+    assert int(small.stdout) < 200 << 20 < large.nbytes <= machine.peak_memory()

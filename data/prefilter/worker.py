@@ -7,9 +7,7 @@ import io
 import json
 import os
 import platform
-import resource
 import signal
-import sys
 import threading
 
 import numpy as np
@@ -20,6 +18,7 @@ from data.images import is_image_name
 from data.prefilter import alignment, limits, locks
 from data.prefilter.crop import choose, crop_rectangle, cut
 from data.prefilter.decode import Unusable, decode, read_file
+from dnnlib import machine
 from dnnlib.errors import UserError
 from dnnlib.files import make_folders, sync
 from dnnlib.util import call_func_by_name
@@ -230,13 +229,7 @@ def _work(examiner, saver, pipe, send):
         row, png = examiner.examine(entry)
         saver.save(number, row, entry.output, png)
         count += 1
-        if count >= RECYCLE_IMAGES or _peak_bytes() > RECYCLE_BYTES:
+        if count >= RECYCLE_IMAGES or machine.peak_memory() > RECYCLE_BYTES:
             saver.flush()
             send(('leaving',))
             return
-
-
-def _peak_bytes():
-    """The most memory that this process has had."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == 'darwin' else peak * 1024

@@ -3,14 +3,13 @@
 import io
 import json
 import os
-import resource
 import sys
 import time
 
 import PIL.Image
 from tqdm import tqdm
 
-from dnnlib import tflib, util
+from dnnlib import machine, tflib, util
 from dnnlib.files import read_json_lines, utf8_path
 from dnnlib.tflib import tf
 from dnnlib.tflib.autosummary import autosummary
@@ -81,7 +80,7 @@ class RunLog:
             resolution=sched.resolution, minibatch=sched.minibatch, G_lrate=sched.G_lrate, D_lrate=sched.D_lrate,
             total_sec=progress.elapsed, sec_per_tick=seconds, sec_per_kimg=seconds * 1000 / tick_nimg,
             maintenance_sec=self._maintenance, peak_gpu_mem_gb=(memory or 0) / 2 ** 30,
-            peak_process_mem_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 20,  # Linux counts in KiB
+            peak_process_mem_gb=machine.peak_memory() / 2 ** 30,
             skipped_updates=skipped_updates)
         self._tick_start, self._maintenance = now, 0.0
         print(f'tick {r.tick:<5d} kimg {r.kimg:<8.2f} lod {r.lod:<5.2f} minibatch {r.minibatch:<4d} '
