@@ -55,8 +55,11 @@ def main(argv=None):
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        from figures.explorer import opening, serving
+        from figures import arguments
+        from figures.explorer import serving
         sock = serving.take_port(args.port)
+        arguments.find_network(args)
+        from figures.explorer import opening
         renderer = opening.open_renderer(args)
         is_serving.set()
         if not serving.serve(sock, renderer, stop, not args.no_browser):

@@ -53,10 +53,12 @@ def _steps(text):
 
 def main(argv=None):
     args = parse_args(argv)
-    from figures import arguments, sheet
+    from figures import arguments
+    make_writable_folder(args.outdir, 'choose another one with --outdir')
+    arguments.find_network(args)
+    from figures import sheet
     from figures.projection import optimising, photographs, results, schedule
     from metrics.networks import distances
-    make_writable_folder(args.outdir, 'choose another one with --outdir')
     gen, facts = arguments.open_generator(args)
     optimising.check(gen)
     photos = photographs.read(args.photos, gen, args.align)

@@ -261,6 +261,8 @@ def parse_identity_args(argv):
         parser.error('--embedding-range: two rising numbers such as -1,1 are expected')
     if args.num_samples < 2:
         parser.error('--num-samples must be at least 2')
+    if args.embedding is not None and not os.path.isfile(args.embedding):
+        raise UserError(f"there is no embedding network '{args.embedding}'")
     return _checked(args)
 
 
@@ -277,12 +279,9 @@ def explain(args):
 
 def measure(args):
     """Measures one network, or all snapshots of a run."""
-    from experiment import watch
-    from metrics.context import NetworkUnusable
-    from metrics.jobs import Job
     from training.network_files.data import data_of
     from training.network_files.locate import locate, locate_snapshots
-    options, data = start(args), None
+    options, data = options_of(args), None
     if args.dataset is not None:
         data = dict(tfrecord_dir=find_dataset(args.dataset, args.data_dir))
     if args.all_snapshots:
@@ -292,6 +291,10 @@ def measure(args):
         found = [locate(args.run or args.network, option=option).tell()]
     run_dir = found[0].run_dir
     data, mirrored = data_of(run_dir, data, args.mirror_augment)
+    select_devices(args)
+    from experiment import watch
+    from metrics.context import NetworkUnusable
+    from metrics.jobs import Job
     problems = False
     for network in found:
         name = network.name + ('-untrained' if args.untrained else '')
@@ -318,23 +321,27 @@ def measure(args):
 
 def compare_sets(args):
     """Scores a set of images against another."""
-    from metrics.sets import measure, sources
-    start(args)
+    from metrics.sets import sources
+    names = presets.of_sets(args.names.split(','))
+    options_of(args)
     images = sources.open_set(args.images, args.data_dir, '--images')
     reference = sources.open_set(args.reference, args.data_dir, '--reference')
     out_dir = args.out or os.path.join(folders.result_dir, 'metrics', images.name)
-    names = [name.strip() for name in args.names.split(',')]
+    select_devices(args)
+    from metrics.sets import measure
     measure.compare(names, images, reference, args.features, args.minibatch, args.seed, args.mirror_augment, out_dir)
     print(f'Records: {os.path.abspath(out_dir)}', flush=True)
 
 
 def take_statistics(args):
     """Stores the statistics of a set of images."""
-    from metrics.sets import measure, sources
+    from metrics.sets import sources
     if not args.out.endswith(sources.SUFFIX):
         raise UserError(f"--out is '{args.out}'; the file's name ends in {sources.SUFFIX}")
-    start(args)
+    options_of(args)
     source = sources.open_set(args.reference, args.data_dir, '--reference')
+    select_devices(args)
+    from metrics.sets import measure
     found, facts = measure.take_statistics(source, args.features, args.minibatch, args.mirror_augment)
     sources.write_statistics(args.out, found, facts)
     print(f"{args.out}: mean and covariance of {facts['features']} of {facts['num_images']} images", flush=True)
@@ -354,7 +361,7 @@ def table(args):
                        pairs(args.network), pairs(args.dataset), args.out, args.stem)
     return make.make_table(order, lambda name: find_dataset(name, args.data_dir), quick=args.preset == 'quick',
                            dry_run=args.dry_run, skip_missing=args.skip_missing, gpu_days=gpu_days,
-                           protocol=protocol(args), **start(args))
+                           protocol=protocol(args), prepare=lambda: select_devices(args), **options_of(args))
 
 
 def curves(args):
@@ -362,21 +369,23 @@ def curves(args):
     from experiment.studies import curves as drawing
     drawing.make(args.runs, [name.strip() for name in args.metrics.split(',') if name.strip()],
                  args.out or os.path.join(folders.result_dir, 'curves'), args.measure, quick=args.preset == 'quick',
-                 most=args.snapshots, protocol=protocol(args), **start(args))
+                 most=args.snapshots, protocol=protocol(args), prepare=lambda: select_devices(args),
+                 **options_of(args))
 
 
 def identity(args):
     """Compares generated with training faces by who they show."""
-    from experiment.studies import identity as study
     from training.network_files.data import data_of
     from training.network_files.locate import locate
-    options, data = start(args), None
+    options, data = options_of(args), None
     if args.dataset is not None:
         data = dict(tfrecord_dir=find_dataset(args.dataset, args.data_dir))
     found = locate(args.network, option='--network').tell()
     data, _ = data_of(found.run_dir, data, False)
     out_dir = args.out or (os.path.join(found.run_dir, 'metrics') if found.run_dir is not None
                            else os.path.join(folders.result_dir, 'metrics', found.name))
+    select_devices(args)
+    from experiment.studies import identity as study
     study.measure(found, out_dir, args.num_samples, args.embedding, args.embedding_range, data, labels=args.labels,
                   **options)
 
@@ -390,13 +399,17 @@ def protocol(args):
                 rejection=args.ppl_rejection == 'yes')
 
 
-def start(args):
-    """Selects devices; returns the options that all metrics take."""
+def select_devices(args):
+    """Chooses what to compute on, which imports TensorFlow: only when what is to be measured has been found."""
     from dnnlib import tflib
+    tflib.select_device(args.device, args.num_gpus)
+
+
+def options_of(args):
+    """The options that all metrics take. From then on released files are looked for where --artifacts-dir says."""
     from dnnlib.artifacts import store
     if args.artifacts_dir is not None:
         os.environ[store.ENVIRONMENT] = os.path.abspath(args.artifacts_dir)
-    tflib.select_device(args.device, args.num_gpus)
     settings = {'classifier_blur': args.classifier_blur == 'yes'}
     if args.classifiers is not None:
         settings['classifiers'] = os.path.abspath(args.classifiers)

@@ -4,11 +4,9 @@ import sys
 
 import check_python  # noqa: F401
 import config as folders
-from dnnlib import registry
+from dnnlib import config_files, registry
 from dnnlib.command_line import Parser, shown
 from dnnlib.util import run_main
-from experiment import doctor
-from experiment.start import Start, list_configs
 
 EXAMPLES = '''examples:
   ./reproduce train --list-configs
@@ -91,10 +89,21 @@ def parse_args(argv=None):
     return args
 
 
+def list_configs():
+    """Prints names and descriptions of the named configurations, by group."""
+    groups = config_files.group_configs(folders.config_dir)
+    width = max(len(name) for _, members in groups for name, _ in members)
+    for group, members in sorted(groups):
+        print(f'\n{group}' if group else '')
+        for name, description in members:
+            print(f'  {name:<{width}}  {description}')
+
+
 def main(argv=None):
     """Does what the command line says and returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv[:1] == ['doctor']:
+        from experiment import doctor
         return doctor.main(argv[1:])
     if argv[:1] == ['attributes']:
         from experiment.studies import attributes
@@ -102,6 +111,7 @@ def main(argv=None):
     args = parse_args(argv)
     if args.list_configs:
         return list_configs()
+    from experiment.start import Start
     start = Start(args)
     if args.print_config:
         return start.print_config()

@@ -10,112 +10,17 @@ import math
 import os
 import re
 
-import yaml
-
 from dnnlib.util import EasyDict, UserError
 
 MAX_BYTES = 1 << 20
-MAX_DIGITS = 100    # of a number; a text of many takes long to convert, and no setting needs more
 MAX_PARTS = 8       # of a dotted key
 SELECTORS = ('func_name', 'class_name')  # another value of these makes a section start afresh, see `merge`
 
-_SCALARS = [  # (tag, pattern, possible first characters); the order is that of trial
-    ('null', r'~|null|Null|NULL|', ['~', 'n', 'N', '']),
-    ('bool', r'true|True|TRUE|false|False|FALSE', list('tTfF')),
-    ('int', r'[-+]?[0-9]+|0x[0-9a-fA-F]+|0o[0-7]+', list('-+0123456789')),
-    ('float', r'[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)',
-     list('-+.0123456789'))]
-
-
-class _Nodes(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.composer.Composer,
-             yaml.resolver.BaseResolver):
-    """Turns text into a tree of nodes. References to other nodes are refused, since they make small files huge."""
-
-    def __init__(self, text):
-        yaml.reader.Reader.__init__(self, text)
-        yaml.scanner.Scanner.__init__(self)
-        yaml.parser.Parser.__init__(self)
-        yaml.composer.Composer.__init__(self)
-        yaml.resolver.BaseResolver.__init__(self)
-
-    def compose_node(self, parent, index):
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, 'references (*name) are not supported',
-                                              self.peek_event().start_mark)
-        return super().compose_node(parent, index)
-
-
-for _tag, _pattern, _first in _SCALARS:
-    _Nodes.add_implicit_resolver('tag:yaml.org,2002:' + _tag, re.compile(rf'(?:{_pattern})$'), _first)
-
 
 def parse_yaml(text, source):
-    """Parses YAML text into plain values.
-
-    Returns (value, lines): `lines` maps the dotted key of each mapping item to its line number, from 1.
-    `source` names the text in messages. Raises UserError.
-    """
-    lines = {}
-    try:
-        node = _Nodes(text).get_single_node()
-        value = None if node is None else _build(node, source, lines, '')
-    except yaml.MarkedYAMLError as err:
-        mark = err.problem_mark or err.context_mark
-        where = f'{source}, line {mark.line + 1}' if mark else source
-        raise UserError(f'{where}: this is not valid YAML: {err.problem or err.context}') from err
-    except yaml.YAMLError as err:
-        raise UserError(f'{source}: this is not valid YAML: {str(err).splitlines()[0]}') from err
-    except RecursionError:
-        raise UserError(f'{source}: brackets or lists are nested too deeply') from None
-    return value, lines
-
-
-def _build(node, source, lines, prefix):
-    def mistake(text):
-        return UserError(f'{source}, line {node.start_mark.line + 1}: {text}')
-
-    tag = node.tag.replace('tag:yaml.org,2002:', '')
-    if isinstance(node, yaml.SequenceNode) and tag == 'seq':
-        return [_build(item, source, {}, '') for item in node.value]
-    if isinstance(node, yaml.MappingNode) and tag == 'map':
-        result = {}
-        for key_node, value_node in node.value:
-            key = _build(key_node, source, {}, '')
-            if isinstance(key, bool) or not isinstance(key, (str, int)):
-                raise mistake('keys must be names or whole numbers')
-            if key in result:
-                node = key_node
-                raise mistake(f"'{key}' is given twice")
-            lines[f'{prefix}{key}'] = key_node.start_mark.line + 1
-            result[key] = _build(value_node, source, lines, f'{prefix}{key}.')
-        return result
-    if isinstance(node, yaml.ScalarNode):
-        try:
-            return _scalar(tag, node.value)
-        except ValueError:
-            raise mistake(f"'{node.value[:40]}' is not a value of the type {tag}") from None
-        except UserError as err:
-            raise mistake(str(err)) from None
-    raise mistake(f"values of the type '{tag}' are not supported")
-
-
-def _scalar(tag, text):
-    """The value of a scalar's text. Raises ValueError if it does not fit its tag or the tag is not one of ours."""
-    if tag == 'str':
-        return text
-    pattern = next((p for t, p, _ in _SCALARS if t == tag), None)
-    if len(text) > MAX_DIGITS and tag in ('int', 'float'):
-        raise UserError(f'a number of {len(text)} characters is beyond belief')
-    if pattern is None or not re.match(rf'(?:{pattern})$', text):
-        raise ValueError
-    if tag == 'null':
-        return None
-    if tag == 'bool':
-        return text.lower() == 'true'
-    if tag == 'int':
-        return int(text, {'0x': 16, '0o': 8}.get(text[:2], 10))
-    text = text.lower()
-    return float(text.replace('.', '') if text.endswith(('inf', 'nan')) else text)
+    """See `dnnlib.values.yaml_values.parse`, which is imported at the first call: help pages read no YAML."""
+    from dnnlib.values import yaml_values
+    return yaml_values.parse(text, source)
 
 
 def format_value(value):

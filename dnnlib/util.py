@@ -4,7 +4,6 @@ import ctypes
 import errno
 import functools
 import importlib
-import inspect
 import io
 import operator
 import os
@@ -16,7 +15,6 @@ from dnnlib import command_line
 
 # Part of this module, which is the library's public face.
 from dnnlib.addresses import is_url, without_passwords  # noqa: F401
-from dnnlib.download import open_url  # noqa: F401
 from dnnlib.errors import StopRequested, UserError  # noqa: F401
 from dnnlib.files import (  # noqa: F401
     atomic_folder,
@@ -92,6 +90,12 @@ def run_main(main):
             raise
         status = 2
     sys.exit(status)
+
+
+def open_url(url, cache_dir=None, num_attempts=10, verbose=True, check=None):
+    """See `dnnlib.download.open_url`; imported at the first call, since what speaks to servers takes long to import."""
+    from dnnlib import download
+    return download.open_url(url, cache_dir, num_attempts, verbose, check)
 
 
 def format_time(seconds):
@@ -188,6 +192,7 @@ def get_obj_by_name(name):
 
 def get_module_dir_by_obj_name(obj_name):
     """The folder of the module that holds the object of this name. Raises ImportError."""
+    import inspect
     return os.path.dirname(inspect.getfile(get_module_from_obj_name(obj_name)[0]))
 
 

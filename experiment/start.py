@@ -1,4 +1,7 @@
-"""A start of a training run: from what the command line asks for, through a plan that is checked, to the loop's end."""
+"""A start of a training run: from what the command line asks for, through a plan that is checked, to the loop's end.
+
+What looks at data, machine and networks is imported once the configuration has turned out to be one.
+"""
 
 import contextlib
 import errno
@@ -11,8 +14,7 @@ from dnnlib.submission import RunLock, processes, read_submit_config, write_subm
 from dnnlib.submission.run_context import FollowerContext
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
 from dnnlib.util import UserError, call_func_by_name, format_time, sha256_file
-from experiment import checks, facts, plan, run_config, settings
-from metrics.tables.epochs import EPOCH_KIMG
+from experiment import run_config, settings
 from training.network_files.runs import locate_run_dir, run_dir_of
 
 RESUMABLE = ('train.total_kimg', 'train.max_hours', 'train.image_snapshot_ticks', 'train.network_snapshot_ticks',
@@ -20,16 +22,6 @@ RESUMABLE = ('train.total_kimg', 'train.max_hours', 'train.image_snapshot_ticks'
              'train.max_skipped_updates', 'train.deterministic', 'train.save_tf_graph', 'train.save_weight_histograms',
              'sched.minibatch_base', 'sched.minibatch_dict', 'sched.max_minibatch_per_gpu', 'metrics', 'tf_config',
              'num_gpus')
-
-
-def list_configs():
-    """Prints names and descriptions of the named configurations, by group."""
-    groups = config_files.group_configs(folders.config_dir)
-    width = max(len(name) for _, members in groups for name, _ in members)
-    for group, members in sorted(groups):
-        print(f'\n{group}' if group else '')
-        for name, description in members:
-            print(f'  {name:<{width}}  {description}')
 
 
 class Start:
@@ -68,6 +60,7 @@ class Start:
                                                           self.record.get('resume_kimg') or 0)
             self.transfer = self.record.get('transfer', False)
         self.data_dir = os.path.abspath(args.data_dir or data_dir or folders.data_dir)
+        from experiment import facts
         self.machine = facts.Machine(self.place)
 
     # ---- What the command line can ask for
@@ -123,6 +116,7 @@ class Start:
         `dry`: plan without data, too, as far as the configuration tells of them.
         """
         self._check_loop()
+        from experiment import checks, facts, plan
         self.plan = plan.Plan(self.config, facts.open_data(self.config, self.data_dir, dry))
         if self.run_dir is None:
             checks.check_place(self.place)
@@ -162,6 +156,7 @@ class Start:
 
     def in_words(self):
         """The plan, what is missing, and what is odd, as lines of text."""
+        from experiment import plan
         missing, odd = self.plan.data.missing, plan.warnings(self.plan, self.machine, self.data_dir)
         lines = plan.describe(self.plan, self.machine) + ([f'missing: {missing}'] if missing else [])
         return [typed(line) for line in lines + [f'warning: {text}' for text in odd]]
@@ -174,6 +169,7 @@ class Start:
         if self.plan.data.missing:
             raise UserError(f'--probe needs the data: {self.plan.data.missing}')
         from experiment import probe
+        from metrics.tables.epochs import EPOCH_KIMG
         result = probe.measure(self.plan, self.data_dir)
         for resolution, seconds in result.per_kimg.items():
             origin = 'measured' if resolution in result.measured else 'estimated'

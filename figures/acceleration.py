@@ -12,10 +12,9 @@ from data.records.dataset import TFRecordDataset
 from dnnlib import tflib
 from dnnlib.command_line import Parser, shown
 from dnnlib.files import make_writable_folder
-from dnnlib.tflib import safe_pickle, tf
+from dnnlib.tflib import safe_pickle
 from dnnlib.util import EasyDict, UserError, sha256_file
 from figures import composing, drawing, sheet
-from figures.generator import Generator
 from training.network_files import locate
 
 EXAMPLES = '''examples:
@@ -70,7 +69,7 @@ def reconstructions(codecs, dataset_dir):
     rows, labels, facts = [_pictures(pixels.transpose([0, 2, 3, 1]))], ['images'], []
     images = pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
     for scale, path in states:
-        with tf.Graph().as_default(), tflib.create_session().as_default():
+        with tflib.tf.Graph().as_default(), tflib.create_session().as_default():
             F, H, _ = safe_pickle.load_network_pickle(path)
             if F.input_shape[1] != images.shape[1] or side % scale:
                 raise UserError(f'{path} encodes images of {F.input_shape[1]} channel(s) whose sides {scale} divides; '
@@ -123,8 +122,9 @@ def latent_paths(after):
 @contextlib.contextmanager
 def opened(name):
     """Yields (Generator, facts) of a network, in a graph and session of its own."""
+    from figures.generator import Generator
     found = locate.locate(name).tell()
-    with tf.Graph().as_default(), tflib.create_session().as_default():
+    with tflib.tf.Graph().as_default(), tflib.create_session().as_default():
         gen = Generator(locate.load_generator(found))
         yield gen, EasyDict(path=os.path.abspath(found.path), sha256=found.sha256, resolution=gen.resolution)
 
@@ -145,10 +145,13 @@ def main(argv):
     """Draws what the options say, with a page of it all."""
     args = parse_args(argv)
     make_writable_folder(args.outdir, 'choose another one with --outdir')
+    codecs = [find_codec(name) for name in args.codec]      # wrong names are told before TensorFlow is imported
+    before, after = (name and locate.locate(name, option=option)
+                     for name, option in ((args.before, '--before'), (args.after, '--after')))
     tflib.select_device(args.device)
-    found = [reconstructions(args.codec, args.dataset)] if args.codec else []
-    found += [before_after(args.before, args.after)] if args.before else []
-    found += [latent_paths(args.after)] if args.after else []
+    found = [reconstructions(codecs, args.dataset)] if codecs else []
+    found += [before_after(before, after)] if before else []
+    found += [latent_paths(after)] if after else []
     blocks, record = [], {}
     for figure in found:
         path = sheet.save_picture(figure.picture, os.path.join(args.outdir, f'{figure.name}.png'))

@@ -36,16 +36,27 @@ def _at_least_1(text):
     return int(text)
 
 
+def find_network(args):
+    """Where the network is that the options name, as `training.network_files.locate.Located`: asked once, told once.
+
+    No TensorFlow is imported, so that a wrong name is answered at once. Raises UserError.
+    """
+    if getattr(args, 'found', None) is None:
+        from training.network_files import locate
+        registry.allow_modules(args)
+        args.found = locate.locate(args.network, args.artifacts_dir, option='--network').tell()
+    return args.found
+
+
 def open_network(args):
     """The generator that the options name, and facts about it for records.
 
     Returns:
         (Network Gs, EasyDict(network, taken, path, file, sha256, name, resolution, engine, device)).
     """
+    found = find_network(args)
     from dnnlib import tflib
     from training.network_files import locate
-    registry.allow_modules(args)
-    found = locate.locate(args.network, args.artifacts_dir, option='--network').tell()
     tflib.init_tf()
     tflib.select_device(args.device)
     network = locate.load_generator(found, args.trust_stored_code)
@@ -62,8 +73,8 @@ def open_network(args):
 
 def open_generator(args):
     """Like `open_network`, giving a `Generator`."""
-    from figures.generator import Generator
     network, facts = open_network(args)
+    from figures.generator import Generator
     return Generator(network, minibatch=args.minibatch), facts
 
 

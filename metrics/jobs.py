@@ -1,4 +1,7 @@
-"""Several metrics of one network with a record each, where what is measured already is not measured again."""
+"""Several metrics of one network with a record each, where what is measured already is not measured again.
+
+TensorFlow is imported with the first job, so that wrong names of networks and data sets are answered at once.
+"""
 
 import os
 
@@ -7,9 +10,6 @@ from data.records.source import image_arguments
 from dnnlib import artifacts, tflib
 from dnnlib.files import check_writable, make_writable_folder
 from dnnlib.util import UserError, sha256_file
-from metrics.context import open_located
-from metrics.group import make_metric, update_best
-from metrics.networks import standin
 from metrics.networks.choice import STANDIN, choose_source
 from metrics.scores import records, store
 from training.network_files import best, labels
@@ -34,6 +34,7 @@ class Job:
     def __init__(self, metric_specs, network, out_dir, dataset_args=None, mirror_augment=False, num_gpus=1,
                  seed=0, features='auto', run_dir=None, keep_planes=None,
                  **options):
+        from metrics.group import make_metric
         self.metrics = [make_metric(spec) for spec in metric_specs]
         if keep_planes is not None:
             fitting = [metric for metric in self.metrics if hasattr(metric, 'keep_planes')]
@@ -68,6 +69,8 @@ class Job:
         pending = [metric for metric in self.metrics if metric.name not in found]
         if not pending:
             return [found[metric.name][1] for metric in self.metrics]
+        from metrics.context import open_located
+        from metrics.group import update_best
         make_writable_folder(self.out_dir, 'choose another one with --out')
         with open_located(self.network, self.features, out_dir=self.out_dir, **self._options) as ctx:
             for metric in pending:
@@ -120,6 +123,7 @@ def _fingerprint(dataset_args, record):
 
 def _current_hash(network):
     if network['is_standin']:
+        from metrics.networks import standin
         return sha256_file(standin.WEIGHTS)
     path = artifacts.find(network['file'])
     if network.get('folder'):

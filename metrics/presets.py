@@ -97,6 +97,15 @@ def chosen(names, quick=False, num_samples=None, options=None):
     return specs
 
 
+def of_sets(names):
+    """These names of metrics of two sets of images, without spaces. Raises UserError for others."""
+    names = [name.strip() for name in names]
+    unknown = [name for name in names if name not in OF_SETS]
+    if unknown:
+        raise UserError(f"there is no metric '{unknown[0]}' of two sets of images; choose among {', '.join(OF_SETS)}")
+    return names
+
+
 def uses_dataset(spec):
     """Whether a metric in a configuration compares with reals."""
     return bool(signatures.class_constant(settings_of(spec)['func_name'], 'uses_dataset'))

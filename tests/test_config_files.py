@@ -4,12 +4,14 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import config as folders
 from dnnlib import config_files
 from dnnlib.util import UserError
-from dnnlib.values import signatures
+from dnnlib.values import signatures, yaml_values
 
 
 @pytest.fixture
@@ -28,6 +30,47 @@ def folder(tmp_path, monkeypatch):
 
 
 # ---- Values
+
+def _tree(node):
+    """What `yaml_values` looks at of a tree of nodes; of nulls it never tells the line."""
+    value = node and node.value
+    if isinstance(value, list):
+        value = [[_tree(part) for part in item] if isinstance(item, tuple) else _tree(item) for item in value]
+    return node and (node.id, node.tag, value, node.tag.endswith('null') or node.start_mark.line)
+
+
+@pytest.fixture
+def same_in_both():
+    """A function that compares what both readers of YAML make of a text; False where libyaml shall not read it."""
+    def compare(text):
+        if not yaml_values._is_tame(text):
+            return False
+        try:
+            found = _tree(yaml_values._FastNodes(text).get_single_node())
+        except yaml.YAMLError:
+            return True         # whose sentence is PyYAML's
+        assert found == _tree(yaml_values._Nodes(text).get_single_node())
+        return True
+    return compare
+
+
+def test_libyaml_reads_our_configurations_as_pyyaml_does(same_in_both):
+    paths = [os.path.join(place, name) for place, _, names in os.walk(folders.config_dir) for name in names
+             if name.endswith('.yaml')]
+    assert len(paths) > 40
+    for path in paths:
+        with open(path) as f:
+            assert same_in_both(f.read()), path
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.sampled_from([
+    'a', '1', 'b: ', 'a:', '- ', '\n', '\n  ', '\n    ', '[', ']', '{', '}', ', ', '# c', '"', "'", '|', '>-\n', '-',
+    '---\n', '...\n', '~', 'null', '\\', '\r\n', '%', '`', '<<: ', '?', '!', '&x ', '*x', '\t']), max_size=16).map(''.join))
+def test_libyaml_reads_nothing_that_pyyaml_reads_otherwise(same_in_both, text):
+    same_in_both(text)
+
+
 
 @pytest.mark.parametrize('text,value', [
     ('1', 1), ('-12', -12), ('0x1f', 31), ('0o17', 15), ('010', 10), ('1.5', 1.5), ('1e-8', 1e-8), ('.5', .5),

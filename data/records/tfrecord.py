@@ -14,7 +14,6 @@ import collections
 import mmap
 import os
 
-import crc32c
 import numpy as np
 
 from dnnlib.util import UserError
@@ -31,9 +30,15 @@ class Malformed(Exception):
     """What is wrong with the bytes of one record, as the end of a sentence."""
 
 
+def _crc32c():
+    """The function of that name. On new Pythons its package takes longer to import than all of this folder."""
+    from crc32c import crc32c
+    return crc32c
+
+
 def masked_crc(data):
     """The checksum that TFRecord files use, an int below 2^32: CRC-32C, rotated right by 15 bits, plus a constant."""
-    crc = crc32c.crc32c(data)
+    crc = _crc32c()(data)
     return (((crc >> 15) | (crc << 17)) + 0xa282ead8) & 0xffffffff
 
 
@@ -104,7 +109,8 @@ class Encoder:
         records[:, :data_start] = self._head
         records[:, data_start:data_end] = arrays.reshape(count, -1).view(np.uint8)
         records[:, data_end:-_TAIL] = self._foot
-        crcs = _masked([crc32c.crc32c(record[_HEAD:-_TAIL]) for record in records])
+        crc32c = _crc32c()
+        crcs = _masked([crc32c(record[_HEAD:-_TAIL]) for record in records])
         records[:, -_TAIL:] = crcs.astype('<u4').reshape(count, 1).view(np.uint8)
         return records
 
@@ -377,7 +383,8 @@ class RecordFile:
 
     def _check_frames(self, rows, indices):
         whole = (rows[:, :_HEAD] == self._head).all(axis=1)
-        crcs = _masked([crc32c.crc32c(row[_HEAD:-_TAIL]) for row in rows])
+        crc32c = _crc32c()
+        crcs = _masked([crc32c(row[_HEAD:-_TAIL]) for row in rows])
         stored = np.ascontiguousarray(rows[:, -_TAIL:]).view('<u4')[:, 0]
         bad = np.flatnonzero(~whole | (crcs != stored))
         if len(bad):

@@ -5,9 +5,8 @@ import shutil
 import sys
 
 import config
-from dnnlib import content, download
+from dnnlib.addresses import is_url, without_passwords
 from dnnlib.artifacts.table import Artifact, lookup, read_table
-from dnnlib.download import is_url, open_url
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_path, make_folder, sha256_file
 
@@ -39,6 +38,7 @@ def check(artifact, path, again=False):
 
     `again`: compute the checksum although this process has seen the file, and read a file without one to its end.
     """
+    from dnnlib import content
     size = os.path.getsize(path)
     if artifact.size is not None and size != artifact.size:
         problem = content.first_look(path, artifact.file)
@@ -77,6 +77,7 @@ def _check_content(path, name):
         from dnnlib.tflib import safe_pickle
         safe_pickle.read_networks(path)
     else:
+        from dnnlib import content
         content.check(path, name)
 
 
@@ -111,6 +112,7 @@ def fetch(name, artifacts_dir=None, verbose=True, num_attempts=5):
     wrong there, and where to put the file by hand.
     """
     artifact = _artifact(name)
+    from dnnlib import download
     target = os.path.join(folder(artifacts_dir), artifact.file)
     problems = []
     for url in artifact.urls:
@@ -132,6 +134,7 @@ def fetch(name, artifacts_dir=None, verbose=True, num_attempts=5):
 
 def _accept(artifact, part, target):
     """Verifies a download and gives it its name; what is not the file is removed."""
+    from dnnlib import download
     try:
         check(artifact, part, again=True)
     except UserError as err:
@@ -144,7 +147,7 @@ def _by_hand(artifact, target, problems):
     lines = [f'{artifact.file} could not be downloaded:' if problems
              else f'{artifact.file} has no known address.']
     for url, problem in problems:
-        url = download.without_passwords(url)
+        url = without_passwords(url)
         problem = problem[len(url) + 2:] if problem.startswith(url + ': ') else problem
         lines.append(f'  {url}\n    {problem}')
     facts = [f'{artifact.size} bytes' if artifact.size else '', f'SHA-256 {artifact.sha256}' if artifact.sha256 else '']
@@ -187,6 +190,7 @@ def resolve(text, artifacts_dir=None, verbose=True):
     if lookup(text, read_table()) is not None:
         return get(text, artifacts_dir, verbose)
     if is_url(text):
+        from dnnlib.download import open_url
         with open_url(text, cache_dir=config.cache_dir, verbose=verbose, check=_check_network) as file:
             return file.name
     return None

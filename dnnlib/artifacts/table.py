@@ -5,7 +5,7 @@ import hashlib
 import re
 
 import config
-from dnnlib.download import is_url
+from dnnlib.addresses import is_url
 from dnnlib.errors import UserError
 from dnnlib.files import read_json, write_json
 from dnnlib.values import schema

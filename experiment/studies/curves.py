@@ -248,19 +248,21 @@ def _protocol_words(curves):
     return f" ({', '.join(words)})" if words else ''
 
 
-def make(run_names, metrics, out_dir, measure_missing=False, **options):
+def make(run_names, metrics, out_dir, measure_missing=False, prepare=None, **options):
     """Measures what is asked for, writes picture and table, prints what is missing. Returns the paths.
 
     Args:
         run_names: directories or numbers of runs.
         metrics: names of metrics.
         out_dir: folder of `curves.png` and `curves.csv`.
-        measure_missing: whether to measure; options: of `measure`.
+        measure_missing: whether to measure; prepare: called before that; options: of `measure`.
     """
     for name in metrics:
         preset(name)
     members = [Member(run) for run in run_names]
     if measure_missing:
+        if prepare is not None:
+            prepare()
         measure(members, metrics, **options)
     curves, remarks = collect(members, metrics)
     for remark in remarks:

@@ -9,8 +9,8 @@ import webbrowser
 
 from werkzeug import serving
 
+from dnnlib import tflib
 from dnnlib.errors import UserError
-from dnnlib.tflib import tf
 from figures.explorer import server, state
 from figures.explorer.worker import Worker
 
@@ -49,7 +49,7 @@ def serve(sock, renderer, stop, open_browser):
     began = time.time()
     renderer.image(state.parse([]))     # builds the graph
     print(f'The graph is ready after {time.time() - began:.1f} s ({renderer.facts.engine}, {renderer.facts.device}).')
-    model = Worker([tf.get_default_graph().as_default, tf.get_default_session().as_default]).start()
+    model = Worker([tflib.tf.get_default_graph().as_default, tflib.tf.get_default_session().as_default]).start()
     token, port = secrets.token_urlsafe(24), sock.getsockname()[1]
     app = server.make_app(renderer, model, token, {f'{name}:{port}' for name in (ADDRESS, 'localhost')})
     httpd = serving.make_server(ADDRESS, port, app, threaded=True, request_handler=_Handler, fd=sock.fileno())

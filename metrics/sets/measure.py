@@ -17,7 +17,7 @@ from metrics.features import to_rgb
 from metrics.neighbours import kernel_distance_subsets, precision_recall
 from metrics.networks.choice import RELEASED, STANDIN, choose_source
 from metrics.networks.feature_networks import FeatureNetworks
-from metrics.presets import OF_SETS
+from metrics.presets import of_sets
 from metrics.scores import records, store
 from metrics.sets.sources import Statistics
 
@@ -104,9 +104,7 @@ def compare(names, images, reference, features='auto', minibatch=25, seed=0, mir
 
     Raises UserError.
     """
-    unknown = [name for name in names if name not in OF_SETS]
-    if unknown:
-        raise UserError(f"there is no metric '{unknown[0]}' of two sets of images; choose among {', '.join(OF_SETS)}")
+    names = of_sets(names)
     _need_images(images, '--images')
     is_stored = isinstance(reference, Statistics)
     if is_stored and (list(names) != ['fid'] or mirrored):

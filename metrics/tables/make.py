@@ -27,7 +27,7 @@ class Order:
 
 
 def make_table(order, resolve_dataset, features='auto', quick=False, dry_run=False, skip_missing=False, gpu_days=None,
-               **options):
+               prepare=None, **options):
     """Prints what is missing, measures, writes the files and prints the table.
 
     Args:
@@ -38,6 +38,7 @@ def make_table(order, resolve_dataset, features='auto', quick=False, dry_run=Fal
         dry_run: only say what is missing.
         skip_missing: leave out what is missing.
         gpu_days: see `sources.describe_missing`.
+        prepare: called before anything is measured, such as to select devices.
         **options: of `jobs.Job`.
 
     Returns the exit status: 0; 1 if a cell stayed empty; for a dry run 2 if anything is missing. Raises UserError.
@@ -65,6 +66,8 @@ def make_table(order, resolve_dataset, features='auto', quick=False, dry_run=Fal
     out_dir = order.out_dir or os.path.join(run_dir or folders.result_dir, order.stem or table.name)
     check_writable(out_dir, 'choose another one with --out')
     _get(missing, skip_missing)
+    if prepare is not None:
+        prepare()
     results = filling.fill(table, chosen, out_dir, quick, resolve_dataset, features, skip_missing=skip_missing,
                            **options)
     cells = filling.make_cells(table, chosen, results)
