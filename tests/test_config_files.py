@@ -66,7 +66,8 @@ def test_libyaml_reads_our_configurations_as_pyyaml_does(same_in_both):
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.sampled_from([
     'a', '1', 'b: ', 'a:', '- ', '\n', '\n  ', '\n    ', '[', ']', '{', '}', ', ', '# c', '"', "'", '|', '>-\n', '-',
-    '---\n', '...\n', '~', 'null', '\\', '\r\n', '%', '`', '<<: ', '?', '!', '&x ', '*x', '\t']), max_size=16).map(''.join))
+    '---\n', '...\n', '~', 'null', '\\', '\r\n', '%', '`', '<<: ', '?', '!', '&x ', '*x', '\t']),
+    max_size=16).map(''.join))
 def test_libyaml_reads_nothing_that_pyyaml_reads_otherwise(same_in_both, text):
     same_in_both(text)
 

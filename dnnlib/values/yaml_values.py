@@ -39,7 +39,7 @@ class _Nodes(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.
 
 
 class _FastNodes(getattr(yaml, 'CBaseLoader', yaml.BaseLoader)):
-    """The same by libyaml, 10 times as fast, where PyYAML was built with it; for texts that are tame, see `_is_tame`."""
+    """The same by libyaml, 10 times as fast, where PyYAML was built with it; for tame texts, see `_is_tame`."""
 
 
 for _tag, _pattern, _first in _SCALARS:
@@ -47,7 +47,7 @@ for _tag, _pattern, _first in _SCALARS:
         _class.add_implicit_resolver('tag:yaml.org,2002:' + _tag, re.compile(rf'(?:{_pattern})$'), _first)
 
 
-# What the two read differently, or what nests deeply: it is left to PyYAML's own reader, which cannot overflow C's stack.
+# What the two read differently, or what nests deeply, is left to PyYAML's own reader, which cannot overflow C's stack.
 _WILD = re.compile(r'[^\n -~]|[*&!?]|[|>][-+0-9]*#|^(---|\.\.\.)|^[- ]{60}', re.MULTILINE)
 
 
@@ -57,7 +57,7 @@ def _is_tame(text):
 
 
 def _compose(text):
-    """The tree of nodes of a text, None for an empty one. Raises yaml.YAMLError: always PyYAML's own, with its words."""
+    """A text's tree of nodes, None for an empty one. Raises yaml.YAMLError: always PyYAML's own, with its words."""
     if _is_tame(text):
         try:
             return _FastNodes(text).get_single_node()
