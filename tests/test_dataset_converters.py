@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import PIL.Image
@@ -162,6 +163,21 @@ def test_small_files_that_unpack_to_much_are_refused(tmp_path, mnist, monkeypatc
     assert not (tmp_path / 'out2').exists()
 
 
+@pytest.mark.parametrize('content, meta, problem', [
+    ({'data': [[0] * 3072] * 2000, 'fine_labels': [0] * 2000}, None, 'repeats its values'),
+    ({'data': np.zeros([1, 3072], np.uint8), 'fine_labels': [[0] * 4000] * 4000}, None, 'repeats its values'),
+    ({'data': [[0] * 3072 for _ in range(2)], 'fine_labels': [0, 0]}, None, "no 2-dimensional .* under 'data'"),
+    ({'data': np.zeros([1, 3072], np.uint8), 'fine_labels': [2 ** 70]}, None, "under 'fine_labels'"),
+    ({'data': np.zeros([1, 3072], np.uint8), 'fine_labels': [0]}, [['name']] * 100, 'no list of 100 names')])
+def test_repeated_rows_of_a_small_pickle_do_not_fill_the_memory(tmp_path, content, meta, problem):
+    dump(tmp_path / 'cifar' / 'train', content)
+    if meta is not None:
+        dump(tmp_path / 'cifar' / 'meta', {'fine_label_names': meta})
+    with pytest.raises(UserError, match=problem):
+        main(['create_cifar100', str(tmp_path / 'out'), str(tmp_path / 'cifar')])
+    assert not (tmp_path / 'out').exists()
+
+
 class Exploit:
     def __reduce__(self):
         return (print, ('executed',))
@@ -242,6 +258,22 @@ def test_lsun_wide_keeps_wide_images_between_black_bands(tmp_path):
         np.testing.assert_array_equal(image[:, 4:28].transpose(1, 2, 0),
                                       np.asarray(part.resize((32, 24), PIL.Image.LANCZOS)))
     assert json.loads((tmp_path / 'out' / 'manifest.json').read_text())['too_small'] == 3
+
+
+def test_a_database_that_is_cut_off_is_refused_and_its_big_pictures_are_left_out(tmp_path):
+    blank = encoded(PIL.Image.new('1', (11000, 10000)))     # 110 million pixels in a few kilobytes
+    entries = [(b'%03d' % i, encoded(picture(40, 40, i))) for i in range(40)]
+    make_lmdb(tmp_path / 'lsun', entries[:1] + [(b'100', blank)])
+    main(['create_lsun', str(tmp_path / 'out'), str(tmp_path / 'lsun'), '--resolution', '16', '--workers', '1'])
+    assert len(everything(tmp_path / 'out')[0]) == 1
+    assert json.loads((tmp_path / 'out' / 'manifest.json').read_text())['skipped'] == [{
+        'file': '100', 'reason': 'has 11000x10000 pixels, over the limit of 100 million'}]
+    make_lmdb(tmp_path / 'cut', entries)
+    path = tmp_path / 'cut' / 'data.mdb'
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+    with pytest.raises(UserError, match='data.mdb. is cut off: it has .* unpack or download it again'):
+        main(['create_lsun', str(tmp_path / 'out2'), str(tmp_path / 'cut'), '--resolution', '16', '--workers', '1'])
+    assert not (tmp_path / 'out2').exists()
 
 
 def test_a_folder_without_a_database_is_refused(tmp_path):
@@ -332,6 +364,30 @@ def test_an_hdf5_array_that_unpacks_to_a_bomb_is_refused(tmp_path):
         file.create_dataset('data', [10 ** 6, 3, 32, 32], np.uint8, chunks=(1, 3, 32, 32))  # of nothing but its default
     with pytest.raises(UserError, match='a.h5. unpacks to more than .* --max-unpacked'):
         main(['create_from_hdf5', str(tmp_path / 'out'), str(tmp_path / 'a.h5')])
+
+
+def test_a_chunk_of_an_hdf5_array_that_unpacks_to_a_bomb_is_refused(tmp_path, monkeypatch):
+    h5py = pytest.importorskip('h5py')
+    monkeypatch.setattr('data.converters.archives.WHOLE_ALLOWANCE', 1 << 20)
+    with h5py.File(str(tmp_path / 'a.h5'), 'w') as file:
+        data = file.create_dataset('data', [1, 3, 32, 32], np.uint8, chunks=(4000, 3, 32, 32), compression='gzip',
+                                   maxshape=(None, 3, 32, 32))
+        data.id.write_direct_chunk((0, 0, 0, 0), zlib.compress(bytes(4000 * 3 * 32 * 32)))
+    with pytest.raises(UserError, match='a.h5. unpacks to more than .* --max-unpacked'):
+        main(['create_from_hdf5', str(tmp_path / 'out'), str(tmp_path / 'a.h5')])
+    main(['create_from_hdf5', str(tmp_path / 'out'), str(tmp_path / 'a.h5'), '--max-unpacked', '20M'])
+    assert (everything(tmp_path / 'out')[0] == 0).all()
+
+
+def test_hdf5_arrays_whose_values_lie_in_other_files_are_refused(tmp_path):
+    h5py = pytest.importorskip('h5py')
+    with h5py.File(str(tmp_path / 'a.h5'), 'w') as file:
+        file['data1'] = h5py.SoftLink('/nowhere')
+        file['data2'] = h5py.ExternalLink('absent.h5', '/data')
+        file.create_dataset('data3', [4, 3, 32, 32], np.uint8, external=[('/dev/zero', 0, h5py.h5f.UNLIMITED)])
+    with pytest.raises(UserError, match='the values of /data3 lie in other files'):
+        main(['create_from_hdf5', str(tmp_path / 'out'), str(tmp_path / 'a.h5')])
+    assert not (tmp_path / 'out').exists()
 
 
 def test_hdf5_labels_that_are_no_numbers_are_refused(tmp_path):

@@ -107,3 +107,13 @@ def test_a_disk_that_fills_up_at_the_start_leaves_nothing_of_a_run(disk, tmp_pat
                       '--result-dir', disk.folder / 'results')
     assert_refused(disk.run(400000 if disk.wrapper else 40000, *args), 'no space left on the disk', 'results',
                    nothing_but=[str(disk.folder / 'results')])
+
+
+def test_features_that_do_not_fit_into_the_temporary_folder_are_a_sentence_and_no_sigbus(disk):
+    def keep(rows):
+        return disk.run(200000, '-c', f'import tempfile\ntempfile.tempdir = {str(disk.folder)!r}\n'
+                        'from dnnlib.array_files import temporary_array\nfrom dnnlib.util import run_main\n'
+                        f'run_main(lambda: temporary_array([{rows}, 1000], "float32", "features").fill(1))')
+
+    assert keep(10) == (0, '', [])
+    assert_refused(keep(200), '1 MB of features cannot be kept in', str(disk.folder), 'TMPDIR')

@@ -12,6 +12,8 @@ from data.commands import main
 from data.records import fingerprint
 from data.records.dataset import TFRecordDataset
 from data.records.tfrecord import RecordFile
+from dnnlib.util import UserError
+from training.state import resume
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +84,21 @@ def test_swapped_records_and_labels_are_seen(faces, name, change):
     assert of(faces) == computed(faces)  # from memory, too
     rewrite(faces / name, change)
     assert of(faces) == before
+
+
+def test_a_run_does_not_go_on_with_labels_that_were_swapped_under_the_same_size_and_time(tmp_path, faces):
+    def check():
+        with TFRecordDataset(str(faces), max_label_size='full') as data:
+            return resume.check_data(str(tmp_path), data)
+
+    with TFRecordDataset(str(faces), max_label_size='full') as data:
+        (tmp_path / 'dataset.json').write_text(json.dumps(resume.data_record(data)))
+    before = check()
+    rewrite(faces / 'faces-rxx.labels', swap_labels)
+    with pytest.raises(UserError, match='the data set is not the one that .* .other fingerprint; see'):
+        check()
+    rewrite(faces / 'faces-rxx.labels', swap_labels)
+    assert check() == before
 
 
 def test_a_lower_level_that_no_longer_fits_is_seen(faces):

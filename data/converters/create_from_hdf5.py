@@ -46,7 +46,12 @@ def create_from_hdf5(dataset_dir, hdf5_file, shuffle=True, array=None, max_unpac
             raise UserError(f"'{hdf5_file}': {images.name} is {list(images.shape)} {images.dtype}; uint8 pictures "
                             f'[N, 1 or 3, R, R] with R a power of two are expected')
         count = len(images)
-        Limits(hdf5_file, max_unpacked).check_whole(count * int(np.prod(shape)))
+        if images.external or images.is_virtual:
+            raise UserError(f"'{hdf5_file}': the values of {images.name} lie in other files; copy them into one file "
+                            '(h5repack)')
+        # Chunks are unpacked whole, however little of them is wanted.
+        chunk = np.prod(images.chunks or (1,), dtype=np.float64)
+        Limits(hdf5_file, max_unpacked).check_whole(max(count * np.prod(shape, dtype=np.float64), chunk))
         labels, label_path = _read_labels(hdf5_file, count)
         order = shuffled_order(count) if shuffle else np.arange(count)
         with exporter.Exporter(dataset_dir, shape, forecast=count) as out:

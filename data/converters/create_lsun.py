@@ -2,6 +2,7 @@
 
 import functools
 import io
+import multiprocessing
 import os
 
 import numpy as np
@@ -108,6 +109,27 @@ def open_lmdb(path):
         raise UserError(f"cannot open the LMDB database in '{path}': {err}") from err
 
 
+def _check_pages(path, environment):
+    """Raises UserError if the database's file is cut off: to read what is missing would end the process (SIGBUS)."""
+    announced = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
+    found = os.path.getsize(os.path.join(path, 'data.mdb'))
+    if found >= announced:
+        return
+    # Pages at the end that hold nothing need not be there. Whether others are, a process finds out that may end so.
+    reader = multiprocessing.get_context('spawn').Process(target=_touch_pages, args=(path,))
+    reader.start()
+    reader.join()
+    if reader.exitcode:
+        raise UserError(f"'{os.path.join(path, 'data.mdb')}' is cut off: it has {found} of {announced} bytes; unpack "
+                        'or download it again')
+
+
+def _touch_pages(path):
+    with open_lmdb(path).begin(buffers=True) as transaction:
+        for _, value in transaction.cursor():
+            bytes(value[::4096]), bytes(value[-1:])
+
+
 def create_lsun(dataset_dir, lmdb_dir, resolution=256, max_images=None, workers=None, allow_webp=False):
     """Makes a data set of [3, resolution, resolution] in the order of the database's keys."""
     arguments = {'lmdb_dir': os.path.abspath(lmdb_dir), 'resolution': resolution, 'max_images': max_images}
@@ -127,6 +149,7 @@ def create_lsun_wide(dataset_dir, lmdb_dir, width=512, height=384, max_images=No
 def _create(dataset_dir, lmdb_dir, loader, command, arguments, max_images, workers):
     exporter.check_new(dataset_dir)
     environment = open_lmdb(lmdb_dir)
+    _check_pages(lmdb_dir, environment)
     total = environment.stat()['entries']
     if total == 0:
         raise UserError(f"the LMDB database in '{lmdb_dir}' is empty")

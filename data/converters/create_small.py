@@ -182,10 +182,13 @@ def _read_pickle(folder, name):
 
 def _array(content, key, path, ndim):
     try:
-        array = np.asarray(content[key])
+        array = content[key]
+        if isinstance(array, (list, tuple)):
+            # Flat ones only: a row that stands in a list a million times takes no room in a file, but in an array.
+            array = np.asarray(array) if all(type(item) is int for item in array) else None
     except (KeyError, IndexError, TypeError, ValueError):
         array = None
-    if array is None or array.ndim != ndim or array.dtype.kind not in 'iu':
+    if not isinstance(array, np.ndarray) or array.ndim != ndim or array.dtype.kind not in 'iu':
         raise UserError(f"'{path}' holds no {ndim}-dimensional whole numbers under {key!r}")
     return array
 
@@ -201,9 +204,9 @@ def _names(folder, name, key, count):
     if os.path.isfile(os.path.join(folder, name)):
         path, content = _read_pickle(folder, name)
         names = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(names, list) or len(names) != count:
+        if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
             raise UserError(f"'{path}' holds no list of {count} names under '{key}'")
-        return [str(item) for item in names]
+        return names
     return [str(number) for number in range(count)]
 
 
