@@ -28,7 +28,7 @@ def open_data(config, data_dir, dry=False):
     is_image, is_codes: whether the samples are codes of images, None where that is not known; codec: see
     `Dataset.codec`, unused_labels: file with labels that the run does not use, or None; missing: None). With `dry`, a
     data set that is not there yet is described by the configuration as far as it goes: num_images is None then, and
-    `missing` says what is missing and what makes it. Raises UserError.
+    `missing` says what is missing and what makes it; `will_be_drawn`, whether that gives drawn faces. Raises UserError.
     """
     folder = config.dataset.get('tfrecord_dir')
     path = None if folder is None else os.path.join(data_dir, folder)
@@ -63,7 +63,7 @@ def _assumed_data(config, missing):
     return EasyDict(
         shape=list(shape), resolution=resolution, resolution_log2=(resolution - 1).bit_length(), num_images=None,
         label_size=labels, is_image=len(shape) == 3 and not is_codes, is_codes=is_codes or None, codec=None,
-        missing=missing, unused_labels=None)
+        missing=missing, unused_labels=None, will_be_drawn=_is_drawn(config.dataset.tfrecord_dir))
 
 
 def recorded_data(record):
@@ -84,6 +84,12 @@ def making_of(folder):
             if data_set.folder == folder:
                 return data_set.command, None
     return f'dataset_tool.py, such as dataset_tool.py create_from_images datasets/{folder} PICTURES', None
+
+
+def _is_drawn(folder):
+    """Whether a data set that configurations name will be made of drawn faces, or of codes of such."""
+    words = making_of(folder)[0].split()
+    return words[1] == 'create_toyfaces' or words[1] == 'encode' and _is_drawn(os.path.basename(words[3]))
 
 
 def trained_on(network_path):

@@ -12,6 +12,7 @@ from dnnlib.submission import processes
 from dnnlib.util import EasyDict, UserError
 from experiment import forecast, phases, run_config
 from experiment.settings import value_of, with_defaults
+from metrics.networks.choice import STANDIN
 from metrics.networks.files import find_attribute
 from metrics.networks.needs import missing_files
 from training.layers.network_sizes import feature_maps
@@ -209,7 +210,7 @@ def warnings(plan, machine, data_dir):
                           f'where there are as many, or pass --num-gpus {max(machine.num_gpus, 1)}')
     result += _warnings_of_phases(plan) if plan.phases else []
     result += _warnings_of_needs(plan, machine) if plan.needs else []
-    return result + _warnings_of_metrics(config, data_dir)
+    return result + _warnings_of_metrics(plan, data_dir)
 
 
 def _warnings_of_phases(plan):
@@ -243,8 +244,10 @@ def _warnings_of_needs(plan, machine):
     return result
 
 
-def _warnings_of_metrics(config, data_dir):
-    missing = missing_files(config.metrics, dict(config.dataset, data_dir=data_dir))
+def _warnings_of_metrics(plan, data_dir):
+    config = plan.config
+    missing = missing_files(config.metrics, dict(config.dataset, data_dir=data_dir),
+                            STANDIN if plan.data.get('will_be_drawn') else 'auto')
     if not missing:
         return []
     shown = ', '.join(missing[:3]) + (f' and {len(missing) - 3} more' if len(missing) > 3 else '')

@@ -139,6 +139,11 @@ def test_missing_feature_networks_are_told_before_the_run(capsys, tiny, tmp_path
     train.main(options + ['metrics=[fid50k, ppl_wend]'])
     warning = [line for line in capsys.readouterr().out.splitlines() if 'metrics at snapshots' in line]
     assert len(warning) == 1 and 'fetch inception_v3_features.pkl vgg16_zhang_perceptual.pkl, or' in warning[0]
+    # Drawn faces are measured with the stand-ins, also where they are still to be drawn, or encoded.
+    for name in ('demo', 'acceleration-demo-codes'):
+        train.main(['--config', name, '--dry-run', '--data-dir', '/nowhere', '--result-dir', str(tmp_path / 'results')])
+        out = capsys.readouterr().out
+        assert 'missing: the data set' in out and 'metrics at snapshots' not in out
     train.main(options + ['metrics=[]'])
     assert 'metrics at snapshots' not in capsys.readouterr().out
 
