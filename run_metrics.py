@@ -19,6 +19,7 @@ EXAMPLES = '''examples:
   ./reproduce metrics fid,kid,pr --images results/images --reference datasets/toyfaces-32
   ./reproduce metrics stats --reference datasets/toyfaces-32 --out toyfaces-32.npz
   ./reproduce metrics fid --images results/images --reference toyfaces-32.npz
+  ./reproduce metrics fid50k --network ffhq-1024 --reference ffhq-1024.npz
   ./reproduce metrics table --list-tables
   ./reproduce metrics table stylegan-4 --network ffhq-style-2=results/00012-ffhq-style-2 --dry-run
   ./reproduce table1 --columns celeba --dataset celeba=datasets/celeba-256 --dry-run
@@ -115,6 +116,8 @@ def parse_args(argv):
     group.add_argument('--run', metavar='RUN', help='the same for a run')
     group.add_argument('--all-snapshots', action='store_true', help='every snapshot of the run, in order')
     group.add_argument('--dataset', metavar='DIR', help="data set that it was trained on (default: the run's)")
+    group.add_argument('--reference', metavar='FILE', help='statistics that stand for the reals of fid50k and its '
+                       'like, which run_metrics.py stats made')
     group.add_argument('--mirror-augment', action='store_true', default=None, help="mirror reals at random as in "
                        "training (default: as the run's configuration says, else no)")
     group.add_argument('--no-mirror-augment', dest='mirror_augment', action='store_false', help='do not')
@@ -135,12 +138,28 @@ def parse_args(argv):
                                 protocol(args))
     if (args.network is None) == (args.run is None):
         parser.error('give either --network or --run')
+    if args.reference is not None:
+        if args.dataset is not None or args.mirror_augment is not None:
+            parser.error('--reference stands for the reals, mirrored or not; leave out --dataset and --mirror-augment')
+        _take_reference(args)
     if args.all_snapshots and args.keep_planes is not None:
         parser.error('--keep-planes keeps the planes of one network, not of --all-snapshots')
     if args.all_snapshots and args.run is None:
         parser.error('--all-snapshots needs --run')
     refuse_without_data(args)
     return _checked(args), measure
+
+
+def _take_reference(args):
+    """Makes statistics stand for reals; features are those that they were taken with, unless the user says others."""
+    from metrics.sets.sources import Statistics
+    if not os.path.isfile(args.reference):
+        raise UserError(f"--reference: there is no file '{args.reference}'; of a network, it takes statistics that "
+                        'run_metrics.py stats made')
+    args.reference = os.path.abspath(args.reference)
+    args.specs = presets.with_reference(args.specs, args.reference)
+    if args.features == 'auto':
+        args.features = 'standin' if Statistics(args.reference).facts['is_standin'] else 'released'
 
 
 def refuse_without_data(args):

@@ -67,6 +67,7 @@ class Context:
         is_untrained: whether the network was given fresh weights.
         fake_labels: `training.network_files.labels.FakeLabels`, what generated images are made with.
         threads: numbers of threads within and between operations (0: TensorFlow's choice).
+        reference: `metrics.sets.sources.Statistics` that stand for the reals of the present metric, or None.
         uses_reals: whether anybody has looked at the data set since `begin_metric`.
         should_stop: function that tells whether to break off; None: never.
     """
@@ -88,6 +89,7 @@ class Context:
         self.threads = None
         self.is_untrained = False
         self.uses_reals = False
+        self.reference = None
         self._dataset_args = dataset_args
         self._dataset = self._codes = self._order = None
         self.features = FeatureNetworks(features, feature_settings)
@@ -113,6 +115,8 @@ class Context:
             dataset_images=self.dataset.num_images if self.uses_reals else None,
             mirror_augment=self.mirror_augment if self.uses_reals else None,
             feature_networks=used, is_standin=any(network['is_standin'] for network in used.values()))
+        if self.reference is not None:
+            facts.update(self.reference.as_reals())
         facts.update(self.fake_labels.facts())
         return facts
 
@@ -128,7 +132,7 @@ class Context:
 
     def begin_metric(self):
         """Forgets what the metric before used: its record names the data set and the networks that it worked with."""
-        self.uses_reals = False
+        self.uses_reals, self.reference = False, None
         self.features.used.clear()
 
     def check_stop(self):

@@ -195,6 +195,16 @@ def real_statistics(ctx, num_images, chunk_size, at_random=False):
     return statistics
 
 
+def given_statistics(ctx, reference):
+    """MeanCovariance from a `metrics.sets.sources.Statistics`, which stands for the reals of the present metric.
+
+    Raises UserError if other features than those of the fakes were taken.
+    """
+    reference.check_features(ctx.features.inception().record)
+    ctx.reference = reference
+    return reference.values
+
+
 def _load_statistics(path, protocol):
     """What the cache holds; None if there is any doubt, so that it is computed anew and replaced."""
     try:
@@ -224,9 +234,10 @@ def stored_features(stream, num_images):
 def notes_on_reals(ctx, num_images, num_features):
     """Sentences on what limits the meaning of a comparison with this data set."""
     notes = []
-    if ctx.dataset.num_images < num_images:
+    given = None if ctx.reference is None else ctx.reference.values.num_samples
+    if given is None and ctx.dataset.num_images < num_images:
         notes.append(f'the data set has only {ctx.dataset.num_images} images, which were repeated to {num_images}')
-    if ctx.dataset.num_images <= num_features:
+    if (given or ctx.dataset.num_images) <= num_features:
         notes.append(f'the data set has no more images than there are features ({num_features}): the statistics of '
                      'reals are singular')
     return notes

@@ -10,6 +10,7 @@ from metrics import features
 from metrics.arithmetic import few_samples_note, frechet_distance
 from metrics.base import MetricBase
 from metrics.scores.result import Result
+from metrics.sets.sources import Statistics
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'metric': ('FID', 'DecodedFID')}
@@ -24,19 +25,23 @@ class FID(MetricBase):
         num_mixed: latents that are mixed per image (Table 2 of the StyleGAN paper), 1: none; 1 to 100
         reals: the first of the data set, as the released code has them, or drawn at random with the metric's seed, as
             the paper says (section 3); order or random
+        reference: file of statistics that `run_metrics.py stats` made, which stand for the reals; a text or null
     """
 
     uses_dataset = True
     uses_networks = ('inception',)
     better = 'lower'
 
-    def __init__(self, num_images, minibatch_per_gpu, num_mixed=1, reals='order', **kwargs):
+    def __init__(self, num_images, minibatch_per_gpu, num_mixed=1, reals='order', reference=None, **kwargs):
         super().__init__(**kwargs)
         self._check_numbers(2, num_images=num_images)
         self._check_numbers(1, minibatch_per_gpu=minibatch_per_gpu, num_mixed=num_mixed)
         if reals not in ('order', 'random'):
             raise UserError(f"{self.name}: reals is {reals!r:.60}; order or random is expected")
+        if reference is not None and reals != 'order':
+            raise UserError(f'{self.name}: reals are not drawn, since {reference} stands for them')
         self.reals = reals
+        self.reference = None if reference is None else Statistics(reference)
         self.num_images = num_images
         self.minibatch_per_gpu = minibatch_per_gpu
         self.num_mixed = num_mixed
@@ -47,7 +52,10 @@ class FID(MetricBase):
 
     def _evaluate(self, ctx):
         result = Result()
-        real = features.real_statistics(ctx, self.num_images, self.minibatch_per_gpu, self.reals == 'random')
+        if self.reference is not None:
+            real = features.given_statistics(ctx, self.reference)
+        else:
+            real = features.real_statistics(ctx, self.num_images, self.minibatch_per_gpu, self.reals == 'random')
         groups = self._groups(ctx)
         fake = groups[0].merged(*groups[1:])
 

@@ -97,7 +97,9 @@ class Job:
         own = {network.get('folder') for network in record['feature_networks'].values()}
         if 'classifier' in metric.uses_networks and own != {self._classifiers}:
             return False
-        if metric.uses_dataset:
+        if getattr(metric, 'reference', None) is not None:
+            wanted.update(metric.reference.as_reals())
+        elif metric.uses_dataset:
             wanted.update(mirror_augment=bool(self._options['mirror_augment']),
                           dataset_fingerprint=_fingerprint(self._options['dataset_args'], record))
         if best.without_unnamed(records.plain(metric.settings)) != best.without_unnamed(record.get('settings') or {}):

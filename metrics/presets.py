@@ -107,8 +107,19 @@ def of_sets(names):
 
 
 def uses_dataset(spec):
-    """Whether a metric in a configuration compares with reals."""
-    return bool(signatures.class_constant(settings_of(spec)['func_name'], 'uses_dataset'))
+    """Whether a metric in a configuration compares with reals of a data set."""
+    settings = settings_of(spec)
+    return not settings.get('reference') and bool(signatures.class_constant(settings['func_name'], 'uses_dataset'))
+
+
+def with_reference(specs, path):
+    """The presets with a file of statistics in place of reals. Raises UserError where these do not do for a metric."""
+    for spec in specs:
+        if spec.func_name != _FID:
+            raise UserError(f'--reference: statistics do for Frechet distances alone, such as fid50k; {spec.name} '
+                            'needs a data set, with --dataset')
+        spec.update(reference=path)
+    return specs
 
 
 def better(spec):

@@ -6,15 +6,20 @@ import os
 import numpy as np
 import PIL.Image
 import pytest
+from metric_helpers import make_network
 
 import run_metrics
 from data.records.dataset import load_dataset
 from dataset_tool import main as dataset_tool
 from dnnlib.util import UserError
+from metrics import presets
 from metrics.arithmetic import frechet_distance_of
+from metrics.jobs import Job
 from metrics.neighbours import precision_recall
 from metrics.scores.records import read_record
 from metrics.sets import measure, sources
+from training.network_files import best
+from training.network_files.locate import locate
 
 
 @pytest.fixture(scope='module')
@@ -78,6 +83,42 @@ def test_stored_statistics_stand_for_the_images(place):
         score(place, 'fid,kid', '--images', 'noise', '--reference', path)
     with pytest.raises(UserError, match='holds statistics; a folder'):
         score(place, 'fid', '--images', path, '--reference', 'faces')
+
+
+def test_stored_statistics_stand_for_the_reals_of_a_network(place, monkeypatch, capsys):
+    monkeypatch.setattr('config.cache_dir', str(place / 'cache'))
+    path, network = str(place / 'given.npz'), make_network(place, resolution=16)
+    score(place, 'stats', '--reference', 'faces', '--out', path)
+    common = ['fid50k', '--network', network, '--num-samples', '90']
+    score(place, *common, '--reference', path, out='given')
+    score(place, *common, '--dataset', 'faces', out='own')
+    given, own = (read_record(str(place / name / 'fid50k.json')) for name in ('given', 'own'))
+    assert given['value'] == pytest.approx(own['value'], rel=1e-6) and given['is_standin']
+    assert (given['reference'], given['dataset_images']) == ('given.npz', 90)
+    assert given['dataset_fingerprint'] == own['dataset_fingerprint'] and given['mirror_augment'] is False
+    assert best.protocol_of(given) != best.protocol_of(own)
+    capsys.readouterr()
+    explain(place / 'given' / 'fid50k.json', place / 'own' / 'fid50k.json')
+    assert 'the reals were the images of a data set, or statistics' in capsys.readouterr().out
+
+    # Measured already, until the file is of other images.
+    spec = dict(presets.preset('fid50k'), num_images=90, reals='order', reference=path)
+    job = Job([spec], locate(network), str(place / 'given'), features='standin')
+    assert job.done(job.metrics[0]) is not None
+    score(place, 'stats', '--reference', 'noise', '--features', 'standin', '--out', path)
+    job = Job([spec], locate(network), str(place / 'given'), features='standin')
+    assert job.done(job.metrics[0]) is None
+    for words, message in (
+            (['kid50k', '--network', network, '--reference', path], 'do for Frechet distances alone, .* kid50k needs'),
+            (['fid50k', '--network', network, '--reference', 'faces'], 'it takes statistics that'),
+            ([*common, '--reference', path, '--fid-reals', 'random'], 'reals are not drawn'),
+            ([*common, '--reference', path, '--dataset', 'faces'], None)):
+        with pytest.raises(UserError if message else SystemExit, match=message):
+            score(place, *words)
+
+
+def explain(*paths):
+    run_metrics.main(['explain'] + [str(path) for path in paths])
 
 
 def test_mirrored_references_count_twice(place):

@@ -25,6 +25,7 @@ MEANINGS = OrderedDict([
                                    'other groups'),
     ('settings.num_keep', 'another share of the samples was kept as confident'),
     ('settings.epsilon', 'another step along the path'),
+    ('settings.reference', 'the reals were the images of a data set, or statistics of such from a file'),
     ('settings.reals', 'the reals were the first of the data set (released code) or drawn at random (the paper)'),
     ('settings.ends', 'steps at the beginning of the path (released code) or at either end (the paper)'),
     ('settings.rejection', 'the extreme percents of the distances were left out (released code) in one case only'),

@@ -115,7 +115,7 @@ def compare(names, images, reference, features='auto', minibatch=25, seed=0, mir
         networks = choose_features(features, [images, reference])
         network = networks.inception()
         if is_stored:
-            _check_same_features(reference, network)
+            reference.check_features(network.record)
         else:
             real = Features(reference, network, minibatch, mirrored)
         fake = Features(images, network, minibatch)
@@ -137,12 +137,6 @@ def _need_images(source, option):
         raise UserError(f'{option}: {source.path} holds statistics; a folder of pictures or a data set is needed')
     if source.num_images < 2:
         raise UserError(f'{option}: {source.name} holds a single image; at least 2 are needed')
-
-
-def _check_same_features(reference, network):
-    if reference.facts['weights_sha256'] != network.record['weights_sha256']:
-        raise UserError(f"{reference.path} was made with {reference.facts['features']}, here are "
-                        f"{network.record['name']} with other weights; take the statistics anew, or choose --features")
 
 
 @contextlib.contextmanager

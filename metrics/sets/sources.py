@@ -119,6 +119,18 @@ class Statistics:
             raise UserError(f'{path} is damaged, or of a later version of this program; {advice}')
 
 
+    def check_features(self, record):
+        """Raises UserError unless they are of the feature network that a record describes."""
+        if self.facts['weights_sha256'] != record['weights_sha256']:
+            raise UserError(f"{self.path} was made with {self.facts['features']}, here are {record['name']} with other "
+                            'weights; take the statistics anew, or choose --features')
+
+    def as_reals(self):
+        """What the record of a score says of the reals."""
+        return dict(reference=self.name, dataset_fingerprint=self.facts['fingerprint'],
+                    dataset_images=self.facts['num_images'], mirror_augment=self.facts['mirror_augment'])
+
+
 def write_statistics(path, values, facts):
     """Stores a MeanCovariance and facts about it, atomically. Returns the path."""
     make_folders(os.path.dirname(os.path.abspath(path)))
