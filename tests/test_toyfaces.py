@@ -44,6 +44,14 @@ def test_one_face_looks_alike_at_every_resolution(resolution):
     assert np.abs(shrunk - small).mean() < 8
 
 
+@pytest.mark.both
+@pytest.mark.parametrize('resolution', [16, 64, 256])
+def test_faces_drawn_together_are_those_drawn_alone(resolution):
+    faces = [face(i, seed=8) for i in range(6)]
+    for picture, alone in zip(toyfaces.draw(faces, resolution), faces):
+        np.testing.assert_array_equal(picture, alone.draw(resolution))
+
+
 def test_labels_carry_celebas_names():
     assert len(toyfaces.NAMES) >= 12 and set(toyfaces.NAMES) <= set(CELEBA_ATTRIBUTES)
 
@@ -81,7 +89,8 @@ def test_every_attribute_shows_at_low_resolution(name):
 
 def test_colours_and_hair_show_in_the_pixels():
     faces = [face(i) for i in range(200)]
-    top = np.stack([f.draw(16)[:, 2:5, 5:11].mean(axis=(1, 2)) for f in faces])
+    pictures = toyfaces.draw(faces, 16)
+    top = pictures[:, :, 2:5, 5:11].mean(axis=(2, 3))
     bare = np.array([not f.has['Wearing_Hat'] for f in faces])
 
     def mean(name):
@@ -90,7 +99,7 @@ def test_colours_and_hair_show_in_the_pixels():
     assert mean('Black_Hair').max() < 120 < mean('Blond_Hair')[0]
     assert mean('Blond_Hair')[0] - mean('Blond_Hair')[2] > 40 > abs(np.ptp(mean('Gray_Hair')))
     assert mean('Brown_Hair')[0] - mean('Brown_Hair')[2] > 15
-    skin = np.stack([f.draw(16)[:, 9:11, 6:10].mean() for f in faces])
+    skin = pictures[:, :, 9:11, 6:10].mean(axis=(1, 2, 3))
     pale = np.array([f.has['Pale_Skin'] for f in faces])
     assert skin[pale].mean() > skin[~pale].mean() + 40
 
@@ -99,7 +108,7 @@ def test_edges_are_antialiased():
     canvas = Canvas(32)
     canvas.fill((0, 0, 0), (0, 0, 0), (0, 0))
     canvas.ellipse(Frame((0.0, 0.0), 1.0), (0.5, 0.5), (255, 255, 255))
-    image = canvas.image()[0] / 255.0
+    image = canvas.images()[0, 0] / 255.0
     assert image[16, 16] == 1 and image[0, 0] == 0 and ((image > 0.1) & (image < 0.9)).sum() > 20
     assert abs(image.sum() - np.pi * 8 * 8) < 2  # the area of the circle
 
@@ -112,7 +121,7 @@ def test_shapes_outside_the_canvas_paint_nothing():
     canvas.ring(far, (0.5, 0.5), 0.1, (255, 0, 0))
     canvas.box(far, (0.5, 0.5), 0.1, (255, 0, 0))
     canvas.arc(far, 0.5, 0.1, 0.1, (255, 0, 0))
-    assert (canvas.image() == 9).all()
+    assert (canvas.images() == 9).all()
 
 
 def test_the_command_writes_images_and_labels_however_many_workers(tmp_path, capsys):

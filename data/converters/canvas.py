@@ -1,14 +1,21 @@
-"""Anti-aliased drawing of soft and sharp shapes with numpy.
+"""Anti-aliased drawing of soft and sharp shapes with numpy, on many canvases at once.
 
 Only additions, multiplications, divisions and square roots are used, which every processor rounds alike, so a drawing
 is the same to the bit everywhere. Coordinates on the canvas run from -1 to 1, x to the right and y down.
+
+Each of K canvases gets a shape of its own: every number of a frame or a shape is one for all, or float64 [K]; every
+colour is [r, g, b], or [K, 3]. Numbers are computed in float64, pixels in float32. A shape's pixels are computed in
+windows of one size for all canvases, and painted where the shape is, so that it does not matter which other canvases
+are drawn along.
 """
+
+import copy
 
 import numpy as np
 
 
 class Frame:
-    """A coordinate system on the canvas: (u, v) = 0 lies at `origin`, one unit is `scale` of the canvas's.
+    """A coordinate system on each canvas: (u, v) = 0 lies at `origin`, one unit is `scale` of the canvas's.
 
     `half_tan` is the tangent of half the angle by which the frame is turned clockwise.
     """
@@ -28,117 +35,159 @@ class Frame:
                                 self.sin * frame.cos + self.cos * frame.sin)
         return frame
 
-    def twice(self, center, gap, mirror=True, half_tan=0.0):
+    def twice(self, center, gap, mirror=True, half_tan=None):
         """A frame that draws everything twice, `gap` to the left and to the right of a point of this one.
 
         With `mirror` the left one is the mirror image of the right one, which may be turned by `half_tan`.
         """
         frame = self.inner(center)
-        frame.pair = (gap, mirror) + _cos_sin(half_tan)
+        frame.pair = (gap, mirror) + ((None, None) if half_tan is None else _cos_sin(half_tan))
+        return frame
+
+    def those(self, chosen):
+        """The frame on the chosen canvases only, a mask or numbers. Only before it is made to stand for two."""
+        frame = copy.copy(self)
+        frame.origin = tuple(pick(value, chosen) for value in self.origin)
+        frame.scale, frame.cos, frame.sin = (pick(value, chosen) for value in (self.scale, self.cos, self.sin))
         return frame
 
 
 class Canvas:
-    """A picture being painted: `pixels` is float32 [3, R, R], values 0…255.
+    """Pictures being painted: `pixels` is float32 [N, 3, R, R], values 0…255.
 
     The drawing functions compute a shape's signed distance `d` (negative inside) in units of a frame and paint where
     it is below zero; the edge is one pixel wide.
     """
 
-    def __init__(self, resolution):
+    def __init__(self, resolution, count=1):
         self.resolution = resolution
-        self.pixels = np.empty([3, resolution, resolution], np.float32)
-        centers = (np.arange(resolution, dtype=np.float32) * 2 + (1 - resolution)) / np.float32(resolution)
-        self._x = centers[np.newaxis, :]
-        self._y = centers[:, np.newaxis]
+        self.pixels = np.empty([count, 3, resolution, resolution], np.float32)
+        self._numbers = np.arange(count)    # of the pictures that are drawn on
+        self._ones = np.ones(count)
+        self._centers = (np.arange(resolution, dtype=np.float32) * 2 + (1 - resolution)) / np.float32(resolution)
+
+    def those(self, chosen):
+        """The chosen ones of these canvases, a mask or numbers: what is painted there is painted here."""
+        part = copy.copy(self)
+        part._numbers = self._numbers[chosen]
+        part._ones = np.ones(len(part._numbers))
+        return part
 
     def fill(self, color, other, direction):
-        """Fills the canvas with a gradient between two colours along a direction (x, y) of length up to 1."""
-        t = self._x * (0.35 * direction[0]) + self._y * (0.35 * direction[1]) + 0.5
+        """Fills all canvases with a gradient between two colours along a direction (x, y) of length up to 1."""
+        x, y = self._centers[np.newaxis, np.newaxis], self._centers[np.newaxis, :, np.newaxis]
+        t = x * plane(0.35 * direction[0]) + y * plane(0.35 * direction[1]) + 0.5
         color, other = _column(color), _column(other)
-        np.multiply(other - color, t, out=self.pixels)
+        np.multiply(other - color, t[:, np.newaxis], out=self.pixels)
         self.pixels += color
 
-    def region(self, frame, extent):
-        """The part of the canvas that |u| <= extent[0], |v| <= extent[1] may touch.
+    def scale(self, factors):
+        """Multiplies all canvases by a number each, float64 [N], or one for all."""
+        self.pixels *= np.asarray(factors, np.float32).reshape(-1, 1, 1, 1)
 
-        Returns (slices, u, v) with the frame's coordinates of the pixels' centres, float32 [h, w], or None outside.
+    def region(self, frame, extent):
+        """The parts of the canvases that |u| <= extent[0], |v| <= extent[1] may touch.
+
+        Returns (spans, u, v): K tuples (top, bottom, left, right), where each part starts and ends, and the frame's
+        coordinates of its pixels' centres, float32 [K, h, w], where h and w are those of the largest; the others have
+        more below and to the right. None where all parts are empty.
         """
+        gap, mirror, turn_cos, turn_sin = frame.pair or (None,) * 4
         if frame.pair:
-            gap, mirror, turn_cos, turn_sin = frame.pair
-            extent = (gap + extent[0] * abs(turn_cos) + extent[1] * abs(turn_sin),
-                      extent[0] * abs(turn_sin) + extent[1] * abs(turn_cos))
+            extent = (gap + extent[0], extent[1]) if turn_cos is None else (
+                gap + extent[0] * abs(turn_cos) + extent[1] * abs(turn_sin),
+                extent[0] * abs(turn_sin) + extent[1] * abs(turn_cos))
         cos, sin = abs(frame.cos), abs(frame.sin)
-        columns = self._span(frame.origin[0], (extent[0] * cos + extent[1] * sin) * frame.scale)
-        rows = self._span(frame.origin[1], (extent[0] * sin + extent[1] * cos) * frame.scale)
-        if columns is None or rows is None:
+        top, bottom = self._span(frame.origin[1], (extent[0] * sin + extent[1] * cos) * frame.scale)
+        left, right = self._span(frame.origin[0], (extent[0] * cos + extent[1] * sin) * frame.scale)
+        if not ((top < bottom) & (left < right)).any():
             return None
-        cos, sin = frame.cos / frame.scale, frame.sin / frame.scale
-        x = self._x[:, columns] - frame.origin[0]
-        y = self._y[rows] - frame.origin[1]
+        cos, sin = plane(frame.cos / frame.scale), plane(frame.sin / frame.scale)
+        x = self._from(left, (right - left).max())[:, np.newaxis] - plane(frame.origin[0])
+        y = self._from(top, (bottom - top).max())[:, :, np.newaxis] - plane(frame.origin[1])
         u, v = x * cos + y * sin, y * cos - x * sin
         if frame.pair:
-            u = np.abs(u) - gap if mirror else u - np.copysign(gap, u)
-            if turn_sin:
+            u = np.abs(u) - plane(gap) if mirror else u - np.copysign(plane(gap), u)
+            if turn_sin is not None:
+                turn_cos, turn_sin = plane(turn_cos), plane(turn_sin)
                 u, v = u * turn_cos + v * turn_sin, v * turn_cos - u * turn_sin
-        return (rows, columns), u, v
+        return list(zip(*(edge.tolist() for edge in (top, bottom, left, right)))), u, v
 
     def _span(self, center, reach):
         half = self.resolution / 2
-        center, reach = (center + 1) * half, reach * half + 1
-        start, stop = max(int(center - reach), 0), min(int(center + reach) + 1, self.resolution)
-        return slice(start, stop) if start < stop else None
+        center, reach = (center + self._ones) * half, reach * half + 1
+        start, stop = (center - reach).astype(int), (center + reach).astype(int) + 1
+        return np.maximum(start, 0, out=start), np.minimum(stop, self.resolution, out=stop)
 
-    def paint(self, frame, slices, distance, color, alpha=1.0, blur=0.0):
-        """Paints `color` ([r, g, b], or an array [3, h, w]) where `distance` < 0, fading over `blur` units if given."""
+    def _from(self, start, count):
+        """Centres of `count` pixels from `start` [K] on, float32 [K, count]; beyond the edge that of the last."""
+        return self._centers[np.minimum(start[:, np.newaxis] + np.arange(count), self.resolution - 1)]
+
+    def paint(self, frame, spans, distance, color, alpha=1.0, blur=0.0):
+        """Paints `color` (or an array [K, 3, h, w]) where `distance` < 0, fading over `blur` units if given."""
         pixel = 2 / (self.resolution * frame.scale)
-        mask = distance * (-1 / max(pixel, 2 * blur))
+        mask = distance * plane(-1 / np.maximum(pixel, 2 * blur))
         mask += 0.5
         np.maximum(mask, 0, out=mask)
         np.minimum(mask, 1, out=mask)
         if alpha != 1:
             mask *= alpha
-        part = self.pixels[:, slices[0], slices[1]]
-        change = _column(color) - part
-        change *= mask
-        part += change
+        colors = _column(color)
+        colors = colors if len(colors) == len(mask) else [colors[0]] * len(mask)
+        for number, cover, color, (top, bottom, left, right) in zip(self._numbers, mask, colors, spans):
+            if top < bottom and left < right:
+                height, width = bottom - top, right - left
+                part = self.pixels[number, :, top:bottom, left:right]
+                change = color[:, :height, :width] - part
+                change *= cover[:height, :width]
+                part += change
 
     def ellipse(self, frame, radii, color, alpha=1.0, blur=0.0):
         """An ellipse around the frame's origin; `blur` softens its edge to both sides."""
         found = self.region(frame, (radii[0] + blur, radii[1] + blur))
         if found:
-            slices, u, v = found
-            self.paint(frame, slices, ellipse_distance(u, v, radii), color, alpha, blur)
+            spans, u, v = found
+            self.paint(frame, spans, ellipse_distance(u, v, radii), color, alpha, blur)
 
     def ring(self, frame, radii, width, color, alpha=1.0):
         """The outline of an ellipse, `width` units wide."""
         found = self.region(frame, (radii[0] + width, radii[1] + width))
         if found:
-            slices, u, v = found
-            self.paint(frame, slices, np.abs(ellipse_distance(u, v, radii)) - width / 2, color, alpha)
+            spans, u, v = found
+            self.paint(frame, spans, np.abs(ellipse_distance(u, v, radii)) - width / 2, color, alpha)
 
     def box(self, frame, half_size, rounding, color, alpha=1.0, blur=0.0):
         """A rectangle with rounded corners around the frame's origin."""
         found = self.region(frame, (half_size[0] + blur, half_size[1] + blur))
         if found:
-            slices, u, v = found
-            self.paint(frame, slices, box_distance(u, v, half_size, rounding), color, alpha, blur)
+            spans, u, v = found
+            self.paint(frame, spans, box_distance(u, v, half_size, rounding), color, alpha, blur)
 
     def arc(self, frame, half_width, rise, thickness, color, alpha=1.0):
         """A line bent upwards by `rise` units in its middle (downwards if negative), thinner towards its ends."""
         found = self.region(frame, (half_width + thickness, abs(rise) + thickness))
         if found:
-            slices, u, v = found
-            t = u * (1 / half_width)
-            slope = t * (2 * rise / half_width)
+            spans, u, v = found
+            t = u * plane(1 / half_width)
+            slope = t * plane(2 * rise / half_width)
             t *= t
-            bent = v + rise * (1 - t)
-            distance = np.abs(bent) / np.sqrt(1 + slope * slope) - (1.15 - t) * (thickness / 2)
-            self.paint(frame, slices, np.maximum(distance, np.abs(u) - half_width), color, alpha)
+            bent = v + plane(rise) * (1 - t)
+            distance = np.abs(bent) / np.sqrt(1 + slope * slope) - (1.15 - t) * plane(thickness / 2)
+            self.paint(frame, spans, np.maximum(distance, np.abs(u) - plane(half_width)), color, alpha)
 
-    def image(self):
-        """The picture as uint8 [3, R, R]."""
+    def images(self):
+        """The pictures as uint8 [N, 3, R, R]."""
         return np.rint(np.clip(self.pixels, 0, 255)).astype(np.uint8)
+
+
+def pick(value, chosen):
+    """The chosen canvases' part of a number or colour."""
+    return value[chosen] if np.ndim(value) else value
+
+
+def plane(number):
+    """A number per canvas, float64 [K] or one for all, to be computed with planes: float32 [K, 1, 1], or itself."""
+    return number if type(number) is float else np.asarray(number, np.float32).reshape(-1, 1, 1)
 
 
 def _cos_sin(half_tan):
@@ -149,13 +198,13 @@ def _cos_sin(half_tan):
 def ellipse_distance(u, v, radii):
     """Distance to an ellipse around 0, exact at the edge to first order."""
     ru, rv = 1 / radii[0], 1 / radii[1]
-    u, v = u * ru, v * rv
+    u, v = u * plane(ru), v * plane(rv)
     u *= u
     v *= v
     level = u + v
     np.sqrt(level, out=level)
-    u *= ru * ru
-    v *= rv * rv
+    u *= plane(ru * ru)
+    v *= plane(rv * rv)
     u += v
     u += 1e-12
     np.sqrt(u, out=u)
@@ -167,12 +216,13 @@ def ellipse_distance(u, v, radii):
 
 def box_distance(u, v, half_size, rounding):
     """Distance to a rectangle around 0 whose corners are rounded."""
-    u = np.abs(u) - (half_size[0] - rounding)
-    v = np.abs(v) - (half_size[1] - rounding)
+    u = np.abs(u) - plane(half_size[0] - rounding)
+    v = np.abs(v) - plane(half_size[1] - rounding)
     outside = np.sqrt(np.square(np.maximum(u, 0)) + np.square(np.maximum(v, 0)))
     return outside + np.minimum(np.maximum(u, v), 0) - rounding
 
 
 def _column(color):
+    """A colour as float32 [1, 3, 1, 1] or [K, 3, 1, 1]; what has a colour for every pixel as it is."""
     color = np.asarray(color, np.float32)
-    return color if color.ndim == 3 else color.reshape(3, 1, 1)
+    return color if color.ndim == 4 else color.reshape(-1, 3, 1, 1)

@@ -7,7 +7,7 @@ faces are pictures of persons, what a person cannot change from one picture to t
 
 import numpy as np
 
-from data.converters.canvas import Canvas, Frame, ellipse_distance
+from data.converters.canvas import Canvas, Frame, ellipse_distance, plane
 
 # Attribute: probability. The hair colours share what Bald leaves.
 ATTRIBUTES = {
@@ -36,9 +36,11 @@ OF_PERSON = ('Bald', 'Bangs', 'Big_Nose', 'Bushy_Eyebrows', 'Goatee', 'Mustache'
 _DRAWS_OF_PERSON = (6, 7) + tuple(range(11, 22)) + (23, 24, 25, 26, 38)
 _HAIR = {'Black_Hair': (38, 32, 36), 'Blond_Hair': (232, 196, 110), 'Brown_Hair': (118, 72, 42),
          'Gray_Hair': (176, 178, 186)}
-_SKIN = np.array([(235, 186, 148), (222, 164, 118), (196, 136, 92), (160, 104, 68), (118, 74, 50)], np.float64)
+_SKIN = ((235, 186, 148), (222, 164, 118), (196, 136, 92), (160, 104, 68), (118, 74, 50))
 _PERSON = 7     # tells the seeds of persons from those of pictures
-_PALE = np.array([(255, 232, 220), (252, 224, 206)], np.float64)
+_PALE = (255, 232, 220), (252, 224, 206)
+_FRAMES = (40, 36, 40), (120, 60, 40), (60, 60, 110)
+_PIXELS_TOGETHER = 2 ** 17      # of faces that are drawn at once, which stay in the processor's caches; 4 at least
 _EYES = ((70, 110, 170), (72, 128, 84), (96, 62, 36), (60, 44, 36), (110, 120, 130))
 
 
@@ -68,13 +70,14 @@ class Face:
         self.tilt = 0.07 * draw()        # tangent of half the angle: up to 8 degrees
         self.yaw, self.pitch = draw(), draw()
         self.width, self.chin = 0.80 + 0.06 * draw(), 0.14 + 0.09 * draw()
-        self.light = (draw(), -0.4 + 0.4 * draw())
+        self.light_x, self.light_y = draw(), -0.4 + 0.4 * draw()
         self.gain = 0.97 + 0.07 * draw()
         tones = _PALE if self.has['Pale_Skin'] else _SKIN
-        self.skin = _mix(tones, draw()) + 5 * np.array([draw(), draw(), draw()])
+        self.skin = [part + 5 * draw() for part in _mix(tones, draw())]
         color = next(iter(name for name in _HAIR if self.has[name]), 'Brown_Hair')
-        self.hair = np.array(_HAIR[color]) * (1 + 0.12 * draw())
-        self.brow = np.minimum(self.hair, self.skin * 0.75) * 0.8
+        shade = 1 + 0.12 * draw()
+        self.hair = [part * shade for part in _HAIR[color]]
+        self.brow = [min(hair, skin * 0.75) * 0.8 for hair, skin in zip(self.hair, self.skin)]
         self.long_hair = draw()          # above 0.1: down to the shoulders
         self.part = 0.5 * draw()
         self.hairline = -0.56 + 0.06 * draw()
@@ -84,11 +87,12 @@ class Face:
         self.brow_slope, self.brow_height = 0.02 + 0.06 * draw(), 0.33 + 0.03 * draw()
         self.mouth_width, self.mouth_height = 0.28 + 0.03 * draw(), 0.54 + 0.03 * draw()
         self.smile = 0.11 + 0.03 * draw() if self.has['Smiling'] else -0.01 + 0.02 * draw()
-        self.background = _pastel(draw(), draw(), 205 + 35 * draw()), _pastel(draw(), draw(), 170 + 40 * draw())
-        self.slope = draw(), draw()
+        self.background = _pastel(draw(), draw(), 205 + 35 * draw())
+        self.far_background = _pastel(draw(), draw(), 170 + 40 * draw())
+        self.slope_x, self.slope_y = draw(), draw()
         self.clothes = _pastel(draw(), 1.0, 135 + 60 * draw())
         self.hat = _pastel(draw(), 1.0, 140 + 70 * draw())
-        self.frame_color = _mix(np.array([(40, 36, 40), (120, 60, 40), (60, 60, 110)], np.float64), draw())
+        self.frame_color = _mix(_FRAMES, draw())
 
     def _draw(self):
         return next(self._values)
@@ -100,88 +104,141 @@ class Face:
 
     def draw(self, resolution):
         """The picture, uint8 [3, resolution, resolution]."""
-        canvas = Canvas(resolution)
-        canvas.fill(self.background[0], self.background[1], self.slope)
-        head = Frame((self.x, self.y), self.scale, self.tilt)
-        skin, hair, has = self.skin, self.hair, self.has
-        shadow = skin * 0.78
-        turn = 0.10 * self.yaw
-        rise = 0.04 * self.pitch
+        return draw([self], resolution)[0]
 
-        if self.long_hair > 0.1 and not has['Bald']:
-            canvas.box(head.inner((0, 0.35)), (self.width + 0.20, 1.05), 0.6, hair * 0.82)
+
+def draw(faces, resolution):
+    """Pictures of a list of faces, uint8 [N, 3, resolution, resolution]; each is as it would be alone."""
+    canvas = Canvas(resolution, len(faces))
+    portraits = _Portraits(faces, canvas)
+    canvas.fill(portraits.background, portraits.far_background, (portraits.slope_x, portraits.slope_y))
+    portraits.paint()
+    canvas.scale(portraits.gain)
+    return canvas.images()
+
+
+class _Portraits:
+    """Faces that are drawn together: what a Face is in numbers is float64 [K] here, and colours are float64 [K, 3].
+
+    A single face's numbers stay plain ones, which are faster to compute with.
+    """
+
+    def __init__(self, faces, canvas, head=None):
+        self.faces = faces
+        self.canvas = canvas
+        self.head = Frame((self.x, self.y), self.scale, self.tilt) if head is None else head
+        self.turn, self.rise = 0.10 * self.yaw, 0.04 * self.pitch
+
+    def __getattr__(self, name):
+        values = [getattr(face, name) for face in self.faces]
+        is_plain = len(values) == 1 and isinstance(values[0], float)
+        setattr(self, name, values[0] if is_plain else np.array(values, np.float64))
+        return self.__dict__[name]
+
+    def have(self, name):
+        """Which faces have the attribute of that name, bool [K]."""
+        return np.array([face.has[name] for face in self.faces])
+
+    def _where(self, chosen, paint):
+        """Calls a method with the chosen faces, a mask, in place of this, if there are any."""
+        numbers = np.flatnonzero(chosen)
+        if len(numbers):
+            paint(_Portraits([self.faces[number] for number in numbers], self.canvas.those(numbers),
+                             self.head.those(numbers)))
+
+    def paint(self):
+        """Everything in front of the background, from back to front."""
+        has, kind = self.have, _Portraits
+        self._where((self.long_hair > 0.1) & ~has('Bald'), kind._long_hair)
+        self._body()
+        self._where(has('Wearing_Earrings'), kind._earrings)
+        self._head()
+        self._where(has('Rosy_Cheeks'), kind._cheeks)
+        self._where(has('Goatee'), kind._goatee)
+        self._nose()
+        self._where(has('Mustache'), kind._mustache)
+        self._where(has('Mouth_Slightly_Open'), kind._open_mouth)
+        self._where(~has('Mouth_Slightly_Open'), kind._closed_mouth)
+        self._eyes()
+        self._where(~has('Bald'), kind._hair)
+        self._where(has('Wearing_Hat'), kind._hat)
+        self._where(has('Eyeglasses'), kind._glasses)
+
+    def _long_hair(self):
+        self.canvas.box(self.head.inner((0, 0.35)), (self.width + 0.20, 1.05), 0.6, self.hair * 0.82)
+
+    def _body(self):
+        canvas, head, shadow = self.canvas, self.head, self.skin * 0.78
         body = Frame((self.x * 0.6, 1.02 + 0.3 * self.y), self.scale)
         canvas.ellipse(body.inner((0, 0.32)), (1.30, 0.78), self.clothes)
         canvas.box(head.inner((0, 1.0)), (0.30, 0.42), 0.2, shadow)
         canvas.ring(body.inner((0, -0.32)), (0.42, 0.20), 0.10, self.clothes * 0.8)
-
-        ears = head.twice((-turn * 0.5, 0.08 + rise), self.width + 0.02)
-        canvas.ellipse(ears, (0.13, 0.20), skin * 0.93)
+        ears = head.twice((-self.turn * 0.5, 0.08 + self.rise), self.width + 0.02)
+        canvas.ellipse(ears, (0.13, 0.20), self.skin * 0.93)
         canvas.ellipse(ears, (0.06, 0.11), shadow)
-        if has['Wearing_Earrings']:
-            gap, v = self.width + 0.05, 0.37 + rise
-            canvas.ellipse(head.twice((-turn * 0.5, v), gap), (0.095, 0.115), (250, 208, 60))
-            shine = head.twice((-turn * 0.5 - 0.02, v - 0.03), gap, mirror=False)
-            canvas.ellipse(shine, (0.03, 0.04), (255, 246, 190))
 
-        self._head(canvas, head, skin)
-        if has['Rosy_Cheeks']:
-            cheeks = head.twice((turn, 0.30 + rise), 0.44)
-            canvas.ellipse(cheeks, (0.15, 0.12), skin * 0.45 + np.array([255, 70, 90]) * 0.55, 0.8, 0.10)
-        if has['Goatee']:
-            canvas.ellipse(head.inner((turn * 0.6, 0.86 + rise)), (0.24, 0.16), self.brow, 0.92, 0.02)
-        self._nose(canvas, head.inner((turn * 1.3, 0.20 + rise)), skin)
-        self._mouth(canvas, head.inner((turn, self.mouth_height + rise)))
-        self._eyes(canvas, head, turn, -0.06 + rise)
-        if not has['Bald']:
-            self._hair(canvas, head, turn)
-        if has['Wearing_Hat']:
-            self._hat(canvas, head, turn)
-        if has['Eyeglasses']:
-            self._glasses(canvas, head, turn, rise)
-        canvas.pixels *= self.gain
-        return canvas.image()
+    def _earrings(self):
+        gap, v = self.width + 0.05, 0.37 + self.rise
+        self.canvas.ellipse(self.head.twice((-self.turn * 0.5, v), gap), (0.095, 0.115), (250, 208, 60))
+        shine = self.head.twice((-self.turn * 0.5 - 0.02, v - 0.03), gap, mirror=False)
+        self.canvas.ellipse(shine, (0.03, 0.04), (255, 246, 190))
 
-    def _head_distance(self, u, v):
-        """Distance to an egg: an ellipse whose lower half narrows towards the chin."""
-        lower = np.maximum(v, 0)
-        return ellipse_distance(u * (1 + self.chin * lower * lower), v, (self.width, 1.0))
-
-    def _head(self, canvas, head, skin):
-        slices, u, v = canvas.region(head, (0.95, 1.05))
-        shade = (u * (self.light[0]) + v * (self.light[1])) * 0.11
+    def _head(self):
+        """An egg, an ellipse whose lower half narrows towards the chin, lit from the side."""
+        spans, u, v = self.canvas.region(self.head, (0.95, 1.05))
+        shade = (u * plane(self.light_x) + v * plane(self.light_y)) * 0.11
         shade += 1 - 0.10 * (u * u + v * v * 0.6)
-        canvas.paint(head, slices, self._head_distance(u, v), skin.reshape(3, 1, 1).astype(np.float32) * shade)
+        lower = np.maximum(v, 0)
+        distance = ellipse_distance(u * (1 + plane(self.chin) * lower * lower), v, (self.width, 1.0))
+        self.canvas.paint(self.head, spans, distance, _shaded(self.skin, shade))
 
-    def _nose(self, canvas, nose, skin):
-        size = 1.8 if self.has['Big_Nose'] else 0.85
+    def _cheeks(self):
+        cheeks = self.head.twice((self.turn, 0.30 + self.rise), 0.44)
+        color = self.skin * 0.45 + np.array([255, 70, 90]) * 0.55
+        self.canvas.ellipse(cheeks, (0.15, 0.12), color, 0.8, 0.10)
+
+    def _goatee(self):
+        self.canvas.ellipse(self.head.inner((self.turn * 0.6, 0.86 + self.rise)), (0.24, 0.16), self.brow, 0.92, 0.02)
+
+    def _nose(self):
+        canvas, skin, nose = self.canvas, self.skin, self.head.inner((self.turn * 1.3, 0.20 + self.rise))
+        size = np.where(self.have('Big_Nose'), 1.8, 0.85)
         canvas.ellipse(nose.inner((0, 0.05)), (0.13 * size, 0.09 * size), skin * 0.66, 0.9, 0.02)
         canvas.ellipse(nose, (0.10 * size, 0.10 * size), skin * np.array([0.98, 0.88, 0.86]), 1.0, 0.02)
         canvas.ellipse(nose.inner((-0.03, -0.03)), (0.035 * size, 0.035 * size), np.minimum(skin * 1.2, 255), 0.7, 0.02)
 
-    def _mouth(self, canvas, mouth):
-        has = self.has
-        lips = np.array((205, 30, 62)) if has['Wearing_Lipstick'] else self.skin * np.array([0.72, 0.48, 0.48])
-        thick = 0.135 if has['Wearing_Lipstick'] else 0.065
-        width, bend = self.mouth_width, -self.smile
-        if has['Mustache']:
-            canvas.ellipse(mouth.twice((0, -0.15), 0.14, half_tan=0.12), (0.20, 0.075), self.brow, 1.0, 0.01)
-        if has['Mouth_Slightly_Open']:
-            slices, u, v = canvas.region(mouth.inner((0, 0.02)), (width + 0.1, 0.36))
-            t = u / width
-            v = v + bend * (1 - t * t)
-            opening = ellipse_distance(u, v, (width, 0.115))
-            canvas.paint(mouth, slices, opening - (thick * 0.5), lips)
-            canvas.paint(mouth, slices, opening, (92, 22, 30))
-            canvas.paint(mouth, slices, np.maximum(opening + 0.012, v + 0.02), (250, 246, 240))
-        else:
-            canvas.arc(mouth, width, bend, thick, lips)
-            if has['Wearing_Lipstick']:
-                canvas.arc(mouth, width * 0.85, bend, 0.028, lips * 0.55)
+    def _mouth(self):
+        """(its frame, colour of the lips, their thickness)."""
+        painted = self.have('Wearing_Lipstick')
+        lips = np.where(painted[:, np.newaxis], (205.0, 30.0, 62.0), self.skin * np.array([0.72, 0.48, 0.48]))
+        return (self.head.inner((self.turn, self.mouth_height + self.rise)), lips, np.where(painted, 0.135, 0.065))
 
-    def _eyes(self, canvas, head, turn, v):
-        gap, size = self.eye_gap, self.eye_size
-        radii = (0.175 * size, 0.14 * size)
+    def _mustache(self):
+        mouth, _, _ = self._mouth()
+        self.canvas.ellipse(mouth.twice((0, -0.15), 0.14, half_tan=0.12), (0.20, 0.075), self.brow, 1.0, 0.01)
+
+    def _open_mouth(self):
+        mouth, lips, thick = self._mouth()
+        spans, u, v = self.canvas.region(mouth.inner((0, 0.02)), (self.mouth_width + 0.1, 0.36))
+        t = u / plane(self.mouth_width)
+        v = v + plane(-self.smile) * (1 - t * t)
+        opening = ellipse_distance(u, v, (self.mouth_width, 0.115))
+        self.canvas.paint(mouth, spans, opening - plane(thick * 0.5), lips)
+        self.canvas.paint(mouth, spans, opening, (92, 22, 30))
+        self.canvas.paint(mouth, spans, np.maximum(opening + 0.012, v + 0.02), (250, 246, 240))
+
+    def _closed_mouth(self):
+        mouth, lips, thick = self._mouth()
+        self.canvas.arc(mouth, self.mouth_width, -self.smile, thick, lips)
+        self._where(self.have('Wearing_Lipstick'), _Portraits._parting_of_lips)
+
+    def _parting_of_lips(self):
+        mouth, lips, _ = self._mouth()
+        self.canvas.arc(mouth, self.mouth_width * 0.85, -self.smile, 0.028, lips * 0.55)
+
+    def _eyes(self):
+        canvas, head, turn, v = self.canvas, self.head, self.turn, -0.06 + self.rise
+        gap, radii = self.eye_gap, (0.175 * self.eye_size, 0.14 * self.eye_size)
         canvas.ellipse(head.twice((turn, v - 0.015), gap), (radii[0] + 0.025, radii[1] + 0.025), self.skin * 0.5)
         canvas.ellipse(head.twice((turn, v), gap), radii, (250, 250, 248))
         look = turn + self.gaze + 0.03 * self.yaw
@@ -191,52 +248,56 @@ class Face:
         shine = head.twice((look - 0.03, v - 0.025), gap, mirror=False)
         canvas.ellipse(shine, (0.026, 0.026), (255, 255, 255))
         brows = head.twice((turn, v + 0.06 - self.brow_height), gap + 0.01, half_tan=self.brow_slope)
-        canvas.arc(brows, 0.20, 0.045, 0.125 if self.has['Bushy_Eyebrows'] else 0.05, self.brow)
+        canvas.arc(brows, 0.20, 0.045, np.where(self.have('Bushy_Eyebrows'), 0.125, 0.05), self.brow)
 
-    def _hair(self, canvas, head, turn):
-        slices, u, v = canvas.region(head, (self.width + 0.25, 1.25))
+    def _hair(self):
+        spans, u, v = self.canvas.region(self.head, (self.width + 0.25, 1.25))
         outer = ellipse_distance(u, v + 0.10, (self.width + 0.11, 1.07))
-        if self.has['Bangs']:
-            line = (-0.36) - 0.10 * u * u
-        else:
-            from_part = np.abs(u - self.part)
-            line = (self.hairline - 0.12) + 0.42 * from_part * np.sqrt(from_part)
-        inside_face = np.abs(u - (turn * 0.5)) - (self.width - 0.09)
+        fringe = (-0.36) - 0.10 * u * u
+        from_part = np.abs(u - plane(self.part))
+        hairline = plane(self.hairline - 0.12) + 0.42 * from_part * np.sqrt(from_part)
+        line = np.where(self.have('Bangs')[:, np.newaxis, np.newaxis], fringe, hairline)
+        inside_face = np.abs(u - plane(self.turn * 0.5)) - plane(self.width - 0.09)
         # Above the hairline, or at the temples beside the face down to the ears.
         sides = np.maximum(-inside_face, v - 0.18)
         distance = np.maximum(outer, np.minimum(v - line, sides))
         shine = v + 0.62 + 0.35 * u * u
         shine = np.maximum(1 - np.abs(shine) * 4, 0)
-        color = self.hair.reshape(3, 1, 1).astype(np.float32) * (1 + 0.22 * shine)
-        canvas.paint(head, slices, distance, color)
+        self.canvas.paint(self.head, spans, distance, _shaded(self.hair, 1 + 0.22 * shine))
 
-    def _hat(self, canvas, head, turn):
+    def _hat(self):
+        canvas, head = self.canvas, self.head
         canvas.box(head.inner((0, -0.92)), (self.width - 0.02, 0.38), 0.30, self.hat)
         canvas.box(head.inner((0, -0.70)), (self.width + 0.02, 0.09), 0.05, self.hat * 0.55)
-        canvas.box(head.inner((turn * 0.5, -0.58)), (self.width + 0.30, 0.085), 0.08, self.hat * 0.85)
+        canvas.box(head.inner((self.turn * 0.5, -0.58)), (self.width + 0.30, 0.085), 0.08, self.hat * 0.85)
 
-    def _glasses(self, canvas, head, turn, rise):
-        lenses = head.twice((turn, -0.04 + rise), self.eye_gap)
+    def _glasses(self):
+        canvas, head, turn, v = self.canvas, self.head, self.turn, -0.07 + self.rise
+        lenses = head.twice((turn, -0.04 + self.rise), self.eye_gap)
         canvas.ellipse(lenses, (0.27, 0.245), (225, 240, 255), 0.22)
         canvas.ring(lenses, (0.27, 0.245), 0.065, self.frame_color)
-        temples = head.twice((turn * 0.6, -0.07 + rise), self.eye_gap + 0.36)
-        canvas.box(temples, (0.12, 0.03), 0.01, self.frame_color)
-        canvas.box(head.inner((turn, -0.07 + rise)), (self.eye_gap - 0.24, 0.03), 0.01, self.frame_color)
+        canvas.box(head.twice((turn * 0.6, v), self.eye_gap + 0.36), (0.12, 0.03), 0.01, self.frame_color)
+        canvas.box(head.inner((turn, v)), (self.eye_gap - 0.24, 0.03), 0.01, self.frame_color)
+
+
+def _shaded(color, shade):
+    """Colours [K, 3] times a shade for every pixel [K, h, w]: float32 [K, 3, h, w]."""
+    return color.astype(np.float32)[:, :, np.newaxis, np.newaxis] * shade[:, np.newaxis]
 
 
 def _mix(tones, position):
     """The colour at a position -1…1 along a line of colours."""
     place = (position + 1) / 2 * (len(tones) - 1)
     index = min(int(place), len(tones) - 2)
-    return tones[index] + (tones[index + 1] - tones[index]) * (place - index)
+    return [one + (other - one) * (place - index) for one, other in zip(tones[index], tones[index + 1])]
 
 
 def _pastel(hue, saturation, value):
     """A colour [r, g, b] of a hue -1…1 around the colour circle; saturation -1…1, value 0…255."""
     place = (hue + 1) * 3
-    wheel = np.array([abs(place - 3) - 1, 2 - abs(place - 2), 2 - abs(place - 4)]).clip(0, 1)
+    wheel = abs(place - 3) - 1, 2 - abs(place - 2), 2 - abs(place - 4)
     strength = 0.35 + 0.2 * saturation
-    return value * (1 - strength + strength * wheel)
+    return [value * (1 - strength + strength * min(max(part, 0), 1)) for part in wheel]
 
 
 def _draws(rng, seed):
@@ -252,4 +313,6 @@ def draw_batch(seed, indices, resolution, persons=None):
     """
     rng = np.random.RandomState(0)
     faces = [Face(seed, int(index), rng, int(index) % persons if persons else None) for index in indices]
-    return np.stack([face.draw(resolution) for face in faces]), np.stack([face.label for face in faces])
+    together = max(_PIXELS_TOGETHER // resolution ** 2, 4)
+    pictures = [draw(faces[start:start + together], resolution) for start in range(0, len(faces), together)]
+    return np.concatenate(pictures), np.stack([face.label for face in faces])
