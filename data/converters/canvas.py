@@ -176,8 +176,10 @@ class Canvas:
             self.paint(frame, spans, np.maximum(distance, np.abs(u) - plane(half_width)), color, alpha)
 
     def images(self):
-        """The pictures as uint8 [N, 3, R, R]."""
-        return np.rint(np.clip(self.pixels, 0, 255)).astype(np.uint8)
+        """The finished pictures as uint8 [N, 3, R, R]; `pixels` are rounded."""
+        for step, limit in ((np.maximum, 0), (np.minimum, 255)):
+            step(self.pixels, limit, out=self.pixels)
+        return np.rint(self.pixels, out=self.pixels).astype(np.uint8)
 
 
 def pick(value, chosen):

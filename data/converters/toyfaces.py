@@ -160,7 +160,8 @@ class _Portraits:
         self._where(has('Mouth_Slightly_Open'), kind._open_mouth)
         self._where(~has('Mouth_Slightly_Open'), kind._closed_mouth)
         self._eyes()
-        self._where(~has('Bald'), kind._hair)
+        self._where(~has('Bald') & has('Bangs'), kind._fringe)
+        self._where(~has('Bald') & ~has('Bangs'), kind._parted_hair)
         self._where(has('Wearing_Hat'), kind._hat)
         self._where(has('Eyeglasses'), kind._glasses)
 
@@ -250,17 +251,24 @@ class _Portraits:
         brows = head.twice((turn, v + 0.06 - self.brow_height), gap + 0.01, half_tan=self.brow_slope)
         canvas.arc(brows, 0.20, 0.045, np.where(self.have('Bushy_Eyebrows'), 0.125, 0.05), self.brow)
 
-    def _hair(self):
+    def _fringe(self):
+        self._hair(lambda u: (-0.36) - 0.10 * u * u)
+
+    def _parted_hair(self):
+        def line(u):
+            from_part = np.abs(u - plane(self.part))
+            return plane(self.hairline - 0.12) + 0.42 * from_part * np.sqrt(from_part)
+
+        self._hair(line)
+
+    def _hair(self, line):
+        """Hair above a line, a function of u."""
         spans, u, v = self.canvas.region(self.head, (self.width + 0.25, 1.25))
         outer = ellipse_distance(u, v + 0.10, (self.width + 0.11, 1.07))
-        fringe = (-0.36) - 0.10 * u * u
-        from_part = np.abs(u - plane(self.part))
-        hairline = plane(self.hairline - 0.12) + 0.42 * from_part * np.sqrt(from_part)
-        line = np.where(self.have('Bangs')[:, np.newaxis, np.newaxis], fringe, hairline)
         inside_face = np.abs(u - plane(self.turn * 0.5)) - plane(self.width - 0.09)
         # Above the hairline, or at the temples beside the face down to the ears.
         sides = np.maximum(-inside_face, v - 0.18)
-        distance = np.maximum(outer, np.minimum(v - line, sides))
+        distance = np.maximum(outer, np.minimum(v - line(u), sides))
         shine = v + 0.62 + 0.35 * u * u
         shine = np.maximum(1 - np.abs(shine) * 4, 0)
         self.canvas.paint(self.head, spans, distance, _shaded(self.hair, 1 + 0.22 * shine))
