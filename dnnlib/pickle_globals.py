@@ -6,6 +6,7 @@ and NumPy arrays of numbers. `Instance` records stand for the few classes that a
 
 import collections
 import re
+import sys
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class PendingDType:
     def build(self, state):
         order = _ascii(state[1]) if isinstance(state, tuple) and len(state) >= 5 else None
         if order not in ('<', '>', '=', '|') or any(item is not None for item in state[2:5]):
-            raise Malformed('describes a NumPy type other than plain numbers')
+            raise Malformed('describes a NumPy type other than plain numbers and texts')
         return PendingDType(self.dtype.newbyteorder(order))
 
 
@@ -75,7 +76,8 @@ class PendingArray:
         return make_array(shape, dtype, data, 'F' if isinstance(fortran, int) and fortran else 'C')
 
 
-_NUMBER_TYPE = re.compile(r'[<>|=]?(?:[buifc][0-9]{1,2}|bool|u?int[0-9]{1,2}|float[0-9]{1,3}|complex[0-9]{1,3})\Z')
+_PLAIN_TYPE = re.compile(r'[<>|=]?(?:[buifc][0-9]{1,2}|bool|u?int[0-9]{1,2}|float[0-9]{1,3}|complex[0-9]{1,3}'
+                         r'|[SU][1-9][0-9]{0,5})\Z')
 _MAX_DIMS = 32
 
 
@@ -87,10 +89,10 @@ def _ascii(value):
 
 
 def make_dtype(args):
-    """`numpy.dtype('f4', False, True)` → PendingDType; numbers only, so an array can never hold objects."""
+    """`numpy.dtype('f4', False, True)` → PendingDType; numbers and texts, so an array can never hold objects."""
     name = _ascii(args[0]) if 1 <= len(args) <= 3 else None
-    if name is None or not _NUMBER_TYPE.match(name):
-        raise Malformed(f'uses the NumPy type {name or "(unreadable)"}, which is not a plain number')
+    if name is None or not _PLAIN_TYPE.match(name):
+        raise Malformed(f'uses the NumPy type {name or "(unreadable)"}, which is neither a plain number nor text')
     try:
         dtype = np.dtype(name)
     except TypeError:
@@ -122,6 +124,8 @@ def make_array(shape, dtype, data, order, spend=None):
                         f'but holds {len(data)} bytes for it')
     if _ascii(order) not in ('C', 'F'):
         raise Malformed('declares an unknown array order')
+    if dtype.kind == 'U' and count and np.frombuffer(data, dtype.byteorder + 'u4').max() > sys.maxunicode:
+        raise Malformed('has an array of text with characters that do not exist')
     try:
         return np.frombuffer(data, dtype=dtype).reshape(shape, order=_ascii(order)) if count else np.zeros(shape, dtype)
     except (ValueError, MemoryError):

@@ -199,7 +199,8 @@ def test_a_folder_of_odd_photographs_is_trained_on_drawn_and_scored_by_the_words
         'train --config': '--device cpu --set metrics=[] --set train.total_kimg=0.128 --set sched.tick_kimg_base=0.128 '
                           '--set sched.minibatch_base=8 --set sched.minibatch_dict={} --set G.fmap_base=256 --set '
                           'D.fmap_base=256 --set train.minibatch_repeats=1 --set grid.size=1x1',
-        'metrics fid50k': '--num-samples 8', 'train --resume': '--set train.total_kimg=0.256'}, tmp_path)
-    assert len(list((tmp_path / 'results' / 'faces').glob('seed*.png'))) == 64
+        'train --resume': '--set train.total_kimg=0.256', 'metrics fid50k': '--features standin --num-samples 8',
+        'metrics fid,kid,pr': '--features standin'}, tmp_path)
+    assert len(list((tmp_path / 'results' / 'images').glob('seed*.png'))) == 100
     assert 'fid50k' in printed and 'stand-in' in printed
     assert len(list((tmp_path / 'datasets' / 'faces-256').glob('*.tfrecords'))) == 7

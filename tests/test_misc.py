@@ -148,10 +148,16 @@ def test_plain_data_that_is_stored_comes_back_and_nothing_else_does(tmp_path):
     path = str(tmp_path / 'cache.pkl')
     values = np.random.RandomState(0).randn(3, 2)
     for content in [dict(mu=values, sigma=values.T, count=5, name='reals'), (values, values[0], 2.5), [np.float32(1)],
-                    values, {'nested': [{'a': (1, 'b')}, None, True]}]:
+                    values, {'nested': [{'a': (1, 'b')}, None, True]}, {'names': np.array([['a', 'bé\U0001f600']])},
+                    np.array([b'x', b'yz'])]:
         misc.save_pkl(content, path)
         found = misc.load_pkl(path)
         assert type(found) is type(content) and repr(found) == repr(content)
+    beyond = pickle.dumps(np.array(['\U0010ffff' * 3])).replace(b'\xff\xff\x10\x00', b'\xff\xff\x11\x00')
+    with open(path, 'wb') as file:
+        file.write(beyond)
+    with pytest.raises(UserError, match='characters that do not exist'):
+        misc.load_pkl(path)
     for hostile in (os.system, [print], {'a': Exception}):
         with open(path, 'wb') as file:
             pickle.dump(hostile, file)
