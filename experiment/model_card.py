@@ -48,12 +48,17 @@ def update(run_dir):
 
 
 def write_card(run_dir):
-    """Writes `run_dir`/README.md. Returns its path; None for an unfinished run, and where somebody else wrote one.
+    """Writes `run_dir`/README.md. Returns its path; None for an unfinished run, for one that trains no generator, such
+    as a classifier's, and where somebody else wrote one.
 
     Raises UserError if this is not a run directory, or it has no network.
     """
     path = os.path.join(run_dir, NAME)
     if not os.path.isfile(os.path.join(run_dir, '_finished.txt')) or not _is_ours(path):
+        return None
+    record = read_submit_config(run_dir)
+    check_record(record, RECORD, f"the run's record in {run_dir}")
+    if not run_config.is_adversarial(EasyDict(train=record['config'].get('train', {}))):
         return None
     text = render(gather(run_dir))
     with atomic_write(path, 'w') as f:

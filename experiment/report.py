@@ -157,11 +157,14 @@ def _stands_for(run_dir):
 
 
 def read_classifier(run_dir):
-    """What a finished training of a classifier recorded (see metrics.classifier_training), or None."""
+    """What a finished training of a classifier recorded (see metrics.classifier_training), or None; with `bytes`, the
+    size of its file, None where that is gone."""
     for path in sorted(glob.glob(os.path.join(glob.escape(run_dir), 'classifier-*.json'))):
         found = recall_json(path)
         if found is not None and not schema.problem(found, CLASSIFIER):
-            return found
+            file = os.path.join(run_dir, os.path.basename(found['network']))
+            return dict(found, network=os.path.basename(file), bytes=os.path.getsize(file) if os.path.isfile(file) else
+                        None)
     return None
 
 

@@ -116,7 +116,9 @@ def _networks(run, metrics):
                      'is_best': run.stands_for is not None and run.stands_for[0] == name,
                      'values': [_score(scores.get((stem, metric))) for metric in metrics]})
     if run.classifier:
-        rows.append({'name': run.classifier['network'], 'address': None, 'size': '', 'is_best': True, 'values': []})
+        name, size = run.classifier['network'], run.classifier['bytes']
+        rows.append({'name': name, 'address': None if size is None else name, 'is_best': True, 'values': [],
+                     'size': '' if size is None else f'{size / 1e6:,.1f} MB'})
     return rows
 
 

@@ -10,7 +10,7 @@ import pytest
 import config as folders
 from dnnlib import submission
 from dnnlib.util import EasyDict, UserError
-from experiment import forecast, report, report_plots, run_config, watch
+from experiment import forecast, model_card, report, report_plots, run_config, watch
 from experiment.plan import Plan
 
 
@@ -312,9 +312,13 @@ def test_a_classifiers_page_tells_its_accuracy_and_offers_what_it_can(run_dir):
     with open(os.path.join(run_dir, 'classifier-smiling.json'), 'w') as file:
         json.dump(dict(accuracy=0.912, majority=0.55, attribute='smiling', network='classifier-smiling.pkl',
                        total_kimg=150), file)
+    with open(os.path.join(run_dir, 'classifier-smiling.pkl'), 'wb') as file:
+        file.write(bytes(2000000))
     end(run_dir, 'finished at 5', True)
     text = visible(run_dir)
     assert 'accuracy on images held out 91.2 %' in text and 'trained for 150 kimg' in text
+    assert 'classifier-smiling.pkl 2.0 MB' in text
+    assert model_card.write_card(run_dir) is None       # the card is that of a generator
     for word in ('generate', '--resume', './reproduce metrics', 'total_kimg=300'):
         assert word not in text, word
 
