@@ -8,6 +8,7 @@ import check_python  # noqa: F401
 import config as folders
 from dnnlib import artifacts, registry
 from dnnlib.command_line import Parser
+from dnnlib.files import check_writable
 from dnnlib.seeds import seed_option
 from dnnlib.util import UserError, printable, run_main
 from metrics import presets
@@ -146,6 +147,8 @@ def parse_args(argv):
         parser.error('--keep-planes keeps the planes of one network, not of --all-snapshots')
     if args.all_snapshots and args.run is None:
         parser.error('--all-snapshots needs --run')
+    if args.keep_planes is not None:
+        check_writable(os.path.dirname(os.path.abspath(args.keep_planes)), 'choose another one with --keep-planes')
     refuse_without_data(args)
     return _checked(args), measure
 
@@ -285,7 +288,7 @@ def parse_identity_args(argv):
     return _checked(args)
 
 
-# ---- The forms
+# ---- The forms, each of which returns the exit status and the directories of the runs that it measured
 
 
 def explain(args):
@@ -294,6 +297,7 @@ def explain(args):
     from metrics.scores.records import read_record
     for line in compare(*[read_record(path) for path in args.records], names=args.records):
         print(printable(line))
+    return 0, []
 
 
 def measure(args):
@@ -311,7 +315,6 @@ def measure(args):
     run_dir = found[0].run_dir
     data, mirrored = data_of(run_dir, data, args.mirror_augment)
     select_devices(args)
-    from experiment import watch
     from metrics.context import NetworkUnusable
     from metrics.jobs import Job
     problems = False
@@ -333,9 +336,7 @@ def measure(args):
             continue
         problems |= job.has_failed
         print(f'Records: {os.path.abspath(out_dir)}', flush=True)
-    if run_dir is not None:
-        watch.write_report(run_dir)
-    return 1 if problems else 0
+    return int(problems), [run_dir] if run_dir is not None else []
 
 
 def compare_sets(args):
@@ -350,6 +351,7 @@ def compare_sets(args):
     from metrics.sets import measure
     measure.compare(names, images, reference, args.features, args.minibatch, args.seed, args.mirror_augment, out_dir)
     print(f'Records: {os.path.abspath(out_dir)}', flush=True)
+    return 0, []
 
 
 def take_statistics(args):
@@ -364,6 +366,7 @@ def take_statistics(args):
     found, facts = measure.take_statistics(source, args.features, args.minibatch, args.mirror_augment)
     sources.write_statistics(args.out, found, facts)
     print(f"{args.out}: mean and covariance of {facts['features']} of {facts['num_images']} images", flush=True)
+    return 0, []
 
 
 def table(args):
@@ -372,24 +375,26 @@ def table(args):
     if args.name is None or args.list_tables:
         for name, title, paper in definition.list_tables(folders.config_dir):
             print(f'{name:<14} {paper}, {title}')
-        return 0
+        return 0, []
     definition.load_table(args.name, folders.config_dir)    # a wrong name is told before anything heavy is loaded
     from experiment.gpu_days import gpu_days
     from metrics.tables import make
     order = make.Order(args.name, args.columns and [name for name in args.columns.split(',') if name],
                        pairs(args.network), pairs(args.dataset), args.out, args.stem)
-    return make.make_table(order, lambda name: find_dataset(name, args.data_dir), quick=args.preset == 'quick',
-                           dry_run=args.dry_run, skip_missing=args.skip_missing, gpu_days=gpu_days,
-                           protocol=protocol(args), prepare=lambda: select_devices(args), **options_of(args))
+    status = make.make_table(order, lambda name: find_dataset(name, args.data_dir), quick=args.preset == 'quick',
+                             dry_run=args.dry_run, skip_missing=args.skip_missing, gpu_days=gpu_days,
+                             protocol=protocol(args), prepare=lambda: select_devices(args), **options_of(args))
+    return status, []   # its records lie beside the table
 
 
 def curves(args):
     """Draws scores over the course of training."""
     from experiment.studies import curves as drawing
-    drawing.make(args.runs, [name.strip() for name in args.metrics.split(',') if name.strip()],
-                 args.out or os.path.join(folders.result_dir, 'curves'), args.measure, quick=args.preset == 'quick',
-                 most=args.snapshots, protocol=protocol(args), prepare=lambda: select_devices(args),
-                 **options_of(args))
+    members = drawing.make(args.runs, [name.strip() for name in args.metrics.split(',') if name.strip()],
+                           args.out or os.path.join(folders.result_dir, 'curves'), args.measure,
+                           quick=args.preset == 'quick', most=args.snapshots, protocol=protocol(args),
+                           prepare=lambda: select_devices(args), **options_of(args))
+    return 0, [member.dir for member in members] if args.measure else []
 
 
 def identity(args):
@@ -407,6 +412,7 @@ def identity(args):
     from experiment.studies import identity as study
     study.measure(found, out_dir, args.num_samples, args.embedding, args.embedding_range, data, labels=args.labels,
                   **options)
+    return 0, []
 
 
 # ---- Small helpers
@@ -459,9 +465,14 @@ def pairs(texts):
 
 
 def main(argv=None):
-    """Parses the command line and does what it says; returns the exit status."""
+    """Parses the command line and does what it says; returns the exit status. Runs' reports show what was measured."""
     args, action = parse_args(argv)
-    return action(args)
+    status, run_dirs = action(args)
+    if run_dirs:
+        from experiment import watch
+        for run_dir in run_dirs:
+            watch.write_report(run_dir)
+    return status
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@ import math
 
 import config as folders
 from dnnlib.util import EasyDict
-from experiment import facts, forecast, phases, run_config
+from experiment import facts, forecast, phases, run_config, settings
 
 # "approximately one week on an NVIDIA DGX-1 with 8 Tesla V100 GPUs" (StyleGAN paper, section 8).
 PUBLISHED, PUBLISHED_DAYS = 'ffhq-1024', 7 * 8.0
@@ -20,7 +20,7 @@ def gpu_days(config_name):
 def _cost(config_name):
     """Cost of a whole training in units that cancel when configurations are compared; None: not known."""
     config, _ = run_config.load(config_name, folders.config_dir)
-    if not run_config.is_adversarial(config):
+    if not settings.is_adversarial(config):
         return None
     resolution = config.dataset.get('resolution') or DEFAULT_RESOLUTION
     channels = facts.CODE_CHANNELS if config.G.func_name == 'training.networks_accel.G_accel' else 3

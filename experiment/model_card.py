@@ -16,7 +16,7 @@ from dnnlib.submission import read_environment, read_submit_config
 from dnnlib.util import EasyDict
 from dnnlib.values.schema import check as check_record
 from dnnlib.values.schema import problem
-from experiment import run_config
+from experiment.settings import is_adversarial
 from metrics.scores import records
 from training.network_files import best
 from training.state import resume
@@ -91,7 +91,7 @@ def gather(run_dir):
     config = EasyDict(record['config'], **sections)
     return EasyDict(
         name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config,
-        is_adversarial=run_config.is_adversarial(config),
+        is_adversarial=is_adversarial(config),
         networks=[(title, format_value(_pathless(config[key]))) for title, key in NETWORKS if config.get(key)],
         snapshot=os.path.basename(path), taken=taken, sha256=sha256, bytes=os.path.getsize(path),
         data=None if data is None or problem(data, resume.DATA) else data, scores=scores,

@@ -10,8 +10,8 @@ import numpy as np
 
 from dnnlib.submission import processes
 from dnnlib.util import EasyDict, UserError
-from experiment import forecast, phases, run_config
-from experiment.settings import value_of, with_defaults
+from experiment import forecast, phases
+from experiment.settings import is_adversarial, value_of, with_defaults
 from metrics.networks.choice import STANDIN
 from metrics.networks.files import find_attribute
 from metrics.networks.needs import missing_files
@@ -44,7 +44,7 @@ class Plan:
         self.config = config
         self.data = data
         self.phases, self.sizes, self.needs = [], None, None
-        if not run_config.is_adversarial(config):
+        if not is_adversarial(config):
             if config.train.func_name == _CLASSIFIER:
                 _check_classifier(config, data)
             return

@@ -20,11 +20,13 @@ from dnnlib.command_line import Parser
 from dnnlib.errors import FileError, UserError
 from dnnlib.files import atomic_write, make_folders, open_regular, read_bytes, read_json_lines, recall_json
 from dnnlib.submission import read_environment, read_submit_config
+from dnnlib.submission.records import flatten
 from dnnlib.util import EasyDict, run_main
 from dnnlib.values import schema
-from experiment import facts, forecast, model_card, report_page, report_plots, run_config, settings
+from experiment import facts, forecast, model_card, report_page, report_plots, settings
 from experiment.phases import describe
 from experiment.plan import Plan
+from metrics import presets
 from metrics.networks import needs
 from metrics.scores import records
 from training.network_files import best
@@ -52,7 +54,8 @@ _MAX_PICTURE_BYTES = 16 << 20
 def write_report(run_dir):
     """Writes `run_dir`/report.html. Returns its path. Raises UserError if this is not a run directory."""
     path = os.path.join(run_dir, 'report.html')
-    page = report_page.render(gather(run_dir))
+    run = gather(run_dir)
+    page = report_page.render(run)
     with atomic_write(path, 'w') as f:
         f.write(page)
     return path
@@ -67,24 +70,25 @@ def gather(run_dir):
     schema.check(record, RECORD, f"the run's record in {run_dir}")
     config = EasyDict({key: EasyDict(value) if isinstance(value, dict) else value
                        for key, value in record['config'].items()})
-    stats = read_ticks(run_dir)
+    starts, stats = read_environment(run_dir), read_ticks(run_dir)
     data = _recall(run_dir, 'dataset.json', DATA)
+    scores = read_scores(run_dir, stats)
+    cell = data['shape'] if data and len(data['shape']) == 3 else None
+    zoom = config.grid.get('zoom', 1) if isinstance(config.get('grid'), dict) else 1
+    pictures = [(name, reduced_picture(run_dir, file, cell, zoom)) for name, file in choose(list_pictures(run_dir))]
     plan = _plan(config, data)
     phases = plan.phases if plan else []
     kimg = stats[-1]['kimg'] if stats else 0.0
-    seconds = seconds_by_resolution(stats)
-    cell = data['shape'] if data and len(data['shape']) == 3 else None
-    zoom = config.grid.get('zoom', 1) if isinstance(config.get('grid'), dict) else 1
-    scores = read_scores(run_dir, stats)
-    pictures = [(name, reduced_picture(run_dir, file, cell, zoom)) for name, file in choose(list_pictures(run_dir))]
+    remaining = None
+    if stats and phases and plan.sizes:
+        remaining = forecast.remaining_seconds(phases, plan.sizes, kimg, seconds_by_resolution(stats))
     return EasyDict(
         run_dir=run_dir, name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config, data=data,
-        provenance=record['provenance'], stats=stats, phases=phases, starts=read_environment(run_dir), kimg=kimg,
-        status=_status(run_dir), plan=describe(phases) if phases else [],
-        remaining=forecast.remaining_seconds(phases, plan.sizes, kimg, seconds) if stats and phases and plan.sizes
-        else None,
-        scores=scores, charts=report_plots.charts(stats, phases, curves_of(scores)), snapshots=list_snapshots(run_dir),
-        stands_for=_stands_for(run_dir), pictures=[(name, picture) for name, picture in pictures if picture],
+        provenance=record['provenance'], settings=flatten(config), starts=starts, stats=stats, phases=phases, kimg=kimg,
+        scores=scores, best=best_scores(scores, config.get('metrics')), status=_status(run_dir), remaining=remaining,
+        plan=describe(phases) if phases else [], charts=report_plots.charts(stats, phases, curves_of(scores)),
+        snapshots=list_snapshots(run_dir), stands_for=_stands_for(run_dir),
+        pictures=[(name, picture) for name, picture in pictures if picture],
         reals=reduced_picture(run_dir, 'reals.png', cell, zoom), beside=list_beside(run_dir),
         classifier=read_classifier(run_dir), can=_what_can_be_done(run_dir, record, config))
 
@@ -147,6 +151,31 @@ def curves_of(scores):
                                    for metric, points in curves.items() if len(points) > 1)
 
 
+def best_scores(scores, metrics=()):
+    """[(name, best value, kimg)] of each metric's values: the highest where the metric says so, else the lowest.
+
+    `scores`: as of `read_scores`; `metrics`: of the configuration.
+    """
+    found, highest = {}, _highest_is_best(metrics)
+    for score in scores:
+        sign = -1 if score.metric.startswith(highest) else 1
+        if score.metric not in found or sign * score.value < sign * found[score.metric][0]:
+            found[score.metric] = score.value, score.kimg
+    return [(name, value, kimg) for name, (value, kimg) in sorted(found.items())]
+
+
+def _highest_is_best(metrics):
+    """Names of the metrics, those of the configuration too, whose values should be high, as a tuple."""
+    names = []
+    for spec in presets.preset_names() + list(metrics if isinstance(metrics, list) else []):
+        try:
+            if presets.better(spec) == 'higher':
+                names.append(presets.settings_of(spec).get('name') or '')
+        except (TypeError, UserError, ValueError):      # a record may name anything
+            continue
+    return tuple(name for name in names if isinstance(name, str) and name)
+
+
 def _stands_for(run_dir):
     """(file name, why) of the snapshot that the run stands for; None without one."""
     try:
@@ -179,7 +208,7 @@ def _what_can_be_done(run_dir, record, config):
     makes = str(config.get('G', {}).get('func_name', '')).rpartition('.')[2]
     try:
         whole = EasyDict({'train': {}}, **config)
-        adversarial = run_config.is_adversarial(whole)
+        adversarial = settings.is_adversarial(whole)
         resume_taken = 'run_func_name' not in record and settings.loop_takes(whole, 'resume')
     except (AttributeError, TypeError, UserError):      # a record may name anything
         adversarial = resume_taken = False

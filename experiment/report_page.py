@@ -8,10 +8,7 @@ import config as folders
 from dnnlib import pages
 from dnnlib.command_line import typed
 from dnnlib.config_files import format_value
-from dnnlib.errors import UserError
-from dnnlib.submission.records import flatten
 from dnnlib.util import format_time
-from metrics import presets
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -24,7 +21,7 @@ def render(run):
     kimg = run.classifier['total_kimg'] if run.classifier else run.kimg
     percent = 100.0 if run.can.finished else min(100.0 * kimg / total, 100.0) if total else 0.0
     facts = list(_classifier_facts(run, total) if is_classifier else _facts(run, total, percent))
-    metrics = [name for name, _, _ in best_scores(run.scores, run.config.get('metrics'))]
+    metrics = [name for name, _, _ in run.best]
     return pages.render(
         'report', title=f'{run.name}: {status}', name=run.name, status=status,
         subtitle=f'{_data_line(run)}Written {time.strftime("%Y-%m-%d %H:%M")}.'
@@ -34,7 +31,7 @@ def render(run):
         charts=run.charts, is_grown=any(phase.kind == 'fade' for phase in run.phases), metrics=metrics,
         networks=_networks(run, metrics), is_standin=any(score.record.get('is_standin') for score in run.scores),
         stands_for=run.stands_for, beside=run.beside, steps=_steps(run), plan=run.plan,
-        settings=[(key, format_value(value), run.provenance.get(key, '')) for key, value in flatten(run.config)],
+        settings=[(key, format_value(value), run.provenance.get(key, '')) for key, value in run.settings],
         starts=[('Environment' + (f' of start {number + 1}' if len(run.starts) > 1 else ''),
                  [(key, _shown(value)) for key, value in start.items()]) for number, start in enumerate(run.starts)])
 
@@ -63,7 +60,7 @@ def _facts(run, total, percent):
         yield 'seconds per kimg now', f"{last.get('sec_per_kimg', 0):.3g}"
         if last.get('peak_gpu_mem_gb'):
             yield 'peak GPU memory', f"{last['peak_gpu_mem_gb']:.1f} GB"
-    for key, value, kimg in best_scores(run.scores, run.config.get('metrics')):
+    for key, value, kimg in run.best:
         yield f'best {key}, at {kimg:g} kimg', f'{value:.4g}'
 
 
@@ -76,31 +73,6 @@ def _classifier_facts(run, total):
     yield 'trained for', f"{run.classifier['total_kimg']:,.5g} kimg"
     yield 'accuracy on images held out', f"{100 * run.classifier['accuracy']:.1f} %"
     yield 'the commoner class alone', f"{100 * run.classifier['majority']:.1f} %"
-
-
-def best_scores(scores, metrics=()):
-    """[(name, best value, kimg)] of each metric's values: the highest where the metric says so, else the lowest.
-
-    `scores`: as of `report.read_scores`; `metrics`: of the configuration.
-    """
-    best, highest = {}, _highest_is_best(metrics)
-    for score in scores:
-        sign = -1 if score.metric.startswith(highest) else 1
-        if score.metric not in best or sign * score.value < sign * best[score.metric][0]:
-            best[score.metric] = score.value, score.kimg
-    return [(name, value, kimg) for name, (value, kimg) in sorted(best.items())]
-
-
-def _highest_is_best(metrics):
-    """Names of the metrics, those of the configuration too, whose values should be high, as a tuple."""
-    names = []
-    for spec in presets.preset_names() + list(metrics if isinstance(metrics, list) else []):
-        try:
-            if presets.better(spec) == 'higher':
-                names.append(presets.settings_of(spec).get('name') or '')
-        except (TypeError, UserError, ValueError):      # a record may name anything
-            continue
-    return tuple(name for name in names if isinstance(name, str) and name)
 
 
 def _networks(run, metrics):

@@ -12,7 +12,7 @@ from dnnlib.submission import read_submit_config
 from dnnlib.util import EasyDict, UserError
 from experiment import settings
 from experiment.session_settings import check_session
-from experiment.settings import LOOP, SECTIONS, any_origin, mistake
+from experiment.settings import SECTIONS, any_origin, mistake
 from metrics import presets
 
 FREE_SECTIONS = ('tf_config',)  # their keys contain dots
@@ -173,11 +173,6 @@ def loop_arguments(config, data_dir):
 
 def _metric_arguments(metric):
     return presets.preset(metric) if isinstance(metric, str) else EasyDict(metric)
-
-
-def is_adversarial(config):
-    """Whether the run trains G against D in our loop, and not something else in a loop named by train.func_name."""
-    return config.train.get('func_name', LOOP) == LOOP
 
 
 def find_run(result_dir, wanted):

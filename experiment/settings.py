@@ -213,6 +213,11 @@ def check_section(name, values, origins):
         raise UserError(f'{name}.{missing[0]} is missing{hint}; add it with --set {name}.{missing[0]}=…')
 
 
+def is_adversarial(config):
+    """Whether the run trains G against D in our loop, and not something else in a loop named by train.func_name."""
+    return config.train.get('func_name', LOOP) == LOOP
+
+
 def loop_takes(config, argument):
     """Whether the loop that a configuration names has a parameter of this name."""
     signature = signatures.read_signature(config.train.get('func_name', LOOP))

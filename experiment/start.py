@@ -144,7 +144,7 @@ class Start:
         """The checks that need TensorFlow: devices, and whether stored networks are those of the configuration."""
         from experiment import engine_checks
         engine_checks.check_devices(self.config)
-        if not run_config.is_adversarial(self.config):
+        if not settings.is_adversarial(self.config):
             return
         if self.restored is not None:
             engine_checks.check_restored(self.restored, self.config, self.plan.data)

@@ -98,6 +98,13 @@ class Context:
         self._copies = {0: Gs}
         self._watched = []
 
+    def forget_training(self):
+        """Gives the network fresh weights, by which records know it from now on."""
+        self.Gs.reset_vars()
+        self.is_untrained = True
+        self.network_name += '-untrained'
+        self.network_sha256 = network_state.weights_hash(self.Gs)
+
     @property
     def scratch_dir(self):
         """A temporary folder that goes when the context closes."""
@@ -394,13 +401,10 @@ def open_located(found, features, run_dir=None, dataset_args=None, mirror_augmen
                     Gs = load_generator(found, trust_stored_code)
                 except UserError as err:
                     raise NetworkUnusable(str(err)) from err
-            if untrained:
-                Gs.reset_vars()
-            fresh = network_state.weights_hash(Gs) if untrained else None
             ctx = Context(Gs, found, features, dataset_args, mirror_augment, num_gpus, seed, feature_settings,
                           cache_dir, run_dir, out_dir, should_stop, labels)
             if untrained:
-                ctx.is_untrained, ctx.network_name, ctx.network_sha256 = True, ctx.network_name + '-untrained', fresh
+                ctx.forget_training()
             ctx.threads = [tf_config.get(f'{kind}_op_parallelism_threads', 0) for kind in ('intra', 'inter')]
             try:
                 yield ctx

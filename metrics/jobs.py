@@ -8,7 +8,7 @@ import os
 from data.records import dataset
 from data.records.source import image_arguments
 from dnnlib import artifacts, tflib
-from dnnlib.files import check_writable, make_writable_folder
+from dnnlib.files import make_writable_folder
 from dnnlib.util import UserError, sha256_file
 from metrics.networks.choice import STANDIN, choose_source
 from metrics.scores import records, store
@@ -25,7 +25,7 @@ class Job:
         dataset_args, mirror_augment, num_gpus, seed, features, feature_settings, run_dir, tf_config, cache_dir,
             trust_stored_code, labels: as for `context.open_context`, but that nothing is taken from a run (see
             `training.network_files.data.data_of`).
-        keep_planes: file for the planes of linear separability, or None.
+        keep_planes: file for the planes of linear separability, in a folder that is there, or None.
 
     Attributes:
         has_failed: whether a value of the last `run` is a null.
@@ -40,7 +40,6 @@ class Job:
             fitting = [metric for metric in self.metrics if hasattr(metric, 'keep_planes')]
             if not fitting:
                 raise UserError('--keep-planes keeps the planes of linear separability; name the metric ls')
-            check_writable(os.path.dirname(os.path.abspath(keep_planes)), 'choose another one with --keep-planes')
             fitting[0].keep_planes = keep_planes
         self.network = network
         self.out_dir = out_dir

@@ -168,7 +168,7 @@ def test_explain_compares_odd_but_sound_records(tmp_path, capsys):
         (tmp_path / f'{number}.json').write_text(json.dumps(some_record(**changes)))
     for a in range(len(odd)):
         for b in range(len(odd)):
-            assert run_metrics.main(['explain', str(tmp_path / f'{a}.json'), str(tmp_path / f'{b}.json')]) is None
+            assert run_metrics.main(['explain', str(tmp_path / f'{a}.json'), str(tmp_path / f'{b}.json')]) == 0
     assert '\x1b' not in capsys.readouterr().out
 
 

@@ -16,7 +16,7 @@ from experiment.facts import Machine
 from experiment.phases import make_phases
 from experiment.plan import Plan, describe, warnings
 from experiment.run_config import load
-from experiment.settings import LOOP
+from experiment.settings import LOOP, is_adversarial
 from training.schedule import training_schedule
 
 pytestmark = pytest.mark.both
@@ -44,7 +44,7 @@ def test_named_configurations_are_valid_and_described(name):
     assert dict(config_files.list_configs(folders.config_dir))[name]
     assert config.sched.get('by_num_gpus') is None
     resolution = config.dataset.get('resolution') or (32 if '32' in name or name == 'demo' else 64)
-    if not run_config.is_adversarial(config):
+    if not is_adversarial(config):
         config.train.attribute = 'smiling'
         assert Plan(config, facts(resolution, label_size=1, label_names=['Smiling'])).phases == []
         return

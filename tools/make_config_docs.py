@@ -14,7 +14,7 @@ import check_python  # noqa: E402, F401
 from dnnlib import config_files, registry  # noqa: E402
 from dnnlib.util import atomic_write  # noqa: E402
 from dnnlib.values import signatures  # noqa: E402
-from experiment import run_config, settings  # noqa: E402
+from experiment import settings  # noqa: E402
 
 TARGET = os.path.join(ROOT, 'docs', 'configs.md')
 CONFIG_DIR = os.path.join(ROOT, 'configs')
@@ -75,7 +75,7 @@ def _overview():
     for name, description in config_files.list_configs(CONFIG_DIR):
         config, _ = config_files.load_config(name, CONFIG_DIR)
         losses = ', '.join(f'`{config[key].func_name.rpartition(".")[2]}`' for key in ('G_loss', 'D_loss')
-                           if run_config.is_adversarial(config))
+                           if settings.is_adversarial(config))
         rows.append([f'`{name}`', description, str(config.num_gpus), f'{config.train.total_kimg:g}', losses])
     return _table(rows)
 

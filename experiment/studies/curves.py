@@ -249,7 +249,7 @@ def _protocol_words(curves):
 
 
 def make(run_names, metrics, out_dir, measure_missing=False, prepare=None, **options):
-    """Measures what is asked for, writes picture and table, prints what is missing. Returns the paths.
+    """Measures what is asked for, writes picture and table, prints what is missing. Returns the `Member`s.
 
     Args:
         run_names: directories or numbers of runs.
@@ -272,4 +272,4 @@ def make(run_names, metrics, out_dir, measure_missing=False, prepare=None, **opt
               f'{curve.points[0].value:.4f} to {curve.points[-1].value:.4f}', flush=True)
     paths = write(curves, out_dir)
     print('Written: ' + ', '.join(paths), flush=True)
-    return paths
+    return members
