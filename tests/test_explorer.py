@@ -203,7 +203,7 @@ def test_latents_and_the_command_make_the_same_picture_again(running, networks, 
 # ---- Who gets something
 
 def test_without_the_token_or_for_another_host_nothing_is_given(running):
-    for path in ('/', '/image?seed=1', '/latents', '/command', '/static/page.js', '/nothing'):
+    for path in ('/', '/image?seed=1', '/latents', '/command', '/static/explorer.js', '/nothing'):
         for token in ('', 'wrong', running.token + 'x'):
             assert running.get(path, token=token)[0] == 403
     assert running.get('/', headers={'Host': 'example.com'})[0] == 403
@@ -214,7 +214,7 @@ def test_without_the_token_or_for_another_host_nothing_is_given(running):
     ('/image?seed=x', 400), ('/image?seed=1&seed=2', 400), ('/image?psi=nan', 400), ('/image?what=1', 400),
     ('/image?mix=1&mix_layers=7', 400), ('/image?class=9', 400), ('/image?seed=%00', 400), ('/image?seed=%ff', 400),
     ('/image?photo=0', 400), ('/image?noise_layers=0-50', 400), ('/image?seed=' + '1' * 5000, 413),
-    ('/static/..%2fserver.py', 404), ('/static/page.html', 404), ('/other', 404)])
+    ('/static/..%2fserver.py', 404), ('/static/explorer.html', 404), ('/other', 404)])
 def test_bad_requests_get_a_sentence(running, path, status):
     found, body = running.get(path)
     assert found == status and body.strip() and b'Traceback' not in body

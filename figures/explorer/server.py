@@ -18,9 +18,7 @@ from figures.latent_files import Latents
 
 LONGEST_QUERY = 4096        # bytes
 LARGEST_BODY = 65536
-STATIC = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'static')
-PARTS = {'page.js': (STATIC, 'text/javascript'), 'page.css': (STATIC, 'text/css'),
-         'style.css': (pages.FOLDER, 'text/css')}
+PARTS = {'explorer.js': 'text/javascript', 'explorer.css': 'text/css', 'style.css': 'text/css'}
 HEADERS = {'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'no-referrer',
            'X-Frame-Options': 'DENY',
            'Content-Security-Policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: "
@@ -36,7 +34,7 @@ def make_app(renderer, model, token, hosts):
         token: text that every request must carry.
         hosts: values of the header `Host` that are ours.
     """
-    app = flask.Flask('figures.explorer', static_folder=None, template_folder=STATIC)
+    app = flask.Flask('figures.explorer', static_folder=None)
 
     @app.before_request
     def admit():
@@ -77,15 +75,14 @@ def _add_routes(app, renderer, model, token):
 
     @app.route('/')
     def page():
-        return flask.render_template('page.html', token=token, facts=page_facts(renderer))
+        return pages.render('explorer', token=token, facts=page_facts(renderer))
 
     @app.route('/static/<name>')
     def part(name):
         if name not in PARTS:
             flask.abort(404)
-        folder, mimetype = PARTS[name]
-        with open(os.path.join(folder, name), 'rb') as file:
-            return flask.Response(file.read(), mimetype=mimetype)
+        with open(os.path.join(pages.FOLDER, name), 'rb') as file:
+            return flask.Response(file.read(), mimetype=PARTS[name])
 
     @app.route('/image')
     def image():
