@@ -9,7 +9,7 @@ from PIL import ImageDraw
 import config as folders
 from data.records.codec import find_codec, load_codec, minibatch_for, scale_of
 from data.records.dataset import TFRecordDataset
-from dnnlib import tflib
+from dnnlib import registry, tflib
 from dnnlib.command_line import Parser, shown
 from dnnlib.files import make_writable_folder
 from dnnlib.tflib import safe_pickle
@@ -44,7 +44,9 @@ def parse_args(argv):
     parser.add_argument('--outdir', default=shown(os.path.join(folders.result_dir, 'figures-acceleration')),
                         metavar='DIR', help='where they go (default: %(default)s)')
     parser.add_argument('--device', choices=['auto', 'cpu', 'gpu'], default='auto', help='what to compute on')
+    registry.add_option(parser)
     args = parser.parse_args(argv)
+    registry.allow_modules(args)
     if not (args.codec or args.after):
         raise UserError('nothing to draw: give --codec and --dataset, or --after with or without --before')
     if bool(args.codec) != bool(args.dataset):

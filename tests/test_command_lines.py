@@ -3,6 +3,7 @@
 import importlib
 import os
 import pathlib
+import re
 import shlex
 
 import pytest
@@ -68,6 +69,8 @@ def test_help_fits_a_screen_per_group_and_has_examples(page, capsys, monkeypatch
     assert max(len(group.splitlines()) for group in text.split('\n\n')) <= 30
     assert max(len(line) for line in text.splitlines()) <= 110
     assert '--version' in text
+    names_networks = re.search(r'^ +--(network|codec|before|after|init-from|config) ', text, re.MULTILINE)
+    assert not names_networks or '--allow-module' in text     # a network may be of the user's own
     wide = [line for line in text.partition('\nexamples:')[0].splitlines() if len(line) > 80]
     assert wide == []
     found = examples(text)

@@ -10,6 +10,7 @@ from data.records.codec import find_codec, load_codec, minibatch_for, scale_of
 from data.records.dataset import TFRecordDataset
 from data.records.manifest import CODEC, read_manifest
 from data.verify import has_labels
+from dnnlib import registry
 from dnnlib.progress import Progress
 from dnnlib.util import UserError, sha256_file
 
@@ -31,8 +32,13 @@ def add_arguments(subparsers):
     parser.add_argument('--minibatch', type=positive_int, metavar='N',
                         help='images at a time, which memory grows with (default 8 of 256x256, 1 of 1024x1024)')
     add_device(parser)
-    parser.set_defaults(run=lambda args: encode(args.dataset_dir, args.source, args.codec, args.dtype, args.mirror,
-                                                args.minibatch, args.device))
+    registry.add_option(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(args):
+    registry.allow_modules(args)
+    encode(args.dataset_dir, args.source, args.codec, args.dtype, args.mirror, args.minibatch, args.device)
 
 
 def encode(dataset_dir, source, codec, dtype='float16', mirror=False, minibatch=None, device='auto'):
