@@ -273,28 +273,12 @@ def parse_overrides(overrides, flat_sections=()):
     for text in overrides:
         parts, value = parse_override(text, flat_sections)
         if any(isinstance(part, int) for part in parts):
-            entries.append((parts, value))
+            entries.append((parts, to_easy(value)))
             continue
         for part in reversed(parts):
             value = {part: value}
         merge(updates, {}, value, lambda key: '')
     return updates, entries
-
-
-def set_entries(config, origins, entries, default_table=lambda *parts: None):
-    """Sets single entries of tables, see `parse_overrides`. `default_table(section, key)`: what an absent one means."""
-    for parts, value in entries:
-        mapping, depth = config, next(index for index, part in enumerate(parts) if isinstance(part, int))
-        for index, part in enumerate(parts[:-1]):
-            inner = mapping.get(part)
-            if index == depth - 1 and inner is None:
-                inner = copy.deepcopy(default_table(*parts[:depth]))
-            mapping[part] = inner if isinstance(inner, dict) else {}
-            mapping = mapping[part]
-        mapping[parts[-1]] = value
-        dotted = '.'.join(parts[:depth])
-        note = '--set' if parts[depth + 1:] else f'--set for {parts[depth]}'
-        origins[dotted] = f'{origins[dotted]}, {note}' if dotted in origins else note
 
 
 def load_config(name, config_dir, updates=None):

@@ -6,6 +6,7 @@ from data.records.dataset import load_dataset
 from dnnlib import files
 from dnnlib.submission import processes
 from dnnlib.util import UserError, sha256_file
+from experiment import settings
 from experiment.plan import gigabytes
 from training.state import resume
 
@@ -44,7 +45,24 @@ def check_gpus(config, found, by='this machine has'):
                         'with nvidia-smi')
 
 
-# ---- Going on
+# ---- Where it begins, and where it goes on
+
+
+def check_beginning(config, run_dir=None, init_from=None, resume_kimg=0):
+    """Raises UserError for a beginning that the loop cannot have: in a run's middle, or from networks.
+
+    run_dir, init_from, resume_kimg: the run to go on with, or the network to begin from and how far it was trained.
+    """
+    loop = config.train.get('func_name', settings.LOOP)
+    for asked, argument in ((run_dir, 'resume'), (init_from, 'init_from')):
+        if asked and not settings.loop_takes(config, argument):
+            raise UserError(f"--{argument.replace('_', '-')}: {loop} trains in one go, from the beginning")
+    if resume_kimg and init_from is None:
+        raise UserError('--resume-kimg says how many images the networks of --init-from have seen; give both')
+    total_kimg = settings.value_of(config, 'train', 'total_kimg')
+    if not 0 <= resume_kimg < total_kimg:
+        raise UserError(f'--resume-kimg is {resume_kimg:g}; at least 0 and less than train.total_kimg '
+                        f'({total_kimg:g}) is expected')
 
 
 def find_checkpoint(run_dir, config, data_dir):

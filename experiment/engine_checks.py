@@ -5,7 +5,7 @@ from dnnlib.submission import processes
 from dnnlib.util import UserError
 from experiment.checks import check_gpus
 from training import towers
-from training.network_files.locate import locate
+from training.network_files import locate
 from training.state import run_state
 from training.state import transfer as transfer_state
 
@@ -16,38 +16,39 @@ def check_devices(config):
         check_gpus(config, len(tflib.list_gpus()), 'TensorFlow can use')
 
 
-def check_own_networks(config, data):
-    """Raises UserError where networks of the user's own cannot be built or computed here; of ours that is known."""
-    known = registry.declared('G', 'D')
-    if any(section.func_name not in known for section in (config.G, config.D)):
-        _variables(config, data)
+def check_networks(config, data, restored=None, init_from=None, transfer=False):
+    """Raises UserError where the run's networks cannot be built here, or are not those that it is to begin with.
 
+    Args:
+        data: as `facts.open_data` returns it.
+        restored: checkpoint to go on from, see `resume.find_checkpoint`, or None.
+        init_from: what --init-from names, or None: its networks (G, D, Gs) must have exactly the variables that this
+            configuration has on such data; with `transfer` only some need to fit, and which do not is printed.
 
-def find_initial_networks(text, config, data, transfer=False):
-    """The path of the snapshot that --init-from names; says which one it is.
-
-    Raises UserError unless it holds networks (G, D, Gs) with exactly the variables that this configuration has on such
-    data. With `transfer` only some need to fit, and which do not is printed.
+    Returns the path of the snapshot that `init_from` names, None without it, and says which one it is.
     """
-    path = locate(text, option='--init-from').tell().path
-    try:
-        if transfer:
-            for part in transfer_state.plan(path, _variables(config, data), data.resolution):
-                print('\n'.join(transfer_state.in_words(part, path)), flush=True)
-        else:
-            run_state.read_initial(path, _variables(config, data))
-    except UserError as err:
-        hint = '' if transfer else '; or copy only what fits with --transfer'
-        raise UserError(f'--init-from: {err}{hint}') from err
-    return path
-
-
-def check_restored(restored, config, data):
-    """Raises UserError unless a checkpoint's networks are those of the configuration; see `resume.find_checkpoint`."""
-    run_state.check_networks(restored[2], _variables(config, data), restored[0])
-
-
-def _variables(config, data):
-    """The variables of the run's networks; see `run_state.shapes_of`."""
+    if restored is None and init_from is not None:
+        init_from = locate.locate(init_from, option='--init-from').tell().path
+    elif restored is None and not _has_own_networks(config):
+        return None     # of this project's networks it is known
     tflib.select_device(config.device, processes.here(config.num_gpus))
-    return towers.sketch_variables(data, config.G, config.D)
+    variables = towers.sketch_variables(data, config.G, config.D)
+    if restored is not None:
+        run_state.check_networks(restored[2], variables, restored[0])
+    elif init_from is not None:
+        try:
+            path, states = locate.read_snapshot(init_from)
+            if transfer:
+                for part in transfer_state.plan(path, states, variables, data.resolution):
+                    print('\n'.join(transfer_state.in_words(part, path)), flush=True)
+            else:
+                run_state.initial_values(path, states, variables)
+        except UserError as err:
+            hint = '' if transfer else '; or copy only what fits with --transfer'
+            raise UserError(f'--init-from: {err}{hint}') from err
+    return init_from
+
+
+def _has_own_networks(config):
+    known = registry.declared('G', 'D')
+    return any(section.func_name not in known for section in (config.G, config.D))

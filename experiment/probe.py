@@ -44,10 +44,12 @@ def probe_config(config, phase):
 
 def _probe(config, data_dir, phase):
     """Measured seconds per kimg in a phase, in a process of its own, since a process has one graph."""
+    probe = probe_config(config, phase)
+    text = config_files.dump_config(probe)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'probe.yaml')
         with open(path, 'w', encoding='utf-8') as f:
-            f.write(config_files.dump_config(probe_config(config, phase)))
+            f.write(text)
         allowed = [part for name in registry.allowed_modules() for part in ('--allow-module', name)]
         result = subprocess.run(
             [sys.executable, os.path.join(ROOT, 'train.py'), '--config', path, '--data-dir', data_dir, '--result-dir',

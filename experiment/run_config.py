@@ -29,7 +29,7 @@ def load(name, config_dir, overrides=(), options=None):
     updates, entries = config_files.parse_overrides(overrides, FREE_SECTIONS)
     config, origins = config_files.load_config(name, config_dir, updates)
     of_presets = [entry for entry in entries if entry[0][:2] == ['sched', 'by_num_gpus']]
-    config_files.set_entries(config, origins, of_presets)
+    set_entries(config, origins, of_presets)
     _apply_options(config, origins, options)
     for key, setting in settings.top_level().items():
         if key not in config:
@@ -55,12 +55,30 @@ def override(config, origins, overrides=(), options=None):
 
 def _finish(config, origins, entries):
     """Sets single entries of tables, checks everything and returns the two in order."""
-    config_files.set_entries(config, origins, entries,
-                             lambda section, key=None: key and settings.value_of(config, section, key))
-    config = config_files.to_easy(config)
+    set_entries(config, origins, entries,
+                lambda section, key=None: key and settings.value_of(config, section, key))
     check(config, origins)
     order = list(settings.top_level()) + list(SECTIONS) + _LIKE_SECTIONS
     return EasyDict((key, config[key]) for key in order), origins
+
+
+def set_entries(config, origins, entries, default_table=lambda *parts: None):
+    """Sets single entries of tables, see `config_files.parse_overrides`.
+
+    `default_table(section, key)`: what an absent one means.
+    """
+    for parts, value in entries:
+        mapping, depth = config, next(index for index, part in enumerate(parts) if isinstance(part, int))
+        for index, part in enumerate(parts[:-1]):
+            inner = mapping.get(part)
+            if index == depth - 1 and inner is None:
+                inner = copy.deepcopy(default_table(*parts[:depth]))
+            mapping[part] = EasyDict(inner) if isinstance(inner, dict) else EasyDict()
+            mapping = mapping[part]
+        mapping[parts[-1]] = value
+        dotted = '.'.join(parts[:depth])
+        note = '--set' if parts[depth + 1:] else f'--set for {parts[depth]}'
+        origins[dotted] = f'{origins[dotted]}, {note}' if dotted in origins else note
 
 
 def _apply_options(config, origins, options):
@@ -70,10 +88,10 @@ def _apply_options(config, origins, options):
             origins[key] = '--' + key.replace('_', '-')
 
 
-def outlined(config):
+def outlined(config, origins=None):
     """A copy of a record's configuration in which every section is there. Raises UserError for other things."""
     config = config_files.to_easy(config)
-    _check_outline(config, {})
+    _check_outline(config, origins or {})
     return config
 
 
@@ -128,11 +146,10 @@ def _check_metrics(metrics, origins):
             raise mistake(origins, 'metrics', 'each one must be a name such as fid50k, or settings with func_name')
         elif not isinstance(metric.get('preset', ''), str):
             raise mistake(origins, 'metrics', 'a preset is given by its name, such as {preset: fid50k, num_images: 9}')
-        else:
-            resolved = presets.settings_of(metric)
+        resolved = presets.settings_of(metric)
+        if not isinstance(metric, str):
             where = origins.get('metrics', 'the configuration')
             settings.check_section('metric', resolved, {f'metric.{key}': where for key in resolved})
-        resolved = presets.settings_of(metric)
         if named.setdefault(resolved.get('name'), resolved) != resolved:
             raise mistake(origins, 'metrics', f"two metrics of different settings are called '{resolved['name']}'; "
                           'give one a name of its own, such as {preset: fid50k, num_images: 9, name: fid9}')

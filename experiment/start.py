@@ -32,7 +32,7 @@ class Start:
 
     Attributes:
         config, origins: the resolved configuration, and where each value came from.
-        record: the record of the run to go on with; None for a new run.
+        record: the record of the run to go on with; None for a new run; before: its configuration until now.
         run_dir: its directory; None for a new run.
         place: where results will be: the run's directory, or the folder in which a new one gets it.
         data_dir: folder of the data sets.
@@ -44,7 +44,7 @@ class Start:
     """
 
     def __init__(self, args):
-        self.record = self.run_dir = self.plan = self.restored = None
+        self.record = self.before = self.run_dir = self.plan = self.restored = None
         self.transfer = args.transfer
         options = dict(seed=args.seed, num_gpus=_all_devices(args), device=args.device)
         if args.resume is None:
@@ -54,8 +54,9 @@ class Start:
         else:
             self.run_dir = self.place = _find_run(args.resume, args.result_dir)
             self.record = _record_to_go_on_with(self.run_dir, args.overrides)
-            self.config, self.origins = run_config.override(self.record['config'], self.record['provenance'],
-                                                            args.overrides, options)
+            self.before = run_config.outlined(self.record['config'], self.record['provenance'])
+            self.config, self.origins = run_config.override(self.before, self.record['provenance'], args.overrides,
+                                                            options)
             data_dir, self.init_from, self.resume_kimg = (self.record.get('data_dir'), self.record.get('init_from'),
                                                           self.record.get('resume_kimg') or 0)
             self.transfer = self.record.get('transfer', False)
@@ -97,13 +98,12 @@ class Start:
         """Whether there is nothing to do: the run came to its end, and is not asked for more."""
         if self.run_dir is None or not os.path.exists(os.path.join(self.run_dir, '_finished.txt')):
             return False
-        before = run_config.outlined(self.record['config'])
-        return _length(self.config) <= _length(before) and _hours(self.config) <= _hours(before)
+        return _length(self.config) <= _length(self.before) and _hours(self.config) <= _hours(self.before)
 
     def _lacking(self):
         """What a finished run needs to go on, in words: time, if that was what ended it, else length."""
         from experiment import report
-        before, ticks = run_config.outlined(self.record['config']), report.read_ticks(self.run_dir)
+        before, ticks = self.before, report.read_ticks(self.run_dir)
         if ticks and ticks[-1]['kimg'] < _length(before) and _hours(before) < float('inf'):
             return f'more time, such as --max-hours {2 * max(_hours(self.config), _hours(before)):g}'
         return f'a greater length, such as --set train.total_kimg={2 * max(_length(self.config), _length(before)):g}'
@@ -115,8 +115,8 @@ class Start:
 
         `dry`: plan without data, too, as far as the configuration tells of them.
         """
-        self._check_loop()
         from experiment import checks, facts, plan
+        checks.check_beginning(self.config, self.run_dir, self.init_from, self.resume_kimg)
         self.plan = plan.Plan(self.config, facts.open_data(self.config, self.data_dir, dry))
         if self.run_dir is None:
             checks.check_place(self.place)
@@ -128,31 +128,14 @@ class Start:
             if self.restored is None:
                 checks.check_recorded_start(self.record, self.run_dir)
 
-    def _check_loop(self):
-        """Refuses what the loop cannot do."""
-        loop = self.config.train.get('func_name', settings.LOOP)
-        for asked, argument in ((self.run_dir, 'resume'), (self.init_from, 'init_from')):
-            if asked and not settings.loop_takes(self.config, argument):
-                raise UserError(f"--{argument.replace('_', '-')}: {loop} trains in one go, from the beginning")
-        if self.resume_kimg and self.init_from is None:
-            raise UserError('--resume-kimg says how many images the networks of --init-from have seen; give both')
-        if not 0 <= self.resume_kimg < _length(self.config):
-            raise UserError(f'--resume-kimg is {self.resume_kimg:g}; at least 0 and less than train.total_kimg '
-                            f'({_length(self.config):g}) is expected')
-
     def _check_with_engine(self):
         """The checks that need TensorFlow: devices, and whether stored networks are those of the configuration."""
         from experiment import engine_checks
         engine_checks.check_devices(self.config)
         if not settings.is_adversarial(self.config):
             return
-        if self.restored is not None:
-            engine_checks.check_restored(self.restored, self.config, self.plan.data)
-        elif self.init_from is not None:
-            self.init_from = engine_checks.find_initial_networks(self.init_from, self.config, self.plan.data,
-                                                                 self.transfer)
-        else:
-            engine_checks.check_own_networks(self.config, self.plan.data)
+        self.init_from = engine_checks.check_networks(self.config, self.plan.data, self.restored, self.init_from,
+                                                      self.transfer)
 
     def in_words(self):
         """The plan, what is missing, and what is odd, as lines of text."""
@@ -186,7 +169,7 @@ class Start:
         from experiment import watch
         is_new, self.run_dir = self.run_dir is None, self.run_dir or self._make_run_dir()
         try:
-            outcome = run_in_dir(self.run_dir, lambda context: self._call_loop(context, not is_new),
+            outcome = run_in_dir(self.run_dir, lambda context: self._lead(context, not is_new),
                                  max_epoch=self.plan.total_kimg)
         except OSError as err:
             if err.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -202,11 +185,7 @@ class Start:
         """Trains in step with the first process, which checks, writes and prints for all."""
         with open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere), FollowerContext() as context:
             self.check()
-            call_func_by_name(
-                func_name=self.config.train.get('func_name', settings.LOOP), run_dir=self.run_dir or '',
-                run_context=context, resume=self.run_dir is not None, init_from=self.init_from,
-                resume_kimg=self.resume_kimg, transfer=self.transfer,
-                **run_config.loop_arguments(self.config, self.data_dir))
+            self._call_loop(context, self.run_dir or '', self.run_dir is not None)
 
     def _make_run_dir(self):
         record = dict(config=self.config, data_dir=self.data_dir)
@@ -216,17 +195,22 @@ class Start:
         return prepare_run_dir(self.place, self.config.desc, record, self.origins,
                                ignore=[self.data_dir, folders.cache_dir])
 
-    def _call_loop(self, context, resume):
+    def _lead(self, context, resume):
+        """Trains, and writes and prints what is to be known of it."""
         from experiment import watch
         print('\n'.join([f'Run directory: {self.run_dir}'] + self.in_words()), flush=True)
         if self.record is not None and self.config != self.record['config']:
             write_submit_config(self.run_dir, dict(self.record, config=self.config), self.origins)
         context.listeners.append(watch.Watch(self.run_dir, self.plan))
+        return self._call_loop(context, self.run_dir, resume)
+
+    def _call_loop(self, context, run_dir, resume):
+        """Calls the loop with what it takes. Returns what it returns: 'finished' or 'stopped'."""
+        arguments = run_config.loop_arguments(self.config, self.data_dir)
         beginning = dict(resume=resume, init_from=self.init_from, resume_kimg=self.resume_kimg, transfer=self.transfer)
-        return call_func_by_name(
-            func_name=self.config.train.get('func_name', settings.LOOP), run_dir=self.run_dir, run_context=context,
-            **{key: value for key, value in beginning.items() if settings.loop_takes(self.config, key)},
-            **run_config.loop_arguments(self.config, self.data_dir))
+        arguments.update((key, value) for key, value in beginning.items() if settings.loop_takes(self.config, key))
+        return call_func_by_name(func_name=self.config.train.get('func_name', settings.LOOP), run_dir=run_dir,
+                                 run_context=context, **arguments)
 
 
 def _all_devices(args):

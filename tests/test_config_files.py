@@ -12,6 +12,7 @@ import config as folders
 from dnnlib import config_files
 from dnnlib.util import UserError
 from dnnlib.values import signatures, yaml_values
+from experiment import run_config
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def folder(tmp_path, monkeypatch):
             (tmp_path / f'{name}.yaml').write_text(text)
         updates, entries = config_files.parse_overrides(overrides, flat_sections=('tf_config',))
         config, origins = config_files.load_config('a', str(tmp_path), updates)
-        config_files.set_entries(config, origins, entries)
+        run_config.set_entries(config, origins, entries)
         return config, origins
     return load
 
@@ -125,7 +126,7 @@ def test_any_override_is_read_or_refused(tmp_path, text):
     (tmp_path / 'a.yaml').write_text('train: {total_kimg: 5}\n')
     try:
         updates, entries = config_files.parse_overrides([text, 'train.' + text])
-        config_files.set_entries(*config_files.load_config('a', str(tmp_path), updates), entries)
+        run_config.set_entries(*config_files.load_config('a', str(tmp_path), updates), entries)
     except UserError:
         pass
 

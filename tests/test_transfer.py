@@ -12,6 +12,7 @@ from dataset_tool import main as dataset_tool
 from dnnlib import tflib
 from dnnlib.util import UserError
 from training import misc
+from training.network_files import locate
 from training.state import run_state, transfer
 
 SMALL = dict(fmap_base=64, fmap_max=8)
@@ -73,7 +74,7 @@ def test_smaller_networks_labels_and_channels_say_what_does_not_fit(stored):
             (dict(resolution=8, channels=1), ('ToRGB_lod0/weight', 'ToRGB_lod0/bias'), ('ToRGB_lod0/weight',))):
         with new_session():
             shapes = run_state.shapes_of(networks(**kwargs))
-        parts = transfer.plan(path, shapes, kwargs['resolution'])
+        parts = transfer.plan(*locate.read_snapshot(path), shapes, kwargs['resolution'])
         for names, found in ((new, parts[0].new), (left, parts[0].left)):
             assert all(any(text.endswith(name) for text in found) for name in names), (names, found)
             assert len(found) <= 30
@@ -87,7 +88,7 @@ def test_networks_of_another_kind_are_refused(stored):
     with new_session():
         shapes = {name: {'dense/weight': [3, 3]} for name in ('G', 'D', 'Gs')}
     with pytest.raises(UserError, match='nothing of G in .* fits'):
-        transfer.plan(path, shapes, 8)
+        transfer.plan(*locate.read_snapshot(path), shapes, 8)
 
 
 def test_the_command_line_lists_copies_and_trains(tmp_path, capsys):

@@ -65,7 +65,6 @@ def train_all(args):
     Plan(base, facts.open_data(base, data_dir))     # refuses what a classifier would pass over
     with load_dataset(data_dir=data_dir, **dict(base.dataset, prefetch_mb=0)) as data:
         fingerprint = data.fingerprint
-    make_folders(args.out)
     pending = [attribute for attribute in wanted if not _is_done(args.out, attribute, base, fingerprint)]
     print(f'{len(wanted)} classifiers, of which {len(wanted) - len(pending)} are done already', flush=True)
 
@@ -75,6 +74,7 @@ def train_all(args):
             if _train(args.out, context, base, attribute, data_dir) == 'stopped':
                 return 'stopped'
         return 'finished'
+    make_folders(args.out)
     if pending and run_in_dir(args.out, train_pending) == 'stopped':
         print('Stopped; start again to go on', flush=True)
         return 0

@@ -115,6 +115,15 @@ def read(located):
     return convert.read(locate(located).path)
 
 
+def read_snapshot(located):
+    """(path, the three `NetworkState` records) of a snapshot. Raises UserError for a file of other networks."""
+    found = locate(located)
+    states = read(found)
+    if not isinstance(states, tuple) or len(states) != 3:
+        raise UserError(f'{found.path} does not hold the three networks (G, D, Gs) of a snapshot')
+    return found.path, states
+
+
 def load(located, trust_stored_code=False, which=None, expect='any'):
     """The networks of a file: pickle, `.npz` with its `.json`, or `.safetensors`.
 

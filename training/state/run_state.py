@@ -116,17 +116,13 @@ def _tower_of(prefix, name, optimizers):
 # ---- Starting from the networks of another run
 
 
-def read_initial(path, shapes):
+def initial_values(path, states, shapes):
     """The values that a snapshot gives to networks with these variables: [(name, {local name: array})].
 
-    `path` is a file of any format, or whatever else `network_files.locate` finds; `shapes`: see `shapes_of`. Nothing is
-    left out silently: raises UserError unless every variable of each network is in the file, and the other way round,
-    with the same shape.
+    path, states: of its file, see `network_files.locate.read_snapshot`; shapes: see `shapes_of`. Nothing is left out
+    silently: raises UserError unless every variable of each network is in the file, and the other way round, with the
+    same shape.
     """
-    path = locate.locate(path).path
-    states = locate.read(path)
-    if not isinstance(states, tuple) or len(states) != len(shapes):
-        raise UserError(f'{path} does not hold the three networks (G, D, Gs) of a snapshot')
     stored = [(name, stored_arrays(state)) for name, state in zip(shapes, states)]
     for name, values in stored:
         check_same_variables(shapes[name], {key: list(np.shape(value)) for key, value in values.items()},
@@ -138,12 +134,14 @@ def read_initial(path, shapes):
 def init_networks_from(networks, path):
     """Copies the weights of a snapshot (G, D, Gs) into this run's networks and prints what was copied.
 
-    See `read_initial`, which raises UserError for what does not fit.
+    path: of a file of any format, or whatever else `network_files.locate` finds. See `initial_values`, which raises
+    UserError for what does not fit.
     """
-    for net, (_, values) in zip(networks, read_initial(path, shapes_of(networks))):
+    path, states = locate.read_snapshot(path)
+    for net, (_, values) in zip(networks, initial_values(path, states, shapes_of(networks))):
         tflib.set_vars({net.vars[name]: value for name, value in values.items()})
         count = sum(int(np.prod(np.shape(value))) for value in values.values())
-        print(f'Initial {net.name}: all {len(values)} variables ({count:,} numbers) from {locate.locate(path).path}')
+        print(f'Initial {net.name}: all {len(values)} variables ({count:,} numbers) from {path}')
 
 
 def stored_arrays(state, prefix=''):

@@ -22,22 +22,19 @@ Part = collections.namedtuple('Part', 'name values new left')
 names of the file's variables that have no place in it."""
 
 
-def plan(path, shapes, resolution):
+def plan(path, states, shapes, resolution):
     """[Part] of the networks (G, D, Gs) with the variables `shapes` (see `run_state.shapes_of`).
 
     Args:
-        path: whatever `network_files.locate` finds.
+        path, states: of the file, see `network_files.locate.read_snapshot`.
         resolution: of the run's networks, in pixels.
 
-    Raises UserError if the file does not hold three networks, or nothing of one of them fits.
+    Raises UserError if nothing of one of them fits.
     """
-    path = locate.locate(path).path
-    states = locate.read(path)
-    if not isinstance(states, tuple) or len(states) != len(shapes):
-        raise UserError(f'{path} does not hold the three networks (G, D, Gs) of a snapshot')
     parts = []
     for (name, wanted), state in zip(shapes.items(), states):
-        stored = _renamed(run_state.stored_arrays(state), _resolution(state), resolution)
+        stored = run_state.stored_arrays(state)
+        stored = _renamed(stored, _resolution(state), resolution)
         values = {key: value for key, value in stored.items()
                   if not _is_own(key) and wanted.get(key) == list(np.shape(value))}
         if not any(np.ndim(value) > 1 for value in values.values()):
@@ -52,16 +49,16 @@ def plan(path, shapes, resolution):
 
 def begin_from(networks, path):
     """Copies what fits into this run's networks (G, D, Gs) and prints what starts anew. Raises UserError."""
-    shapes = run_state.shapes_of(networks)
-    for net, part in zip(networks, plan(path, shapes, networks[1].input_shapes[0][-1])):
+    (path, states), shapes = locate.read_snapshot(path), run_state.shapes_of(networks)
+    for net, part in zip(networks, plan(path, states, shapes, networks[1].input_shapes[0][-1])):
         tflib.set_vars({net.vars[name]: value for name, value in part.values.items()})
         print('\n'.join(in_words(part, path)), flush=True)
 
 
 def in_words(part, path):
-    """What becomes of a network, as lines of text."""
+    """What becomes of a network that takes from the file `path`, as lines of text."""
     count = sum(int(np.size(value)) for value in part.values.values())
-    lines = [f'Initial {part.name}: {len(part.values)} variables ({count:,} numbers) from {locate.locate(path).path}: '
+    lines = [f'Initial {part.name}: {len(part.values)} variables ({count:,} numbers) from {path}: '
              + _layers(part.values)]
     lines += [f'  starts anew: {_layers(part.new)}'] if part.new else []
     return lines + ([f'  has no place here: {_layers(part.left)}'] if part.left else [])
