@@ -10,7 +10,7 @@ from data import images
 from data.records import dataset
 from dnnlib.array_files import read_npz
 from dnnlib.errors import UserError
-from dnnlib.files import atomic_path, make_folders
+from dnnlib.files import atomic_path, make_folders, parse_json
 from dnnlib.values import schema
 from metrics.arithmetic import MeanCovariance
 
@@ -106,7 +106,7 @@ class Statistics:
         advice = 'give a file that run_metrics.py stats made'
         try:
             stored = read_npz(path, allow_text=True)
-            self.facts = json.loads(str(stored['facts']))
+            self.facts = parse_json(str(stored['facts']))
             self.values = MeanCovariance.from_state(stored)
             sound = self.values.num_samples == self.facts['num_images'] and all(
                 np.all(np.isfinite(part)) for part in (self.values.mean, self.values.covariance))
