@@ -17,6 +17,12 @@ from metrics import presets
 
 FREE_SECTIONS = ('tf_config',)  # their keys contain dots
 _LIKE_SECTIONS = ['metrics', 'tf_config']
+# What may change while a run goes on.
+RESUMABLE = ('train.total_kimg', 'train.max_hours', 'train.image_snapshot_ticks', 'train.network_snapshot_ticks',
+             'train.checkpoint_kimg', 'train.checkpoint_minutes', 'train.checkpoint_keep', 'train.on_nan',
+             'train.max_skipped_updates', 'train.deterministic', 'train.save_tf_graph', 'train.save_weight_histograms',
+             'sched.minibatch_base', 'sched.minibatch_dict', 'sched.max_minibatch_per_gpu', 'metrics', 'tf_config',
+             'num_gpus')
 
 
 def load(name, config_dir, overrides=(), options=None):
@@ -51,6 +57,23 @@ def override(config, origins, overrides=(), options=None):
     _apply_options(config, origins, options)
     _check_outline(config, origins)
     return _finish(config, origins, entries)
+
+
+def go_on(record, run_dir, overrides=(), options=None):
+    """The configuration with which a run goes on, from its record in `run_dir`, changed as `load` does.
+
+    Returns (config, origins, the run's configuration until now). Raises UserError if it cannot go on, or not with such
+    changes.
+    """
+    if 'run_func_name' in record:
+        raise UserError(f'{run_dir} was started by a call of submit_run, so that there is no configuration to go on '
+                        'with; call it again with resume_run_id, or take its networks up with --init-from')
+    for text in overrides:
+        key = text.partition('=')[0].strip()
+        if not any(key == name or key.startswith(name + '.') for name in RESUMABLE):
+            raise UserError(f"--set {key} cannot be changed with --resume, only {', '.join(RESUMABLE)} can")
+    before = outlined(record['config'], record['provenance'])
+    return override(before, record['provenance'], overrides, options) + (before,)
 
 
 def _finish(config, origins, entries):

@@ -17,12 +17,6 @@ from dnnlib.util import UserError, call_func_by_name, format_time, sha256_file
 from experiment import run_config, settings
 from training.network_files.runs import locate_run_dir, run_dir_of
 
-RESUMABLE = ('train.total_kimg', 'train.max_hours', 'train.image_snapshot_ticks', 'train.network_snapshot_ticks',
-             'train.checkpoint_kimg', 'train.checkpoint_minutes', 'train.checkpoint_keep', 'train.on_nan',
-             'train.max_skipped_updates', 'train.deterministic', 'train.save_tf_graph', 'train.save_weight_histograms',
-             'sched.minibatch_base', 'sched.minibatch_dict', 'sched.max_minibatch_per_gpu', 'metrics', 'tf_config',
-             'num_gpus')
-
 
 class Start:
     """One start: of a new run, or of the next part of one.
@@ -53,10 +47,9 @@ class Start:
             data_dir, self.init_from, self.resume_kimg = None, args.init_from, args.resume_kimg or 0
         else:
             self.run_dir = self.place = _find_run(args.resume, args.result_dir)
-            self.record = _record_to_go_on_with(self.run_dir, args.overrides)
-            self.before = run_config.outlined(self.record['config'], self.record['provenance'])
-            self.config, self.origins = run_config.override(self.before, self.record['provenance'], args.overrides,
-                                                            options)
+            self.record = read_submit_config(self.run_dir)
+            self.config, self.origins, self.before = run_config.go_on(self.record, self.run_dir, args.overrides,
+                                                                      options)
             data_dir, self.init_from, self.resume_kimg = (self.record.get('data_dir'), self.record.get('init_from'),
                                                           self.record.get('resume_kimg') or 0)
             self.transfer = self.record.get('transfer', False)
@@ -231,19 +224,6 @@ def _find_run(text, result_dir):
         raise UserError(f"'{text}' is not a run directory of this program: there is no such folder; give a folder such "
                         'as results/00003-demo, or its number')
     return os.path.abspath(locate_run_dir(text, result_dir))
-
-
-def _record_to_go_on_with(run_dir, overrides):
-    """The run's record. Raises UserError if it cannot go on, or not with such changes."""
-    record = read_submit_config(run_dir)
-    if 'run_func_name' in record:
-        raise UserError(f'{run_dir} was started by a call of submit_run, so that there is no configuration to go on '
-                        'with; call it again with resume_run_id, or take its networks up with --init-from')
-    for text in overrides:
-        key = text.partition('=')[0].strip()
-        if not any(key == name or key.startswith(name + '.') for name in RESUMABLE):
-            raise UserError(f"--set {key} cannot be changed with --resume, only {', '.join(RESUMABLE)} can")
-    return record
 
 
 def _length(config):

@@ -113,6 +113,6 @@ def test_every_document_is_reached_from_the_readme():
 
 
 def test_what_may_change_on_resume_is_listed_whole():
-    from experiment.start import RESUMABLE
+    from experiment.run_config import RESUMABLE
     text = (ROOT / 'docs' / 'training.md').read_text(encoding='utf-8')
     assert [name for name in RESUMABLE if name != 'num_gpus' and f'`{name}`' not in text] == []
