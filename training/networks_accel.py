@@ -21,7 +21,7 @@ from training.layers.network_layers import (
     to_layout,
     upscale2d_conv2d,
 )
-from training.layers.network_sizes import refuse_labels, resolution_log2
+from training.layers.network_sizes import bounded_feature_maps, refuse_labels, resolution_log2
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'G': ('G_accel', 'G_code'), 'D': ('D_code',)}
@@ -46,7 +46,7 @@ def G_code(
         data_format='NCHW',             # Layout of the activations inside.
         **_kwargs):
     """The generator of codes, or of images. Returns [N, num_channels, resolution, resolution] in [-1, 1]."""
-    fmt, res_log2, nf = data_format, resolution_log2(resolution), _feature_maps(fmap_base, fmap_min, fmap_max)
+    fmt, res_log2, nf = data_format, resolution_log2(resolution), bounded_feature_maps(fmap_base, fmap_min, fmap_max)
     act, gain = activation('lrelu')
     refuse_labels(label_size)
     latents_in.set_shape([None, latent_size])
@@ -81,7 +81,7 @@ def D_code(
         data_format='NCHW',             # Layout of the activations inside.
         **_kwargs):
     """The discriminator of codes, or of images. Returns scores [N, 1]."""
-    fmt, res_log2, nf = data_format, resolution_log2(resolution), _feature_maps(fmap_base, fmap_min, fmap_max)
+    fmt, res_log2, nf = data_format, resolution_log2(resolution), bounded_feature_maps(fmap_base, fmap_min, fmap_max)
     act, gain = activation('lrelu')
     refuse_labels(label_size)
     codes_in.set_shape([None, num_channels, resolution, resolution])
@@ -130,8 +130,3 @@ def G_accel(
     codes = components.code.get_output_for(latents_in, labels_in, **kwargs)
     images = components.decoder.get_output_for(codes, **layout)
     return tf.identity(images, name='images_out')
-
-
-def _feature_maps(fmap_base, fmap_min, fmap_max):
-    """The function from a resolution to its number of channels; the defaults are those of Table 2."""
-    return lambda res: int(min(fmap_max, max(fmap_min, fmap_base // res)))

@@ -20,7 +20,7 @@ from training.layers.network_layers import (
     to_layout,
     upscale2d_conv2d,
 )
-from training.layers.network_sizes import refuse_labels
+from training.layers.network_sizes import doubling_feature_maps, refuse_labels
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'G': ('G_codec',), 'D': ('D_codec',), 'network': ('F_encoder', 'H_decoder')}
@@ -46,7 +46,7 @@ def F_encoder(
         data_format='NCHW',             # Layout of the activations inside.
         **_kwargs):
     """The encoder F. Returns codes [N, code_channels, H / downscale, W / downscale] in [-1, 1]."""
-    fmt, levels, nf = data_format, _levels(downscale, resolution), _feature_maps(fmaps, fmap_max)
+    fmt, levels, nf = data_format, _levels(downscale, resolution), doubling_feature_maps(fmaps, fmap_max)
     act, gain = activation('lrelu')
     _set_sides(images_in, num_channels, resolution, is_template_graph)
     x = to_layout(images_in, fmt)
@@ -77,7 +77,7 @@ def H_decoder(
         data_format='NCHW',             # Layout of the activations inside.
         **_kwargs):
     """The decoder H. Returns images [N, num_channels, h * downscale, w * downscale], not bounded by an activation."""
-    fmt, levels, nf = data_format, _levels(downscale, resolution), _feature_maps(fmaps, fmap_max)
+    fmt, levels, nf = data_format, _levels(downscale, resolution), doubling_feature_maps(fmaps, fmap_max)
     act, gain = activation('lrelu')
     _set_sides(codes_in, code_channels, resolution // downscale, is_template_graph)
 
@@ -133,7 +133,7 @@ def D_codec(
         data_format='NCHW',             # Layout of the activations inside.
         **_kwargs):
     """The discriminator of stage one: judges patches and takes their mean. Returns scores [N, 1] (logits)."""
-    fmt, nf = data_format, _feature_maps(fmaps, fmap_max)
+    fmt, nf = data_format, doubling_feature_maps(fmaps, fmap_max)
     refuse_labels(label_size)
     act, gain = activation('lrelu')
     _set_sides(images_in, num_channels, resolution, is_template_graph)
@@ -159,11 +159,6 @@ def _levels(downscale, resolution):
     if resolution % downscale:
         raise ValueError(f'resolution is {resolution}; downscale ({downscale}) does not divide it')
     return levels
-
-
-def _feature_maps(fmaps, fmap_max):
-    """The function from a level (number of halvings) to its number of channels."""
-    return lambda level: min(fmaps * 2 ** level, fmap_max)
 
 
 def _set_sides(x, channels, side, is_template_graph):

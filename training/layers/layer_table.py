@@ -6,7 +6,7 @@ tested against built ones.
 
 import collections
 
-from training.layers.network_sizes import feature_maps
+from training.layers.network_sizes import bounded_feature_maps, doubling_feature_maps, feature_maps
 
 Layer = collections.namedtuple('Layer', 'res kernel inputs outputs others')
 """res: log2 of the pixels at which it is computed, 0 for products of a vector and a matrix, None for layers to and from
@@ -161,7 +161,8 @@ def convolutional_discriminator(d, res_log2, channels, label_size):
 
 
 def _code_maps(net):
-    return lambda res: int(min(net.fmap_max, max(net.fmap_min, net.fmap_base // 2 ** res)))
+    maps = bounded_feature_maps(net.fmap_base, net.fmap_min, net.fmap_max)
+    return lambda res_log2: maps(2 ** res_log2)
 
 
 def code_generator(g, res_log2, channels, label_size):
@@ -182,7 +183,7 @@ def code_discriminator(d, res_log2, channels, label_size):
 
 def codec(g, res_log2, channels, label_size):
     """The layers of `networks_codec.G_codec`: encoder and decoder."""
-    widths = [min(g.fmaps * 2 ** level, g.fmap_max) for level in range(int(g.downscale).bit_length())]
+    widths = list(map(doubling_feature_maps(g.fmaps, g.fmap_max), range(int(g.downscale).bit_length())))
     coarse, wide = res_log2 - len(widths) + 1, widths[-1]
     layers = [Layer(res_log2, 3, channels, widths[0], widths[0])]
     for level, (fine, fmaps) in enumerate(zip(widths, widths[1:])):
@@ -196,7 +197,7 @@ def codec(g, res_log2, channels, label_size):
 
 def codec_discriminator(d, res_log2, channels, label_size):
     """The layers of `networks_codec.D_codec`."""
-    widths = [min(d.fmaps * 2 ** level, d.fmap_max) for level in range(d.num_scales + 1)]
+    widths = list(map(doubling_feature_maps(d.fmaps, d.fmap_max), range(d.num_scales + 1)))
     layers = [Layer(res_log2, 3, channels, widths[0], widths[0])]
     layers += [Layer(res_log2 - level, 3, fine, fmaps, fmaps)
                for level, (fine, fmaps) in enumerate(zip(widths, widths[1:]))]

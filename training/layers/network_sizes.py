@@ -32,3 +32,16 @@ def feature_maps(fmap_base, fmap_decay, fmap_max):
                              f'{2 ** (stage + 1)}x{2 ** (stage + 1)} pixels')
         return channels
     return count
+
+
+def bounded_feature_maps(fmap_base, fmap_min, fmap_max):
+    """The function from a resolution in pixels to its number of channels.
+
+    Source: "An Acceleration Framework for High Resolution Image Synthesis", Table 2.
+    """
+    return lambda res: int(min(fmap_max, max(fmap_min, fmap_base // res)))
+
+
+def doubling_feature_maps(fmaps, fmap_max):
+    """The function from a level (number of halvings of the image) to its number of channels, as a codec has them."""
+    return lambda level: min(fmaps * 2 ** level, fmap_max)
