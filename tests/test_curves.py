@@ -112,7 +112,8 @@ def test_missing_scores_are_measured_once(tmp_path, monkeypatch, capsys):
     run_metrics.main(words)
     assert [(row['metric'], row['kimg'], row['is_standin']) for row in read_csv(tmp_path / 'out')] == [
         ('fid50k', '1', 'True'), ('fid50k', '3', 'True'), ('ppl_wend', '1', 'True'), ('ppl_wend', '3', 'True')]
-    assert 'ppl_wend' in open(os.path.join(run, 'report.html'), encoding='utf-8').read()   # of the run that was measured
+    # The run's report shows what was measured.
+    assert 'ppl_wend' in open(os.path.join(run, 'report.html'), encoding='utf-8').read()
     capsys.readouterr()
     run_metrics.main(words)
     assert capsys.readouterr().out.count('is measured already') == 4
