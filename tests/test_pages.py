@@ -19,9 +19,14 @@ FIGURES = dict(title=EVIL, facts={EVIL: EVIL}, figures=[
 SAMPLES = dict(title=EVIL, facts={'psi': 0.7}, pages=['index.html', 'index-2.html'], width=128, is_crisp=True,
                cells=[('a&"b.png', EVIL)])
 
+EXPLORER = dict(token='t', facts=dict(
+    network=EVIL, file='a&"b.png', engine=EVIL, device='cpu', resolution=8, layers=0, noise_layers=0, classes=0,
+    photos=0, cannot={'class': EVIL, 'psi': EVIL}, directions=[EVIL]))
+
 
 @pytest.mark.both
-@pytest.mark.parametrize('template, values', [('table', TABLE), ('figures', FIGURES), ('samples', SAMPLES)])
+@pytest.mark.parametrize('template, values', [('table', TABLE), ('figures', FIGURES), ('samples', SAMPLES),
+                                              ('explorer', EXPLORER)])
 def test_pages_show_what_they_are_given_as_text(tmp_path, template, values):
     text = open(pages.write(str(tmp_path / 'page.html'), template, **values), encoding='utf-8').read()
     assert 'alert("x")' not in text
