@@ -58,7 +58,7 @@ def write_card(run_dir):
         return None
     record = read_submit_config(run_dir)
     check_record(record, RECORD, f"the run's record in {run_dir}")
-    if not run_config.is_adversarial(EasyDict(train=record['config'].get('train', {}))):
+    if not is_adversarial(EasyDict(train=record['config'].get('train', {}))):
         return None
     text = render(gather(run_dir))
     with atomic_write(path, 'w') as f:
