@@ -20,7 +20,7 @@ BEGIN, END = '<!-- Made by tools/make_migrating_docs.py -->\n', '<!-- End of the
 NAMES = [
     ('dnnlib', 'EasyDict RunContext SubmitTarget PathType submit_run get_path_from_template submit_config', ''),
     ('dnnlib.RunContext', 'should_stop update get_time_since_start get_time_since_last_update close', ''),
-    ('dnnlib', 'SubmitConfig', '`run_dir_ignore` begins empty: hidden and compiled files are left out anyway'),
+    ('dnnlib', 'SubmitConfig', ''),
     ('dnnlib.util', 'Logger format_time ask_yes_no tuple_product get_dtype_and_ctype is_pickleable '
      'get_module_from_obj_name get_obj_from_module get_obj_by_name call_func_by_name get_module_dir_by_obj_name '
      'is_top_level_function get_top_level_function_name list_dir_recursively_with_ignore copy_files_and_create_dirs '
@@ -63,11 +63,23 @@ NAMES = [
     ('training.networks_progan', 'G_paper D_paper', 'besides, `data_format`'),
     ('metrics.metric_base', 'fid50k ppl_zfull ppl_wfull ppl_zend ppl_wend ls dummy', ''),
     ('metrics.metric_base', 'MetricBase MetricGroup DummyMetric', 'record the protocol of every score'),
+    ('metrics.metric_base.MetricBase',
+     'run get_result_str update_autosummaries _evaluate _report_result _iterate_reals _iterate_fakes _get_cache_file_for_reals', ''),
     ('metrics.frechet_inception_distance', 'FID', ''),
     ('metrics.perceptual_path_length', 'PPL normalize slerp', ''),
     ('metrics.linear_separability', 'LS prob_normalize mutual_information entropy conditional_entropy', ''),
     ('metrics.linear_separability', 'classifier_urls', 'addresses of the present home of the files'),
     ('config', 'result_dir data_dir cache_dir run_dir_ignore', ''),
+]
+# What calls take: the function or class, its keywords, what is different.
+KEYWORDS = [
+    ('dnnlib.SubmitConfig', 'run_dir_root run_desc run_dir_extra_files submit_target num_gpus print_info '
+     'ask_confirmation run_id run_name run_dir run_func_name run_func_kwargs user_name task_name host_name', ''),
+    ('dnnlib.SubmitConfig', 'run_dir_ignore', 'begins empty: hidden and compiled files are left out anyway'),
+    ('training.training_loop.training_loop',
+     'submit_config G_args D_args G_opt_args D_opt_args G_loss_args D_loss_args dataset_args sched_args grid_args metric_arg_list tf_config G_smoothing_kimg D_repeats minibatch_repeats '
+     'reset_opt_for_new_lod total_kimg mirror_augment drange_net image_snapshot_ticks network_snapshot_ticks '
+     'save_tf_graph save_weight_histograms resume_run_id resume_snapshot resume_kimg resume_time', ''),
 ]
 # What is not there under its name: module, names, what is in its place.
 ABSENT = [
@@ -90,6 +102,8 @@ def table():
     for module, names, difference in NAMES:
         for name in names.split():
             lines.append(f"| `{module}.{name}` | {difference or 'the same'} |")
+    lines += [f"| `{owner}({name}=…)` | {difference or 'the same'} |"
+              for owner, names, difference in KEYWORDS for name in names.split()]
     lines += [f'| `{module}.{name}` | absent: {why} |' for module, names, why in ABSENT for name in names.split()]
     return '\n'.join(lines) + '\n'
 
