@@ -64,7 +64,8 @@ NAMES = [
     ('metrics.metric_base', 'fid50k ppl_zfull ppl_wfull ppl_zend ppl_wend ls dummy', ''),
     ('metrics.metric_base', 'MetricBase MetricGroup DummyMetric', 'record the protocol of every score'),
     ('metrics.metric_base.MetricBase',
-     'run get_result_str update_autosummaries _evaluate _report_result _iterate_reals _iterate_fakes _get_cache_file_for_reals', ''),
+     'run get_result_str update_autosummaries _evaluate _report_result _iterate_reals _iterate_fakes '
+     '_get_cache_file_for_reals', ''),
     ('metrics.frechet_inception_distance', 'FID', ''),
     ('metrics.perceptual_path_length', 'PPL normalize slerp', ''),
     ('metrics.linear_separability', 'LS prob_normalize mutual_information entropy conditional_entropy', ''),
@@ -77,7 +78,8 @@ KEYWORDS = [
      'ask_confirmation run_id run_name run_dir run_func_name run_func_kwargs user_name task_name host_name', ''),
     ('dnnlib.SubmitConfig', 'run_dir_ignore', 'begins empty: hidden and compiled files are left out anyway'),
     ('training.training_loop.training_loop',
-     'submit_config G_args D_args G_opt_args D_opt_args G_loss_args D_loss_args dataset_args sched_args grid_args metric_arg_list tf_config G_smoothing_kimg D_repeats minibatch_repeats '
+     'submit_config G_args D_args G_opt_args D_opt_args G_loss_args D_loss_args dataset_args sched_args '
+     'grid_args metric_arg_list tf_config G_smoothing_kimg D_repeats minibatch_repeats '
      'reset_opt_for_new_lod total_kimg mirror_augment drange_net image_snapshot_ticks network_snapshot_ticks '
      'save_tf_graph save_weight_histograms resume_run_id resume_snapshot resume_kimg resume_time', ''),
 ]
