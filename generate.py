@@ -29,7 +29,7 @@ def parse_args(argv=None):
                        'latents.npz of explore.py')
     group.add_argument('--psi', type=float, metavar='NUMBER', help='truncation: 1 as trained, 0 the mean image '
                        '(default: 0.7, of latents 1)')
-    group.add_argument('--cutoff', type=int, default=8, metavar='INT',
+    group.add_argument('--cutoff', type=arguments.number_of_layers, default=8, metavar='INT',
                        help='number of layers that are truncated (default: 8, up to 32x32)')
     arguments.add_label_argument(group)
     group.add_argument('--noise', choices=['stored', 'random', 'none'], default='stored',
@@ -93,6 +93,7 @@ def _positive(text):
 def main(argv=None):
     args = parse_args(argv)
     from figures import arguments, generating
+    arguments.find_network(args)
     make_writable_folder(args.outdir, 'choose another one with --outdir')
     gen, facts = arguments.open_generator(args)
     arguments.choose_labels(gen, facts, args)

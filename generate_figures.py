@@ -95,13 +95,15 @@ def main(argv=None):
         from experiment.lecture import panels
         return panels.main(argv[1:])
     if argv[:1] == ['acceleration']:
+        from experiment import facts as known
         from figures import acceleration
-        return acceleration.main(argv[1:])
+        return acceleration.main(argv[1:], lambda path: known.trained_on(path)[0])
     if argv[:1] == ['unwarping']:
         from experiment.studies import unwarping
         return unwarping.main(argv[1:])
     from figures import arguments, sheet
     args = parse_args(argv)
+    arguments.find_network(args)
     make_writable_folder(args.outdir, 'choose another one with --outdir')
     gen, facts = arguments.open_generator(args)
     arguments.choose_labels(gen, facts, args)

@@ -37,6 +37,7 @@ def parse_args(argv=None):
 def main(argv=None):
     from figures import arguments, composing, sheet
     args = parse_args(argv)
+    arguments.find_network(args)
     make_writable_folder(os.path.dirname(os.path.abspath(args.out)), 'choose another one with --out')
     gen, facts = arguments.open_generator(args)
     arguments.choose_labels(gen, facts, args)

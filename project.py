@@ -54,8 +54,8 @@ def _steps(text):
 def main(argv=None):
     args = parse_args(argv)
     from figures import arguments
-    make_writable_folder(args.outdir, 'choose another one with --outdir')
     arguments.find_network(args)
+    make_writable_folder(args.outdir, 'choose another one with --outdir')
     from figures import sheet
     from figures.projection import optimising, photographs, results, schedule
     from metrics.networks import distances

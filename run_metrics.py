@@ -347,6 +347,7 @@ def compare_sets(args):
     images = sources.open_set(args.images, args.data_dir, '--images')
     reference = sources.open_set(args.reference, args.data_dir, '--reference')
     out_dir = args.out or os.path.join(folders.result_dir, 'metrics', images.name)
+    check_writable(out_dir, 'choose another one with --out')
     select_devices(args)
     from metrics.sets import measure
     measure.compare(names, images, reference, args.features, args.minibatch, args.seed, args.mirror_augment, out_dir)
@@ -361,6 +362,9 @@ def take_statistics(args):
         raise UserError(f"--out is '{args.out}'; the file's name ends in {sources.SUFFIX}")
     options_of(args)
     source = sources.open_set(args.reference, args.data_dir, '--reference')
+    if os.path.isdir(args.out):
+        raise UserError(f"--out: '{args.out}' is a folder; name a file")
+    check_writable(os.path.dirname(os.path.abspath(args.out)), 'choose another one with --out')
     select_devices(args)
     from metrics.sets import measure
     found, facts = measure.take_statistics(source, args.features, args.minibatch, args.mirror_augment)

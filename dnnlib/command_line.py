@@ -4,6 +4,7 @@ import argparse
 import io
 import os
 import re
+import shlex
 import sys
 
 import config
@@ -24,6 +25,11 @@ def typed(text):
     program = 'stylegan-repro' if config.installed else './reproduce'
     text = _NAMES.sub(lambda match: './reproduce ' + _COMMANDS[match.group(1)], text)
     return text.replace('./reproduce', program)
+
+
+def told(script, words):
+    """A command with its arguments as a line that a shell takes as it is."""
+    return ' '.join([typed(script)] + [shlex.quote(word) for word in words])
 
 
 class HelpFormatter(argparse.HelpFormatter):

@@ -25,7 +25,7 @@ FACES = 4               # images of Figure 4
 COLUMNS, ROWS = 6, 4    # of either half of Figures 5 to 9
 PATHS, STEPS = 4, 8     # rows and columns of Figure 10
 NUMBERS = {256: 5, 512: 6, 1024: 7}
-LSUN_NUMBERS = {'bedroom': 8, 'church': 9}
+LSUN_NUMBERS = {'bedroom': 8, 'church_outdoor': 9}
 _SEED = 0
 _HEADING = 20           # pixels above each half
 _SMALLEST = 128         # pixels of an image on a figure
@@ -89,8 +89,11 @@ def reconstructions(codecs, dataset_dir):
                           dict(dataset=os.path.abspath(dataset_dir), codecs=facts))
 
 
-def before_after(before, after):
-    """Uncurated samples of the GAN of images on the left, of the GAN of codes on the right (Figures 5 to 9)."""
+def before_after(before, after, lsun_class_of):
+    """Uncurated samples of the GAN of images on the left, of the GAN of codes on the right (Figures 5 to 9).
+
+    lsun_class_of: function from a network's path to LSUN's name of the class that it was trained on, None for others.
+    """
     halves, facts = [], {}
     for text, name in (('before', before), ('after', after)):
         with opened(name) as (gen, fact):
@@ -100,8 +103,7 @@ def before_after(before, after):
     if halves[0].size != halves[1].size:
         raise UserError(f'--before makes images of {facts["before"].resolution}x{facts["before"].resolution}, --after '
                         f'of {facts["after"].resolution}x{facts["after"].resolution}; two of the same are compared')
-    name = f"{facts['before'].path} {facts['after'].path}".lower()
-    number = next((number for word, number in LSUN_NUMBERS.items() if word in name), NUMBERS.get(side))
+    number = LSUN_NUMBERS.get(lsun_class_of(facts['before'].path), NUMBERS.get(side))
     return drawing.Figure('before-after', (f'Figure {number}: ' if number else '') + f'samples at {side}x{side}',
                           f'{COLUMNS * ROWS} images of consecutive latents of seed {_SEED} from either GAN, none left '
                           'out: left of images, right of codes.',
@@ -143,16 +145,16 @@ def _headed(text, picture):
     return result
 
 
-def main(argv):
-    """Draws what the options say, with a page of it all."""
+def main(argv, lsun_class_of):
+    """Draws what the options say, with a page of it all. `lsun_class_of`: see `before_after`."""
     args = parse_args(argv)
-    make_writable_folder(args.outdir, 'choose another one with --outdir')
     codecs = [find_codec(name) for name in args.codec]      # wrong names are told before TensorFlow is imported
     before, after = (name and locate.locate(name, option=option)
                      for name, option in ((args.before, '--before'), (args.after, '--after')))
+    make_writable_folder(args.outdir, 'choose another one with --outdir')
     tflib.select_device(args.device)
     found = [reconstructions(codecs, args.dataset)] if codecs else []
-    found += [before_after(before, after)] if before else []
+    found += [before_after(before, after, lsun_class_of)] if before else []
     found += [latent_paths(after)] if after else []
     blocks, record = [], {}
     for figure in found:

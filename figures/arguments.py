@@ -30,6 +30,13 @@ def add_network_arguments(parser, default=None):
     group.add_argument('--minibatch', type=_at_least_1, default=8, metavar='INT', help='images at a time (default: 8)')
 
 
+def number_of_layers(text):
+    """The type of options such as --cutoff."""
+    if not re.match(r'[0-9]{1,4}\Z', text):
+        raise argparse.ArgumentTypeError(f"'{text[:20]}' is not a number of layers, from 0 on")
+    return int(text)
+
+
 def _at_least_1(text):
     if not re.match(r'0*[1-9][0-9]{0,5}\Z', text):
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of at least 1")

@@ -13,6 +13,7 @@ from dnnlib import registry
 from dnnlib.command_line import Parser
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_folder, atomic_path
+from figures.arguments import number_of_layers
 
 EXAMPLES = '''examples:
   ./reproduce export results/00003-demo demo-savedmodel
@@ -141,7 +142,8 @@ def main(argv=None):
         'It takes latents, labels if there are classes, and psi, and gives uint8 images; noise is as stored.')
     parser.add_argument('network', metavar='NETWORK', help='as --network of generate.py')
     parser.add_argument('out', metavar='OUT', help='a new folder, or a file that ends in .onnx')
-    parser.add_argument('--cutoff', type=int, default=8, metavar='INT', help='layers that psi moves (default: 8)')
+    parser.add_argument('--cutoff', type=number_of_layers, default=8, metavar='INT',
+                        help='layers that psi moves (default: 8)')
     parser.add_argument('--artifacts-dir', metavar='DIR', help='folder of released files that are here already')
     registry.add_option(parser)
     parser.add_argument('--trust-stored-code', action='store_true', help='execute the program text in the pickle where '

@@ -1,8 +1,10 @@
 """The acceleration framework: codecs, data sets of codes, and generators of codes within one generator."""
 
+import contextlib
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import loop_helpers
 import numpy as np
@@ -26,6 +28,7 @@ from dnnlib.util import EasyDict, UserError
 from experiment import forecast, run_config
 from experiment.gpu_days import gpu_days
 from experiment.plan import Plan
+from figures import acceleration
 from metrics.context import open_context
 from metrics.group import make_metric
 from metrics.presets import preset
@@ -331,6 +334,20 @@ def test_figures_of_the_paper_are_drawn_with_networks_of_ones_own(faces, codec, 
     assert page.count('<figure') == 3 and 'reconstructions at 32x32' in page
     for words, problem in ([], 'nothing to draw'), (['--codec', codec], 'go together'), (['--before', 'x'], '--after'):
         assert problem in refused(generate_figures.main, ['acceleration', '--outdir', str(tmp_path / 'no')] + words)
+
+
+def test_the_number_of_a_figure_follows_the_data_not_a_word_in_a_path(monkeypatch):
+    @contextlib.contextmanager
+    def opened(name):
+        yield SimpleNamespace(
+            resolution=256, latents=lambda seed, count: np.zeros([count, 4]),
+            images=lambda z, **kwargs: np.zeros([len(z), 256, 256, 3], np.uint8)), EasyDict(path=name, resolution=256)
+
+    monkeypatch.setattr(acceleration, 'opened', opened)
+    for lsun_class, number in (('bedroom', 8), ('church_outdoor', 9), ('cat', 5), (None, 5)):
+        figure = acceleration.before_after('/church/bedroom/before', '/church/after',
+                                           lambda path, found=lsun_class: found)
+        assert figure.title == f'Figure {number}: samples at 256x256'
 
 
 # ---- The demo

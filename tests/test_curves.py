@@ -10,11 +10,12 @@ from metric_helpers import make_faces, make_network, some_record
 
 import config
 import run_metrics
+from dnnlib.command_line import shown
 from dnnlib.files import write_json
 from dnnlib.submission import write_submit_config
 from dnnlib.util import UserError
 from experiment import run_config
-from experiment.studies import curves
+from experiment.studies import curves, identity, unwarping
 from metrics import presets
 from metrics.scores import store
 from metrics.scores.standard import SETTINGS
@@ -117,3 +118,40 @@ def test_missing_scores_are_measured_once(tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     run_metrics.main(words)
     assert capsys.readouterr().out.count('is measured already') == 4
+
+
+def test_runs_of_one_name_are_told_apart_and_a_run_named_twice_is_one(two_runs, tmp_path, capsys):
+    elsewhere = tmp_path / 'elsewhere'
+    twin = shutil.copytree(two_runs[1], str(elsewhere / '00001-f'))
+    put(twin, 10, 'fid50k', 5.0)
+    run_metrics.main(['curves', two_runs[1], twin, two_runs[1] + os.sep, '--metrics', 'fid50k,fid50k', '--out',
+                      str(tmp_path / 'out'), '--device', 'cpu'])
+    rows = [(row['run'], row['value']) for row in read_csv(tmp_path / 'out') if row['kimg'] == '10']
+    assert rows == [(shown(two_runs[1]), '20.0'), (shown(twin), '5.0')] and rows[0][0] != rows[1][0]
+
+
+def test_metrics_that_no_run_shows_are_named(two_runs, tmp_path):
+    for names, message in (('ppl_wfull', 'no score to draw: no run shows ppl_wfull'), ('', 'names no metric')):
+        with pytest.raises(UserError, match=message):
+            run_metrics.main(['curves', two_runs[0], '--metrics', names, '--out', str(tmp_path), '--device', 'cpu'])
+
+
+def test_places_are_tried_before_the_work(two_runs, tmp_path, monkeypatch):
+    """Nothing is opened, trained or measured for files that nobody could write."""
+    place = str(tmp_path / 'file')
+    open(place, 'w').close()
+    below = os.path.join(place, 'out')
+    faces = make_faces(tmp_path)
+    monkeypatch.setattr(run_metrics, 'select_devices', lambda args: pytest.fail('went to work'))
+    for words in (['curves', two_runs[0], '--measure', '--out', below],
+                  ['stats', '--reference', faces, '--out', below + '.npz'],
+                  ['fid', '--images', faces, '--reference', faces, '--out', below]):
+        with pytest.raises(UserError, match='no file can be made in'):
+            run_metrics.main(words)
+    with pytest.raises(UserError, match='is a folder; name a file'):
+        os.mkdir(str(tmp_path / 'folder.npz'))
+        run_metrics.main(['stats', '--reference', faces, '--out', str(tmp_path / 'folder.npz')])
+    with pytest.raises(UserError, match='no file can be made in'):
+        identity.measure('nowhere', below)
+    with pytest.raises(UserError, match='no folder can be made at'):
+        unwarping.main(['--outdir', below])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 
 import numpy as np
 import PIL.Image
@@ -132,3 +133,14 @@ def test_the_whole_way_from_nothing_to_a_sheet(tmp_path, monkeypatch):
     assert all(0 < run['jsd'] < 0.7 and run['jsd_D'] < 0.7 for run in record['runs'])
     assert sorted(os.listdir(str(tmp_path / 'out'))) == ['00000-ring-z2', '00001-ring-z8', 'index.html', 'lecture.json',
                                                          'ring-z8.gif', 'sheet.png']
+
+
+def test_planned_commands_can_be_pasted_and_captions_follow_the_data(tmp_path, capsys):
+    """Folders of odd names: a space in them ends no argument, and their words say nothing of the distribution."""
+    folder = tmp_path / 'my gaussians'
+    words = ['--distributions', 'ring', '--sizes', '2', '--data-dir', str(folder), '--outdir', str(folder / 'out')]
+    lecture.main(words + ['--dry-run'])
+    pasted = shlex.split(capsys.readouterr().out)
+    panel, = lecture.plan(parse(*words))
+    assert pasted[:2] == ['./reproduce', 'train'] and pasted[2:] == panel.command(str(folder), str(folder / 'out'))
+    assert lecture.caption(str(finished_run(folder, 0, panel)))[1].startswith('pieces 9 of 16')

@@ -10,12 +10,15 @@ from generator_helpers import open_once, save_networks
 from PIL import Image
 
 import generate
+import generate_figures
+import pretrained_example
 import project
 from dnnlib import UserError, tflib
 from dnnlib.array_files import read_npz
 from dnnlib.tflib import tf
-from figures import arguments, latent_files
+from figures import arguments, exporting, latent_files
 from figures.projection import graph, optimising, photographs, results, schedule
+from metrics.networks import distances
 
 
 @pytest.fixture(scope='module')
@@ -205,3 +208,32 @@ def test_faces_are_aligned_first_if_asked(reference_dir, networks, tmp_path):
     Image.new('RGB', (80, 80), 'grey').save(str(tmp_path / 'grey.png'))
     with pytest.raises(UserError, match='no face'):
         photographs.read([str(tmp_path / 'grey.png')], gen, 'ffhq')
+
+
+def test_what_is_said_of_a_distance_is_true(tmp_path):
+    """Who asked for one is not told of reasons that nobody looked into."""
+    for asked in ('released', 'standin', 'pyramid'):
+        source, why = distances.choose(asked, str(tmp_path / 'network.pkl'))
+        assert source == asked and why.endswith(', as asked') and 'since' not in why
+    source, why = distances.choose('auto', str(tmp_path / 'network.pkl'), str(tmp_path))
+    assert source == 'pyramid' and 'not on this machine' in why and 'did not learn from drawn faces' in why
+
+
+@pytest.mark.parametrize('text', ['-1', '2.5', 'x', '99999'])
+def test_a_number_of_layers_is_a_number_of_layers(text, capsys):
+    for main, words in ((generate.main, ['--network', 'x', '--seeds', '1']), (exporting.main, ['x', 'y'])):
+        with pytest.raises(SystemExit):
+            main(words + ['--cutoff', text])
+        assert f"'{text}' is not a number of layers" in capsys.readouterr().err
+
+
+def test_a_wrong_name_of_a_network_leaves_no_folder(tmp_path):
+    out = tmp_path / 'out'
+    photo = tmp_path / 'photo.png'
+    Image.new('RGB', (16, 16)).save(str(photo))
+    for main, words in ((generate.main, ['--seeds', '1', '--outdir', str(out)]), (generate_figures.main, [
+            '--outdir', str(out)]), (project.main, [str(photo), '--outdir', str(out)]), (
+                pretrained_example.main, ['--out', str(out / 'a.png')])):
+        with pytest.raises(UserError, match='missing'):
+            main(words + ['--network', str(tmp_path / 'missing')])
+        assert not out.exists()

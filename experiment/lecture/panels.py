@@ -11,7 +11,7 @@ import config as folders
 from data import points
 from data.converters.create_points import create_points
 from data.records.manifest import read_manifest
-from dnnlib.command_line import Parser, shown, typed
+from dnnlib.command_line import Parser, shown, told
 from dnnlib.files import make_folder, read_json
 from dnnlib.seeds import LARGEST_OF_A_RUN, seed_option
 from dnnlib.util import UserError, format_time
@@ -145,7 +145,8 @@ def scores(run_dir):
 def caption(run_dir):
     """Lines below a panel."""
     s = scores(run_dir)
-    what = 'modes' if 'gaussians' in run_dir else 'squares' if 'checkerboard' in run_dir else 'pieces'
+    name = os.path.basename(run_dir)    # the folders above it say nothing of the distribution
+    what = 'modes' if 'gaussians' in name else 'squares' if 'checkerboard' in name else 'pieces'
     return [f"JSD {s['jsd']:.3f} (reals: {s['jsd_floor']:.3f}); by D {s['jsd_D']:.3f}",
             f"{what} {s['mode_coverage_modes']:.0f} of {s['num_modes']}; near {s['mode_coverage_near']:.2f}"]
 
@@ -237,7 +238,7 @@ def main(argv=None):
     wanted = plan(args)
     if args.dry_run:
         for panel in wanted:
-            print(' '.join([typed('train.py')] + panel.command(args.data_dir, args.outdir)))
+            print(told('train.py', panel.command(args.data_dir, args.outdir)))
         return
     make_folder(args.outdir)
     make_data(args)

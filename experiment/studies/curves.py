@@ -14,7 +14,8 @@ from collections import OrderedDict, namedtuple
 
 import numpy as np
 
-from dnnlib.files import atomic_write, make_folders
+from dnnlib.command_line import shown
+from dnnlib.files import atomic_write, check_writable, make_folders
 from dnnlib.submission import read_submit_config
 from dnnlib.util import UserError
 from experiment import report_plots, run_config, settings
@@ -44,8 +45,9 @@ Curve = namedtuple('Curve', 'run value space points')
 class Member:
     """One run of the picture.
 
-    Attributes: dir, name, config; space ('w' or 'z': its own); full_kimg (thousands of images at which its full
-    resolution is reached, 0 without growing, None where it is not known).
+    Attributes: dir, name (unlike those of the other runs, see `open_members`), config; space ('w' or 'z': its own);
+    full_kimg (thousands of images at which its full resolution is reached, 0 without growing, None where it is not
+    known).
     """
 
     def __init__(self, run):
@@ -90,6 +92,16 @@ class Member:
         return found
 
 
+def open_members(run_names):
+    """The runs that are named, each once; those of one name in several folders are called by their folders, too."""
+    members = list(OrderedDict((os.path.realpath(member.dir), member) for member in map(Member, run_names)).values())
+    names = [member.name for member in members]
+    for member in members:
+        if names.count(member.name) > 1:
+            member.name = shown(os.path.abspath(member.dir))
+    return members
+
+
 # ---- Measuring
 
 def measure(members, metrics, quick=False, most=None, protocol=None, **options):
@@ -123,6 +135,8 @@ def collect(members, metrics):
     curves, remarks = [], []
     for name in metrics:
         found = OrderedDict((member, member.records(name)) for member in members if name in member.metrics(metrics))
+        if not found:
+            remarks.append(f'no run shows {name}: its path lengths are those of its own space')
         terms = _choose_terms(found)
         for member, scores in found.items():
             chosen = OrderedDict((kimg, (path, record)) for kimg, path, record in scores if _terms(record) == terms)
@@ -257,9 +271,13 @@ def make(run_names, metrics, out_dir, measure_missing=False, prepare=None, **opt
         out_dir: folder of `curves.png` and `curves.csv`.
         measure_missing: whether to measure; prepare: called before that; options: of `measure`.
     """
+    metrics = list(OrderedDict.fromkeys(metrics))
+    if not metrics:
+        raise UserError('--metrics names no metric; give some, such as fid50k,ppl_wend')
     for name in metrics:
         preset(name)
-    members = [Member(run) for run in run_names]
+    members = open_members(run_names)
+    check_writable(out_dir, 'choose another one with --out')
     if measure_missing:
         if prepare is not None:
             prepare()

@@ -12,7 +12,7 @@ from collections import OrderedDict
 import numpy as np
 
 from data.records.dataset import load_dataset
-from dnnlib.files import atomic_write, make_folders, write_json
+from dnnlib.files import atomic_write, check_writable, make_folders, write_json
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 from experiment.report_plots import COLORS
@@ -45,6 +45,7 @@ def measure(network, out_dir, num_images=5000, embedding=None, value_range=(-1.0
 
     Raises UserError.
     """
+    check_writable(out_dir, 'choose another one with --out')
     with open_context(network, dataset_args=dataset_args, **options) as ctx:
         if not ctx.makes_images:
             raise UserError('the generator makes no images')

@@ -12,7 +12,7 @@ import time
 import config as folders
 from data.converters.create_toyfaces import create_toyfaces
 from data.records.manifest import has_manifest
-from dnnlib.command_line import Parser, shown, typed
+from dnnlib.command_line import Parser, shown, told
 from dnnlib.files import atomic_write, make_folder, read_json
 from dnnlib.util import UserError, format_time, run_main
 from experiment.studies.runs import Trainer, Wanted
@@ -49,7 +49,7 @@ def plan(table, quick=False):
 def run_metrics(*words):
     """Runs run_metrics.py, showing the command so that it can be repeated. Raises UserError if it fails."""
     root = os.path.dirname(os.path.abspath(folders.__file__))
-    print(typed('\n$ run_metrics.py ') + ' '.join(words), flush=True)
+    print('\n$ ' + told('run_metrics.py', words), flush=True)
     status = subprocess.call([sys.executable, os.path.join(root, 'run_metrics.py')] + list(words))
     if status:
         raise UserError(f'run_metrics.py ended with status {status}; what is measured is kept, start again to go on')
@@ -126,7 +126,7 @@ def main(argv=None):
     wanted = plan(table, args.quick)
     if args.dry_run:
         for run in wanted:
-            print(' '.join([typed('train.py')] + run.command(args.data_dir, args.result_dir)))
+            print(told('train.py', run.command(args.data_dir, args.result_dir)))
         return
     args.result_dir = os.path.abspath(args.result_dir)
     make_folder(args.result_dir)

@@ -14,7 +14,7 @@ import numpy as np
 
 import config as folders
 from dnnlib.command_line import Parser, shown
-from dnnlib.files import atomic_write, make_folders, write_json
+from dnnlib.files import atomic_write, make_writable_folder, write_json
 from dnnlib.seeds import seed_option
 
 EXAMPLES = '''examples:
@@ -112,6 +112,7 @@ def draw(data, z, w, points, facts):
 def main(argv=None):
     """Trains, draws, and prints how straight the factors are in both spaces."""
     args = parse_args(argv)
+    make_writable_folder(args.outdir, 'choose another one with --outdir')
     from dnnlib import tflib
     from experiment.studies import unwarping_networks
     rng = np.random.RandomState(args.seed)
@@ -121,7 +122,6 @@ def main(argv=None):
     facts = OrderedDict(linearity_z=linearity(z, points), linearity_w=linearity(w, points),
                         missing_share=missing_share(points), mapping_layers=args.mapping_layers, steps=args.steps,
                         batch=BATCH, seed=args.seed, engine=tflib.ENGINE, tensorflow=tflib.tf.__version__)
-    make_folders(args.outdir)
     path = os.path.join(args.outdir, 'unwarping.png')
     with atomic_write(path) as file:
         file.write(draw(draw_data(NUM_POINTS, np.random.RandomState(args.seed)), z, w, points, facts))

@@ -13,6 +13,10 @@ PYRAMID = 'pyramid'
 CHOICES = ('auto', RELEASED, STANDIN, PYRAMID)
 SMALLEST = 4        # pixels of the pyramid's top
 
+_WHAT = {RELEASED: 'VGG16 with the LPIPS weights',
+         STANDIN: "the project's stand-in for drawn faces, whose distances compare with nothing else",
+         PYRAMID: 'squared differences of pixels at all scales'}
+
 
 def choose(asked, network_path, artifacts_dir=None):
     """(RELEASED, STANDIN or PYRAMID, a sentence that says which and why) for one of CHOICES.
@@ -20,17 +24,14 @@ def choose(asked, network_path, artifacts_dir=None):
     'auto' takes the released VGG16-LPIPS where that file is on this machine, else the stand-in for drawn faces if the
     network was trained on some, else pixels.
     """
-    if asked == 'auto':
-        if artifacts.find(files.PERCEPTUAL, artifacts_dir) is not None:
-            asked = RELEASED
-        else:
-            asked = STANDIN if _saw_drawn_faces(network_path) else PYRAMID
-    why = {RELEASED: 'VGG16 with the LPIPS weights',
-           STANDIN: "the project's stand-in for drawn faces, since the network was trained on some; distances compare "
-                    'with nothing else',
-           PYRAMID: f'squared differences of pixels at all scales, since {files.PERCEPTUAL} is not on this machine '
-                    '(`python -m dnnlib.artifacts fetch`) and the network did not learn from drawn faces'}
-    return asked, why[asked]
+    if asked != 'auto':
+        return asked, f'{_WHAT[asked]}, as asked'
+    if artifacts.find(files.PERCEPTUAL, artifacts_dir) is not None:
+        return RELEASED, _WHAT[RELEASED]
+    if _saw_drawn_faces(network_path):
+        return STANDIN, f'{_WHAT[STANDIN]}, since the network was trained on some'
+    return PYRAMID, (f'{_WHAT[PYRAMID]}, since {files.PERCEPTUAL} is not on this machine (`python -m dnnlib.artifacts '
+                     'fetch`) and the network did not learn from drawn faces')
 
 
 def _saw_drawn_faces(network_path):
