@@ -11,8 +11,8 @@ from dnnlib.files import make_folders, recall_json
 from dnnlib.util import UserError, atomic_write
 from metrics.scores import records
 
-ABOUT = ('A cell gives the reproduced value ± its standard error of sampling, then the published value and the '
-         'difference in percent.')
+ABOUT = 'A cell gives the reproduced value ± its standard error of sampling'
+PUBLISHED = ', then the published value and the difference in percent'
 ARROWS = {'lower': ' ↓', 'higher': ' ↑'}
 
 
@@ -75,7 +75,7 @@ def _notes(cells):
         for remark in cell['remarks']:
             if remark not in notes:
                 notes.append(remark)
-        marks.append([notes.index(remark) + 1 for remark in cell['remarks']])
+        marks.append(sorted(notes.index(remark) + 1 for remark in cell['remarks']))
     return notes, marks
 
 
@@ -87,9 +87,10 @@ def _directions(cells):
 def _about(cells):
     """What a cell says and, where all cells agree, which way is better; else arrows at rows and columns say it."""
     found = _directions(cells)
+    about = ABOUT + (PUBLISHED if any(cell['published'] is not None for cell in cells) else '') + '.'
     if found == {None}:
-        return ABOUT
-    return f'{ABOUT} ' + (f'{found.pop().capitalize()} is better.' if len(found) == 1 else
+        return about
+    return f'{about} ' + (f'{found.pop().capitalize()} is better.' if len(found) == 1 else
                           '↓: lower is better; ↑: higher is better.')
 
 
