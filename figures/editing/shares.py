@@ -72,15 +72,18 @@ def store(folder, found, note):
 
 def _plot(path, found, strengths):
     from matplotlib.figure import Figure
-    figure = Figure(figsize=(7, 4.5))
+    figure = Figure(figsize=(8, max(4.5, 0.21 * len(found))))
     axes = figure.add_subplot(1, 1, 1)
-    for name, row in found.items():
-        axes.plot(strengths, [100 * cell['has'] for cell in row.values()], marker='o', label=name)
+    last = max(strengths)
+    # The names stand in the order of the lines' ends; where colours begin anew, marks and dashes differ.
+    for index, name in enumerate(sorted(found, key=lambda name: -found[name][last]['has'])):
+        axes.plot(strengths, [100 * cell['has'] for cell in found[name].values()], color=f'C{index % 10}',
+                  marker='os^D'[index // 10 % 4], linestyle=('-', '--', ':', '-.')[index // 10 % 4], label=name)
     axes.set_xlabel('strength in standard deviations of w')
     axes.set_ylabel('samples that have the attribute, %')
     axes.set_ylim(-3, 103)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize='small')
+    axes.legend(fontsize='small', loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
     figure.tight_layout()
     with atomic_path(path) as temp:
         figure.savefig(temp, dpi=100)
