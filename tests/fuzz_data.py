@@ -183,19 +183,81 @@ def import_records(path):
 
 def read_manifest(path):
     from data.records.manifest import read_manifest as read
-    folder = path + '-folder'
-    os.makedirs(folder, exist_ok=True)
-    os.replace(path, os.path.join(folder, 'manifest.json'))
-    try:
+    with in_a_folder(path, 'manifest.json') as folder:
         read(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_ledger(path):
     from data import ledger
-    from data.prefilter import summary
+    from data.prefilter import limits, settings, summary
     summary.to_text(summary.summarize(ledger.read(path)))
+    for align in (None, 'ffhq'):
+        now = settings.Settings('in', 'out', align=align, min_crop=30, min_score=0.9)
+        for item in ledger.read(path):
+            assert limits.apart(item.settings) == limits.apart(limits.apart(item.settings))
+            judged = limits.judge_again(item, now)
+            assert judged is None or judged.settings == str(now)
+
+
+def digits():
+    pixels = np.arange(2 * 28 * 28).astype(np.uint8).tobytes()
+    head = bytes([0, 0, 8, 3]) + b''.join(size.to_bytes(4, 'big') for size in (2, 28, 28))
+    yield head + pixels
+    yield gzip.compress(head + pixels, 1)
+
+
+def read_digits(path):
+    from data.converters.create_small import _mnist_images
+    with in_a_folder(path, 'train-images-idx3-ubyte') as folder:
+        plain = os.path.join(folder, 'train-images-idx3-ubyte')
+        with open(plain, 'rb') as file:
+            is_packed = file.read(1) == b'\x1f'
+        if is_packed:
+            os.replace(plain, plain + '.gz')
+        assert _mnist_images(folder, 1 << 24).shape[1:] == (1, 32, 32)
+
+
+def matlab_files():
+    import scipy.io
+    for packed in (False, True):
+        stream = io.BytesIO()
+        scipy.io.savemat(stream, {'X': np.arange(32 * 32 * 3 * 2).reshape(32, 32, 3, 2).astype(np.uint8),
+                                  'y': np.array([[1], [10]], np.uint8)}, do_compression=packed)
+        yield stream.getvalue()
+
+
+def read_matlab_file(path):
+    from data.converters.create_small import _read_svhn_mat
+    _read_svhn_mat(path, 1 << 24)
+
+
+def statistics():
+    stream = io.BytesIO()
+    facts = dict(format=1, name='x', fingerprint='f', num_images=5, mirror_augment=False, weights_sha256='w',
+                 features='stand-ins', is_standin=True)
+    from metrics.arithmetic import MeanCovariance
+    found = MeanCovariance(3)
+    found.add(np.random.RandomState(0).randn(5, 3))
+    np.savez(stream, facts=json.dumps(facts, sort_keys=True), **found.state())
+    yield stream.getvalue()
+
+
+def read_statistics(path):
+    from metrics.sets.sources import Statistics
+    found = Statistics(path)
+    assert found.values.covariance.shape == (found.values.mean.size,) * 2 and found.as_reals()
+
+
+@contextlib.contextmanager
+def in_a_folder(path, name):
+    """A folder of its own for a file, under this name."""
+    folder = path + '-folder'
+    os.makedirs(folder, exist_ok=True)
+    os.replace(path, os.path.join(folder, name))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_configuration(path):
@@ -221,4 +283,7 @@ READERS = {
     'manifests': (manifests, read_manifest, '.json'),
     'ledgers': (ledgers, read_ledger, '.csv'),
     'configurations': (configurations, read_configuration, '.yaml'),
+    'MNIST files': (digits, read_digits, '.bin'),
+    'MATLAB files': (matlab_files, read_matlab_file, '.mat'),
+    'statistics': (statistics, read_statistics, '.npz'),
 }

@@ -178,6 +178,28 @@ def test_repeated_rows_of_a_small_pickle_do_not_fill_the_memory(tmp_path, conten
     assert not (tmp_path / 'out').exists()
 
 
+def test_damaged_matlab_files_are_refused(tmp_path):
+    import scipy.io
+    path = tmp_path / 'svhn' / 'train_32x32.mat'
+    path.parent.mkdir()
+    pixels = np.zeros([32, 32, 3, 2], np.uint8)
+    for content, problem in (({'X': pixels}, '2 images but labels'), ({'y': [[1], [2]]}, 'no images X'),
+                             ({'X': pixels, 'y': [[1], [2.5]]}, 'no images X and labels y'),
+                             ({'X': pixels, 'y': [[1], [11]]}, 'labels from 1 to 11'),
+                             ({'X': 'text', 'y': [[1], [2]]}, 'no images X')):
+        scipy.io.savemat(str(path), content, do_compression=True)
+        with pytest.raises(UserError, match=problem):
+            main(['create_svhn', str(tmp_path / 'out'), str(path.parent)])
+    for do_compression in (False, True):
+        scipy.io.savemat(str(path), {'X': pixels, 'y': [[1], [2]]}, do_compression=do_compression)
+        whole = path.read_bytes()
+        for length in (130, len(whole) * 3 // 4, len(whole) - 3):
+            path.write_bytes(whole[:length])
+            with pytest.raises(UserError, match='train_32x32.mat. is damaged'):
+                main(['create_svhn', str(tmp_path / 'out'), str(path.parent)])
+    assert not (tmp_path / 'out').exists()
+
+
 class Exploit:
     def __reduce__(self):
         return (print, ('executed',))

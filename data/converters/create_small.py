@@ -5,23 +5,21 @@ Each reads the training split in the form in which its owners publish it, withou
 
 import gzip
 import os
-import struct
 import sys
 import zlib
 
 import numpy as np
 
+from data import matlab
 from data.converters import exporter
 from data.converters.archives import Limits
 from data.converters.loading import shuffled_order, write_arrays
 from data.options import add_max_unpacked, positive_int
-from dnnlib.files import open_regular
 from dnnlib.pickle_reader import load_arrays
 from dnnlib.progress import Progress
 from dnnlib.seeds import check_seed, seed_option
 from dnnlib.util import UserError
 
-_MAT_COMPRESSED = 15    # the kind of a part that is compressed
 _EXPECTED = {'mnist': 60000, 'cifar10': 50000, 'cifar100': 50000, 'svhn': 73257}
 
 
@@ -210,46 +208,13 @@ def _names(folder, name, key, count):
     return [str(number) for number in range(count)]
 
 
-def _check_mat(path, max_unpacked):
-    """Raises UserError unless the parts of a MATLAB 5 file unpack to a believable size; damage is for its reader."""
-    limits = Limits(path, max_unpacked)
-    with open_regular(path) as f:
-        order = {b'IM': '<', b'MI': '>'}.get(f.read(128)[126:])
-        if order is None:
-            raise UserError(f"'{path}' is not a file of MATLAB 5 to 7, as SVHN's are")
-        while True:
-            head = f.read(8)
-            if len(head) < 8:
-                return
-            kind, size = struct.unpack(order + 'II', head)
-            if kind != _MAT_COMPRESSED:
-                f.seek(size, 1)
-                continue
-            unpacker = zlib.decompressobj()
-            while size > 0 and not unpacker.eof:
-                packed = f.read(min(size, 1 << 16))
-                if not packed:
-                    return
-                size -= len(packed)
-                while packed and not unpacker.eof:
-                    limits.spend(len(unpacker.decompress(packed, 1 << 20)))
-                    packed = unpacker.unconsumed_tail
-            f.seek(size, 1)
-
-
 def _read_svhn_mat(path, max_unpacked):
     """SVHN as its owners publish it: X [32, 32, 3, N] and y [N, 1] with 10 for the digit 0."""
-    import scipy.io
-    try:
-        _check_mat(path, max_unpacked)
-        content = scipy.io.loadmat(path, variable_names=('X', 'y'))
-        images, labels = content['X'], content['y'].reshape(-1)
-    except UserError:
-        raise
-    except Exception as err:  # scipy raises many kinds for damaged files
-        raise UserError(f"cannot read '{path}': {err}") from err
-    if images.ndim != 4 or labels.dtype.kind not in 'iu':
+    content = matlab.read_arrays(path, ('X', 'y'), Limits(path, max_unpacked))
+    images, labels = content.get('X'), content.get('y', np.zeros(0)).reshape(-1)
+    if images is None or images.ndim != 4 or np.any(labels != np.floor(labels)):
         raise UserError(f"'{path}' holds no images X and labels y as SVHN's files do")
+    labels = labels.astype(np.int64)
     if len(labels) and not 1 <= labels.min() <= labels.max() <= 10:
         raise UserError(f"'{path}' holds labels from {labels.min()} to {labels.max()}; 1 to 10 are expected, 10 for 0")
     return images.transpose(3, 2, 0, 1), labels % 10
