@@ -63,7 +63,8 @@ def examine(args):
     machine = facts.Machine(os.path.abspath(args.result_dir or folders.result_dir))
     config = None
     if args.config is not None:
-        config, _ = run_config.load(args.config, folders.config_dir, args.overrides, dict(device=args.device))
+        config, origins = run_config.load(args.config, folders.config_dir, args.overrides, dict(device=args.device))
+        facts.settle_size(config, origins, os.path.abspath(args.data_dir or folders.data_dir))
     findings = []
     for finding in itertools.chain(
             check_engine_and_devices(args.device, config, machine), check_disk(machine), check_memory(machine),

@@ -4,7 +4,7 @@ import os
 
 import config as folders
 from data.records.base import resolution_of
-from data.records.dataset import load_dataset
+from data.records.dataset import load_dataset, named_resolutions
 from data.records.manifest import has_manifest, read_manifest
 from dnnlib import artifacts, config_files, machine
 from dnnlib.files import read_bytes
@@ -17,6 +17,7 @@ from training.network_files import runs
 LSUN_CLASSES = ('bedroom', 'car', 'cat', 'church_outdoor', 'conference_room', 'horse')    # of the papers
 
 CODE_CHANNELS = 16  # of the paper's codecs and, by default, of ours
+CODEC = 'training.networks_codec.G_codec'
 
 # ---- Data
 
@@ -45,6 +46,24 @@ def open_data(config, data_dir, dry=False):
             num_images=data.num_images, label_size=data.label_size, label_names=data.label_names,
             is_image=data.is_image, is_codes=data.codec is not None, codec=data.codec, missing=None,
             unused_labels=label_file if label_file and not data.label_size else None)
+
+
+def settle_size(config, origins, data_dir):
+    """Lets a codec, which takes images of any size, train at the data's own, where these are smaller than it asks for.
+
+    Changes dataset.resolution and sched.lod_initial_resolution in place, with their origins, unless --set chose them.
+    """
+    folder, asked = config.dataset.get('tfrecord_dir'), config.dataset.get('resolution')
+    keys = ('dataset.resolution', 'sched.lod_initial_resolution')
+    if config.G.get('func_name') != CODEC or None in (folder, asked) or '--set' in [origins.get(key) for key in keys]:
+        return
+    path = os.path.join(data_dir, folder)
+    found = named_resolutions(os.listdir(path)) if os.path.isdir(path) else ()
+    if found and 4 <= max(found) < asked:
+        print(f"'{path}' holds images of {max(found)}x{max(found)}: the codec is trained at this size, not at "
+              f'{asked}x{asked}', flush=True)
+        config.dataset.resolution = config.sched.lod_initial_resolution = max(found)
+        origins.update((key, "the data's own size") for key in keys)
 
 
 def _assumed_data(config, missing):

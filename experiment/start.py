@@ -110,6 +110,8 @@ class Start:
         """
         from experiment import checks, facts, plan
         checks.check_beginning(self.config, self.run_dir, self.init_from, self.resume_kimg)
+        if self.run_dir is None:
+            facts.settle_size(self.config, self.origins, self.data_dir)
         self.plan = plan.Plan(self.config, facts.open_data(self.config, self.data_dir, dry))
         if self.run_dir is None:
             checks.check_place(self.place)

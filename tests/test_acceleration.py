@@ -28,10 +28,12 @@ from dnnlib.util import EasyDict, UserError
 from experiment import forecast, run_config
 from experiment.gpu_days import gpu_days
 from experiment.plan import Plan
+from experiment.start import Start
 from figures import acceleration
 from metrics.context import open_context
 from metrics.group import make_metric
 from metrics.presets import preset
+from train import parse_args
 from training import codes, misc, towers
 from training.state import checkpoint
 from training.training_loop import training_loop
@@ -256,6 +258,28 @@ def test_a_resolution_that_the_code_does_not_divide_is_refused(fresh_graph):
 
 
 # ---- Plans
+
+@pytest.mark.both
+def test_a_codec_takes_smaller_data_at_their_own_size(faces, tmp_path, capsys):
+    """As its configuration says where they are large enough, and as --set says."""
+    def start(*overrides, name='codec-h4'):
+        folder, data = os.path.split(faces)
+        words = [word for text in (f'dataset.tfrecord_dir={data}',) + overrides for word in ('--set', text)]
+        found = Start(parse_args(['--config', name, '--data-dir', folder, '--result-dir', str(tmp_path)] + words))
+        found.check(dry=True)
+        return found
+
+    found = start()
+    assert (found.config.dataset.resolution, found.config.sched.lod_initial_resolution) == (32, 32)
+    assert found.plan.data.shape == [3, 32, 32] and [phase.resolution for phase in found.plan.phases] == [32]
+    assert found.origins['dataset.resolution'] == "the data's own size"
+    assert 'holds images of 32x32: the codec is trained at this size, not at 128x128' in capsys.readouterr().out
+    assert 'no 128x128 level' in refused(start, 'dataset.resolution=128')
+    found = start('dataset.resolution=16', 'sched.lod_initial_resolution=16')
+    assert found.plan.data.shape == [3, 16, 16] and not capsys.readouterr().out
+    with pytest.raises(UserError, match='no 256x256 level'):
+        start(name='baseline-256')
+
 
 @pytest.mark.parametrize('name,shape,settings', [
     ('accel-256', [16, 16, 16], ['G.code_kwargs={fmap_base: 128, fmap_min: 4, fmap_max: 9, latent_size: 5}']),

@@ -105,6 +105,12 @@ def _choose_share(total, share):
     return np.sort(np.random.RandomState(0).permutation(total)[:count])
 
 
+def named_resolutions(paths):
+    """The set of resolutions that names of files of levels tell."""
+    named = (re.search(r'-r(\d\d)(?:-\d+-of-\d+)?\.tfrecords$', path) for path in paths)
+    return {1 << int(match.group(1)) for match in named if match}
+
+
 def _open_levels(folder, resolution):
     """Maps log2 resolution to the open `RecordFile`, for levels up to the asked resolution."""
     if not os.path.isdir(folder):
@@ -129,8 +135,7 @@ def _open_levels(folder, resolution):
         if resolution is None or 1 << log2 <= resolution:
             files[log2] = record_file
     if not files or (resolution is not None and 1 << max(files) != resolution):
-        named = {re.search(r'-r(\d\d)(?:-\d+-of-\d+)?\.tfrecords$', path) for path in paths}
-        sizes = sorted({1 << log2 for log2 in files} | {1 << int(match.group(1)) for match in named if match})
+        sizes = sorted({1 << log2 for log2 in files} | named_resolutions(paths))
         if sizes == [1] and len(files[0].shape) == 1:
             raise UserError(f"'{folder}' holds samples of {list(files[0].shape)} without pixels, such as points, but "
                             f'images of {resolution}x{resolution} are needed; choose a data set of images, or networks '
