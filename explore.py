@@ -56,10 +56,9 @@ def main(argv=None):
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         from figures import arguments
-        from figures.explorer import serving
-        sock = serving.take_port(args.port)
         arguments.find_network(args)
-        from figures.explorer import opening
+        from figures.explorer import opening, serving
+        sock = serving.take_port(args.port)
         renderer = opening.open_renderer(args)
         is_serving.set()
         if not serving.serve(sock, renderer, stop, not args.no_browser):

@@ -27,6 +27,7 @@ from dnnlib.util import UserError, run_main  # noqa: E402
 
 FULL_FLOAT32 = {'NVIDIA_TF32_OVERRIDE': '0'}
 XLA = {'TF_XLA_FLAGS': '--tf_xla_auto_jit=2'}
+SLOWER = 20             # a trial without a GPU, perhaps beside other work, has so many times as long
 FIGURE = 'FIGURE '      # begins a line of a part that holds a figure or the times of a measurement, as JSON
 
 Part = collections.namedtuple('Part', 'name limit arguments environment')
@@ -113,7 +114,7 @@ class Sampler(threading.Thread):
 
 def run_part(part, args, record, sampler, deadline):
     """Runs one part and records what it prints."""
-    limit = min(part.limit * (1 if args.device == 'gpu' else 4), deadline - time.time())
+    limit = min(part.limit * (1 if args.device == 'gpu' else SLOWER), deadline - time.time())
     began = time.time()
     command = [sys.executable, os.path.join(ROOT, 'tools', 'gpu_parts.py'), *part.arguments,
                '--device', args.device, '--out', args.out] + (['--small'] if args.small else [])
