@@ -67,10 +67,8 @@ def open_network(args):
     tflib.init_tf()
     tflib.select_device(args.device)
     network = locate.load_generator(found, args.trust_stored_code)
-    if len(network.output_shape) != 4:
-        raise UserError(f"{found.path}: network '{network.name}' makes samples of {network.output_shape[1:]}, not "
-                        'images; a generator of images is needed here. Points are drawn by the run that trains on '
-                        'them, fakes*.png in its directory, and measured by run_metrics.py jsd,mode_coverage')
+    from figures.generator import check_makes_images
+    check_makes_images(network, found.path)
     facts = EasyDict(network=without_passwords(args.network), taken=found.taken or 'as named',
                      path=os.path.abspath(found.path), file=os.path.basename(found.path), sha256=found.sha256,
                      name=network.name, resolution=network.output_shape[2],

@@ -18,6 +18,15 @@ def latents_of(seed, count, size):
     return np.random.RandomState(check_seed(seed)).randn(count, size)
 
 
+def check_makes_images(network, path=None):
+    """Raises UserError for a network of points or other samples without pixels. `path`: of its file, to be named."""
+    if len(network.output_shape) != 4:
+        raise UserError(f"{path + ': ' if path else ''}network '{network.name}' makes samples of "
+                        f'{network.output_shape[1:]}, not images; a generator of images is needed here. Points are '
+                        'drawn by the run that trains on them, fakes*.png in its directory, and measured by '
+                        'run_metrics.py jsd,mode_coverage')
+
+
 class Generator:
     """Renders images of a network of the StyleGAN or the Progressive GAN family.
 
@@ -34,6 +43,7 @@ class Generator:
     """
 
     def __init__(self, network, minibatch=MINIBATCH, progress=True):
+        check_makes_images(network)
         self.network = network
         self.minibatch = minibatch
         self.progress = progress

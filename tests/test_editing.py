@@ -8,12 +8,14 @@ from PIL import Image
 
 import generate
 import run_metrics
-from dnnlib import UserError
+from dnnlib import UserError, tflib
 from dnnlib.array_files import read_npz
 from dnnlib.util import EasyDict
 from figures import arguments, layouts
 from figures.editing import edits, shares, sources
 from figures.editing.directions import Direction, principal_components, sample_dlatents
+from figures.generator import Generator
+from metrics.networks.answers import Answers
 
 
 @pytest.fixture(scope='module')
@@ -179,3 +181,14 @@ def test_shares_count_those_whose_answer_was_against():
     assert shares._shares(before, after, 2.0) == dict(has=0.5, changed=0.5, against=2)
     assert shares._shares(before, after, -2.0) == dict(has=0.5, changed=0.5, against=2)
     assert shares._shares(before, before, 0.0) == dict(has=0.5, changed=None, against=0)
+
+
+def test_the_attributes_that_have_classifiers_are_named_where_no_direction_is_one():
+    with pytest.raises(UserError, match='directions are component-1; there are classifiers of .*eyeglasses'):
+        shares.measure(None, {'component-1': None}, Answers('standin', ['component-1']))
+
+
+def test_points_are_no_pictures(fresh_graph):
+    network = tflib.Network('Gs', 'training.networks_minimal.G_minimal')
+    with pytest.raises(UserError, match=r"network 'Gs' makes samples of \[2\], not images"):
+        Generator(network)

@@ -18,7 +18,8 @@ def measure(gen, directions, answers, psi=0.7, cutoff=8, layers=None, count=SAMP
 
     Args:
         directions: {name: `Direction`}.
-        answers: {name: function of images uint8 [N, H, W, C] that gives logits [N], above 0 for "has it"}.
+        answers: {name: function of images uint8 [N, H, W, C] that gives logits [N], above 0 for "has it"};
+            its `attributes`, if it has them: names of further ones that there are classifiers of.
 
     Returns {name: {strength: {'has': share that has the attribute, 'changed': share of those whose answer was against
     the strength's sign that it turned, or None where there were none, 'against': their number}}}. Raises UserError
@@ -26,8 +27,9 @@ def measure(gen, directions, answers, psi=0.7, cutoff=8, layers=None, count=SAMP
     """
     names = [name for name in directions if name in answers]
     if not names:
-        raise UserError(f"no direction has a classifier: directions are {', '.join(directions)[:300]}; classifiers "
-                        f"{', '.join(answers)[:300]}")
+        known = getattr(answers, 'attributes', answers)
+        raise UserError(f"no direction has a classifier: directions are {', '.join(directions)[:300]}; there are "
+                        f"classifiers of {', '.join(known)}")
     w = gen.dlatents(gen.latents(seed, count), gen.labels(seed, count))
     w = w if psi == 1 else gen.truncate(w, psi, cutoff)
     found = {}

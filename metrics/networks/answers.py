@@ -15,13 +15,15 @@ class Answers(dict):
         source: 'released' or 'standin'.
         names: attributes that are wanted; those without a classifier are left out.
 
-    Classifiers are loaded when they are first asked. Raises UserError where a file cannot be had.
+    Attributes: attributes (names of all that there are classifiers of, wanted or not). Classifiers are loaded when they
+    are first asked. Raises UserError where a file cannot be had.
     """
 
     def __init__(self, source, names):
         super().__init__()
         self._networks = FeatureNetworks(source)
-        for index, attribute in enumerate(self._networks.attributes):
+        self.attributes = list(self._networks.attributes)
+        for index, attribute in enumerate(self.attributes):
             if attribute in names:
                 self[attribute] = _Answer(self._networks, index)
 
