@@ -40,6 +40,39 @@ def pytest_make_parametrize_id(config, val, argname):
     return argname if isinstance(val, bytes) or isinstance(val, str) and len(val) > 60 else None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Sessions leave TensorFlow's graph optimizer out, which takes longer than all that tests do with a small graph.
+
+    It runs as for users in tests marked `optimized`, and in processes of their own.
+    """
+    tfutil = sys.modules.get('dnnlib.tflib.tfutil')
+    if tfutil is not None:
+        is_left_out = item.get_closest_marker('optimized') is None
+        tfutil.SESSION_DEFAULTS['graph_options.rewrite_options.disable_meta_optimizer'] = is_left_out
+
+
+# Seconds of the files that take longest. They are begun first: else a process works on one of them alone at the end.
+LONG = {}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Processes share the tests file by file, the longest first, then those of most tests."""
+    if config.getoption('dist') != 'loadfile':
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class LongestFirst(LoadFileScheduling):
+        def _assign_work_unit(self, node):
+            name = max(self.workqueue, key=lambda path: (LONG.get(os.path.basename(path), 0),
+                                                         len(self.workqueue[path])))
+            self.workqueue.move_to_end(name, last=False)
+            super()._assign_work_unit(node)
+
+    return LongestFirst(config, log)
+
+
 @pytest.fixture
 def golden_dir():
     """Folder of the reference numbers that the project carries."""
@@ -86,12 +119,34 @@ def _default_sessions():
     return []
 
 
-@pytest.fixture(autouse=True)
-def no_session_left_over():
-    """What commands leave open inside this process (see `tflib.init_tf`) is the default session of no later test."""
+@contextlib.contextmanager
+def _sessions_left_open_are_left():
+    """What commands leave open inside this process (see `tflib.init_tf`) is the default session of nobody later.
+
+    A session that is only taken from the stack would be looked for there again when it is garbage.
+    """
     before = len(_default_sessions())
     yield
-    del _default_sessions()[before:]
+    stack = _default_sessions()
+    while len(stack) > before:
+        if hasattr(stack[-1], 'default_manager'):
+            stack[-1].default_manager.__exit__(None, None, None)
+        else:
+            stack.pop()
+
+
+@pytest.fixture(autouse=True, scope='module')
+def no_session_left_over_by_fixtures():
+    """Sessions that fixtures of a module leave open are the default of no other module."""
+    with _sessions_left_open_are_left():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_session_left_over(no_session_left_over_by_fixtures):
+    """Sessions that a test leaves open are the default of no other test."""
+    with _sessions_left_open_are_left():
+        yield
 
 
 @pytest.fixture

@@ -12,11 +12,17 @@ STYLEGAN, PROGAN = 'training.networks_stylegan.G_style', 'training.networks_prog
 
 
 def strengthen(network):
-    """Gives every source of variation a visible effect."""
+    """Gives every source of variation a visible effect, and the network the same weights on every engine."""
     rnd = np.random.RandomState(0)
-    tflib.set_vars({var: rnd.randn(*var.shape.as_list()) * (100 if name.startswith('G_mapping') else 0.5)
-                    for name, var in network.vars.items()
-                    if name.endswith(('Noise/weight', 'dlatent_avg')) or name.startswith('G_mapping')})
+    tflib.set_vars({var: rnd.randn(*var.shape.as_list()) * scale_of(name) for name, var in network.vars.items()
+                    if name.endswith(('weight', 'dlatent_avg')) or name.startswith('G_mapping')})
+
+
+def scale_of(name):
+    """Deviation of a variable's values."""
+    if name.startswith('G_mapping'):
+        return 100
+    return 0.5 if name.endswith(('Noise/weight', 'dlatent_avg')) else 1
 
 
 def save_networks(folder, **kwargs):
@@ -25,6 +31,7 @@ def save_networks(folder, **kwargs):
     styles = tflib.Network('Gs', STYLEGAN, **dict(TINY, **kwargs))
     strengthen(styles)
     plain = tflib.Network('Gs', PROGAN, num_channels=1, resolution=16, fmap_base=64, fmap_max=8)
+    strengthen(plain)
     for name, net in (('styles', styles), ('plain', plain)):
         paths[name] = str(folder / f'{name}.pkl')
         misc.save_pkl((net, net, net), paths[name])

@@ -2,11 +2,29 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 
-DEVICE = os.environ.get('STYLEGAN_TEST_DEVICE', 'cpu')
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if __name__ == '__main__':
+    sys.path.insert(0, ROOT)
+
+from training.state import checkpoint  # noqa: E402, needs the path above
+
+DEVICE = os.environ.get('STYLEGAN_TEST_DEVICE', 'cpu')
+
+
+# The graph optimizer would take most of the time; with other settings a run in a process of its own has other bits.
+SESSION = {'intra_op_parallelism_threads': 2, 'inter_op_parallelism_threads': 2,
+           'graph_options.rewrite_options.disable_meta_optimizer': True}
+# Overrides for runs that build faster: a single resolution, no conditionals. All checkpoints are kept.
+FIXED = dict(image_snapshot_ticks=0, checkpoint_keep=99, total_kimg=0.096, dataset_args=dict(resolution=4),
+             G_args=dict(structure='fixed'), D_args=dict(structure='fixed'))
+# The same with networks of few layers, whose graph has less than half as many operations.
+QUICK = dict(FIXED, dataset_args=dict(resolution=4, label_size=0),
+             G_args=dict(func_name='training.networks_gan2014.G_fully_connected', hidden=8),
+             D_args=dict(func_name='training.networks_gan2014.D_fully_connected', units=4))
 
 
 class Context:
@@ -45,9 +63,8 @@ def tiny_args(**overrides):
         dataset_args=dict(class_name='training.dataset.SyntheticDataset', resolution=8, num_images=100, label_size=2),
         sched_args=dict(lod_initial_resolution=4, lod_training_kimg=0.048, lod_transition_kimg=0.08,
                         minibatch_base=8, minibatch_dict={8: 4}, tick_kimg_base=0.064, tick_kimg_dict={}),
-        grid_args=dict(size='4x2'), tf_config={'intra_op_parallelism_threads': 2, 'inter_op_parallelism_threads': 2},
-        seed=7, device=DEVICE, total_kimg=0.192, minibatch_repeats=2, checkpoint_kimg=0.032, mirror_augment=True,
-        G_smoothing_kimg=0.1)
+        grid_args=dict(size='4x2'), tf_config=dict(SESSION), seed=7, device=DEVICE, total_kimg=0.192,
+        minibatch_repeats=2, checkpoint_kimg=0.032, mirror_augment=True, G_smoothing_kimg=0.1)
     for key, value in overrides.items():
         args[key] = dict(args[key], **value) if isinstance(args.get(key), dict) else value
     if args.get('num_gpus', 1) > 1:
@@ -70,6 +87,17 @@ def train(run_dir, context=None, **overrides):
     with tflib.tf.Graph().as_default(), tflib.create_session(config).as_default():
         tflib.tf.set_random_seed(args['seed'])
         return training_loop(run_dir=str(run_dir), run_context=context or Context(), **args)
+
+
+def copy_up_to(run_dir, target, nimg):
+    """A copy of a run as it was when the checkpoint at `nimg` had just been written."""
+    shutil.copytree(str(run_dir), str(target))
+    os.unlink(os.path.join(str(target), 'network-final.pkl'))
+    folder = os.path.join(str(target), 'checkpoints')
+    for path in checkpoint.list_checkpoints(folder):
+        if path > checkpoint.checkpoint_path(folder, nimg):
+            os.unlink(path)
+    return target
 
 
 def dataset_in(tfrecord_dir, seed, **_kwargs):
@@ -122,5 +150,4 @@ def broken_metric(name):
 
 if __name__ == '__main__':
     # python loop_helpers.py RUN_DIR CONTEXT_JSON OVERRIDES_JSON
-    sys.path.insert(0, ROOT)
     print(train(sys.argv[1], Context(**json.loads(sys.argv[2])), **json.loads(sys.argv[3])))

@@ -448,8 +448,7 @@ def reduced(image, size):
 
 ADAM = dict(beta1=0.5, beta2=0.99, epsilon=1e-8)
 RUN = dict(total_kimg=0.032, checkpoint_kimg=0.008, minibatch_repeats=1, checkpoint_keep=99, image_snapshot_ticks=0,
-           G_opt_args=ADAM, D_opt_args=ADAM, sched_args=dict(minibatch_base=4, minibatch_dict={}, tick_kimg_base=0.016),
-           tf_config={'graph_options.rewrite_options.disable_meta_optimizer': True})
+           G_opt_args=ADAM, D_opt_args=ADAM, sched_args=dict(minibatch_base=4, minibatch_dict={}, tick_kimg_base=0.016))
 
 
 def train(run_dir, kind, data_dir, **more):

@@ -6,6 +6,8 @@ import xml.etree.ElementTree
 import pytest
 from conftest import ROOT
 
+from tools import import_graph
+
 PAGE = ROOT / 'docs' / 'architecture.md'
 
 
@@ -16,17 +18,21 @@ def drawing(monkeypatch):
     return draw_architecture
 
 
+@pytest.fixture(scope='module')
+def graph():
+    return import_graph.Graph(str(ROOT))
+
+
 @pytest.mark.both
-def test_the_picture_is_that_of_the_imports(drawing):
+def test_the_picture_is_that_of_the_imports(drawing, graph):
     with open(drawing.TARGET, encoding='utf-8') as f:
-        assert f.read() == drawing.make(), 'run: python3 tools/draw_architecture.py'
+        assert f.read() == drawing.make(graph), 'run: python3 tools/draw_architecture.py'
 
 
-def test_the_picture_shows_every_room_and_every_arrow(drawing):
-    from tools import import_graph
-    pairs = drawing.arrows_between_rooms(import_graph.Graph(str(ROOT)))
+def test_the_picture_shows_every_room_and_every_arrow(drawing, graph):
+    pairs = drawing.arrows_between_rooms(graph)
     assert ('scripts', 'experiment') in pairs and ('data', 'dnnlib') in pairs
-    tree = xml.etree.ElementTree.fromstring(drawing.make())
+    tree = xml.etree.ElementTree.fromstring(drawing.make(graph))
     named = tree.findall('.//{*}path[@marker-end]') or tree.findall('.//{http://www.w3.org/2000/svg}path[@marker-end]')
     assert len(named) == len(pairs)
     titles = [node.text.rstrip('/').replace('.py', '') for node in

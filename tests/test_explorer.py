@@ -24,6 +24,8 @@ from dnnlib.util import EasyDict
 from figures.explorer import opening, render, server, state, worker
 from figures.generator import Generator
 
+pytestmark = pytest.mark.optimized  # as the page's process: equal bits are compared
+
 
 @pytest.fixture(scope='module')
 def networks(tmp_path_factory):

@@ -31,8 +31,7 @@ def half_run(tmp_path_factory):
     assert train(run_dir, G_args=dict(dtype='float16'), D_args=dict(dtype='float16'), G_opt_args=scaling,
                  D_opt_args=scaling, dataset_args=dict(resolution=8),
                  sched_args=dict(lod_initial_resolution=8, tick_kimg_base=0.04 * UPDATES / 20), image_snapshot_ticks=0,
-                 total_kimg=0.004 * UPDATES, checkpoint_kimg=9,
-                 tf_config={'graph_options.rewrite_options.disable_meta_optimizer': True}) == 'finished'
+                 total_kimg=0.004 * UPDATES, checkpoint_kimg=9) == 'finished'
     return run_dir
 
 

@@ -236,9 +236,7 @@ def test_the_label_of_a_seed_does_not_depend_on_the_others(network):
 
 
 def test_a_run_keeps_the_labels_of_its_data_and_is_measured_with_them(tmp_path):
-    args = dict(image_snapshot_ticks=0, total_kimg=0.032, dataset_args=dict(resolution=4),
-                G_args=dict(structure='fixed'), D_args=dict(structure='fixed'),
-                tf_config={'graph_options.rewrite_options.disable_meta_optimizer': True})
+    args = dict(loop_helpers.FIXED, total_kimg=0.032)
     metric = dict(name='dummy', func_name='metrics.base.DummyMetric')
     assert loop_helpers.train(tmp_path, metric_arg_list=[metric], **args) == 'finished'
     with SyntheticDataset(resolution=4, num_images=100, label_size=2, seed=7) as data:

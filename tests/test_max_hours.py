@@ -4,7 +4,7 @@ import glob
 import os
 
 import pytest
-from loop_helpers import train
+from loop_helpers import QUICK, train
 
 import config
 import train as train_script
@@ -22,7 +22,8 @@ def seen(run_dir):
 
 
 def test_time_ends_a_run_with_a_final_snapshot_and_more_time_lets_it_go_on(tmp_path, capsys):
-    assert train(tmp_path, total_kimg=1000, max_hours=0.0001) == 'finished'
+    args = dict(QUICK, total_kimg=1000, max_hours=0.0001, checkpoint_keep=2)
+    assert train(tmp_path, **args) == 'finished'
     assert 'hours of train.max_hours are over, at ' in capsys.readouterr().out
     nimg = seen(tmp_path)
     assert 0 < nimg < 1e6
@@ -31,9 +32,9 @@ def test_time_ends_a_run_with_a_final_snapshot_and_more_time_lets_it_go_on(tmp_p
     ticks = read_json_lines(str(tmp_path / 'stats.jsonl'))
     assert ticks[-1]['nimg'] == nimg and _kimg(final, str(tmp_path)) == nimg / 1000
     # The time of all parts counts: none is left.
-    assert train(tmp_path, total_kimg=1000, max_hours=0.0001, resume=True) == 'finished' and seen(tmp_path) == nimg
+    assert train(tmp_path, resume=True, **args) == 'finished' and seen(tmp_path) == nimg
     more = nimg / 1000 + 0.1
-    assert train(tmp_path, total_kimg=more, max_hours=100, resume=True) == 'finished'
+    assert train(tmp_path, resume=True, **dict(args, total_kimg=more, max_hours=100)) == 'finished'
     assert nimg < seen(tmp_path) >= more * 1000
 
 

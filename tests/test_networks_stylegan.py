@@ -83,6 +83,16 @@ def test_fixed_structure_equals_reference_with_both_fused_forms(case, fused):
                      case.arrays[f'scores_fixed_fused{fused}']) < IMAGE_TOLERANCE
 
 
+@pytest.mark.optimized
+def test_images_and_scores_equal_reference_where_the_graph_is_optimized():
+    with new_session():
+        case = GoldenCase(GOLDEN_DIR, 'stylegan-f-32', 'training.networks_stylegan')
+        images = case.G.run(case.z, case.labels, is_validation=True, randomize_noise=False)
+        assert deviation(images, case.arrays['images_untruncated_lod0.0']) < IMAGE_TOLERANCE
+        scores = case.D.run(case.arrays['images_recursive_lod0.0'], case.labels)
+        assert deviation(scores, case.arrays['scores_recursive_lod0.0']) < IMAGE_TOLERANCE
+
+
 def gradients(loss, variables):
     return [tf.zeros_like(var) if grad is None else grad for var, grad in zip(variables, tf.gradients(loss, variables))]
 

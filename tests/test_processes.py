@@ -145,7 +145,8 @@ def test_two_processes_write_the_checkpoint_of_two_towers(tmp_path):
 
 def test_a_process_that_dies_ends_all_and_the_run_goes_on_with_another_number(tmp_path):
     folder = str(tmp_path)
-    with _training(folder) as launcher:
+    impatient = 'from dnnlib.tflib import launch; launch.END_SECONDS = 2; launch.run_main(launch.main)'
+    with _training(folder, [sys.executable, '-c', impatient]) as launcher:
         children = _children(launcher.pid)
         assert len(children) == 2
         os.kill(max(children), signal.SIGKILL)
@@ -169,9 +170,9 @@ def test_a_signal_to_any_process_stops_all_after_the_same_step(tmp_path):
 
 
 @contextlib.contextmanager
-def _training(folder):
+def _training(folder, launch=LAUNCH):
     """Two processes that train for long, after their first tick; yields their launcher."""
-    with subprocess.Popen(LAUNCH + ['-np', '2'] + _arguments(folder, 1000), cwd=ROOT, stdout=subprocess.PIPE,
+    with subprocess.Popen(launch + ['-np', '2'] + _arguments(folder, 1000), cwd=ROOT, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, universal_newlines=True) as launcher:
         for line in launcher.stdout:
             if line.startswith('tick 1 '):

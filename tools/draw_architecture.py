@@ -121,9 +121,8 @@ def draw_arrows(boxes, pairs):
         yield f'<path class="arrow" d="{start} {end}" {mark}/>'
 
 
-def make():
-    """The text of the picture."""
-    graph = import_graph.Graph(ROOT)
+def make(graph):
+    """The text of the picture of an `import_graph.Graph`."""
     boxes, height = place(graph)
     pairs = arrows_between_rooms(graph)
     width = WIDTH + 2 * MARGIN + LANE * 6
@@ -141,7 +140,7 @@ def make():
 def main():
     """Writes the picture."""
     with open(TARGET + '.new', 'w', encoding='utf-8') as f:
-        f.write(make())
+        f.write(make(import_graph.Graph(ROOT)))
     os.replace(TARGET + '.new', TARGET)
 
 

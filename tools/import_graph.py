@@ -45,12 +45,13 @@ class Graph:
         for name, path in self.files.items():
             with open(path, encoding='utf-8') as f:
                 self.trees[name] = ast.parse(f.read(), path)
+        self._nodes = {name: list(ast.walk(tree)) for name, tree in self.trees.items()}
         self._names = {name: set(_top_level_names(tree)) for name, tree in self.trees.items()}
         self.arrows = [arrow for name in self.files for arrow in self._arrows_of(name)]
 
     def _arrows_of(self, source):
         found = set()
-        for node in ast.walk(self.trees[source]):
+        for node in self._nodes[source]:
             targets, how = [], 'import'
             if isinstance(node, ast.Import):
                 targets = [alias.name for alias in node.names]
@@ -85,7 +86,7 @@ class Graph:
     def imported(self, name):
         """First parts of the names of all modules, ours or not, that a module of ours imports anywhere."""
         found = set()
-        for node in ast.walk(self.trees[name]):
+        for node in self._nodes[name]:
             if isinstance(node, ast.Import):
                 found |= {alias.name.split('.')[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -114,8 +115,8 @@ class Graph:
     def functions(self):
         """(lines, module, name) of every function, the longest first."""
         found = []
-        for module, tree in self.trees.items():
-            for node in ast.walk(tree):
+        for module, nodes in self._nodes.items():
+            for node in nodes:
                 if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                     last = max(getattr(inner, 'lineno', 0) for inner in ast.walk(node))
                     found.append((last - node.lineno + 1, module, node.name))

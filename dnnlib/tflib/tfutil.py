@@ -16,6 +16,10 @@ from dnnlib.tflib.engine import ENGINE, tf
 TfExpression = Union[tf.Tensor, tf.Variable, tf.Operation]
 TfExpressionEx = Union[TfExpression, int, float, np.ndarray]
 
+# How every session is configured unless told otherwise: paths in ConfigProto.
+# TensorFlow goes over a graph with its optimizer twice; the second time takes seconds and finds next to nothing.
+SESSION_DEFAULTS = {'graph_options.rewrite_options.meta_optimizer_iterations': 1}
+
 stored_code = weakref.WeakKeyDictionary()   # graph -> a build function in it whose code came from a file, as allowed
 _known = weakref.WeakKeyDictionary()  # session -> its variables that are known to have a value
 
@@ -144,9 +148,7 @@ def create_session(config_dict=None, force_as_default=False, shared=False):
     if ENGINE == 'tf1' and not has_selected_gpu():  # TensorFlow 2 gains nothing by it
         machine.keep_freed_memory()
     proto = tf.ConfigProto()
-    # TensorFlow goes over a graph with its optimizer twice; the second time takes seconds and finds next to nothing.
-    proto.graph_options.rewrite_options.meta_optimizer_iterations = 1
-    for key, value in (config_dict or {}).items():
+    for key, value in dict(SESSION_DEFAULTS, **(config_dict or {})).items():
         if not key.startswith(('rnd.', 'env.')):
             _set_config_path(proto, key, value)
     target = collectives.open_server(proto) if shared and processes.world().size > 1 else ''
