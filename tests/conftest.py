@@ -53,7 +53,14 @@ def pytest_runtest_setup(item):
 
 
 # Seconds of the files that take longest. They are begun first: else a process works on one of them alone at the end.
-LONG = {}
+LONG = {
+    'test_cross_engine.py': 80, 'test_faults.py': 70, 'test_training_loop.py': 60, 'test_networks_stylegan.py': 50,
+    'test_train_cli.py': 50, 'test_metrics.py': 45, 'test_metrics_of_families.py': 45, 'test_processes.py': 40,
+    'test_prefilter_run.py': 40, 'test_labels.py': 35, 'test_protocol_options.py': 35, 'test_half_precision.py': 35,
+    'test_figures.py': 35, 'test_tables.py': 35, 'test_acceleration.py': 30, 'test_original_programs.py': 30,
+    'test_command_lines.py': 30, 'test_lecture_runs.py': 25, 'test_scores_kept.py': 25, 'test_explorer.py': 20,
+    'test_projection.py': 20, 'test_transfer.py': 20, 'test_curves.py': 20, 'test_attributes.py': 15,
+    'test_identity.py': 15, 'test_notebook.py': 15, 'test_exporting.py': 15, 'test_max_hours.py': 10}
 
 
 @pytest.hookimpl(optionalhook=True)
