@@ -6,7 +6,6 @@ Only data is read: mappings, lists, strings, numbers, booleans and null, typed b
 
 import copy
 import difflib
-import functools
 import math
 import os
 import re
@@ -137,18 +136,12 @@ def _read_file(path):
         raise UserError(f'cannot read the configuration {path}: {err.strerror}') from err
     except UnicodeDecodeError as err:
         raise UserError(f'{path} is not a text file in UTF-8 (byte {err.start})') from err
-    value, lines = copy.deepcopy(_parsed(text, path))
+    value, lines = parse_yaml(text, path)
     if value is None:
         value = {}
     if not isinstance(value, dict):
         raise UserError(f'{path}: a configuration must be a mapping of sections, not {kind(value)}')
     return value, lines
-
-
-@functools.lru_cache(maxsize=64)
-def _parsed(text, path):
-    """`parse_yaml`, which takes long: configurations that extend each other are read again and again."""
-    return parse_yaml(text, path)
 
 
 def _may_hold(path, name):
