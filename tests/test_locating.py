@@ -237,7 +237,8 @@ def test_a_checkpoint_of_the_last_version_goes_on_to_the_same_weights(tmp_path, 
     shutil.copytree(str(OLD_RUN), str(run_dir))
     (run_dir / 'network-final.pkl').unlink()
     create_toyfaces(str(tmp_path / 'faces'), resolution=16, num=60, workers=1)
-    args = dict(loop_helpers.tiny_args(), resume=True, image_snapshot_ticks=0, dataset_args=dict(
+    as_then = {'graph_options.rewrite_options.disable_meta_optimizer': False}
+    args = dict(loop_helpers.tiny_args(tf_config=as_then), resume=True, image_snapshot_ticks=0, dataset_args=dict(
         tfrecord_dir=str(tmp_path / 'faces'), resolution=8, max_label_size=2))
     monkeypatch.setattr(loop_helpers, 'tiny_args', lambda: args)
     assert loop_helpers.train(run_dir) == 'finished'
