@@ -24,16 +24,16 @@ endif
 # Many small graphs gain nothing from many threads, and lose on a machine with many cores.
 test test-both: export OMP_NUM_THREADS ?= 1
 test test-both: export OPENBLAS_NUM_THREADS ?= 1
-test-slow soak: export OMP_NUM_THREADS ?= 2
-test-slow soak: export OPENBLAS_NUM_THREADS ?= 2
+test-slow soak soak-cluster: export OMP_NUM_THREADS ?= 2
+test-slow soak soak-cluster: export OPENBLAS_NUM_THREADS ?= 2
 export MPLBACKEND ?= Agg
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo paper-demo test test-both test-slow fuzz soak bench lint format clean clean-env
+.PHONY: help setup demo paper-demo test test-both test-slow fuzz soak soak-cluster bench lint format clean clean-env
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## the Python environment, once: .venv leads to it
 	@$(SETUP)
@@ -58,6 +58,10 @@ fuzz: ## damaged files for the readers of files, for a minute (ARGS="--seconds 6
 
 soak: ## long runs on real input
 	@$(PYTEST) -m soak $(ARGS)
+
+soak-cluster: ## faults of clusters, then 200,000 drawn faces through all stages on one (EXTRAS=cluster; ARGS="--images 5000")
+	@$(PYTEST) -m slow tests/test_cluster_faults.py tests/test_addresses.py
+	@$(RUN) tools/soak_cluster.py $(ARGS)
 
 bench: ## measure speed and memory on both engines; writes results/benchmarks.md
 	@$(RUN) benchmarks/run.py $(ARGS)

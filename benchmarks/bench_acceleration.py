@@ -139,18 +139,17 @@ def encode_rows(codec, folder, quick, minibatch=8):
         F = safe_pickle.load_network_pickle(codec.path)[0]
         with exporter.Exporter(os.path.join(folder, 'codes'), [16, side, side], 'float16') as out:
             with TFRecordDataset(path, shuffle_mb=0, prefetch_mb=0) as data:
-                parts = encode.write_codes(out, F, data, 'float16', minibatch)
-                next(parts)
+                encode.codes_of(F, data, 0, minibatch, 'float16')
                 for index in range(1, rounds + 1):
                     began = time.perf_counter()
-                    next(parts)
+                    first = index * minibatch
+                    out.add(exporter.encode(encode.codes_of(F, data, first, first + minibatch, 'float16')))
                     times[0].append(time.perf_counter() - began)
-                    pixels, _ = data.get_samples_np(np.arange(index * minibatch, (index + 1) * minibatch))
+                    pixels, _ = data.get_samples_np(np.arange(first, first + minibatch))
                     pixels = pixels.astype(np.float32)
                     began = time.perf_counter()
                     F.run(pixels)
                     times[1].append(time.perf_counter() - began)
-                parts.close()
     whole, alone = [statistics.median(collected) for collected in times]
     return [dict(what=f'encoding images of {resolution}², minibatch {minibatch}', figure=minibatch / whole,
                  unit='images/s', ratio=alone / whole, ratio_to='rate of F alone on the same minibatch',

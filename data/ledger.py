@@ -1,20 +1,22 @@
 """The ledger: one CSV row per input, written as soon as its crop is safe, sorted at the end.
 
 While a run goes on, rows are appended in the order in which images get done; each is one write to a file opened for
-appending, so that processes of one machine share a ledger without a lock and a kill leaves whole rows.
+appending, so that processes of one machine share a ledger without a lock and a kill leaves whole rows. A finished
+ledger of more than MOST_CSV_ROWS is kept as Parquet, where pyarrow is installed: a fifth of the bytes, same columns.
 """
 
 import collections
 import csv
 import heapq
 import io
+import itertools
 import json
 import os
 import re
 import tempfile
 
 from dnnlib.atomic import NAME_BYTES
-from dnnlib.files import open_regular
+from dnnlib.files import atomic_path, open_regular
 from dnnlib.util import UserError, atomic_write, sha256_file
 
 COLUMNS = ('path', 'decision', 'reason', 'num_faces', 'chosen', 'x0', 'y0', 'x1', 'y1', 'score', 'output', 'width',
@@ -22,7 +24,10 @@ COLUMNS = ('path', 'decision', 'reason', 'num_faces', 'chosen', 'x0', 'y0', 'x1'
 KEPT, REJECTED = 'kept', 'rejected'
 SHEETS = 'contact-sheets'  # folder beside the ledger
 
+MOST_CSV_ROWS = 1000000
+
 _SORT_ROWS = 100000
+_PARQUET = b'PAR1'  # first bytes of such a file
 
 csv.field_size_limit(1 << 24)  # the boxes of a crowd
 
@@ -84,8 +89,8 @@ class Appender:
     def __init__(self, path):
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
 
-    def add(self, new_row):
-        data = to_text([new_row]).encode('utf-8', NAME_BYTES)
+    def add(self, *rows):
+        data = to_text(rows).encode('utf-8', NAME_BYTES)
         if os.write(self._fd, data) != len(data):
             raise OSError(28, 'No space left on device')
 
@@ -109,6 +114,9 @@ def write(path, rows):
 def read(path, offset=0):
     """Yields the complete rows of a ledger, from a byte offset that starts a row. Rows that a crash cut off are left
     out. Raises UserError if the file is no ledger."""
+    if path.endswith('.parquet'):
+        yield from _read_parquet(path)
+        return
     with open(path, 'rb') as raw:
         raw.seek(offset)
         with io.TextIOWrapper(raw, encoding='utf-8', errors='replace', newline='') as f:
@@ -124,6 +132,69 @@ def read(path, offset=0):
                     continue
                 if len(fields) == len(COLUMNS) and fields[1] in (KEPT, REJECTED):
                     yield Row(*fields)
+
+
+def seal(path):
+    """Keeps a finished ledger of many rows as Parquet. Returns the path that it has then."""
+    if sum(1 for _ in read(path)) <= MOST_CSV_ROWS:
+        return path
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        return path
+    schema = pyarrow.schema([(name, pyarrow.string()) for name in COLUMNS])
+    target = sealed_path(path)
+    with atomic_path(target) as temp:
+        writer = pyarrow.parquet.ParquetWriter(temp, schema)
+        rows = read(path)
+        while True:
+            stretch = list(itertools.islice(rows, _SORT_ROWS))
+            if not stretch:
+                break
+            arrays = [pyarrow.array(column, pyarrow.string()) for column in zip(*stretch)]
+            writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
+        writer.close()
+    os.unlink(path)
+    return target
+
+
+def sealed_path(path):
+    """What a ledger, a CSV file, is called as Parquet."""
+    return os.path.splitext(path)[0] + '.parquet'
+
+
+def unseal(path):
+    """Makes a ledger that is kept as Parquet the CSV file `path` again, so that it can grow."""
+    sealed = sealed_path(path)
+    if os.path.exists(sealed):
+        if not os.path.exists(path):
+            write(path, read(sealed))
+        os.unlink(sealed)
+
+
+def ledger_path(folder, suffix=''):
+    """The path of a folder's ledger, in whichever form it is; that of the CSV file where there is none."""
+    path = os.path.join(folder, f'ledger{suffix}.csv')
+    sealed = sealed_path(path)
+    return sealed if os.path.exists(sealed) and not os.path.exists(path) else path
+
+
+def _read_parquet(path):
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise UserError(f"'{path}' is a ledger as Parquet, and pyarrow is not installed: `make setup EXTRAS=cluster` "
+                        'adds it') from None
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        if tuple(file.schema_arrow.names) != COLUMNS:
+            raise UserError(f"'{path}' is not a ledger of this version of prefilter; its columns are others")
+        for batch in file.iter_batches(batch_size=1 << 14):
+            for fields in zip(*[column.to_pylist() for column in batch.columns]):
+                yield Row(*fields)
+    except (pyarrow.ArrowException, OSError) as err:
+        raise UserError(f"cannot read '{path}': {' '.join(str(err).split())[:200]}") from None
 
 
 def merge(sources, target):
@@ -175,7 +246,8 @@ def is_ledger(path):
     """Whether a file starts as a ledger does."""
     try:
         with open_regular(path) as f:
-            return f.readline(1000) == to_text([COLUMNS]).encode('utf-8')
+            first = f.readline(1000)
+        return first == to_text([COLUMNS]).encode('utf-8') or path.endswith('.parquet') and first.startswith(_PARQUET)
     except OSError:
         return False
 
@@ -187,9 +259,10 @@ def kept_outputs(folder):
     the ledger or a crop is missing.
     """
     names = os.listdir(folder)
-    path = os.path.join(folder, 'ledger.csv')
-    if 'ledger.csv' not in names or not is_ledger(path):
-        if any(re.match(r'ledger-.*-of-.*\.csv\Z', name) and is_ledger(os.path.join(folder, name)) for name in names):
+    path = ledger_path(folder)
+    if os.path.basename(path) not in names or not is_ledger(path):
+        if any(re.match(r'ledger-.*-of-.*\.(csv|parquet)\Z', name) and is_ledger(os.path.join(folder, name))
+               for name in names):
             raise UserError(f"'{folder}' was filtered in shards; join them first with "
                             f'`dataset_tool.py prefilter --merge {folder}`')
         if SHEETS in names and 'summary.json' in names:
@@ -214,5 +287,5 @@ def kept_outputs(folder):
 
 def ledger_sha256(folder):
     """SHA-256 of the ledger of a folder that prefilter made; None if it has no ledger."""
-    path = os.path.join(folder, 'ledger.csv')
+    path = ledger_path(folder)
     return sha256_file(path) if os.path.isfile(path) and is_ledger(path) else None

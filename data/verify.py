@@ -6,6 +6,8 @@ import os
 
 import numpy as np
 
+from data.addresses import staged
+from data.cluster.engine import add_cluster, open_cluster
 from data.converters import exporter
 from data.records.codec import read_codec, scale_of
 from data.records.dataset import TFRecordDataset
@@ -16,17 +18,19 @@ from dnnlib.progress import Progress
 from dnnlib.util import UserError, sha256_file
 
 _BATCH_BYTES = 4 << 20
+_BATCHES_OF_A_TASK = 16  # on a cluster
 _SCREENFUL = 20
 
 
 def add_arguments(subparsers):
     """Adds both commands to the parser of dataset_tool.py."""
     parser = subparsers.add_parser(
-        'verify', help='check every record, level, label and checksum of a data set',
+        'verify', help='check every record, level, label and checksum',
         description='Reads the whole data set: structure, counts, checksums, levels that are the averages of the '
                     'highest one, labels. Exits with 2 and lists what is wrong, if anything is.')
     parser.add_argument('dataset_dir', metavar='DATASET_DIR')
-    parser.set_defaults(run=lambda args: verify(args.dataset_dir))
+    add_cluster(parser)
+    parser.set_defaults(run=_run_verify)
     parser = subparsers.add_parser('info', help='say what a data set holds',
                                    description='Shape, count, size on disk, labels and fingerprint of a data set.')
     parser.add_argument('dataset_dir', metavar='DATASET_DIR')
@@ -34,15 +38,20 @@ def add_arguments(subparsers):
     parser.set_defaults(run=lambda args: info(args.dataset_dir, args.json))
 
 
-def verify(dataset_dir):
-    """Reads everything. Raises UserError listing what is wrong."""
+def _run_verify(args):
+    with open_cluster(args) as cluster, staged(args, ['dataset_dir']) as args:
+        verify(args.dataset_dir, cluster)
+
+
+def verify(dataset_dir, cluster=None):
+    """Reads everything, by the workers of a `Cluster` if given. Raises UserError listing what is wrong."""
     dataset = TFRecordDataset(dataset_dir, max_label_size='full' if has_labels(dataset_dir) else 0, prefetch_mb=0)
     problems, is_described = [], has_manifest(dataset_dir)
     if is_described:
-        problems += _check_manifest(dataset_dir, read_manifest(dataset_dir), dataset)
+        problems += _check_manifest(dataset_dir, read_manifest(dataset_dir), dataset, cluster)
     if dataset.codec is not None:
         problems += _check_codec(dataset)
-    problems += _check_records(dataset)
+    problems += _check_records(dataset, cluster)
     if problems:
         shown = '\n  '.join(problems[:_SCREENFUL])
         more = f'\n  … and {len(problems) - _SCREENFUL} more' if len(problems) > _SCREENFUL else ''
@@ -58,7 +67,7 @@ def has_labels(dataset_dir):
     return bool(glob.glob(os.path.join(glob.escape(dataset_dir), '*.labels')))
 
 
-def _check_manifest(dataset_dir, manifest, dataset):
+def _check_manifest(dataset_dir, manifest, dataset, cluster):
     problems = []
     for key, value in (('num_images', len(dataset)), ('shape', dataset.shape), ('dtype', dataset.dtype)):
         if manifest.get(key) != value:
@@ -66,18 +75,49 @@ def _check_manifest(dataset_dir, manifest, dataset):
     files = described_files(dataset_dir, manifest)
     if files is None:
         return problems + ["manifest.json has no proper list 'files'"]
-    for name, entry in sorted(files.items()):
-        path = os.path.join(dataset_dir, os.path.basename(name))
+    for found in _map(cluster, _FileChecker(os.path.abspath(dataset_dir)), sorted(files.items())):
+        problems += found
+    return problems
+
+
+def _map(cluster, function, tasks):
+    return map(function, tasks) if cluster is None else cluster.map(function, tasks)
+
+
+class _FileChecker:
+    """Compares a file, given as (name, what its manifest says), with its size and checksum."""
+
+    def __init__(self, dataset_dir):
+        self._folder = dataset_dir
+
+    def __call__(self, task):
+        name, entry = task
+        path = os.path.join(self._folder, os.path.basename(name))
         try:
             if not os.path.isfile(path):
-                problems.append(f'{name} is missing')
-            elif os.path.getsize(path) != entry.get('size'):
-                problems.append(f"{name} has {os.path.getsize(path)} bytes instead of {entry.get('size')}")
-            elif sha256_file(path) != entry.get('sha256'):
-                problems.append(f'{name} does not have the SHA-256 that manifest.json gives')
+                return [f'{name} is missing']
+            if os.path.getsize(path) != entry.get('size'):
+                return [f"{name} has {os.path.getsize(path)} bytes instead of {entry.get('size')}"]
+            if sha256_file(path) != entry.get('sha256'):
+                return [f'{name} does not have the SHA-256 that manifest.json gives']
         except OSError as err:  # a failing disk, or gone meanwhile
-            problems.append(f'{name} cannot be read: {err.strerror}')
-    return problems
+            return [f'{name} cannot be read: {err.strerror}']
+        return []
+
+
+class _RecordChecker:
+    """Checks the records of a range (first, last + 1), of a data set that is opened where it is called."""
+
+    def __init__(self, dataset_dir):
+        self._folder, self._dataset = dataset_dir, None
+
+    def __call__(self, task):
+        if self._dataset is None:
+            self._dataset = TFRecordDataset(self._folder, prefetch_mb=0)
+        try:
+            return len(range(*task)), _check_batch(self._dataset, range(*task))
+        except UserError as err:
+            return len(range(*task)), [str(err)]
 
 
 def _check_codec(dataset):
@@ -92,21 +132,19 @@ def _check_codec(dataset):
             if value != expected]
 
 
-def _check_records(dataset):
+def _check_records(dataset, cluster):
     """Every record is readable, and every level is the average of the highest."""
     problems = []
     sample_bytes = int(np.prod(dataset.shape)) * np.dtype(dataset.dtype).itemsize
     batch = max(1, min(1024, _BATCH_BYTES // sample_bytes))
     with Progress('verify', len(dataset)) as progress:
-        for start in range(0, len(dataset), batch):
-            indices = range(start, min(start + batch, len(dataset)))
-            try:
-                problems += _check_batch(dataset, indices)
-            except UserError as err:
-                problems.append(str(err))
+        batch *= 1 if cluster is None else _BATCHES_OF_A_TASK
+        tasks = ((start, min(start + batch, len(dataset))) for start in range(0, len(dataset), batch))
+        for count, found in _map(cluster, _RecordChecker(os.path.abspath(dataset.tfrecord_dir)), tasks):
+            problems += found
             if len(problems) > 10 * _SCREENFUL:
                 break  # there is no end to it
-            progress.add(len(indices))
+            progress.add(count)
     return problems
 
 

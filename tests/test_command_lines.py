@@ -15,7 +15,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODULES = {'train.py': 'train', 'run_metrics.py': 'run_metrics', 'generate.py': 'generate',
            'generate_figures.py': 'generate_figures', 'pretrained_example.py': 'pretrained_example',
            'explore.py': 'explore', 'project.py': 'project',
-           'dataset_tool.py': 'data.commands', 'dnnlib.artifacts': 'dnnlib.artifacts.__main__',
+           'dataset_tool.py': 'data.commands', 'data.cluster': 'data.cluster.__main__',
+           'dnnlib.artifacts': 'dnnlib.artifacts.__main__',
            'training.report': 'training.report', 'dnnlib.tflib.convert': 'dnnlib.tflib.convert',
            'dnnlib.tflib.launch': 'dnnlib.tflib.launch', 'dnnlib.tflib.export': 'dnnlib.tflib.export',
            'experiment.studies.paper_demo': 'experiment.studies.paper_demo'}
@@ -25,7 +26,7 @@ PAGES = (['train.py', 'train.py doctor', 'train.py attributes', 'run_metrics.py'
           'generate.py', 'generate_figures.py', 'generate_figures.py lecture', 'generate_figures.py acceleration',
           'generate_figures.py unwarping', 'pretrained_example.py', 'explore.py', 'project.py', 'training.report',
           'dnnlib.tflib.convert', 'dnnlib.tflib.launch', 'dnnlib.tflib.export', 'dnnlib.artifacts',
-          'experiment.studies.paper_demo']
+          'experiment.studies.paper_demo', 'data.cluster', 'data.cluster scheduler', 'data.cluster worker']
          + [f'dnnlib.artifacts {command}' for command in ('list', 'fetch', 'verify', 'add')]
          + ['dataset_tool.py'] + [f'dataset_tool.py {command}' for command in DATASET_EXAMPLES])
 
@@ -128,8 +129,9 @@ def test_examples_of_the_data_set_tool_run_or_name_what_is_missing(bare_machine,
 
 
 # Processes of their own, which the launcher's examples start, do not see what this one pretends: see test_processes.py.
+# Schedulers and workers would wait for ever: see test_cluster_faults.py.
 @pytest.mark.parametrize('page', [page for page in PAGES
-                                  if not page.startswith(('dataset_tool.py', 'dnnlib.tflib.launch'))])
+                                  if not page.startswith(('dataset_tool.py', 'dnnlib.tflib.launch', 'data.cluster'))])
 def test_examples_of_other_help_run_or_name_what_is_missing(page, bare_machine, capsys):
     for words in examples(help_of(page, capsys)):
         # These would train for minutes.

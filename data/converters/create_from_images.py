@@ -7,6 +7,8 @@ import re
 
 import numpy as np
 
+from data.addresses import staged
+from data.cluster.engine import add_cluster, open_cluster
 from data.converters import exporter
 from data.converters.labels import add_selection, select
 from data.converters.loading import Loader, shuffled_order, write_all
@@ -43,14 +45,17 @@ def add_arguments(subparsers):
     parser.add_argument('--max-images', type=positive_int, metavar='N', help='use only the first N')
     add_workers(parser)
     add_selection(parser)
+    add_cluster(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(args):
-    create_from_images(
-        args.dataset_dir, args.image_dir, shuffle=args.shuffle if args.shuffle_first is None else args.shuffle_first,
-        size=args.resize, crop=args.crop, convert=args.convert, skip_bad=args.skip_bad, max_images=args.max_images,
-        workers=args.workers, selection=args, background=args.background, allow_webp=args.allow_webp)
+    shuffle = args.shuffle if args.shuffle_first is None else args.shuffle_first
+    with open_cluster(args) as cluster, staged(args, ['image_dir'], ['dataset_dir']) as args:
+        create_from_images(
+            args.dataset_dir, args.image_dir, shuffle=shuffle, size=args.resize, crop=args.crop, convert=args.convert,
+            skip_bad=args.skip_bad, max_images=args.max_images, workers=args.workers, selection=args,
+            background=args.background, allow_webp=args.allow_webp, cluster=cluster)
 
 
 class FolderLoader(Loader):
@@ -72,7 +77,8 @@ class FolderLoader(Loader):
 
 
 def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='center', convert=None, skip_bad=False,
-                       max_images=None, workers=None, selection=None, background='white', allow_webp=False):
+                       max_images=None, workers=None, selection=None, background='white', allow_webp=False,
+                       cluster=None):
     """Makes a data set from the pictures in `image_dir`.
 
     shuffle:  order them as `arange(N)` shuffled with seed 123, N the number of files; else sorted by name.
@@ -82,6 +88,7 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
     skip_bad: leave out unusable pictures instead of refusing the whole folder.
     background: what shows through transparent pixels that are converted, see `data.pixels.parse_background`.
     allow_webp: decode WebP even with a library that is known to be unsafe.
+    cluster: `Cluster` whose workers read them, in place of processes here.
     selection: parsed options of `data.converters.labels.add_selection`, or None for all images without labels.
 
     Raises UserError naming the unusable files, unless `skip_bad`.
@@ -101,11 +108,11 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
         paths = paths[:max_images]
     order = shuffled_order(len(paths)) if shuffle else np.arange(len(paths))
     expected = _expected_shape(image_dir, paths, size, convert, allow_webp)
-    loader = FolderLoader(image_dir, expected, size, crop, convert, color, allow_webp)
+    loader = FolderLoader(os.path.abspath(image_dir), expected, size, crop, convert, color, allow_webp)
     with exporter.Exporter(dataset_dir, expected, forecast=len(paths)) as out:
         with Progress('create_from_images', len(paths)) as progress:
             used, bad = write_all(out, loader, ((int(i), paths[i]) for i in order), len(paths), workers, progress,
-                                  skip_bad)
+                                  skip_bad, cluster=cluster)
         if bad and (not skip_bad or not used):
             raise UserError(_describe_bad(image_dir, bad, len(paths), size, convert, skip_bad))
         if labels is not None:

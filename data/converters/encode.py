@@ -4,6 +4,9 @@ import os
 
 import numpy as np
 
+from data.addresses import staged
+from data.cluster.engine import add_cluster, open_cluster
+from data.cluster.parts import fill
 from data.converters import exporter
 from data.options import add_device, boolean, positive_int
 from data.records.codec import find_codec, load_codec, minibatch_for, scale_of
@@ -13,6 +16,8 @@ from data.verify import has_labels
 from dnnlib import registry
 from dnnlib.progress import Progress
 from dnnlib.util import UserError, sha256_file
+
+_MINIBATCHES_OF_A_TASK = 4  # on a cluster
 
 
 def add_arguments(subparsers):
@@ -33,43 +38,108 @@ def add_arguments(subparsers):
                         help='images at a time, which memory grows with (default 8 of 256x256, 1 of 1024x1024)')
     add_device(parser)
     registry.add_option(parser)
+    add_cluster(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(args):
+    if args.cluster is not None and args.allow_module:
+        raise UserError('--allow-module and --cluster do not go together: workers load only networks of this project')
     registry.allow_modules(args)
-    encode(args.dataset_dir, args.source, args.codec, args.dtype, args.mirror, args.minibatch, args.device)
+    with open_cluster(args) as cluster, staged(args, ['source'], ['dataset_dir']) as args:
+        encode(args.dataset_dir, args.source, args.codec, args.dtype, args.mirror, args.minibatch, args.device, cluster)
 
 
-def encode(dataset_dir, source, codec, dtype='float16', mirror=False, minibatch=None, device='auto'):
+def encode(dataset_dir, source, codec, dtype='float16', mirror=False, minibatch=None, device='auto', cluster=None):
     """Writes the codes of a data set's images. Raises UserError.
 
     dataset_dir: directory to make; source: directory of the images; codec: file of the networks (F, H, D), or the
     directory of the run that made them; dtype: of the records; mirror: also encode mirrored copies; minibatch: images
-    at a time, None: as many as `minibatch_for` says.
+    at a time, None: as many as `minibatch_for` says; cluster: `Cluster` whose workers do it.
     """
-    from dnnlib import tflib
-    from dnnlib.tflib import safe_pickle
     exporter.check_new(dataset_dir)
+    source = os.path.abspath(source)
     images = TFRecordDataset(source, max_label_size='full' if has_labels(source) else 0, shuffle_mb=0, prefetch_mb=0)
     if not images.is_image:
         raise UserError(f"'{source}' holds samples of {images.shape} {images.dtype}; pictures are expected")
-    codec = find_codec(codec)
+    codec = os.path.abspath(find_codec(codec))
     states = load_codec(codec)
     _check_fit(states[0], codec, images)
-    tflib.select_device(device)
-    with tflib.tf.Graph().as_default(), tflib.create_session().as_default():
-        network = safe_pickle.build_networks(states, codec)[0]
-        scale = scale_of(states[0])
-        shape = [network.output_shape[1]] + [side // scale for side in images.shape[1:]]
-        total = len(images) * (2 if mirror else 1)
-        with exporter.Exporter(dataset_dir, shape, dtype, forecast=total) as out, Progress('encode', total) as progress:
-            for flip in ([False, True] if mirror else [False]):
-                for count in write_codes(out, network, images, dtype, minibatch or minibatch_for(images.resolution),
-                                         flip):
-                    progress.add(count)
-            _describe(out, images, source, codec, scale, dtype, mirror)
+    scale = scale_of(states[0])
+    shape = [states[0].static_kwargs.get('code_channels', 16)] + [side // scale for side in images.shape[1:]]
+    total = len(images) * (2 if mirror else 1)
+    minibatch = minibatch or minibatch_for(images.resolution)
+    with exporter.Exporter(dataset_dir, shape, dtype, forecast=total) as out, Progress('encode', total) as progress:
+        if cluster is None:
+            encoder = _Encoder(codec, device)
+            for flip, start, end in _portions(len(images), minibatch, mirror):
+                out.add(exporter.encode(encoder.encode(images, start, end, dtype, flip)))
+                progress.add(end - start)
+        else:
+            for digests, records in fill(cluster, _OnCluster(source, codec, dtype, minibatch, device),
+                                         _portions(len(images), minibatch * _MINIBATCHES_OF_A_TASK, mirror),
+                                         out.parts_folder()):
+                out.add(([records], digests))
+                progress.add(len(digests))
+        _describe(out, images, source, codec, scale, dtype, mirror)
     print(f'{total} codes of {shape} {dtype} in {dataset_dir}', flush=True)
+
+
+class _Encoder:
+    """The encoder of a codec in a session of its own, which may be used in any thread. See `load_codec`."""
+
+    def __init__(self, codec, device):
+        from dnnlib import tflib
+        from dnnlib.tflib import safe_pickle
+        tflib.select_device(device)
+        self._graph = tflib.tf.Graph()
+        with self._graph.as_default():
+            self._session = tflib.create_session()
+            with self._session.as_default():
+                self._network = safe_pickle.build_networks(load_codec(codec), codec)[0]
+
+    def encode(self, images, first, end, dtype, flip):
+        """See `codes_of`."""
+        with self._graph.as_default(), self._session.as_default():
+            return codes_of(self._network, images, first, end, dtype, flip)
+
+
+def codes_of(F, images, first, end, dtype, flip=False):
+    """The codes [N, channels, h, w] of images `first`…`end`−1 of a data set; with `flip` of their mirrored copies."""
+    low, high = images.dynamic_range
+    scale, shift = np.float32(2.0 / (high - low)), np.float32(1 + 2.0 * low / (high - low))
+    pixels, _ = images.get_samples_np(np.arange(first, end))
+    if flip:
+        pixels = pixels[..., ::-1]
+    return F.run(pixels.astype(np.float32) * scale - shift).astype(dtype)
+
+
+def _portions(count, size, mirror):
+    """What is encoded at a time: (whether mirrored, first, last + 1) of the images."""
+    return [(flip, start, min(start + size, count)) for flip in ([False, True] if mirror else [False])
+            for start in range(0, count, size)]
+
+
+class _OnCluster:
+    """Encodes portions in a worker process of a cluster: makes the blocks of a `Part`."""
+
+    def __init__(self, source, codec, dtype, minibatch, device):
+        self._source, self._codec, self._dtype, self._minibatch = source, codec, dtype, minibatch
+        self._device = device
+        self._images = self._encoder = None
+
+    def __call__(self, task, attempt):
+        flip, start, end = task
+        if self._encoder is None:
+            self._images = TFRecordDataset(self._source, shuffle_mb=0, prefetch_mb=0)
+            self._encoder = _Encoder(self._codec, self._device)
+        codes = []
+        for first in range(start, end, self._minibatch):
+            if not attempt.begin(first):
+                raise UserError(f'image {first} of {self._source}, or one after it, ended every worker that encoded it')
+            last = min(first + self._minibatch, end)
+            codes.append(self._encoder.encode(self._images, first, last, self._dtype, flip))
+        return exporter.encode(np.concatenate(codes))
 
 
 def _check_fit(F, path, images):
@@ -79,21 +149,6 @@ def _check_fit(F, path, images):
     if any(side % scale for side in images.shape[1:]):
         raise UserError(f'{path} divides sides by {scale}, which does not divide the images of '
                         f'{images.shape[2]}x{images.shape[1]}')
-
-
-def write_codes(out, F, images, dtype, minibatch, flip=False):
-    """Adds the codes of all images, of their mirrored copies with `flip`, to an `Exporter`, minibatch by minibatch.
-
-    Yields the number of images after each.
-    """
-    low, high = images.dynamic_range
-    scale, shift = np.float32(2.0 / (high - low)), np.float32(1 + 2.0 * low / (high - low))
-    for start in range(0, len(images), minibatch):
-        pixels, _ = images.get_samples_np(np.arange(start, min(start + minibatch, len(images))))
-        if flip:
-            pixels = pixels[..., ::-1]
-        out.add(exporter.encode(F.run(pixels.astype(np.float32) * scale - shift).astype(dtype)))
-        yield len(pixels)
 
 
 def _describe(out, images, source, codec, scale, dtype, mirror):

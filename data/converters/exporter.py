@@ -19,7 +19,7 @@ from data.records.manifest import describe_file, write_manifest
 from data.records.shards import suffix, write_shard_manifests
 from data.records.tfrecord import Encoder
 from dnnlib import machine, util
-from dnnlib.files import make_folder, sync
+from dnnlib.files import make_folder, sync, temporary_folder
 from dnnlib.util import UserError
 
 SMALLEST = 4  # resolution of the lowest level
@@ -101,6 +101,7 @@ class Exporter:
         self._labels = None
         self._more_files = {}
         self._outputs = []  # highest resolution first
+        self._parts = contextlib.ExitStack()
 
     def __enter__(self):
         parent = os.path.dirname(self.dataset_dir)
@@ -117,6 +118,10 @@ class Exporter:
             self._outputs.append(_Level(os.path.join(self._temp, f'{self.name}-r{log2:02}'), encoder.record_size,
                                         self._shard_size))
         return self
+
+    def parts_folder(self):
+        """A folder beside the data set for what workers hand over, gone when the data set is there."""
+        return self._parts.enter_context(temporary_folder(self.dataset_dir))
 
     def add(self, encoded):
         """Adds what `encode` returned: the same records at every level."""
@@ -167,6 +172,7 @@ class Exporter:
             with contextlib.suppress(OSError):  # what a full disk did not take; on success all was flushed before
                 output.close()
         try:
+            self._parts.close()
             self._atomic.__exit__(exc_type, exc_value, None)
         except BaseException as err:
             if err is not exc_value:

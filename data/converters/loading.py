@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from data.cluster.parts import fill
 from data.converters import exporter
 from data.images import BadImage, to_array
 from data.workers import ordered_fill
@@ -11,6 +12,7 @@ from dnnlib.machine import usable_cores
 
 SHUFFLE_SEED = 123
 _CHUNK_BYTES = 2 << 20
+_PIECE_BYTES = 8 << 20  # on a cluster, where a piece takes longer to hand over
 _SERIAL = 64  # so few images are done before worker processes have started
 
 
@@ -47,18 +49,21 @@ class Loader:
             raise BadImage(f'is {kinds[channels]} where {kinds[self.expected[0]]} is expected')
         return to_array(image)
 
-    def __call__(self, task, memory):
+    def __call__(self, task, memory, attempt=None):
         """`task`: ([(number, source)], whether to encode, into `memory`, as `exporter.encode` does).
 
-        Returns (digests, None if nothing was encoded, numbers used, [(source, reason)]).
+        attempt: `Attempt` that images are noted in before they are loaded. Returns (digests, None if nothing was
+        encoded, numbers used, [(source, reason)]).
         """
         items, wanted = task
         if self._arrays is None or len(self._arrays) < len(items):
             self._arrays = np.empty([len(items)] + self.expected, np.uint8)  # kept, since new memory costs time
         arrays = self._arrays
         used, bad = [], []
-        for number, source in items:
+        for place, (number, source) in enumerate(items):
             try:
+                if attempt is not None and not attempt.begin(place):
+                    raise BadImage('ended every worker process that read it')
                 arrays[len(used)] = self.load(source)
             except BadImage as err:
                 bad.append((source, str(err)))
@@ -68,18 +73,36 @@ class Loader:
         return digests, used, bad
 
 
-def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=None):
+class _OnCluster:
+    """A `Loader` for workers of a cluster: makes the blocks of a `Part`."""
+
+    def __init__(self, loader, room):
+        self._loader, self._room = loader, room
+        self._memory = None
+
+    def __call__(self, task, attempt):
+        if self._memory is None:
+            self._memory = np.empty(self._room, np.uint8)
+        digests, used, bad = self._loader(task, self._memory, attempt)
+        if digests is None:
+            return None, (None, used, bad)
+        return exporter.split(self._memory, self._loader.expected, np.uint8, len(used)), (digests, used, bad)
+
+
+def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=None, cluster=None):
     """Loads all items and writes them to an `Exporter`. Returns (numbers written, [(source, reason)] left out).
 
     items:    iterable of (number, source); `total`: how many there are.
     skip_bad: go on after an unusable source; else nothing more is written, but all are still checked.
     most:     stop after so many images written.
+    cluster:  `Cluster` whose workers do it, in place of processes here.
     """
     used, bad = [], []
     workers = usable_cores() if workers is None else workers
     if total <= _SERIAL:
         workers = 1
-    count = max(1, min(256, _CHUNK_BYTES // int(np.prod(loader.expected))))
+    largest, size = (256, _CHUNK_BYTES) if cluster is None else (1024, _PIECE_BYTES)
+    count = max(1, min(largest, size // int(np.prod(loader.expected))))
     items = iter(items)
 
     def tasks():
@@ -90,8 +113,12 @@ def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=
             yield chunk, skip_bad or not bad
 
     room = exporter.forecast_bytes(loader.expected, np.uint8, count)
-    for (digests, numbers, refused), memory in ordered_fill(loader, tasks(), workers, room):
-        encoded = exporter.split(memory, loader.expected, np.uint8, len(numbers)), digests
+    results = ordered_fill(loader, tasks(), workers, room) if cluster is None else \
+        fill(cluster, _OnCluster(loader, room), tasks(), out.parts_folder())
+    for (digests, numbers, refused), memory in results:
+        encoded = None
+        if digests is not None:
+            encoded = exporter.split(memory, loader.expected, np.uint8, len(numbers)), digests
         bad.extend(refused)
         progress.add(len(numbers) + len(refused))
         if most is not None and len(used) + len(numbers) >= most:

@@ -192,7 +192,7 @@ def _prefilter(args, photos, faces, source):
         or args.size not in (None, 256)
     args.paper = args.paper or (source.kept is not None and not own)
     settings = prefilter_command.settings_of(args, photos, faces)
-    started = os.path.exists(os.path.join(faces, 'ledger.csv'))
+    started = os.path.exists(ledger.ledger_path(faces))
     result = prefilter(settings, args.workers or usable_cores(), resume=started)
     print(summary.to_text(result), flush=True)
     if not result['kept']:

@@ -3,6 +3,7 @@
 import argparse
 import os
 
+from data.cluster.engine import add_cluster, open_cluster
 from data.options import add_webp, add_workers, positive_int
 from dnnlib.util import UserError
 
@@ -25,6 +26,7 @@ def add_arguments(subparsers):
     parser.add_argument('--shard', type=_shard, metavar='I/N', help='only part I of N, from 1/N to N/N (0/N is N/N)')
     parser.add_argument('--resume', action='store_true', help='go on with the ledger that OUT has')
     parser.add_argument('--merge', action='store_true', help='join the ledgers of all shards in OUT')
+    add_cluster(parser)
     parser.set_defaults(run=run)
 
 
@@ -61,6 +63,13 @@ def add_settings(parser):
 
 
 def run(args):
+    from data.addresses import staged
+    out = 'out' if args.out is not None or not args.merge else 'folder'
+    with staged(args, ['folder'] if out == 'out' else [], [out], args.resume or args.merge, keep=True) as local:
+        _run(local)
+
+
+def _run(args):
     from data.prefilter import summary
     from data.prefilter.run import merge, prefilter
     from dnnlib.machine import usable_cores
@@ -73,8 +82,9 @@ def run(args):
         if args.out is None:
             raise UserError('two folders are expected: IN with the photographs and OUT for the crops')
         out = args.out
-        result = prefilter(settings_of(args, args.folder, args.out), args.workers or usable_cores(), args.shard,
-                           args.resume)
+        settings = settings_of(args, args.folder, args.out)
+        with open_cluster(args) as cluster:
+            result = prefilter(settings, args.workers or usable_cores(), args.shard, args.resume, cluster)
     print(summary.to_text(result))
     print(f"ledger: {os.path.join(out, result['ledger']['file'])}")
     for sheet in result['contact_sheets']:

@@ -33,6 +33,13 @@ _ENVIRONMENT = {
 }
 
 
+def given_up(entry, reason, settings):
+    """The row of a photograph that is not tried again: it took too long ('timeout'), or 'crashed' too often."""
+    detail = {'timeout': f'no result within {IMAGE_SECONDS} seconds',
+              'crashed': f'ended {ATTEMPTS} worker processes'}[reason]
+    return ledger.row(entry.path, ledger.REJECTED, reason, detail=detail, settings=settings)
+
+
 class _Member:
     """One worker process as the parent sees it."""
 
@@ -185,10 +192,8 @@ class Pool:
             self._retries.append(list(left.values()))
 
     def _give_up(self, entry, reason):
-        detail = {'timeout': f'no result within {IMAGE_SECONDS} seconds',
-                  'crashed': f'ended {ATTEMPTS} worker processes'}[reason]
         appender = ledger.Appender(self._ledger_path)
-        appender.add(ledger.row(entry.path, ledger.REJECTED, reason, detail=detail, settings=self._settings))
+        appender.add(given_up(entry, reason, self._settings))
         appender.close()
 
     def _stop(self):

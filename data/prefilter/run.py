@@ -13,6 +13,7 @@ import time
 import numpy as np
 
 from data import ledger
+from data.cluster.photographs import ClusterPool, recover
 from data.prefilter import limits, locks, sheets, summary
 from data.prefilter.pool import Pool
 from data.prefilter.scan import walk
@@ -23,7 +24,7 @@ from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
 
-def prefilter(settings, workers, shard=None, resume=False):
+def prefilter(settings, workers, shard=None, resume=False, cluster=None):
     """Finds, crops and records the faces of all photographs in `settings.folder`.
 
     Args:
@@ -31,6 +32,7 @@ def prefilter(settings, workers, shard=None, resume=False):
         workers: number of processes.
         shard: (i, n) with 1 <= i <= n, or None for everything.
         resume: go on with a ledger that is there already.
+        cluster: `Cluster` whose workers do it, in place of processes here.
 
     Returns:
         the summary, a dict.
@@ -51,13 +53,18 @@ def prefilter(settings, workers, shard=None, resume=False):
     lock_path, temp_folder = os.path.join(work_folder, 'lock'), os.path.join(work_folder, 'unfinished')
     lock = locks.acquire(lock_path)
     try:
+        ledger_path = os.path.join(settings.out, f'ledger{suffix}.csv')
+        if resume:
+            ledger.unseal(ledger_path)
+        if resume and os.path.exists(ledger_path):
+            recover(temp_folder, ledger_path)
         shutil.rmtree(temp_folder, ignore_errors=True)
         _make_folder(temp_folder)
-        ledger_path = os.path.join(settings.out, f'ledger{suffix}.csv')
         summary_path = os.path.join(settings.out, f'summary{suffix}.json')
         done = _start_ledger(ledger_path, summary_path, settings, resume)
         start = time.time()
-        pool = Pool(settings, ledger_path, temp_folder, lock_path, workers)
+        pool = Pool(settings, ledger_path, temp_folder, lock_path, workers) if cluster is None else \
+            ClusterPool(settings, ledger_path, temp_folder, cluster)
         with _sigterm_as_interrupt():
             counted = _run(pool, settings, shard, done)
         run = {'images': counted, 'seconds': round(time.time() - start, 3), 'workers': workers,
@@ -79,8 +86,8 @@ def merge(out):
     Raises UserError if there are none, one is missing or unfinished, or their settings differ.
     """
     shards = {}
-    for path in glob.glob(os.path.join(glob.escape(out), 'ledger-*-of-*.csv')):
-        match = re.match(r'ledger-([0-9]+)-of-([0-9]+)\.csv\Z', os.path.basename(path))
+    for path in glob.glob(os.path.join(glob.escape(out), 'ledger-*-of-*.*')):
+        match = re.match(r'ledger-([0-9]+)-of-([0-9]+)\.(?:csv|parquet)\Z', os.path.basename(path))
         if match:
             shards.setdefault(int(match.group(2)), {})[int(match.group(1)) % max(int(match.group(2)), 1)] = path
     if not shards:
@@ -95,7 +102,7 @@ def merge(out):
         raise UserError(f"'{out}' lacks the ledgers of the shards {', '.join(missing)}; run them first")
     folders = set()
     for path in found.values():
-        part = recall_json(path.replace('ledger-', 'summary-')[:-len('.csv')] + '.json')
+        part = recall_json(os.path.splitext(path.replace('ledger-', 'summary-'))[0] + '.json')
         if part is None:
             raise UserError(f"'{path}' is of a shard that is not finished; end it with --resume")
         folders.add(part['folder'])
@@ -145,7 +152,7 @@ def _start_ledger(path, summary_path, settings, resume):
 
     Of settings, the limits may be others than before: its rows are judged by them, and crops that they leave out go.
     """
-    if not os.path.exists(path):
+    if not os.path.exists(path) and not os.path.exists(ledger.sealed_path(path)):
         _remove(summary_path)
         ledger.create(path)
         return _PathSet([])
@@ -241,7 +248,7 @@ def _run(pool, settings, shard, done):
 
 def _conclude(folder, out, suffix, run, lists=None):
     """Writes the summary and the contact sheets of a complete ledger."""
-    path = os.path.join(out, f'ledger{suffix}.csv')
+    path = ledger.seal(os.path.join(out, f'ledger{suffix}.csv'))
     result = summary.summarize(ledger.read(path))
     if not result['files'] and not suffix:  # a shard of a few files may have none
         raise UserError(f"'{folder}' holds no files")

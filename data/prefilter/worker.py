@@ -14,6 +14,7 @@ import numpy as np
 import PIL
 
 from data import ledger
+from data.cluster.attempts import own_name
 from data.images import is_image_name
 from data.prefilter import alignment, limits, locks
 from data.prefilter.crop import choose, crop_rectangle, cut
@@ -132,7 +133,8 @@ class Saver:
     """
 
     def __init__(self, settings, ledger_path, temp_folder, report):
-        self._out, self._temp, self._report = settings.out, temp_folder, report
+        self._out, self._report = settings.out, report
+        self._temp = os.path.join(temp_folder, f'{own_name()}.png')
         self._ledger = ledger.Appender(ledger_path)
         self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         self._unsaved = collections.deque()
@@ -156,13 +158,12 @@ class Saver:
         if png is None:
             self._ledger.add(row)
         else:
-            temp = os.path.join(self._temp, f'{os.getpid()}.png')
             target = os.path.join(self._out, output)
             try:
                 make_folders(os.path.dirname(target))
                 if len(os.path.basename(target).encode('utf-8', 'surrogateescape')) > 255 or os.path.isdir(target):
                     raise OSError(errno.EINVAL, 'the crop cannot have this name')
-                with open(temp, 'wb') as f:
+                with open(self._temp, 'wb') as f:
                     f.write(png)
                     f.flush()
                     sync(f)
@@ -174,7 +175,7 @@ class Saver:
                 self._ledger.add(row)
             else:
                 self._ledger.add(row)
-                os.replace(temp, target)
+                os.replace(self._temp, target)
         self._report(('done', number, row.decision))
 
 
