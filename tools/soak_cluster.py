@@ -7,7 +7,6 @@ the rate, the memory of a worker, the processor time of scheduler and client, an
 `make soak-cluster` runs it with 200,000; docs/clusters.md says what was measured and what follows from it.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -28,6 +27,7 @@ from data.prefilter.run import prefilter  # noqa: E402
 from data.prefilter.settings import Settings  # noqa: E402
 from data.resharding import split  # noqa: E402
 from data.verify import verify  # noqa: E402
+from dnnlib.command_line import Parser  # noqa: E402
 from dnnlib.errors import UserError  # noqa: E402
 from dnnlib.machine import peak_memory, usable_cores  # noqa: E402
 from dnnlib.util import run_main  # noqa: E402
@@ -85,7 +85,7 @@ def soak(images, workers, work):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = Parser(description=__doc__.split('\n')[0])
     parser.add_argument('--images', type=int, default=200000)
     parser.add_argument('--workers', type=int, default=usable_cores())
     parser.add_argument('--work', help='folder to work in (default: a new one where TMPDIR says), removed afterwards')
