@@ -14,6 +14,7 @@ from dnnlib.util import EasyDict
 from figures import arguments, layouts
 from figures.editing import edits, shares, sources
 from figures.editing.directions import Direction, principal_components, sample_dlatents
+from figures.explorer import opening
 from figures.generator import Generator
 from metrics.networks.answers import Answers
 
@@ -192,3 +193,10 @@ def test_points_are_no_pictures(fresh_graph):
     network = tflib.Network('Gs', 'training.networks_minimal.G_minimal')
     with pytest.raises(UserError, match=r"network 'Gs' makes samples of \[2\], not images"):
         Generator(network)
+
+
+def test_sliders_of_a_network_without_w_are_refused():
+    args = EasyDict(directions=None, sliders='smiling')
+    with pytest.raises(UserError, match='directions are those of w, which the network has not'):
+        opening._directions(args, EasyDict(is_style_based=False), EasyDict(sha256=None))
+    assert opening._directions(EasyDict(args, sliders=None), EasyDict(is_style_based=False), None) == []

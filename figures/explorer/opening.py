@@ -18,7 +18,7 @@ def open_renderer(args):
 
 
 def _directions(args, gen, facts):
-    if not gen.is_style_based and args.directions is None:
+    if not gen.is_style_based and args.directions is None and args.sliders is None:
         return []
     size = gen.dlatent_avg.shape[-1] if gen.is_style_based else NUM_SLIDERS
     found = sources.load(args.directions or f'pca:{min(NUM_SLIDERS, size)}', gen, facts.sha256)
