@@ -288,3 +288,10 @@ def test_a_damaged_network_that_is_left_out_is_named_with_its_reason(network, fa
     assert all(cell['value'] is None and cell['protocol'] is None for cell in cells)
     assert all(cell['remarks'][-2] == 'failed' and 'damaged.pkl' in cell['remarks'][-1] for cell in cells)
     assert 'damaged.pkl' in report.to_markdown(table, cells)
+
+
+def test_small_numbers_keep_their_digits():
+    """Squared errors of the acceleration paper's Table 1 are of the order of 0.0001."""
+    cell = dict(value=0.00011, standard_error=None, published=0.00027, difference_percent=None)
+    assert report.cell_texts(cell) == ('0.00011', '0.00027', '-')
+    assert report.cell_texts(dict(cell, value=0.0, published=4.4))[:2] == ('0.0000', '4.4000')

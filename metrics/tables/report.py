@@ -58,12 +58,17 @@ def _is_made_again(old, cells):
         (before.get('num_samples') or 0) <= (now.get('num_samples') or 0))
 
 
+def _digits(number):
+    """A number with four decimals, or, where these would round it away, with three digits."""
+    return f'{number:.3g}' if 0 < abs(number) < 0.01 else f'{number:.4f}'
+
+
 def cell_texts(cell):
     """(reproduced, published, difference) as texts, '-' for what is unknown."""
-    value = '-' if cell['value'] is None else f"{cell['value']:.4f}"
+    value = '-' if cell['value'] is None else _digits(cell['value'])
     if cell['value'] is not None and cell['standard_error'] is not None:
         value += f" ± {cell['standard_error']:.4f}"
-    published = '-' if cell['published'] is None else f"{cell['published']:.4f}"
+    published = '-' if cell['published'] is None else _digits(cell['published'])
     difference = '-' if cell['difference_percent'] is None else f"{cell['difference_percent']:+.1f} %"
     return value, published, difference
 
