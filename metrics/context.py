@@ -7,7 +7,6 @@ seed, so that results do not depend on how many devices share the work.
 import contextlib
 import hashlib
 import os
-import sys
 import tempfile
 from collections import OrderedDict
 
@@ -24,6 +23,7 @@ from dnnlib.tflib import network_state, tf
 from dnnlib.util import StopRequested, UserError, sha256_file
 from metrics.networks.choice import choose_source
 from metrics.networks.feature_networks import FeatureNetworks
+from metrics.share import Alone, MetricFailure
 from training.codes import style_parts
 from training.network_files.data import data_of
 from training.network_files.labels import choose as choose_labels
@@ -35,10 +35,6 @@ LATENTS, MIRROR, NOISE, PATH, MIXING, SUBSETS, HALVES, LABELS, REALS = range(9)
 
 class NetworkUnusable(UserError):
     """The file of the network that was to be measured cannot be used."""
-
-
-class MetricFailure(Exception):
-    """A metric that cannot be computed on this network or data: a sentence for the record and the table."""
 
 
 def chunk_rng(seed, stream, chunk):
@@ -70,6 +66,7 @@ class Context:
         reference: `metrics.sets.sources.Statistics` that stand for the reals of the present metric, or None.
         uses_reals: whether anybody has looked at the data set since `begin_metric`.
         should_stop: function that tells whether to break off; None: never.
+        share: `share.Share` of this process in what several measure together.
     """
 
     def __init__(self, Gs, network, features, dataset_args=None, mirror_augment=False, num_gpus=1, seed=0,
@@ -86,6 +83,7 @@ class Context:
         self.run_dir = run_dir
         self.out_dir = out_dir
         self.should_stop = should_stop
+        self.share = Alone()
         self.threads = None
         self.is_untrained = False
         self.uses_reals = False
@@ -281,6 +279,8 @@ class Context:
     def run_chunks(self, label, num_samples, chunk_size, inputs, build, feed, before=None):
         """Runs a graph once per chunk, on all devices in turn, and yields (chunk, first sample, count, outputs).
 
+        Where several processes share the work, each computes its share of the chunks and gets the outputs of all.
+
         Raises MetricFailure where a generated image holds NaN or infinite values, StopRequested between chunks.
 
         Args:
@@ -299,24 +299,33 @@ class Context:
                 self._watched = []
                 outputs = list(build(index, holders)) + [tf.reduce_all(self._watched + [tf.constant(True)])]
                 towers.append((holders, outputs, before(index, holders) if before else None))
-        num_chunks = -(-num_samples // chunk_size)
-        with Progress(label, num_samples, 'samples', stream=sys.stderr) as progress:
-            for first in range(0, num_chunks, self.num_gpus):
-                self.check_stop()
-                active = list(zip(range(first, min(first + self.num_gpus, num_chunks)), towers))
-                values = {}
-                for chunk, (holders, _, _) in active:
-                    values.update((holders[name], value) for name, value in feed(chunk).items())
-                if before is not None:
-                    tflib.run([operation for _, (_, _, operation) in active], values)
-                results = tflib.run([outputs for _, (_, outputs, _) in active], values)
-                for (chunk, _), outputs in zip(active, results):
-                    start = chunk * chunk_size
-                    count = min(chunk_size, num_samples - start)
-                    if not outputs[-1]:
-                        raise MetricFailure(f'generated images from number {start} on contain NaN or infinite values')
-                    progress.add(count)
-                    yield chunk, start, count, outputs[:-1]
+        with Progress(label, num_samples, 'samples', stream=self.share.stream()) as progress:
+            for chunk, outputs in self._outputs_of_chunks(-(-num_samples // chunk_size), towers, feed):
+                start = chunk * chunk_size
+                count = min(chunk_size, num_samples - start)
+                if not outputs[-1]:
+                    raise MetricFailure(f'generated images from number {start} on contain NaN or infinite values')
+                progress.add(count)
+                yield chunk, start, count, outputs[:-1]
+
+    def _outputs_of_chunks(self, num_chunks, towers, feed):
+        """Yields (chunk, its outputs) in order."""
+        number, size = self.share.number, self.share.size
+        for first in range(0, num_chunks, self.num_gpus * size):
+            self.check_stop()
+            mine = range(first + number * self.num_gpus, first + (number + 1) * self.num_gpus)
+            if size > 1:    # where there are too few at the end, some are computed twice, so that shapes are equal
+                mine = [min(chunk, num_chunks - 1) for chunk in mine]
+            active = [(chunk, tower) for chunk, tower in zip(mine, towers) if chunk < num_chunks]
+            values = {}
+            for chunk, (holders, _, _) in active:
+                values.update((holders[name], value) for name, value in feed(chunk).items())
+            operations = [operation for _, (_, _, operation) in active if operation is not None]
+            if operations:
+                tflib.run(operations, values)
+            results = tflib.run([outputs for _, (_, outputs, _) in active], values)
+            for chunk, outputs in zip(range(first, num_chunks), self.share.gather(results)):
+                yield chunk, outputs
 
 
 class Unopened:

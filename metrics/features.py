@@ -178,10 +178,11 @@ def real_statistics(ctx, num_images, chunk_size, at_random=False):
     """MeanCovariance of the reals' features, from the cache where it holds those of the very same protocol."""
     protocol = real_protocol(ctx, num_images, chunk_size, at_random)
     path = _cache_path(ctx, protocol, 'real-statistics', '.npz') if ctx.cache_dir else None
+    stored = None
     if path is not None and os.path.exists(path):
         stored = _load_statistics(path, protocol)
-        if stored is not None:
-            return stored
+    if ctx.share.count(stored is not None) == ctx.share.size:
+        return stored
     statistics = None
     for features in real_features(ctx, num_images, chunk_size, at_random):
         if statistics is None:

@@ -6,6 +6,7 @@ from dnnlib.util import StopRequested, UserError, call_func_by_name
 from metrics.context import Unopened, open_context
 from metrics.presets import settings_of
 from metrics.scores.own import own_protocol
+from metrics.share import Alone, OthersFailed, Share
 from training.network_files import best
 
 
@@ -19,8 +20,10 @@ class MetricGroup:
     def __init__(self, metric_kwarg_list):
         self.metrics = [make_metric(spec) for spec in metric_kwarg_list]
 
-    def run(self, network_pkl, log_results=True, tolerant=False, **kwargs):
+    def run(self, network_pkl, log_results=True, tolerant=False, is_shared=False, **kwargs):
         """Measures them all; see `MetricBase.run`. Returns the records. Keeps the best FID's snapshot of a run.
+
+        With `is_shared`, the processes of a training do it together: all call this.
 
         With `tolerant`, a metric that fails is a null with its reason, and the others are measured all the same; a
         network or labels that cannot be opened make nulls of them all.
@@ -30,21 +33,49 @@ class MetricGroup:
         if not self.metrics:
             return []
         with contextlib.ExitStack() as stack:
+            share = stack.enter_context(contextlib.closing(Share())) if is_shared else Alone()
             try:
-                ctx = stack.enter_context(open_context(network_pkl, **kwargs))
+                ctx = self._open_together(share, stack, network_pkl, kwargs)
             except StopRequested:
-                raise
+                share.finish(stops=True)
             except Exception as err:
-                if not tolerant or not log_results:
+                if not tolerant:
                     raise
+                if not log_results:
+                    return []
                 facts = {key: kwargs[key] for key in ('run_dir', 'out_dir', 'seed', 'num_gpus') if key in kwargs}
                 return [metric.fail_in(Unopened(network_pkl, **facts), err) for metric in self.metrics]
             found = []
             for metric in self.metrics:
-                found.append(metric.run_in(ctx, log_results, tolerant))
+                try:
+                    found.append(metric.run_in(ctx, log_results, tolerant))
+                except StopRequested:
+                    ctx.share.finish(stops=True)
+                ctx.share.finish()
                 if log_results:
                     update_best(ctx, found[-1])
             return found
+
+    @staticmethod
+    def _open_together(share, stack, network_pkl, kwargs):
+        """The context, which knows the share in it. Where another process cannot open it, this one measures alone or,
+        if it is not the first, not at all: OthersFailed."""
+        ctx = failure = None
+        try:
+            share.count(False)  # the first has stored the network
+            ctx = stack.enter_context(open_context(network_pkl, **kwargs))
+        except StopRequested:
+            raise
+        except Exception as err:
+            failure = err
+        is_whole = share.count(failure is None) == share.size
+        if failure is not None:
+            raise failure
+        if is_whole:
+            ctx.share = share
+        elif share.number > 0:
+            raise OthersFailed('another process of the training cannot open the network')
+        return ctx
 
     def get_result_str(self):
         """The lines of the last run, joined."""

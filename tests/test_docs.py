@@ -18,7 +18,8 @@ TOOLS = ['tools/bootstrap.py', 'tools/demo.py', 'tools/acceleration_demo.py', 't
          'tools/compare_engines.py', 'tools/gpu_check.py', 'benchmarks/run.py', 'reproduce']
 # Options of programs that are not this project's: docker, apptainer, nvidia-smi, pip, tensorboard.
 FOREIGN = {'--rm', '--gpus', '--user', '--target', '--build-arg', '--time', '--nv', '--cleanenv', '--bind', '--userns',
-           '--no-deps', '--init', '--logdir', '--require-hashes', '--bind-to', '--kill-on-bad-exit'}
+           '--no-deps', '--init', '--logdir', '--require-hashes', '--bind-to', '--kill-on-bad-exit', '--mca',
+           '--half', '--plot'}  # the last two: of benchmarks/scaling_forecast.py
 
 
 @pytest.fixture(scope='module')
@@ -58,6 +59,11 @@ def commands(path):
         page = given[0]
         if words and f'{page} {words[0]}' in PAGES:
             page = f'{page} {words[0]}'
+        script = next((index for index, word in enumerate(words) if word in MODULES), None) \
+            if page == 'dnnlib.tflib.launch' else None
+        if script is not None:  # whose arguments follow those of the launcher
+            found.append((words[script], words[script + 1:]))
+            words = words[:script]
         found.append((page, words))
     return found
 

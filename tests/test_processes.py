@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import yaml
 from data.converters.create_points import create_points
 from data.records.dataset import SyntheticDataset
 from dnnlib import tflib
-from dnnlib.submission import processes
+from dnnlib.files import read_json, read_json_lines
+from dnnlib.submission import liveness, processes
 from dnnlib.util import UserError
 from training.state import checkpoint
 
@@ -112,9 +114,11 @@ def _arguments(folder, length=2.0, name='run'):
     """Words for a training of the minimal GAN on points in `folder`."""
     data = os.path.join(folder, 'data', 'points')
     if not os.path.isdir(data):
+        os.makedirs(os.path.dirname(data), exist_ok=True)
         create_points(data, 'gaussians-8', num=500)
     settings = {'dataset.tfrecord_dir': 'points', 'train.total_kimg': length, 'train.minibatch_repeats': 5,
-                'metrics': '[]', 'sched.tick_kimg_base': 1, 'train.checkpoint_kimg': 0.5,
+                'metrics': '[]', 'train.image_snapshot_ticks': 0, 'sched.tick_kimg_base': 0.5,
+                'train.checkpoint_kimg': 0.25,
                 'tf_config.intra_op_parallelism_threads': 1, 'tf_config.inter_op_parallelism_threads': 1}
     words = ['train.py', '--config', 'minimal-gan', '--device', 'cpu', '--data-dir', os.path.dirname(data),
              '--result-dir', os.path.join(folder, name)]
@@ -132,51 +136,171 @@ def _run(command, **kwargs):
                           timeout=300, **kwargs)
 
 
-def test_two_processes_write_the_checkpoint_of_two_towers(tmp_path):
+@pytest.mark.slow
+def test_measurements_are_those_of_one_process(tmp_path):
     folder = str(tmp_path)
-    towers = _run([sys.executable] + _arguments(folder, 1, 'towers') + ['--num-gpus', '2'])
-    assert towers.returncode == 0, towers.stdout
-    shared = _run(LAUNCH + ['-np', '2'] + _arguments(folder, 1, 'shared'))
-    assert shared.returncode == 0, shared.stdout
-    assert 'Training on 2 CPU device(s) of 2 processes' in shared.stdout and shared.stdout.count('Run directory') == 1
-    (state, arrays), (state2, arrays2) = _checkpoint(folder, 'towers'), _checkpoint(folder, 'shared')
-    assert arrays == arrays2 and state['dataset'] == state2['dataset']
+    measure = ['--set', 'metrics=[{preset: mode_coverage, num_samples: 700, minibatch_per_gpu: 100}]']
+    for name, command in (('towers', [sys.executable]), ('shared', LAUNCH + ['-np', '2'])):
+        towers = ['--num-gpus', '2'] if name == 'towers' else []
+        result = _run(command + _arguments(folder, 1, name) + measure + towers)
+        assert result.returncode == 0, result.stdout
+    scores, scores2 = _scores(folder, 'towers'), _scores(folder, 'shared')
+    assert scores == scores2 and len(scores) == 2 and scores[0]['metric'] == 'mode_coverage'
+    stats, stats2 = [read_json_lines(glob.glob(os.path.join(folder, name, '*', 'stats.jsonl'))[0])
+                     for name in ('towers', 'shared')]
+    for name in ('Loss/scores/real', 'TrainG/loss', 'Metrics/mode_coverage_near'):
+        assert stats[0][name] == pytest.approx(stats2[0][name], rel=1e-6)
 
 
-def test_a_process_that_dies_ends_all_and_the_run_goes_on_with_another_number(tmp_path):
-    folder = str(tmp_path)
-    impatient = 'from dnnlib.tflib import launch; launch.END_SECONDS = 2; launch.run_main(launch.main)'
-    with _training(folder, [sys.executable, '-c', impatient]) as launcher:
-        children = _children(launcher.pid)
-        assert len(children) == 2
-        os.kill(max(children), signal.SIGKILL)
-        rest = launcher.stdout.read()
-        assert launcher.wait(timeout=100) != 0
-    assert 'was ended by SIGKILL; ending the others' in rest and 'Traceback' not in rest, rest
-    run_dir, = glob.glob(os.path.join(folder, 'run', '*'))
-    state, _ = _checkpoint(folder)
-    result = _run([sys.executable, 'train.py', '--resume', run_dir, '--device', 'cpu', '--set',
-                   f'train.total_kimg={state["progress"]["cur_nimg"] / 1000 + 1}'])
+def _scores(folder, name):
+    """What the metrics measured of each snapshot."""
+    records = [read_json(path) for path in sorted(glob.glob(os.path.join(folder, name, '*', 'metrics', '*', '*.json')))]
+    return [{key: record[key] for key in ('metric', 'network', 'values', 'details', 'num_samples', 'problems')}
+            for record in records]
+
+
+@pytest.mark.slow
+def test_numbers_that_go_wrong_take_all_back_once(tmp_path):
+    result = _run(LAUNCH + ['-np', '2'] + _arguments(str(tmp_path)) + [
+        '--on-nan', 'rollback', '--set', 'train.max_skipped_updates=3', '--allow-module', 'loop_helpers', '--set',
+        'D_loss.func_name=loop_helpers.nan_loss'], env=dict(os.environ, PYTHONPATH=os.path.join(ROOT, 'tests')))
+    assert result.returncode != 0 and 'Traceback' not in result.stdout, result.stdout
+    assert result.stdout.count('going back to') == 1 and 'updates in a row had NaN' in result.stdout, result.stdout
+
+
+@pytest.mark.slow
+def test_hours_that_are_over_end_all(tmp_path):
+    result = _run(LAUNCH + ['-np', '2'] + _arguments(str(tmp_path), 1000) + ['--max-hours', '0.0003'])
     assert result.returncode == 0 and 'Training finished' in result.stdout, result.stdout
+    assert 'The 0.0003 hours of train.max_hours are over' in result.stdout, result.stdout
 
 
-def test_a_signal_to_any_process_stops_all_after_the_same_step(tmp_path):
-    folder = str(tmp_path)
-    with _training(folder) as launcher:
+def test_sums_measurements_and_guards_are_the_same_in_both():
+    result = _run(LAUNCH + ['-np', '2', 'tests/processes_probe.py', 'sums'])
+    assert result.returncode == 0 and result.stdout.endswith('all sums are right\n'), result.stdout
+
+
+# ---- When something fails
+
+def _state(rank, count, age, place='in a training step', limit=60.0, silence=0.0):
+    return liveness.State(rank, f'host{rank}', count, place, age, limit, silence)
+
+
+@pytest.mark.both
+@pytest.mark.parametrize('states,sentence', [
+    ([_state(0, 5, 50), _state(1, 5, 59)], None),
+    ([_state(0, 5, 70), _state(1, 4, 59)], None),
+    ([_state(0, 5, 70), _state(1, 4, 61, 'reading data')], 'process 1 on host1 of 2 did .* while reading data'),
+    ([_state(0, 4, 900, 'writing', 1800.0), _state(1, 5, 900)], None),
+    ([_state(0, 4, 1900, 'writing', 1800.0), _state(1, 5, 1900)], 'process 0 on host0 .* while writing'),
+    ([_state(0, 5, 61), _state(1, 5, 59)], None),
+    ([_state(0, 5, 62), _state(1, 5, 61)], 'none of the 2 processes has moved'),
+    ([_state(0, 5, 3), _state(1, 5, 3, silence=61)], 'process 1 of 2 on host1 has not answered for 61 seconds')])
+def test_who_hangs_follows_from_who_is_behind(states, sentence):
+    found = liveness.find_culprit(states, 2, 60.0)
+    assert found is None if sentence is None else re.search(sentence, found), found
+
+
+def test_the_limit_of_a_hang_is_a_setting_that_is_checked(monkeypatch):
+    assert liveness.still_seconds({}) == 60 and liveness.still_seconds({liveness.STILL: '5'}) == 5
+    for text in ('x', '0', '1e9', 'nan'):
+        with pytest.raises(UserError, match='STYLEGAN_STILL_SECONDS is'):
+            liveness.still_seconds({liveness.STILL: text})
+
+
+def test_long_steps_are_no_hang():
+    watch = liveness.Watch(processes.World(1, 2, ('a:1', 'a:2')), 1.0)
+    watch.is_building = False
+    for _ in range(3):
+        watch.moved('reading data')
+        watch.moved('in a training step')
+        watch._moved_at -= 30
+    watch.moved('reading data')
+    assert 300 <= watch._state(0.0).limit < 310
+    before = watch.enter('writing', 1000)
+    watch.moved('waiting for the others')
+    assert watch._state(0.0).limit == 1000 and watch._state(0.0).count == 8
+    watch.enter(*before)
+    assert 300 <= watch._state(0.0).limit < 310 and watch._state(0.0).place == 'reading data'
+
+
+@pytest.mark.parametrize('mode,sentence', [
+    ('stop1', 'process 1 of 2 on .* has not answered for'), ('stop0', 'process 0 of 2 on .* has not answered for'),
+    ('hang1', 'process 1 on .* of 2 did not move for . seconds, while reading data'),
+    ('die1', 'process 1 of 2 was ended by SIGKILL; ending the others'), ('write0', None)])
+def test_a_process_that_hangs_or_dies_ends_all_with_its_number(mode, sentence, tmp_path):
+    result = _run(LAUNCH + ['-np', '2', 'tests/processes_probe.py', 'watch', mode, str(tmp_path)],
+                  env=dict(os.environ, STYLEGAN_STILL_SECONDS='2'))
+    if sentence is None:
+        assert result.returncode == 0 and result.stdout == '', result.stdout
+    else:
+        assert result.returncode != 0 and re.search(sentence, result.stdout), result.stdout
+        assert 'Traceback' not in result.stdout, result.stdout
+
+
+@pytest.mark.parametrize('mode', ['stop1', 'die0', 'die1'])
+def test_processes_of_other_launchers_watch_each_other(mode, tmp_path):
+    port, meant = processes.free_port(), int(mode[-1])
+    started = [subprocess.Popen(
+        [sys.executable, 'tests/processes_probe.py', 'watch', mode, str(tmp_path)], cwd=ROOT, universal_newlines=True,
+        stderr=subprocess.PIPE, env=dict(
+            os.environ, STYLEGAN_STILL_SECONDS='2', STYLEGAN_PORT=str(port), SLURM_PROCID=str(rank),
+            SLURM_STEP_NUM_TASKS='2', SLURM_STEP_NUM_NODES='1')) for rank in range(2)]
+    try:
+        _, said = started[1 - meant].communicate(timeout=60)
+        assert started[1 - meant].returncode == liveness.EXIT_STATUS, said
+        words = 'has not answered' if mode.startswith('stop') else 'is gone'
+        assert re.search(f'process {meant} of 2 on .* {words}', said) and '--resume' in said, said
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def test_stopped_hung_and_gone_on_with_as_towers_it_stays_the_same_run(tmp_path):
+    """One training is stopped by signals. Another hangs, and one process with two towers brings it to the same step."""
+    stopped, hung = str(tmp_path / 'stopped'), str(tmp_path / 'hung')
+    with _training(stopped, ticks=3) as launcher:
         os.kill(max(_children(launcher.pid)), signal.SIGTERM)
+        for _ in range(2):
+            launcher.send_signal(signal.SIGTERM)
+            time.sleep(0.05)
         rest = launcher.stdout.read()
         assert launcher.wait(timeout=100) == 0, rest
     assert 'Training stopped' in rest and 'writing a network snapshot and a checkpoint' in rest, rest
+    state, arrays = _checkpoint(stopped)
+
+    with _training(hung, ticks=1, STYLEGAN_STILL_SECONDS='5') as launcher:
+        children = _children(launcher.pid)
+        assert len(children) == 2
+        os.kill(max(children), signal.SIGSTOP)
+        rest = launcher.stdout.read()
+        assert launcher.wait(timeout=100) != 0
+    assert 'process 1 of 2 on' in rest and 'has not answered' in rest and 'Traceback' not in rest, rest
+    run_dir, = glob.glob(os.path.join(hung, 'run', '*'))
+    before, _ = _checkpoint(hung)
+    assert before['progress']['cur_nimg'] < state['progress']['cur_nimg']
+    result = _run([sys.executable, 'train.py', '--resume', run_dir, '--device', 'cpu', '--set',
+                   f'train.total_kimg={(state["progress"]["cur_nimg"] - 0.5) / 1000}'])
+    assert result.returncode == 0 and 'Training on 2 CPU device(s);' in result.stdout, result.stdout
+    state2, arrays2 = _checkpoint(hung)
+    assert arrays == arrays2 and state['dataset'] == state2['dataset']
+    assert state['circumstances'] == state2['circumstances']
 
 
 @contextlib.contextmanager
-def _training(folder, launch=LAUNCH):
-    """Two processes that train for long, after their first tick; yields their launcher."""
-    with subprocess.Popen(launch + ['-np', '2'] + _arguments(folder, 1000), cwd=ROOT, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, universal_newlines=True) as launcher:
+def _training(folder, ticks, **environ):
+    """Two processes that train for long, after some ticks; yields their launcher, whose output so far had one voice."""
+    said = []
+    with subprocess.Popen(LAUNCH + ['-np', '2'] + _arguments(folder, 1000), cwd=ROOT, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, universal_newlines=True,
+                          env=dict(os.environ, **environ)) as launcher:
         for line in launcher.stdout:
-            if line.startswith('tick 1 '):
+            said.append(line)
+            if line.startswith(f'tick {ticks} '):
                 break
+        said = ''.join(said)
+        assert said.count('Run directory') == 1 and 'Training on 2 CPU device(s) of 2 processes' in said, said
         yield launcher
 
 
@@ -193,12 +317,72 @@ def _children(pid):
 
 # ---- Complete files for clusters
 
-def test_files_for_clusters_parse_and_name_what_is_there():
-    folder = os.path.join(ROOT, 'docs', 'clusters')
-    subprocess.run(['bash', '-n', os.path.join(folder, 'slurm.sh')], check=True)
-    with open(os.path.join(folder, 'mpijob.yaml')) as f:
-        job = yaml.safe_load(f)
-    command = job['spec']['mpiReplicaSpecs']['Launcher']['template']['spec']['containers'][0]['command']
-    assert command[0] == 'mpirun' and 'train.py' in command
-    count = job['spec']['slotsPerWorker'] * job['spec']['mpiReplicaSpecs']['Worker']['replicas']
-    assert command[command.index('-np') + 1] == str(count)
+CLUSTERS = os.path.join(ROOT, 'docs', 'clusters')
+
+
+def _parses_as_shell(text):
+    subprocess.run(['bash', '-n'], input=text, universal_newlines=True, check=True)
+    return text
+
+
+def _read(name):
+    with open(os.path.join(CLUSTERS, name), encoding='utf-8') as f:
+        return f.read()
+
+
+def test_the_job_of_slurm_starts_and_asks_for_what_the_processes_need():
+    text = _parses_as_shell(_read('slurm.sh'))
+    options = dict(re.findall(r'^#SBATCH --([\w-]+)(?:=(\S+))?$', text, re.MULTILINE))
+    assert options['ntasks-per-node'] == options['gpus-per-node'] and options['signal'] == 'TERM@300'
+    assert options['distribution'] == 'block' and 'requeue' in options
+    assert 'srun --kill-on-bad-exit=1 ./reproduce train' in text and 'export STYLEGAN_HOSTS STYLEGAN_PORT' in text
+
+
+def test_the_jobs_of_slurm_and_ssh_go_on_where_there_is_a_run(tmp_path):
+    """With stand-ins for the cluster's programs and for the training, which write down how they are called."""
+    for name, text in (('srun', 'echo "$STYLEGAN_HOSTS $STYLEGAN_PORT $@" >> calls'),
+                       ('scontrol', 'if [ "$1" = show ]; then echo a; echo b; else echo "$@" >> calls; fi')):
+        (tmp_path / name).write_text('#!/bin/sh\n' + text + '\n')
+        (tmp_path / name).chmod(0o755)
+    environ = dict(os.environ, PATH=f'{tmp_path}:{os.environ["PATH"]}', SLURM_SUBMIT_DIR=str(tmp_path),
+                   SLURM_JOB_NODELIST='[ab]', SLURM_JOB_ID='7')
+    run_dir = tmp_path / 'results' / 'slurm-7' / '00000-run'
+    for _ in range(2):
+        subprocess.run(['bash', os.path.join(CLUSTERS, 'slurm.sh'), 'ffhq-1024'], env=environ, check=True)
+        (run_dir / 'checkpoints').mkdir(parents=True, exist_ok=True)
+        (run_dir / '_finished.txt').write_text('')
+    start = 'a,b 41280 --kill-on-bad-exit=1 ./reproduce train '
+    assert (tmp_path / 'calls').read_text().splitlines() == [
+        start + '--config ffhq-1024 --result-dir results/slurm-7', 'requeue 7',
+        start + '--resume results/slurm-7/00000-run']
+
+
+def test_the_job_of_kubernetes_has_a_process_for_each_gpu():
+    job = yaml.safe_load(_read('mpijob.yaml'))
+    launcher, worker = (job['spec']['mpiReplicaSpecs'][name] for name in ('Launcher', 'Worker'))
+    container, = launcher['template']['spec']['containers']
+    assert container['command'][0] == 'bash'
+    text = _parses_as_shell(container['args'][0])
+    environ = {entry['name']: entry['value'] for entry in container['env']}
+    slots = job['spec']['slotsPerWorker']
+    assert environ['PROCESSES'] == str(slots * worker['replicas'])
+    assert 'mpirun ' in text and '-x STYLEGAN_HOSTS' in text and 'python train.py' in text
+    for replica in (launcher, worker):
+        pod = replica['template']['spec']
+        named = {volume['name'] for volume in pod['volumes']}
+        for one in pod['containers']:
+            assert {mount['name'] for mount in one['volumeMounts']} <= named
+            assert one['image'] == 'stylegan-repro:mpi'
+    assert worker['template']['spec']['containers'][0]['resources']['limits']['nvidia.com/gpu'] == slots
+    assert re.search(r'^FROM stylegan-repro:modern$', _read('mpi.dockerfile'), re.MULTILINE)
+
+
+def test_the_script_for_ssh_and_the_definition_of_apptainer_parse():
+    assert 'launch -np "$processes" --hosts "$hosts" train.py' in _parses_as_shell(_read('ssh.sh'))
+    header, *parts = re.split(r'^%', _read('apptainer.def'), flags=re.MULTILINE)
+    keys = dict(re.findall(r'^(\w+): (\S+)$', header, re.MULTILINE))
+    assert keys == {'Bootstrap': 'docker-daemon', 'From': 'stylegan-repro:modern'}
+    sections = dict(part.split('\n', 1) for part in parts)
+    assert set(sections) == {'post', 'environment', 'runscript', 'test', 'labels'}
+    for name in ('post', 'environment', 'runscript', 'test'):
+        _parses_as_shell(sections[name])

@@ -1,5 +1,6 @@
 """A training run while it is under way, and everything that its loop does to it."""
 
+import contextlib
 import hashlib
 import os
 import time
@@ -9,7 +10,7 @@ import config
 from data.records.dataset import load_dataset
 from data.records.source import holds_mirrored
 from dnnlib import files, tflib
-from dnnlib.submission import processes
+from dnnlib.submission import liveness, processes
 from dnnlib.tflib import collectives, pickle_writer
 from dnnlib.util import EasyDict, StopRequested, UserError
 from training import codes, towers
@@ -17,8 +18,6 @@ from training.network_files import best
 from training.schedule import changes_phase, training_schedule
 from training.state import checkpoint, resume, run_state
 
-MEASURE_SECONDS = 48 * 3600.0   # How long others may wait for the first process while it measures a snapshot,
-WRITE_SECONDS = 1800.0          # and while it writes.
 ROLLBACK_STEPS = 1 << 26    # How far a rollback moves the step counter, and with it every random number.
 
 
@@ -53,7 +52,6 @@ class Run:
         self.last_checkpoint_nimg, self.last_checkpoint_time = self.progress.cur_nimg, time.time()
         self._stops = False
         self.is_out_of_time = False     # whether the run ends for its hours, as all processes agreed
-        self._watch = processes.Watch() if processes.world().size > 1 else None
 
     @property
     def has_moving_average(self):
@@ -80,40 +78,29 @@ class Run:
 
     def is_to_stop(self):
         """Whether the run is asked to end early; with several processes, whether all of them agreed on it."""
-        if self._watch is None:
+        if processes.world().size == 1:
             return self.settings.run_context.should_stop()
         return self._stops
 
-    def agree(self, sched):
-        """Brings several processes to one mind: whether to stop or to end after this iteration, and how long the first
-        may be busy with what it alone does after it."""
-        is_late = self.has_used_its_time()
-        if self._watch is None:
-            self.is_out_of_time = is_late
+    def agree(self):
+        """Brings several processes to one mind: whether to stop or to end after this iteration."""
+        self.is_out_of_time = self.has_used_its_time()
+        if processes.world().size == 1:
             return
-        wishes = [float(self.settings.run_context.should_stop()),
-                  MEASURE_SECONDS if is_late else self.seconds_alone(sched), float(is_late)]
-        stops, seconds, late = collectives.total(wishes)
-        self._stops, self.is_out_of_time = stops > 0, late > 0
-        self._watch.moved(seconds)
-
-    def seconds_alone(self, sched):
-        """How long this process may be busy with what it alone does after this iteration."""
-        if self.tick_is_over(sched):
-            return MEASURE_SECONDS
-        return WRITE_SECONDS if self.checkpoint_is_due() or self.settings.epoch_pictures else 0.0
+        wishes = [self.settings.run_context.should_stop(), self.is_out_of_time]
+        self._stops, self.is_out_of_time = (bool(count) for count in collectives.total(wishes))
+        liveness.steps_begin()
 
     def content(self):
-        """A hash of the networks' values."""
+        """A hash of what the processes of a training have in common: values of networks and optimizers."""
+        arrays = run_state.collect_arrays(self.networks, [self.graph.G_opt, self.graph.D_opt])
         digest = hashlib.sha256()
-        for value in tflib.get_vars([var for net in self.networks for var in net.vars.values()]):
-            digest.update(value.tobytes())
+        for name in sorted(arrays):
+            digest.update(name.encode() + arrays[name].tobytes())
         return digest.hexdigest()
 
     def close(self):
-        """Ends the watch over the other processes and closes the log."""
-        if self._watch is not None:
-            self._watch.close()
+        """Closes the log."""
         if self.log is not None:
             self.log.close()
 
@@ -142,7 +129,10 @@ class Run:
             return in_row == 0
         what = (f'{int(in_row)} updates in a row had NaN or Inf in their gradients, at '
                 f'{self.progress.cur_nimg / 1000:.1f} kimg')
-        restored = checkpoint.load_newest(self.checkpoint_dir, check=resume.check_state)
+        with liveness.section('reading a checkpoint', liveness.WRITE_SECONDS):
+            restored = checkpoint.load_newest(self.checkpoint_dir, check=resume.check_state)
+        collectives.check_same('the newest checkpoint', os.path.basename(restored[0]) if restored else '',
+                               'all need the run directory, on a disk that they share')
         if self.settings.on_nan == 'rollback' and restored is not None and self.progress.rollbacks == 0:
             step = self.progress.step
             self.restore(*restored)
@@ -172,18 +162,30 @@ class Run:
     def end_tick(self, sched):
         """Reports, draws, stores and measures what is due. Returns whether a snapshot is the best one so far."""
         s, began = self.settings, time.time()
+        self.check_others()
         opts = [self.graph.G_opt, self.graph.D_opt]
         num_skipped = int(sum(tflib.get_vars([opt.skipped_updates_var for opt in opts])))
         self.log.report_tick(self.progress, sched, began, num_skipped)
         tick, is_best = self.progress.cur_tick, False
         if s.image_snapshot_ticks and (self.is_finished or tick % s.image_snapshot_ticks == 0):
             self.draw_fakes()
-        if self.is_finished or tick == 1 or (s.network_snapshot_ticks and tick % s.network_snapshot_ticks == 0):
+        if self.snapshot_is_due():
             is_best = self.measure(self.save_snapshot())
         self.log.flush()
         s.run_context.update(cur_epoch=self.progress.cur_nimg / 1000, max_epoch=s.total_kimg)
         self.log.skip_time(began)
         return is_best
+
+    def check_others(self):
+        """Raises UserError, in all processes, if they went apart."""
+        if processes.world().size > 1:
+            collectives.check_same('the state of the training', self.content(), 'they went apart, which processors of '
+                                   'different kinds may do: take hosts of one kind, and go on with --resume')
+
+    def snapshot_is_due(self):
+        """Whether the present tick ends with a snapshot."""
+        every, tick = self.settings.network_snapshot_ticks, self.progress.cur_tick
+        return self.is_finished or tick == 1 or bool(every and tick % every == 0)
 
     def draw_fakes(self):
         """Stores a picture of what the generator makes now."""
@@ -215,7 +217,8 @@ class Run:
         """
         if codes.is_codec(self.networks[2]):
             try:
-                self.measure_reconstruction(path)
+                with liveness.section('measuring', liveness.MEASURE_SECONDS):
+                    self.measure_reconstruction(path)
             except StopRequested:
                 raise
             except Exception as err:  # the images behind the codes may be gone: no reason to end the training
@@ -223,11 +226,9 @@ class Run:
                       flush=True)
         if self.metrics is None:
             return False
-        s, before = self.settings, best.kept_scores(self.dir)
+        before = best.kept_scores(self.dir)
         try:
-            mirrors = s.mirror_augment or holds_mirrored(s.dataset_args)
-            self.metrics.run(path, run_dir=self.dir, mirror_augment=mirrors, num_gpus=s.num_gpus,
-                             tf_config=s.tf_config, should_stop=s.run_context.should_stop, tolerant=True)
+            self.run_metrics(path)
             self.metrics.update_autosummaries()
         except StopRequested:
             print(f'The metrics of {path} were broken off, as the run was asked to stop; ./reproduce metrics can '
@@ -242,6 +243,17 @@ class Run:
         if is_best:
             self.progress.best_nimg = self.progress.cur_nimg
         return is_best
+
+    def run_metrics(self, path, **options):
+        """Has the metrics measure a snapshot, each process its share of the samples. Raises whatever they raise."""
+        s = self.settings
+        if processes.world().size > 1:
+            options['is_shared'] = True
+        with liveness.section('measuring', liveness.MEASURE_SECONDS):
+            self.metrics.run(path, run_dir=self.dir,
+                             mirror_augment=s.mirror_augment or holds_mirrored(s.dataset_args),
+                             num_gpus=processes.here(s.num_gpus), tf_config=s.tf_config,
+                             should_stop=s.run_context.should_stop, tolerant=True, **options)
 
     def measure_reconstruction(self, path):
         """Writes a codec's errors to `metrics/reconstruction.json`, the newest snapshot's."""
@@ -296,12 +308,15 @@ class Run:
 class Follower(Run):
     """The same run in a process that is not the first: it trains in step with it, and writes and prints nothing."""
 
-    def seconds_alone(self, sched):
-        return 0.0
-
     def end_tick(self, sched):
+        self.check_others()
         self.progress.cur_tick += 1
         self.progress.tick_start_nimg = self.progress.cur_nimg
+        if self.snapshot_is_due() and self.metrics is not None:
+            name = f'network-snapshot-{self.progress.cur_nimg // 1000:06d}.pkl'
+            with contextlib.suppress(StopRequested):    # of which the first process tells
+                self.run_metrics(os.path.join(self.dir, name), log_results=False)
+        tflib.autosummary.flush_autosummaries()
         return False
 
     def note_progress(self):

@@ -1,6 +1,7 @@
 """The order of things within an iteration of training: whose step it is, on which minibatch, and the moving average."""
 
 from dnnlib import tflib
+from dnnlib.submission import liveness
 from dnnlib.tflib import collectives, tf
 from dnnlib.util import UserError
 
@@ -47,6 +48,7 @@ def _train_D_then_G(run, sched):
 
 def _take_minibatch(run, op, sched):
     """One step with the data set's next minibatch, and the moving average. Returns the minibatch's labels."""
+    liveness.moved('reading data')
     run.training_set.wait_for_next()
     _, labels = _run_training_op(run, [op, run.graph.labels], sched)
     if run.has_moving_average:
@@ -60,6 +62,7 @@ def _run_training_op(run, op, sched, feed=()):
     values = {g.step: run.progress.step, g.minibatch: sched.minibatch, g.lod: sched.lod,
               g.G_lrate: sched.G_lrate, g.D_lrate: sched.D_lrate}
     values.update(feed)
+    liveness.moved('in a training step')
     try:
         result = tflib.run(op, values)
         if g.sync_op is not None:

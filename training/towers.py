@@ -119,6 +119,7 @@ def build_training_graph(
     num_gpus,                   # Number of towers of this process.
     G_smoothing_kimg,           # Half-life of the moving average Gs; 0: Gs follows G at once.
     mirror_augment, drange_net, is_growing,
+    gradient_dtype='float32',   # Type in which gradients travel between processes.
 ):
     """Builds everything that a training step runs.
 
@@ -167,8 +168,8 @@ def build_training_graph(
     # Gradients may not need a loss itself; its summary does.
     G_more, D_more = [[op for tower in losses for op in [tower[name].loss] + tower[name].update_ops]
                       for name in ('G', 'D')]
-    g.G_train_op = tf.group(g.G_opt.apply_updates(lambda: _statistics_of_G(g, losses)), *G_more)
-    g.D_train_op = tf.group(g.D_opt.apply_updates(lambda: _statistics_of_D(g, losses)), *D_more)
+    g.G_train_op = tf.group(g.G_opt.apply_updates(lambda: _statistics_of_G(g, losses), gradient_dtype), *G_more)
+    g.D_train_op = tf.group(g.D_opt.apply_updates(lambda: _statistics_of_D(g, losses), gradient_dtype), *D_more)
     beta = 0.0
     if G_smoothing_kimg > 0:
         beta = 0.5 ** (tf.cast(g.minibatch, tf.float32) / (G_smoothing_kimg * 1000.0))

@@ -8,7 +8,7 @@ import config
 from data.records.dataset import load_dataset
 from dnnlib import files, tflib, util
 from dnnlib.seeds import LARGEST_OF_A_RUN, check_seed
-from dnnlib.submission import processes, submit
+from dnnlib.submission import liveness, processes, submit
 from dnnlib.tflib import collectives, tf
 from dnnlib.util import EasyDict, StopRequested, UserError
 from training import codes, snapshot, steps, towers
@@ -46,6 +46,8 @@ def training_loop(
     device                  = 'auto',       # What to compute on; auto, cpu or gpu
     num_gpus                = 1,            # Number of GPUs, or of virtual devices on a CPU, that share each minibatch,
                                             # those of all processes counted; 1 to 1024
+    gradient_dtype          = 'float32',    # Type in which gradients travel between processes, float16: half the bytes;
+                                            # float32 or float16
     resume                  = False,        # Go on from the newest good checkpoint in run_dir.
     init_from               = None,         # Network pickle to take the initial weights from.
     transfer                = False,        # Copy only what fits of it, and let the rest start anew.
@@ -92,6 +94,8 @@ def training_loop(
     settings = EasyDict(locals(), seed=check_seed(seed, largest=LARGEST_OF_A_RUN))
     if on_nan not in ('stop', 'rollback'):
         raise UserError(f"train.on_nan is '{on_nan}'; choose stop or rollback")
+    if gradient_dtype not in collectives.DTYPES:
+        raise UserError(f"train.gradient_dtype is '{gradient_dtype}'; choose {' or '.join(collectives.DTYPES)}")
     if resume_kimg and init_from is None:
         raise UserError('--resume-kimg says how many images the networks of --init-from have seen; give both')
     if resume_time < 0:
@@ -120,10 +124,12 @@ def training_loop(
           f'{run.progress.cur_nimg / 1000:g} of {total_kimg:g} kimg are done ...', flush=True)
     run_context.update(cur_epoch=run.progress.cur_nimg / 1000, max_epoch=total_kimg)
     try:
-        return _train(run)
+        outcome = _train(run)
     finally:
         run.close()
         training_set.close()
+    liveness.end()
+    return outcome
 
 
 def _train(run):
@@ -138,23 +144,30 @@ def _train(run):
         steps.train_minibatches(run, sched, s.minibatch_repeats)
         run.note_progress()
         is_healthy = run.check_numbers()
-        run.agree(sched)
-        run.draw_epochs(before)
-        is_best = run.tick_is_over(sched) and run.end_tick(sched)
-        if is_healthy and not run.is_finished and (is_best or run.checkpoint_is_due()):
-            run.save_checkpoint()
+        run.agree()
+        with liveness.section('writing', liveness.WRITE_SECONDS):
+            run.draw_epochs(before)
+            is_best = run.tick_is_over(sched) and run.end_tick(sched)
+            if is_healthy and not run.is_finished and (is_best or run.checkpoint_is_due()):
+                run.save_checkpoint()
+    with liveness.section('writing', liveness.WRITE_SECONDS):
+        _finish(run, is_healthy)
+    collectives.total([0])  # none goes before the first has written everything
+    return 'finished' if run.is_finished else 'stopped'
 
+
+def _finish(run, is_healthy):
+    """Stores what a run leaves at its end, or where it stops."""
     if run.is_finished:
         if run.is_out_of_time:
-            print(f'The {s.max_hours:g} hours of train.max_hours are over, at {run.progress.cur_nimg / 1000:g} of '
-                  f'{s.total_kimg:g} kimg', flush=True)
+            print(f'The {run.settings.max_hours:g} hours of train.max_hours are over, at '
+                  f'{run.progress.cur_nimg / 1000:g} of {run.settings.total_kimg:g} kimg', flush=True)
         run.save_networks('network-final.pkl')
     else:
         print('Stopping as asked: writing a network snapshot and a checkpoint ...', flush=True)
         run.save_snapshot()
     if is_healthy:
         run.save_checkpoint()
-    return 'finished' if run.is_finished else 'stopped'
 
 
 # ---- Before the loop
@@ -173,7 +186,7 @@ def _open_run(settings, training_set, restored):
     graph = towers.build_training_graph(
         G, D, Gs, training_set, s.G_opt_args, s.D_opt_args, s.G_loss_args, s.D_loss_args, seed=s.seed,
         num_gpus=processes.here(s.num_gpus), G_smoothing_kimg=s.G_smoothing_kimg, mirror_augment=s.mirror_augment,
-        drange_net=s.drange_net, is_growing=sched.lod > 0)
+        drange_net=s.drange_net, is_growing=sched.lod > 0, gradient_dtype=s.gradient_dtype)
     grid = snapshot.choose_grid(training_set, G.input_shapes[0][1:], seed=s.seed, **(s.grid_args or {}))
     if processes.world().size > 1:
         training_set.share(processes.world().rank, processes.world().size)
@@ -193,6 +206,9 @@ def _open_run(settings, training_set, restored):
         # The data's order goes on where the networks have seen it.
         training_set.load_state_dict(dict(training_set.state_dict(), images_consumed=run.progress.cur_nimg))
     collectives.check_same('the start of the networks', run.content())
+    if s.metric_arg_list:
+        make_group = s.metric_group or util.get_obj_by_name(config.metric_group)
+        run.metrics = make_group(list(s.metric_arg_list))
     if not processes.is_first():
         return run
     run.log = RunLog(run.dir, run.progress)
@@ -201,9 +217,6 @@ def _open_run(settings, training_set, restored):
     if s.save_weight_histograms:
         for net in (G, D):
             net.setup_weight_histograms()
-    if s.metric_arg_list:
-        make_group = s.metric_group or util.get_obj_by_name(config.metric_group)
-        run.metrics = make_group(list(s.metric_arg_list))
     if s.image_snapshot_ticks:
         snapshot.save_reals(training_set, grid, run.dir, G)
         if restored is None:
@@ -249,9 +262,14 @@ def _record_data(run_dir, training_set, should_stop):
         if should_stop():
             raise StopRequested
     training_set.interrupt = interrupt
-    if processes.is_first():
-        if resume_state.check_data(run_dir, training_set) is None:
-            files.write_json(os.path.join(run_dir, 'dataset.json'), resume_state.data_record(training_set))
-        labels.keep(run_dir, training_set)
-    if processes.world().size > 1:
-        collectives.check_same('the data set', training_set.fingerprint)
+    try:
+        if processes.is_first():
+            if resume_state.check_data(run_dir, training_set) is None:
+                files.write_json(os.path.join(run_dir, 'dataset.json'), resume_state.data_record(training_set))
+            labels.keep(run_dir, training_set)
+        fingerprint, stops = training_set.fingerprint if processes.world().size > 1 else None, False
+    except StopRequested:
+        stops = True
+    if collectives.total([stops])[0]:
+        raise StopRequested
+    collectives.check_same('the data set', fingerprint)

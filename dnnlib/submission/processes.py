@@ -1,4 +1,4 @@
-"""The processes that share one training: which of them this is, where the others are, and whether it still moves.
+"""The processes that share one training: which of them this is, where the others are, and how they are started.
 
 Whoever starts them says so in the environment: `python -m dnnlib.tflib.launch` by variables of its own, `mpirun` and
 `srun` by theirs. A process that nobody started with others is alone. TensorFlow is not imported here;
@@ -8,10 +8,9 @@ Whoever starts them says so in the environment: `python -m dnnlib.tflib.launch` 
 import collections
 import os
 import re
+import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 
 from dnnlib import machine
@@ -19,8 +18,6 @@ from dnnlib.errors import UserError
 
 RANK, ADDRESSES, PORT, HOSTS = 'STYLEGAN_RANK', 'STYLEGAN_ADDRESSES', 'STYLEGAN_PORT', 'STYLEGAN_HOSTS'
 FIRST_PORT = 41000      # Of the ports that processes listen at, where nothing says otherwise.
-STILL_SECONDS = 60      # A training process that does nothing for so long is taken for dead, outside longer work.
-BUILD_SECONDS = 3600    # Building a graph, reading data and the first steps may take so long.
 
 World = collections.namedtuple('World', ['rank', 'size', 'addresses'])
 World.__doc__ = """The processes of this training.
@@ -61,8 +58,8 @@ def cores_here():
     names = [address.rpartition(':')[0] for address in world().addresses]
     beside = names.count(names[world().rank]) if names else 1
     cores = machine.usable_cores()
-    # Launchers that bind processes to cores have divided them already.
-    bound = cores < (os.cpu_count() or 1)
+    # Launchers that bind processes to cores have divided them already; ours does not.
+    bound = cores < (os.cpu_count() or 1) and not os.environ.get(ADDRESSES)
     return cores if bound else max(cores // beside, 1)
 
 
@@ -145,35 +142,6 @@ def _listens(address):
     return True
 
 
-class Watch:
-    """Ends this process with a sentence if it does not move: a collective operation waits for ever for a dead peer.
-
-    `moved(seconds)` says that it did and how long the next pause may be.
-    """
-
-    def __init__(self, seconds=BUILD_SECONDS):
-        self._deadline = time.time() + seconds
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._wait, name='watch', daemon=True)
-        self._thread.start()
-
-    def moved(self, seconds=STILL_SECONDS):
-        self._deadline = time.time() + max(seconds, STILL_SECONDS)
-
-    def close(self):
-        self._done.set()
-        self._thread.join()
-
-    def _wait(self):
-        while not self._done.wait(0.5):
-            if time.time() > self._deadline:
-                me = world()
-                print(f'error: process {me.rank} of {me.size} on {socket.gethostname()} waited too long for the '
-                      'others: one of them died or hangs; the newest checkpoint is intact: go on with --resume, with '
-                      'any number of processes', file=sys.__stderr__, flush=True)
-                os._exit(3)
-
-
 def free_port():
     """A TCP port of this machine that nobody listens at now."""
     with socket.socket() as probe:
@@ -181,14 +149,37 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start(command, environ, host=None):
-    """Starts one process of several, on this machine or over ssh on `host`, in a session of its own."""
-    if host is not None:
-        words = ['env'] + [f'{key}={value}' for key, value in sorted(environ.items())] + list(command)
-        command = ['ssh', '-tt', host, 'cd', _quoted(os.getcwd()), '&&'] + [_quoted(word) for word in words]
-        environ = {}
-    return subprocess.Popen(command, env=dict(os.environ, **environ), start_new_session=True,
-                            stdin=subprocess.DEVNULL)
+class Started:
+    """One process of several, on this machine or over ssh on `host`, in a session of its own."""
+
+    def __init__(self, command, environ, host=None):
+        self._is_remote = host is not None
+        if self._is_remote:
+            words = ['env'] + [f'{key}={value}' for key, value in sorted(environ.items())] + list(command)
+            command = ['ssh', '-tt', host, 'cd', _quoted(os.getcwd()), '&&', 'exec'] + [_quoted(word) for word in words]
+            environ = {}
+        self.process = subprocess.Popen(command, env=dict(os.environ, **environ), start_new_session=True,
+                                        stdin=subprocess.PIPE if self._is_remote else subprocess.DEVNULL)
+
+    def is_running(self):
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
+    def stop(self):
+        """Asks it to stop. Over ssh no signal travels, but what is typed does."""
+        try:
+            if self._is_remote:
+                self.process.stdin.write(b'\x03')
+                self.process.stdin.flush()
+            else:
+                self.process.send_signal(signal.SIGTERM)
+        except OSError:     # it ended meanwhile
+            pass
+
+    def kill(self):
+        """Ends it at once. Of a process over ssh the terminal goes, which ends it too."""
+        if self.is_running():
+            self.process.kill()
 
 
 def _quoted(word):

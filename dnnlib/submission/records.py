@@ -13,6 +13,7 @@ from dnnlib.addresses import without_passwords
 from dnnlib.config_files import dump_config, format_value
 from dnnlib.errors import FileError, UserError
 from dnnlib.files import atomic_write, read_json, recall_json, write_json
+from dnnlib.submission import processes
 from dnnlib.values import schema
 
 FORMAT = 1
@@ -145,6 +146,8 @@ def environment_record(root=None):
         cpu=machine.processor_name() or platform.processor() or None,
         cpu_count=os.cpu_count(),
         cpu_usable=machine.usable_cores(),
+        processes=processes.world().size,
+        hosts=sorted({address.rpartition(':')[0] for address in processes.world().addresses}),
         memory_gb=round(memory / 2 ** 30, 1) if memory else None,
         gpus=machine.nvidia_gpus(['name', 'memory.total', 'driver_version'], timeout=10),
         git_commit=commit,

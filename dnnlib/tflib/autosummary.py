@@ -3,13 +3,14 @@
 `autosummary(name, value)` may be called with tensors while a graph is built, or with plain numbers at any time.
 The mean since the last flush appears in TensorBoard under `name`, and what was computed in a graph also as a chart
 with margins, one standard deviation of the single values below and above. Non-finite values are dropped.
+Where several processes share a training, means of what its graph computes are those of all of them: all flush together.
 """
 
 from collections import OrderedDict
 
 import numpy as np
 
-from dnnlib.tflib import custom_scalars, tfutil
+from dnnlib.tflib import collectives, custom_scalars, tfutil
 from dnnlib.tflib.engine import tf
 
 _graph_vars = OrderedDict()  # name -> variables float64 [3]: number of values, their sum, the sum of their squares
@@ -84,6 +85,8 @@ def _flush():
         _add(sums, name, more)
     if variables:
         tfutil.init_vars(variables)
+        totals = collectives.total(np.reshape(list(sums.values()), [-1])).reshape([-1, 3]).tolist()
+        sums = OrderedDict(zip(sums, totals))
     for name, more in _host_sums.items():
         _add(sums, name, more)
     _host_sums.clear()

@@ -7,15 +7,19 @@ alone computes exactly what it would without this module.
 import numpy as np
 
 from dnnlib.errors import UserError
-from dnnlib.submission import processes
-from dnnlib.tflib.engine import tf
+from dnnlib.submission import liveness, processes
+from dnnlib.tflib import device
+from dnnlib.tflib.engine import ENGINE, tf
 
 _LEADER = '/job:worker/replica:0/task:0'
 _TEXT = 4096            # bytes of the longest text that travels
 _KEYS = 'collectives_keys'
-_KEYS_OF_SMALL = 1 << 20    # The first number of those operations that are in no graph of networks.
+_KEYS_OF_SMALL = 1 << 20    # The first number of those operations that are in no graph of networks,
+_KEYS_OF_GATHERED = 1 << 25     # and of those that gather.
+PIECE_NUMBERS = 1 << 23     # How many numbers travel as one, so that they leave while others are being computed.
+DTYPES = ('float32', 'float16')     # in which they may travel
 
-_small = {}     # length -> (placeholder, its sum), and 'session'
+_small = {}     # length, or 'gather' and length -> (placeholder, result), and 'session'
 
 
 def open_server(proto):
@@ -25,6 +29,7 @@ def open_server(proto):
     """
     me = processes.world()
     proto.experimental.collective_group_leader = _LEADER
+    proto.experimental.collective_nccl = device.has_selected_gpu()
     try:
         server = tf.train.Server(tf.train.ClusterSpec({'worker': list(me.addresses)}), job_name='worker',
                                  task_index=me.rank, config=proto)
@@ -36,6 +41,7 @@ def open_server(proto):
     # A graph of their own: operations beside the networks would change the seeds of their first values.
     _small.clear()
     _small['session'] = tf.Session(server.target, graph=tf.Graph(), config=proto)
+    liveness.join(from_first(liveness.invite() if processes.is_first() else None))
     return server.target
 
 
@@ -46,39 +52,128 @@ def all_reduce(tensor):
     """
     if processes.world().size == 1:
         return tensor
+    return _all_reduce(tensor, _next_key())
+
+
+def _next_key():
     keys = tf.get_collection_ref(_KEYS)
     keys.append(len(keys) + 1)
-    return _all_reduce(tensor, keys[-1])
+    return keys[-1]
+
+
+def _is_on_gpu(tensor):
+    return 'GPU' in tensor.device.upper()
+
+
+def _group(tensor):
+    return 2 if _is_on_gpu(tensor) else 1   # the devices of a group are of one kind
 
 
 def _all_reduce(tensor, key):
     from tensorflow.python.ops import collective_ops
-    group = 2 if 'GPU' in tensor.device.upper() else 1  # the devices of a group are of one kind
-    return collective_ops.all_reduce(tensor, processes.world().size, group, key, 'Add', 'Id')
+    return collective_ops.all_reduce(tensor, processes.world().size, _group(tensor), key, 'Add', 'Id')
 
 
-def sum_over(tensors):
-    """The sums of several float32 tensors of known shapes over all processes, which travel as one."""
+def _all_gather(tensor, key):
+    from tensorflow.python.ops import collective_ops
+    return collective_ops.all_gather(tensor, processes.world().size, _group(tensor), key)
+
+
+def sum_over(tensors, dtype='float32'):
+    """The sums of several float32 tensors of known shapes over all processes, which travel together.
+
+    They go in pieces of consecutive tensors: one leaves as soon as it is complete, while others are still being
+    computed. `dtype`: as what they travel, see DTYPES; with float16 each number keeps eleven bits, and those below
+    about 1e-12 of a piece's greatest one vanish.
+    """
     if processes.world().size == 1 or not tensors:
         return list(tensors)
-    flat = all_reduce(tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0))
-    parts = tf.split(flat, [int(np.prod(tensor.shape.as_list())) for tensor in tensors])
-    return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors)]
+    results = []
+    for piece in _pieces(tensors):
+        flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in piece], axis=0)
+        flat = _sum_of_halves(flat) if dtype == 'float16' else all_reduce(flat)
+        parts = tf.split(flat, [_length(tensor) for tensor in piece])
+        results += [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, piece)]
+    return results
+
+
+def _pieces(tensors):
+    pieces, count = [[]], 0
+    for tensor in tensors:
+        if pieces[-1] and count + _length(tensor) > PIECE_NUMBERS:
+            pieces, count = pieces + [[]], 0
+        pieces[-1].append(tensor)
+        count += _length(tensor)
+    return pieces
+
+
+def _length(tensor):
+    return int(np.prod(tensor.shape.as_list()))
+
+
+def _sum_of_halves(flat):
+    """The sum of a float32 vector over all processes, which travels as float16.
+
+    Multiplied by a power of two, the same in all processes, that leaves no sum above 2 ** 15. NaN and Inf make it NaN.
+    """
+    largest = all_reduce(tf.reshape(tf.reduce_max(tf.abs(flat)), [1]))[0]
+    exponent = tf.bitwise.bitwise_and(tf.bitcast(largest, tf.int32), 0x7F800000)
+    factor = 2.0 ** 14 / tf.maximum(tf.bitcast(exponent, tf.float32), 2.0 ** -100)
+    halves = tf.cast(flat * factor, tf.float16)
+    if ENGINE == 'tf2' or _is_on_gpu(flat):
+        return tf.cast(all_reduce(halves), tf.float32) / factor
+    # TensorFlow 1 cannot add them up between processors, so that everybody gets everybody's, two in a whole number.
+    size, length = processes.world().size, _length(flat)
+    pairs = tf.bitcast(tf.reshape(tf.pad(halves, [[0, length % 2]]), [-1, 2]), tf.int32)
+    gathered = tf.reshape(tf.bitcast(_all_gather(pairs, _next_key()), tf.float16), [size, -1])
+    return tf.reduce_sum(tf.cast(gathered, tf.float32), axis=0)[:length] / factor
 
 
 def total(values):
-    """The sum of a list of numbers over all processes, as a float32 array. Waits for all of them."""
-    values = np.asarray(values, np.float32)
+    """The sum of a list of numbers over all processes, as a float64 array. Waits for all of them."""
+    values = np.asarray(values, np.float64)
     if processes.world().size == 1:
         return values
-    session = _small['session']
-    if len(values) not in _small:
+    session, key = _small['session'], len(values)
+    if key not in _small:
         with session.graph.as_default(), tf.device('/cpu:0'):
-            placeholder = tf.placeholder(tf.float32, [len(values)])
-            _small[len(values)] = placeholder, _all_reduce(placeholder, _KEYS_OF_SMALL + len(values))
-    placeholder, result = _small[len(values)]
+            placeholder = tf.placeholder(tf.float64, [len(values)])
+            _small[key] = placeholder, _all_reduce(placeholder, _KEYS_OF_SMALL + len(values))
+    return _run_small(key, values)
+
+
+def gather(arrays):
+    """[the arrays of process 0, those of process 1, …]: each has a list of arrays of equal shapes and types."""
+    me = processes.world()
+    if me.size == 1:
+        return [arrays]
+    arrays = [np.ascontiguousarray(array) for array in arrays]
+    data = np.frombuffer(b''.join(array.tobytes() for array in arrays), np.uint8)
+    # As whole numbers, which nothing rounds, with the number of the process before them.
+    data = np.concatenate([[me.rank], np.pad(data, (0, -len(data) % 4), 'constant').view(np.int32)]).astype(np.int32)
+    session, key = _small['session'], ('gather', len(data))
+    if key not in _small:
+        with session.graph.as_default(), tf.device('/cpu:0'):
+            placeholder = tf.placeholder(tf.int32, [len(data)])
+            _small[key] = placeholder, _all_gather(placeholder, _KEYS_OF_GATHERED + len(data))
+    rows = _run_small(key, data).reshape([me.size, -1])
+    return [_unpacked(row[1:].tobytes(), arrays) for row in rows[np.argsort(rows[:, 0])]]
+
+
+def _unpacked(data, arrays):
+    result, start = [], 0
+    for array in arrays:
+        part = np.frombuffer(data[start:start + array.nbytes], array.dtype).reshape(array.shape)
+        start += array.nbytes
+        result.append(part)
+    return result
+
+
+def _run_small(key, values):
+    placeholder, result = _small[key]
+    liveness.moved('waiting for the others')
     try:
-        return session.run(result, {placeholder: values})
+        return _small['session'].run(result, {placeholder: values})
     except tf.errors.OpError as err:
         check_others(err)
         raise
@@ -96,7 +191,7 @@ def from_first(text):
     """A short text of the first process, in every process."""
     if processes.world().size == 1:
         return text
-    data = np.zeros(_TEXT, np.float32)
+    data = np.zeros(_TEXT)
     if processes.is_first():
         encoded = (text or '').encode('utf-8', 'surrogateescape')
         if len(encoded) > _TEXT:
@@ -105,15 +200,14 @@ def from_first(text):
     return total(data).astype(np.uint8).tobytes().rstrip(b'\0').decode('utf-8', 'surrogateescape')
 
 
-def check_same(what, text):
+def check_same(what, text, need='all need the same code, configuration and data'):
     """Raises UserError, in every process, unless `text` is the same in all of them."""
     me = processes.world()
     if me.size == 1:
         return
     first = from_first(text)
-    differs = np.zeros(me.size, np.float32)
+    differs = np.zeros(me.size)
     differs[me.rank] = text != first
     others = [str(rank) for rank in np.flatnonzero(total(differs))]
     if others:
-        raise UserError(f"{what} of process {', '.join(others)} is not that of process 0; all need the same code, "
-                        'configuration and data')
+        raise UserError(f"{what} of process {', '.join(others)} is not that of process 0; {need}")

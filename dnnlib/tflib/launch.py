@@ -14,10 +14,12 @@ import time
 
 from dnnlib.command_line import Parser
 from dnnlib.errors import UserError
-from dnnlib.submission import processes
+from dnnlib.submission import liveness, processes
+from dnnlib.submission.run_context import TWICE_SECONDS
 from dnnlib.util import run_main
 
-END_SECONDS = 20    # What the others get to end by themselves when one failed, and to be asked twice to stop.
+END_SECONDS = 20    # What the others get to end by themselves when one failed,
+LAST_SECONDS = 600  # and when one ended well, the first writing its report.
 
 
 def main(argv=None):
@@ -29,9 +31,10 @@ def main(argv=None):
     if args.np % len(hosts):
         raise UserError(f'-np {args.np} processes cannot be spread equally over {len(hosts)} hosts; give a multiple')
     each = args.np // len(hosts)
-    if args.port is not None and not 1024 <= args.port <= 65536 - each:
-        raise UserError(f'--port {args.port}: a port from 1024 to {65536 - each} is expected, since each process of a '
-                        'host takes one')
+    if args.port is not None and not 1024 <= args.port <= 65535 - each:
+        raise UserError(f'--port {args.port}: a port from 1024 to {65535 - each} is expected, since each process of a '
+                        'host takes one, and the first of all another')
+    shared = {liveness.STILL: f'{liveness.still_seconds():g}'}
     is_local = hosts == ['localhost']
     first_port = args.port or processes.FIRST_PORT
     ports = [first_port + number for number in range(each)]
@@ -40,11 +43,12 @@ def main(argv=None):
     addresses = ','.join(f'{host}:{port}' for host in hosts for port in ports)
     command = [args.python, args.script] + args.arguments
     started = []
-    with _Signals(started) as signals:
+    with _Signals(started):
         for rank in range(args.np):
             host = None if is_local else hosts[rank // each]
-            started.append(processes.start(command, {processes.RANK: str(rank), processes.ADDRESSES: addresses}, host))
-        return _wait(started, signals)
+            environ = dict({processes.RANK: str(rank), processes.ADDRESSES: addresses}, **shared)
+            started.append(processes.Started(command, environ, host))
+        return _wait(started)
 
 
 def make_parser():
@@ -76,10 +80,14 @@ def _hosts(args):
 
 
 class _Signals:
-    """Passes SIGINT and SIGTERM on to all processes, which then end after the same step; the third time ends them."""
+    """Passes SIGINT and SIGTERM on to all processes, which then end after the same step.
+
+    Schedulers send a signal twice, so that all of some seconds are one. The second one makes the processes end at once,
+    the third ends them.
+    """
 
     def __init__(self, started):
-        self.started, self.count, self._old = started, 0, {}
+        self.started, self.count, self._until, self._old = started, 0, 0.0, {}
 
     def __enter__(self):
         self._old = {number: signal.signal(number, self._pass_on) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -91,50 +99,65 @@ class _Signals:
         kill(self.started)
 
     def _pass_on(self, number, frame):
+        if time.monotonic() < self._until:
+            return
+        self._until = time.monotonic() + TWICE_SECONDS
         self.count += 1
-        for process in self.started:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM if self.count < 3 else signal.SIGKILL)
+        for one in self.started:
+            if self.count < 3:
+                one.stop()
+            else:
+                one.kill()
 
 
 def kill(started):
     """Ends what still runs of some processes."""
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-    for process in started:
-        process.wait()
+    for one in started:
+        one.kill()
+    for one in started:
+        one.process.wait()
 
 
-def _wait(started, signals):
-    """The exit status of all: 0 if each ended well, else that of the first that did not."""
-    failed = None
-    deadline = None
+def _wait(started):
+    """The exit status of all: 0 if each ended well, else that of the one which failed."""
+    failed = deadline = None
     while True:
-        codes = [process.poll() for process in started]
-        bad = [(rank, code) for rank, code in enumerate(codes) if code]
-        if bad and failed is None:
-            failed = bad[0]
-            deadline = time.time() + END_SECONDS
-            how = f'was ended by {signal.Signals(-failed[1]).name}' if failed[1] < 0 else f'failed with {failed[1]}'
-            print(f'process {failed[0]} of {len(started)} {how}; ending the others', file=sys.stderr, flush=True)
-            for process in started:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGTERM)
-        if all(code is not None for code in codes):
-            return 0 if failed is None else max(failed[1], 1)
-        if deadline is None and any(code == 0 for code in codes):
-            deadline = time.time() + 3 * END_SECONDS
-        if deadline is not None and time.time() > deadline:
-            rank = codes.index(None)
-            print(f'process {rank} of {len(started)} did not end with the others; ending it', file=sys.stderr,
-                  flush=True)
+        codes = [one.process.poll() for one in started]
+        if failed is None and any(codes):
+            failed = _first_to_fail(codes)
+            knows = codes[failed] == liveness.EXIT_STATUS   # then it has waited long enough for another
+            deadline = time.monotonic() + (liveness.GRACE_SECONDS if knows else END_SECONDS)
+            print(f'{_in_words(failed, codes)}; ending the others', file=sys.stderr, flush=True)
+            for one in started:
+                if one.is_running():
+                    one.stop()
+        if None not in codes:
+            return 0 if failed is None else max(codes[failed], 1)
+        if deadline is None and 0 in codes:
+            deadline = time.monotonic() + LAST_SECONDS
+        if deadline is not None and time.monotonic() > deadline:
+            print(f'process {codes.index(None)} of {len(started)} did not end with the others; ending it',
+                  file=sys.stderr, flush=True)
             kill(started)
-            return 1 if failed is None else max(failed[1], 1)
+            return 1 if failed is None else max(codes[failed], 1)
         try:
-            started[codes.index(None)].wait(timeout=0.2)
+            started[codes.index(None)].process.wait(timeout=0.2)
         except subprocess.TimeoutExpired:
             pass
+
+
+def _first_to_fail(codes):
+    """The number of the process that failed: of several one that does not say another to be the cause."""
+    failed = [rank for rank, code in enumerate(codes) if code]
+    return next((rank for rank in failed if codes[rank] != liveness.EXIT_STATUS), failed[0])
+
+
+def _in_words(rank, codes):
+    code = codes[rank]
+    how = f'was ended by {signal.Signals(-code).name}' if code < 0 else f'failed with {code}'
+    if code == liveness.EXIT_STATUS:
+        how = 'ended, as it said'
+    return f'process {rank} of {len(codes)} {how}'
 
 
 if __name__ == '__main__':

@@ -106,13 +106,14 @@ class Optimizer:
                                  aggregation_method=tf.AggregationMethod.EXPERIMENTAL_TREE)
         tower['grads'].append([tf.zeros_like(var) if grad is None else grad for var, grad in zip(variables, grads)])
 
-    def apply_updates(self, and_also=None):
+    def apply_updates(self, and_also=None, gradient_dtype='float32'):
         """An operation that updates the variables of all devices with the mean gradient, or of none if any value
         of it is NaN or Inf.
 
         Args:
             and_also: function without arguments that makes a list of further operations; they run after every gradient
                 exists, and are left out with an update that is.
+            gradient_dtype: as what gradients travel between processes, see `collectives.sum_over`.
         """
         if self._updates_applied or not self._towers:
             raise RuntimeError(f"optimizer '{self.name}': apply_updates() runs once, after register_gradients()")
@@ -130,7 +131,7 @@ class Optimizer:
                     totals.append(tf.cast(_dense(parts[0]), tf.float32))
                     for part in parts[1:]:
                         totals[-1] = totals[-1] + tf.cast(_dense(part), tf.float32)
-                for total in collectives.sum_over(totals):
+                for total in collectives.sum_over(totals, gradient_dtype):
                     mean_grads.append(total if num_grads == 1 and not self.use_loss_scaling else total * factor)
                 # A NaN or Inf anywhere makes this sum non-finite; every gradient is needed for it, so that the
                 # conditionals below start when all of them exist and no network reads its variables any more.
