@@ -92,17 +92,7 @@ def training_loop(
     and for a folder that cannot be written; the last good checkpoint then remains.
     """
     settings = EasyDict(locals(), seed=check_seed(seed, largest=LARGEST_OF_A_RUN))
-    if on_nan not in ('stop', 'rollback'):
-        raise UserError(f"train.on_nan is '{on_nan}'; choose stop or rollback")
-    if gradient_dtype not in collectives.DTYPES:
-        raise UserError(f"train.gradient_dtype is '{gradient_dtype}'; choose {' or '.join(collectives.DTYPES)}")
-    if resume_kimg and init_from is None:
-        raise UserError('--resume-kimg says how many images the networks of --init-from have seen; give both')
-    if resume_time < 0:
-        raise UserError(f'resume_time is {resume_time:g} seconds; it must not be negative')
-    if not 0 <= resume_kimg < total_kimg:
-        raise UserError(f'--resume-kimg is {resume_kimg:g}, which is not below train.total_kimg ({total_kimg:g})')
-    steps.check_order(step_order, D_repeats, G_loss_args)
+    _check_settings(settings)
     checkpoint_dir = os.path.join(run_dir, 'checkpoints')
     restored = resume_state.find_checkpoint(run_dir, seed) if resume else None
     if resume and restored is None:
@@ -171,6 +161,21 @@ def _finish(run, is_healthy):
 
 
 # ---- Before the loop
+
+
+def _check_settings(s):
+    """Raises UserError for settings that do not go together."""
+    if s.on_nan not in ('stop', 'rollback'):
+        raise UserError(f"train.on_nan is '{s.on_nan}'; choose stop or rollback")
+    if s.gradient_dtype not in collectives.DTYPES:
+        raise UserError(f"train.gradient_dtype is '{s.gradient_dtype}'; choose {' or '.join(collectives.DTYPES)}")
+    if s.resume_kimg and s.init_from is None:
+        raise UserError('--resume-kimg says how many images the networks of --init-from have seen; give both')
+    if s.resume_time < 0:
+        raise UserError(f'resume_time is {s.resume_time:g} seconds; it must not be negative')
+    if not 0 <= s.resume_kimg < s.total_kimg:
+        raise UserError(f'--resume-kimg is {s.resume_kimg:g}, which is not below train.total_kimg ({s.total_kimg:g})')
+    steps.check_order(s.step_order, s.D_repeats, s.G_loss_args)
 
 
 def _open_run(settings, training_set, restored):
