@@ -9,7 +9,6 @@ A step of D and one of G are played through: layers finish their gradients one a
 have arrived.
 """
 
-import argparse
 import functools
 import os
 import sys
@@ -21,6 +20,8 @@ if ROOT not in sys.path:
 import bench_scale  # noqa: E402
 
 import check_python  # noqa: E402, F401
+from dnnlib.command_line import Parser  # noqa: E402
+from dnnlib.util import run_main  # noqa: E402
 
 GPUS_PER_NODE = 8
 PER_GPU = 4             # images of a minibatch: one group of D's last layer (mbstd_group_size)
@@ -149,7 +150,7 @@ def plot(path, number_bytes):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument('--half', action='store_true', help='gradients travel as float16')
     parser.add_argument('--plot', metavar='FILE', help='draw it')
     args = parser.parse_args()
@@ -160,4 +161,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_main(main)

@@ -20,7 +20,7 @@ from data.records import fingerprint
 from dnnlib import array_files
 from dnnlib.submission import write_submit_config
 from dnnlib.util import UserError
-from metrics import features, jobs
+from metrics import context, features, jobs
 from metrics.arithmetic import MeanCovariance
 from metrics.group import MetricGroup, make_metric
 from metrics.presets import preset
@@ -100,7 +100,7 @@ def test_a_fuller_table_stays(tmp_path, capsys):
 @pytest.mark.parametrize('place', ['{tmp}/file/x', '/proc'])
 def test_a_place_that_cannot_be_written_is_found_before_anything_is_measured(network, tmp_path, monkeypatch, place):
     (tmp_path / 'file').write_text('')
-    monkeypatch.setattr(jobs, 'open_located', lambda *args, **kwargs: pytest.fail('the measurement began'))
+    monkeypatch.setattr(context, 'open_located', lambda *args, **kwargs: pytest.fail('the measurement began'))
     with pytest.raises(UserError, match='can be made'):
         measure(network, place.format(tmp=tmp_path))
 
