@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 
 import numpy as np
@@ -11,6 +12,10 @@ from data.ledger import kept_outputs
 from dnnlib.util import UserError
 
 MAX_PIXELS = 100 * 1000 * 1000
+
+# Beside the images that `generate` makes: its record, and what shows several of them on one picture.
+_GENERATED = 'images.json'
+_SHEETS = re.compile(r'(?:sheet(?:-[0-9]+)?|strips)\.png\Z')
 
 
 class BadImage(Exception):
@@ -26,7 +31,8 @@ def list_images(folder):
     """The images in a folder and its subfolders: (relative paths sorted by name, number of other files).
 
     Hidden files are left out; links are followed, but no folder is entered twice. Of a folder that `prefilter` made,
-    at the top or below, the images are the crops that its ledger says were kept. Raises UserError if there is no such
+    at the top or below, the images are the crops that its ledger says were kept; of one that `generate` made, its sheets
+    are none. Raises UserError if there is no such
     folder or no image in it, or if a folder cannot be read, since its images would be missed silently.
     """
     if not os.path.isdir(folder):
@@ -50,13 +56,14 @@ def list_images(folder):
         except OSError as err:
             raise UserError(f"folder '{where}' cannot be read: {err.strerror}") from err
         found += [os.path.join(prefix, name) for name in kept or []]
+        is_generated = any(entry.name == _GENERATED for entry in entries)
         for entry in entries:
             path = os.path.join(prefix, entry.name)
             if entry.name.startswith('.'):
                 continue
             if _is_folder(entry):
                 (links if entry.is_symlink() else waiting).append(path)
-            elif is_image_name(entry.name):
+            elif is_image_name(entry.name) and not (is_generated and _SHEETS.match(entry.name)):
                 found.append(path)
             else:
                 others += 1

@@ -59,6 +59,22 @@ def test_equal_pictures_are_at_no_distance_whatever_holds_them(place, capsys):
     assert '90 images of pictures against 90 of faces; stand-in networks' in capsys.readouterr().out
 
 
+def test_sheets_beside_generated_images_are_no_images(place, tmp_path):
+    """`generate` writes them into the folder that README's next command scores."""
+    for index in range(3):
+        PIL.Image.new('RGB', (16, 16), (index, 0, 0)).save(str(tmp_path / f'seed000{index}.png'))
+    for name in ('sheet.png', 'sheet-2.png', 'strips.png'):
+        PIL.Image.new('RGB', (99, 77)).save(str(tmp_path / name))
+    with pytest.raises(UserError, match='sheet.png. is 99x77|sheet-2.png. is 99x77|the first picture'):
+        sources.ImageFolder(str(tmp_path)).read(0, 6)
+    (tmp_path / 'images.json').write_text('{}')
+    found = sources.ImageFolder(str(tmp_path))
+    assert found.num_images == 3 and found.read(0, 3)[:, 0, 0, 0].tolist() == [0, 1, 2]
+    dataset_tool(['create_from_images', str(tmp_path / 'set'), str(tmp_path), '--shuffle', '0', '--workers', '1'])
+    with load_dataset(tfrecord_dir=str(tmp_path / 'set'), prefetch_mb=0) as data:
+        assert data.num_images == 3
+
+
 def test_scores_are_those_of_the_features(place):
     score(place, 'fid,pr', '--images', 'noise', '--reference', 'faces', '--minibatch', '7')
     real, fake = features(place, 'faces'), features(place, 'noise')
