@@ -32,8 +32,8 @@ def list_images(folder):
 
     Hidden files are left out; links are followed, but no folder is entered twice. Of a folder that `prefilter` made,
     at the top or below, the images are the crops that its ledger says were kept; of one that `generate` made, its sheets
-    are none. Raises UserError if there is no such
-    folder or no image in it, or if a folder cannot be read, since its images would be missed silently.
+    are none. Raises UserError if there is no such folder or no image in it, or if a folder cannot be read, since its
+    images would be missed silently.
     """
     if not os.path.isdir(folder):
         raise UserError(f"image folder '{folder}' does not exist" if not os.path.lexists(folder)
