@@ -31,9 +31,9 @@ def list_images(folder):
     """The images in a folder and its subfolders: (relative paths sorted by name, number of other files).
 
     Hidden files are left out; links are followed, but no folder is entered twice. Of a folder that `prefilter` made,
-    at the top or below, the images are the crops that its ledger says were kept; of one that `generate` made, its sheets
-    are none. Raises UserError if there is no such folder or no image in it, or if a folder cannot be read, since its
-    images would be missed silently.
+    at the top or below, the images are the crops that its ledger says were kept; of one that `generate` made, its
+    sheets are none. Raises UserError if there is no such folder or no image in it, or if a folder cannot be read,
+    since its images would be missed silently.
     """
     if not os.path.isdir(folder):
         raise UserError(f"image folder '{folder}' does not exist" if not os.path.lexists(folder)
