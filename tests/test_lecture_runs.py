@@ -74,7 +74,7 @@ def test_an_update_that_is_skipped_leaves_moving_statistics_alone(tmp_path):
     D = variables(tmp_path, 1)
     # Only G's good steps moved them: twice, each towards its fakes.
     assert np.isfinite(D['BatchNorm1/moving_variance']).all()
-    assert 0.81 <= D['BatchNorm1/moving_variance'].min() < 1
+    assert 0.8099 < D['BatchNorm1/moving_variance'].min() < 1
 
 
 @pytest.mark.both
