@@ -197,7 +197,10 @@ class Watch:
             except OSError as err:
                 raise UserError(f'process {self.world.rank} of {self.world.size} on {socket.gethostname()} cannot '
                                 f'reach port {port} of {host} ({err.strerror or err}); open it') from err
-            work, args = self._follow, (connection, token)
+            lines = _Lines()
+            lines.add(connection)
+            self._tell(lines, token, 0.0)   # at once: the first can call gone only whose number it knows
+            work, args = self._follow, (lines, token)
         self._thread = threading.Thread(target=work, args=args, name='liveness', daemon=True)
         self._thread.start()
 
@@ -259,9 +262,7 @@ class Watch:
 
     # ---- The thread of every other
 
-    def _follow(self, connection, token):
-        lines = _Lines()
-        lines.add(connection)
+    def _follow(self, lines, token):
         host = self.world.addresses[0].rpartition(':')[0]
         host = socket.gethostname() if host == 'localhost' else host
         first = f'process 0 of {self.world.size} on {host}'
@@ -289,10 +290,13 @@ class Watch:
                 _say_end(f'{first} has not answered for {silence:.0f} seconds')
                 os._exit(EXIT_STATUS)   # whatever the main thread waits for
             if told >= self.interval:
-                lines.send(dict(self._state(told)._asdict(), token=token))
+                self._tell(lines, token, told)
                 told = 0.0
         lines.send({'rank': self.world.rank, 'token': token, 'bye': True})
         lines.close()
+
+    def _tell(self, lines, token, seconds):
+        lines.send(dict(self._state(seconds)._asdict(), token=token))
 
 
 def _state_of(message):
