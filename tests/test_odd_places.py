@@ -30,6 +30,13 @@ made.__defaults__ = tuple('prefilter_helpers.FakeDetector' if name == 'detector'
                           for name, value in zip(names, made.__defaults__))
 '''
 
+@pytest.fixture
+def tmp_path(tmp_path):
+    """Some folders here are deeper than pytest's own clean-up recurses."""
+    yield tmp_path
+    subprocess.call(['rm', '-rf', str(tmp_path)])
+
+
 # Runs a script of the project as from a command line, several times in one process since imports take long.
 RUNNER = '''
 import io, os, sys
