@@ -19,7 +19,7 @@ artifact_table = os.path.join(config_dir, 'artifacts.json')                     
 run_dir_ignore = ['results', 'datasets', 'cache']   # names that snapshots of source leave out, for `SubmitConfig`
 
 # The one place that names rooms above: modules that stand higher than their published names.
-report_module = 'experiment.report'
+report_module = 'experiment.reports.report'
 export_module = 'figures.exporting'
 metric_group = 'metrics.group.MetricGroup'    # measures network snapshots in training
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from dnnlib import config_files, registry
 from dnnlib.util import EasyDict, UserError
-from experiment import forecast, report
+from experiment import forecast
+from experiment.reports import run_files
 
 ITERATIONS = 8      # at each resolution; the first two, which warm up, do not count
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -59,7 +60,7 @@ def _probe(config, data_dir, phase):
             raise UserError(f'the probe at {phase.resolution}x{phase.resolution} failed: '
                             f'{lines[-1] if lines else "no message"}')
         runs = [name for name in os.listdir(folder) if name != 'probe.yaml']
-        ticks = report.read_ticks(os.path.join(folder, runs[0]))
+        ticks = run_files.read_ticks(os.path.join(folder, runs[0]))
     return float(np.median([tick['sec_per_kimg'] for tick in ticks[2:]]))
 
 

@@ -95,8 +95,8 @@ class Start:
 
     def _lacking(self):
         """What a finished run needs to go on, in words: time, if that was what ended it, else length."""
-        from experiment import report
-        before, ticks = self.before, report.read_ticks(self.run_dir)
+        from experiment.reports import run_files
+        before, ticks = self.before, run_files.read_ticks(self.run_dir)
         if ticks and ticks[-1]['kimg'] < _length(before) and _hours(before) < float('inf'):
             return f'more time, such as --max-hours {2 * max(_hours(self.config), _hours(before)):g}'
         return f'a greater length, such as --set train.total_kimg={2 * max(_length(self.config), _length(before)):g}'

@@ -1,7 +1,8 @@
 """What happens beside a running training loop: estimates of the time left, and a fresh report at every snapshot."""
 
 from dnnlib.util import format_time
-from experiment import forecast, model_card, report
+from experiment import forecast
+from experiment.reports import card, report, run_files
 
 
 class Watch:
@@ -20,13 +21,13 @@ class Watch:
         self._ticks = None
 
     def __call__(self):
-        stats = report.read_ticks(self.run_dir)
+        stats = run_files.read_ticks(self.run_dir)
         if self.plan.phases and self._ticks is not None and len(stats) > self._ticks:
             line = time_left(stats, self.plan)
             if line:
                 print(line, flush=True)
         self._ticks = len(stats)
-        snapshots = report.list_snapshots(self.run_dir)
+        snapshots = run_files.list_snapshots(self.run_dir)
         if snapshots != self._reported:
             self._reported = snapshots
             write_report(self.run_dir)
@@ -38,7 +39,7 @@ def write_report(run_dir):
         report.write_report(run_dir)
     except Exception as err:  # whatever it is, the training is worth more
         print(f'warning: report.html could not be written: {type(err).__name__}: {err}', flush=True)
-    model_card.update(run_dir)
+    card.update(run_dir)
 
 
 def time_left(stats, plan):
@@ -48,7 +49,7 @@ def time_left(stats, plan):
     kimg, end = last['kimg'], phases[-1].end_kimg
     if kimg >= end or not last.get('sec_per_kimg'):
         return None
-    seconds = report.seconds_by_resolution(stats)
+    seconds = run_files.seconds_by_resolution(stats)
     if not seconds:
         return None
 

@@ -90,15 +90,15 @@ def _refusal_of(reader, run_dir):
 
 def _draw(run_dir):
     """The whole report with its curves, which take most of a second."""
-    from experiment import report, report_page
-    report_page.render(report.gather(run_dir))
+    from experiment.reports import page, report
+    page.render(report.gather(run_dir))
 
 
 def _describe(run_dir):
-    from experiment import model_card, report, report_page, report_plots
-    with mock.patch.object(report_plots, 'charts', lambda *args: []):
-        refusal = _refusal_of(lambda folder: report_page.render(report.gather(folder)), run_dir)
-    model_card.render(model_card.gather(run_dir))
+    from experiment.reports import card, page, plots, report
+    with mock.patch.object(plots, 'charts', lambda *args: []):
+        refusal = _refusal_of(lambda folder: page.render(report.gather(folder)), run_dir)
+    card.render(card.gather(run_dir))
     if refusal is not None:
         raise refusal
 

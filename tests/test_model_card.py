@@ -9,7 +9,8 @@ import config as folders
 from dnnlib import submission
 from dnnlib.files import sha256_file
 from dnnlib.util import UserError
-from experiment import model_card, report, run_config, watch
+from experiment import run_config, watch
+from experiment.reports import card, report
 from training import report as published_report
 
 
@@ -53,14 +54,14 @@ def run_dir(tmp_path):
     return str(path)
 
 
-def card(run_dir):
-    with open(model_card.write_card(run_dir), encoding='utf-8') as file:
+def card_of(run_dir):
+    with open(card.write_card(run_dir), encoding='utf-8') as file:
         return file.read()
 
 
 def test_the_card_tells_what_the_run_stands_for(run_dir, tmp_path):
-    text = card(run_dir)
-    assert text.startswith(model_card.MARK)
+    text = card_of(run_dir)
+    assert text.startswith(card.MARK)
     for expected in [
             'stands for `network-snapshot-000003.pkl`, its best by fid50k, 12.3457', '- data set: `demo-faces-32`',
             sha256_file(os.path.join(run_dir, 'network-snapshot-000003.pkl')), '- fingerprint: `f00dbeef99`',
@@ -87,7 +88,7 @@ def test_a_run_without_scores_stands_for_its_final_network_and_other_data_have_n
     record['config']['dataset']['tfrecord_dir'] = '/srv/secret/ferns'
     with open(path, 'w') as file:
         json.dump(record, file)
-    text = card(run_dir)
+    text = card_of(run_dir)
     assert 'stands for `network-final.pkl`, its final one' in text
     assert 'metrics fid50k --network RUN/network-final.pkl' in text
     assert '`ferns`: not known here' in text
@@ -99,7 +100,7 @@ def test_stand_ins_quick_looks_failures_and_several_values_are_told(run_dir):
     put(run_dir, 'network-snapshot-000003', name='fid50k-01234567', value=99.0, is_standin=True, is_reduced=True,
         num_samples=40, feature_networks=features, problems=['too few, see /home/me/x/log.txt'])
     put(run_dir, 'network-snapshot-000003', 'pr50k', values=dict(precision=0.5, recall=None))
-    text = card(run_dir)
+    text = card_of(run_dir)
     assert '| fid50k | 99 | 0.25 | 40 (a quick look) |' in text
     assert 'inception: drawn \\| faces (stand-in)' in text
     assert 'Scores with stand-in networks' in text
@@ -116,7 +117,7 @@ def test_texts_of_others_are_shown_and_not_obeyed(run_dir):
     record['config']['desc'] = nasty
     with open(path, 'w') as file:
         json.dump(record, file)
-    text = card(run_dir)
+    text = card_of(run_dir)
     assert '\n# f' not in text and '\u202e' not in text
     assert '- name: ``` <script>x</script> [a](http://b) | ``c`` ![d](e) # f ? ```\n' in text
     assert '\\<script\\>x\\</script\\> \\[a\\](http\\://b) \\| \\`\\`c\\`\\` \\!\\[d\\](e) \\# f ?' in text
@@ -131,9 +132,9 @@ def test_damaged_records_are_left_out(run_dir, content):
     for name in ['dataset.json', 'environment.json', 'metrics/network-snapshot-000003/fid50k.json']:
         with open(os.path.join(run_dir, name), 'wb') as file:
             file.write(content)
-    text = card(run_dir)
-    assert f'fingerprint: {model_card.UNKNOWN}' in text
-    assert f'in training: {model_card.UNKNOWN}' in text
+    text = card_of(run_dir)
+    assert f'fingerprint: {card.UNKNOWN}' in text
+    assert f'in training: {card.UNKNOWN}' in text
     assert '| fid50k | 12.3457 |' in text   # best-fid50k.json has it, too
 
 
@@ -145,7 +146,7 @@ def test_unfinished_runs_have_none_and_a_readme_of_ones_own_stays(run_dir):
     open(os.path.join(run_dir, '_finished.txt'), 'w').close()
     with open(path, 'w') as file:
         file.write('mine\n')
-    assert model_card.write_card(run_dir) is None
+    assert card.write_card(run_dir) is None
     with open(path) as file:
         assert file.read() == 'mine\n'
 
@@ -153,7 +154,7 @@ def test_unfinished_runs_have_none_and_a_readme_of_ones_own_stays(run_dir):
 def test_the_report_command_makes_it_anew_and_a_failure_ends_no_run(run_dir, capsys, monkeypatch):
     watch.write_report(run_dir)
     path = os.path.join(run_dir, 'README.md')
-    before = card(run_dir)
+    before = card_of(run_dir)
     put(run_dir, 'network-snapshot-000003', value=12.0)
     published_report.main([run_dir])
     assert capsys.readouterr().out.splitlines()[-1] == path
@@ -168,13 +169,13 @@ def test_the_report_command_makes_it_anew_and_a_failure_ends_no_run(run_dir, cap
     with open(path, encoding='utf-8') as file:
         assert file.read() == after
     with pytest.raises(UserError, match='no network pickle'):
-        model_card.write_card(run_dir)
+        card.write_card(run_dir)
 
 
 def test_a_run_of_an_earlier_version_gets_one(tmp_path):
     run_dir = str(tmp_path / 'run')
     shutil.copytree(str(ROOT / 'tests' / 'data' / 'run-of-2b34ccf'), run_dir)
     os.unlink(os.path.join(run_dir, 'README.md'))
-    text = card(run_dir)
+    text = card_of(run_dir)
     assert '`network-final.pkl`, its final one' in text
     assert 'stand-in features (trained on drawn faces) (stand-in)' in text

@@ -10,8 +10,9 @@ import pytest
 import config as folders
 from dnnlib import submission
 from dnnlib.util import EasyDict, UserError
-from experiment import forecast, model_card, report, report_plots, run_config, watch
+from experiment import forecast, run_config, watch
 from experiment.plan import Plan
+from experiment.reports import card, pictures, plots, report, scores
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_the_report_is_one_file_with_everything_inside(run_dir):
 def test_pictures_are_in_order_and_reduced_once(run_dir):
     assert [label for label, _ in report.gather(run_dir).pictures] == ['0', '2', '10']
     assert report.gather(run_dir).pictures[0][1].width == 8 * 128     # in the page, which enlarges it
-    cached = os.path.join(run_dir, report.CACHE, 'fakes000002-128.jpg')
+    cached = os.path.join(run_dir, pictures.CACHE, 'fakes000002-128.jpg')
     with PIL.Image.open(cached) as picture:
         assert picture.size == (8 * 32, 5 * 32)
     before = os.stat(cached).st_mtime_ns
@@ -97,18 +98,18 @@ def test_pictures_are_in_order_and_reduced_once(run_dir):
     ((7168, 4096), (3, 1024, 1024), (1280, 512)), ((700, 300), None, (700, 300)), ((2800, 700), None, (1280, 320)),
     ((64, 32), (3, 32, 32), (64, 32))])
 def test_pictures_show_whole_cells(size, cell, expected):
-    assert report.reduce_picture(PIL.Image.new('RGB', size), cell).size == expected
+    assert pictures.reduce_picture(PIL.Image.new('RGB', size), cell).size == expected
 
 
 def test_sheets_with_repeated_pixels_are_shown_with_each_once():
     cells = np.random.RandomState(0).randint(256, size=(64, 96, 3)).astype(np.uint8)
     sheet = PIL.Image.fromarray(cells.repeat(4, axis=0).repeat(4, axis=1))
-    assert np.array_equal(np.asarray(report.reduce_picture(sheet, (3, 32, 32), 4)), cells)
+    assert np.array_equal(np.asarray(pictures.reduce_picture(sheet, (3, 32, 32), 4)), cells)
 
 
 def test_most_pictures_are_left_out_evenly():
-    chosen = report.choose(list(range(1000)))
-    assert len(chosen) == report.MAX_PICTURES
+    chosen = pictures.choose(list(range(1000)))
+    assert len(chosen) == pictures.MAX_PICTURES
     assert (chosen[0], chosen[-1]) == (0, 999)
     assert max(np.diff(chosen)) - min(np.diff(chosen)) <= 1
 
@@ -119,7 +120,7 @@ def test_a_run_that_has_just_begun_or_is_damaged_still_has_a_report(run_dir):
     os.utime(os.path.join(run_dir, 'fakes000002.png'))
     report.write_report(run_dir)
     for name in os.listdir(run_dir):
-        if name not in ('submit_config.json', report.CACHE):
+        if name not in ('submit_config.json', pictures.CACHE):
             os.unlink(os.path.join(run_dir, name))
     page = Page(open(report.write_report(run_dir), encoding='utf-8').read())
     assert 'Curves' not in ' '.join(page.text)
@@ -163,7 +164,7 @@ def test_a_damaged_record_of_the_configuration_is_one_sentence(run_dir, changes)
     {'config.train.func_name': 'os.system'}, {'provenance': {}}, {'config.desc': '\ud800'},
     {'config.grid': 5, 'config.metrics': 5}, {'config.metrics': [5, {}, {'name': [1]}]}], ids=str)
 def test_settings_that_make_no_sense_cost_the_plan_only(run_dir, changes, monkeypatch):
-    monkeypatch.setattr(report_plots, 'charts', lambda *args: [])  # they do not depend on the settings
+    monkeypatch.setattr(plots, 'charts', lambda *args: [])  # they do not depend on the settings
     path = os.path.join(run_dir, 'submit_config.json')
     with open(path) as file:
         record = json.load(file)
@@ -251,12 +252,12 @@ def test_scores_measured_after_training_are_shown_beside_their_networks(run_dir)
                  score('network-final', 60.0), score('network-final-untrained', 500.0),
                  score('network-final', 1.0, seed=5), score('elsewhere', 3.0),
                  score('network-final', None, 'pr50k', values={'pr50k_precision': 0.5, 'pr50k_recall': 0.25}))
-    found = report.read_scores(run_dir, [dict(kimg=9.0, **{'Metrics/fid50k': 7.0})])
+    found = scores.read_scores(run_dir, [dict(kimg=9.0, **{'Metrics/fid50k': 7.0})])
     assert [(item.metric, item.network, item.kimg, item.value) for item in found] == [
         ('fid50k', 'network-final-untrained', 0, 500.0), ('fid50k', 'network-snapshot-000000', 0, 90.0),
         ('fid50k', 'network-snapshot-000003', 3, 40.25), ('fid50k', 'network-final', 9, 60.0),
         ('pr50k_precision', 'network-final', 9, 0.5), ('pr50k_recall', 'network-final', 9, 0.25)]
-    assert list(report.curves_of(found)) == ['fid50k']
+    assert list(scores.curves_of(found)) == ['fid50k']
     text = visible(run_dir)
     for words in ('network-snapshot-000003.pkl 0.0 MB 40.25 ± 0.5', 'before training 500 ± 0.5',
                   'Scores with stand-in networks say nothing'):
@@ -268,7 +269,7 @@ def test_full_scores_go_before_quick_looks(run_dir):
     write_scores(run_dir, score('network-snapshot-000000', 9.0, is_reduced=True, settings={'num_images': 5}),
                  score('network-snapshot-000003', 8.0, is_reduced=True, settings={'num_images': 5}),
                  score('network-snapshot-000003', 7.0, is_reduced=False))
-    assert [item.value for item in report.read_scores(run_dir, [])] == [7.0]
+    assert [item.value for item in scores.read_scores(run_dir, [])] == [7.0]
 
 
 def end(run_dir, line, finished):
@@ -318,7 +319,7 @@ def test_a_classifiers_page_tells_its_accuracy_and_offers_what_it_can(run_dir):
     text = visible(run_dir)
     assert 'accuracy on images held out 91.2 %' in text and 'trained for 150 kimg' in text
     assert 'classifier-smiling.pkl 2.0 MB' in text
-    assert model_card.write_card(run_dir) is None       # the card is that of a generator
+    assert card.write_card(run_dir) is None       # the card is that of a generator
     for word in ('generate', '--resume', './reproduce metrics', 'total_kimg=300'):
         assert word not in text, word
 
@@ -327,17 +328,17 @@ def test_a_classifiers_page_tells_its_accuracy_and_offers_what_it_can(run_dir):
 
 def test_curves_without_news_are_left_out():
     stats = [dict(kimg=k, lod=0.0, peak_gpu_mem_gb=0.0, skipped_updates=k) for k in (1, 2)]
-    titles = [title for title, _ in report_plots.charts(stats, [])]
+    titles = [title for title, _ in plots.charts(stats, [])]
     assert titles == ['Level of detail', 'Updates skipped for NaN or Inf']
-    assert report_plots.charts([], []) == []
-    assert report_plots.charts(stats[:1], []) == []     # one dot is not a chart
-    assert [title for title, _ in report_plots.charts([], [], {'fid50k': ([0, 1], [9, 8])})] == ['fid50k']
+    assert plots.charts([], []) == []
+    assert plots.charts(stats[:1], []) == []     # one dot is not a chart
+    assert [title for title, _ in plots.charts([], [], {'fid50k': ([0, 1], [9, 8])})] == ['fid50k']
 
 
 def test_long_curves_are_thinned_and_keep_their_ends():
     stats = [dict(kimg=float(k), lod=float(k)) for k in range(5000)]
-    xs, ys = report_plots.series(stats, ['missing', 'lod'])
-    assert len(xs) <= report_plots.MAX_POINTS + 1
+    xs, ys = plots.series(stats, ['missing', 'lod'])
+    assert len(xs) <= plots.MAX_POINTS + 1
     assert (xs[0], xs[-1], ys[-1]) == (0.0, 4999.0, 4999.0)
 
 

@@ -13,7 +13,9 @@ import config as folders  # noqa: E402
 from dnnlib.command_line import Parser, shown, typed  # noqa: E402
 from dnnlib.submission.run_dir import run_id_of  # noqa: E402
 from dnnlib.util import UserError, format_time, run_main  # noqa: E402
-from experiment import report, run_config, watch  # noqa: E402
+from experiment import run_config, watch  # noqa: E402
+from experiment.reports import run_files  # noqa: E402
+from experiment.reports import scores as scores_of_run  # noqa: E402
 
 CONFIG = 'demo'
 NUM_FACES = 10000
@@ -60,7 +62,8 @@ def tell_where_to_watch(run_dir):
 
 def tell_scores(run_dir):
     """Prints the FIDs of the run before, during and after training."""
-    scores = [score for score in report.read_scores(run_dir, report.read_ticks(run_dir)) if score.metric == 'fid50k']
+    found = scores_of_run.read_scores(run_dir, run_files.read_ticks(run_dir))
+    scores = [score for score in found if score.metric == 'fid50k']
     if not scores:
         return
     lowest = min(score.value for score in scores)

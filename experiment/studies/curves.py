@@ -18,8 +18,9 @@ from dnnlib.command_line import shown
 from dnnlib.files import atomic_write, check_writable, make_folders
 from dnnlib.submission import read_submit_config
 from dnnlib.util import UserError
-from experiment import report_plots, run_config, settings
-from experiment.report import choose
+from experiment import run_config, settings
+from experiment.reports import plots
+from experiment.reports.pictures import choose
 from metrics.jobs import Job
 from metrics.presets import preset
 from metrics.scores import records, standard, store
@@ -233,7 +234,7 @@ def draw(curves):
 
 def _draw_panel(axes, curves, names, factor):
     for curve in curves:
-        color = report_plots.COLORS[names.index(curve.run.name) % len(report_plots.COLORS)]
+        color = plots.COLORS[names.index(curve.run.name) % len(plots.COLORS)]
         match = PATH_LENGTH.match(curve.value)
         kind = f', {match.group(2)}, {match.group(1).upper()}' if match else f', {curve.space.upper()}' if curve.space \
             else ''

@@ -15,7 +15,7 @@ from data.records.dataset import load_dataset
 from dnnlib.files import atomic_write, check_writable, make_folders, write_json
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
-from experiment.report_plots import COLORS
+from experiment.reports.plots import COLORS
 from metrics import arithmetic
 from metrics.context import open_context
 from metrics.networks.choice import is_toyfaces

@@ -10,11 +10,11 @@ from dnnlib.command_line import typed
 from dnnlib.config_files import format_value
 from dnnlib.util import format_time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def render(run):
-    """The page as text. `run` is what report.gather returns."""
+    """The page as text. `run` is what `report.gather` returns."""
     total = run.config.get('train', {}).get('total_kimg') or run.kimg
     status = run.status.split()[0]
     is_classifier = not run.can.draw and str(run.config.get('train', {}).get('func_name', '')).endswith('_classifier')

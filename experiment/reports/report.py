@@ -1,0 +1,151 @@
+"""`report.html` of a run directory: one file that shows how a training run goes, without network or other files.
+
+Made from what the run directory holds; nothing in it is executed. `./reproduce report RUN_DIR` makes it anew.
+"""
+
+import contextlib
+import glob
+import os
+import re
+
+from dnnlib import registry
+from dnnlib.command_line import Parser
+from dnnlib.errors import UserError
+from dnnlib.files import atomic_write
+from dnnlib.submission import read_environment, read_submit_config
+from dnnlib.submission.records import flatten
+from dnnlib.util import EasyDict, run_main
+from dnnlib.values import schema
+from experiment import facts, forecast, settings
+from experiment.phases import describe
+from experiment.plan import Plan
+from experiment.reports import card, page, pictures, plots, run_files
+from experiment.reports import scores as scores_of_run
+from metrics.networks import needs
+from training.network_files import best
+from training.state import resume
+
+RECORD = {                  # of submit_config.json: what the page itself needs
+    'config': {'num_gpus?': 'a whole number from 1 to 1024', 'dataset?': dict, 'sched?': dict, 'G?': dict, 'D?': dict,
+               'train?': {'total_kimg?': 'a number from 0 to 1e12, .inf'}},
+    'provenance?': {'*': 'a text'}}
+DATA = {key: resume.DATA[key] for key in ('shape', 'num_images', 'label_size')}     # of dataset.json, the same
+
+
+def write_report(run_dir):
+    """Writes `run_dir`/report.html. Returns its path. Raises UserError if this is not a run directory."""
+    path = os.path.join(run_dir, 'report.html')
+    run = gather(run_dir)
+    text = page.render(run)
+    with atomic_write(path, 'w') as f:
+        f.write(text)
+    return path
+
+
+def gather(run_dir):
+    """Collects what the report shows, as an EasyDict; see page.render.
+
+    Of records other than that of the configuration, what is damaged is left out.
+    """
+    record = read_submit_config(run_dir)
+    schema.check(record, RECORD, f"the run's record in {run_dir}")
+    config = EasyDict({key: EasyDict(value) if isinstance(value, dict) else value
+                       for key, value in record['config'].items()})
+    starts, stats = read_environment(run_dir), run_files.read_ticks(run_dir)
+    data = run_files.recall(run_dir, 'dataset.json', DATA)
+    scores = scores_of_run.read_scores(run_dir, stats)
+    cell = data['shape'] if data and len(data['shape']) == 3 else None
+    zoom = config.grid.get('zoom', 1) if isinstance(config.get('grid'), dict) else 1
+    reduced = [(name, pictures.reduced_picture(run_dir, file, cell, zoom))
+               for name, file in pictures.choose(pictures.list_pictures(run_dir))]
+    plan = _plan(config, data)
+    phases = plan.phases if plan else []
+    kimg = stats[-1]['kimg'] if stats else 0.0
+    remaining = None
+    if stats and phases and plan.sizes:
+        remaining = forecast.remaining_seconds(phases, plan.sizes, kimg, run_files.seconds_by_resolution(stats))
+    return EasyDict(
+        run_dir=run_dir, name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config, data=data,
+        provenance=record['provenance'], settings=flatten(config), starts=starts, stats=stats, phases=phases, kimg=kimg,
+        scores=scores, best=scores_of_run.best_scores(scores, config.get('metrics')),
+        status=run_files.status_of(run_dir), remaining=remaining,
+        plan=describe(phases) if phases else [], charts=plots.charts(stats, phases, scores_of_run.curves_of(scores)),
+        snapshots=run_files.list_snapshots(run_dir), stands_for=run_files.stands_for(run_dir),
+        pictures=[(name, picture) for name, picture in reduced if picture],
+        reals=pictures.reduced_picture(run_dir, 'reals.png', cell, zoom), beside=run_files.list_beside(run_dir),
+        classifier=run_files.read_classifier(run_dir), can=_what_can_be_done(run_dir, record, config))
+
+
+# ---- What the page may offer
+
+
+def _what_can_be_done(run_dir, record, config):
+    """EasyDict of truths: finished, resume, checkpoint, draw, measure, curves; and `metric`, the one to measure, which
+    needs the files `missing`."""
+    shape = (run_files.recall(run_dir, 'dataset.json', DATA) or {}).get('shape', [])
+    finished = os.path.exists(os.path.join(run_dir, '_finished.txt'))
+    makes = str(config.get('G', {}).get('func_name', '')).rpartition('.')[2]
+    try:
+        whole = EasyDict({'train': {}}, **config)
+        adversarial = settings.is_adversarial(whole)
+        resume_taken = 'run_func_name' not in record and settings.loop_takes(whole, 'resume')
+    except (AttributeError, TypeError, UserError):      # a record may name anything
+        adversarial = resume_taken = False
+    has_networks = bool(run_files.list_snapshots(run_dir))
+    is_image = len(shape) == 3 and shape[0] in (1, 3)
+    metrics = config.get('metrics')
+    names = [name for name in map(_name_of, metrics if isinstance(metrics, list) else []) if name]
+    metric = next((name for name in names if best.is_selected_by(name)), names[0] if names else
+                  'fid50k' if is_image else 'jsd' if shape == [2] else None)
+    missing = []
+    if metric is not None:
+        with contextlib.suppress(UserError, TypeError, ValueError):
+            missing = needs.missing_files([metric], dict(config.get('dataset') or {},
+                                                         data_dir=record.get('data_dir')))
+    return EasyDict(
+        finished=finished, resume=resume_taken,
+        checkpoint=bool(glob.glob(os.path.join(glob.escape(run_dir), 'checkpoints', '*.ckpt'))),
+        draw=adversarial and has_networks and is_image and makes != 'G_codec',
+        measure=adversarial and has_networks and metric is not None and makes != 'G_codec', metric=metric,
+        missing=missing, curves=bool(glob.glob(os.path.join(glob.escape(run_dir), 'events.out.tfevents*'))))
+
+
+def _name_of(metric):
+    name = metric.get('preset', metric.get('name')) if isinstance(metric, dict) else metric
+    return name if isinstance(name, str) and re.match(r'[\w-]{1,60}\Z', name) else None
+
+
+def _plan(config, data):
+    """The run's Plan, None where it is not known, or where settings make no sense."""
+    if data is None:
+        return None
+    config = EasyDict(config)
+    for key, setting in settings.top_level().items():
+        config.setdefault(key, setting.default)
+    try:
+        for name in ('train', 'sched', 'G', 'D', 'grid'):
+            settings.check_section(name, config.setdefault(name, EasyDict()), {})
+        return Plan(config, facts.recorded_data(data))
+    except (AttributeError, TypeError, UserError):      # a record may hold anything for a section
+        return None
+
+
+def main(argv=None):
+    """Makes the report of the run directory given on the command line."""
+    parser = Parser(
+        prog='./reproduce report',
+        description='Makes the page report.html in a run directory again, and the model card README.md of a finished '
+        'run; a run makes the page itself at every snapshot, and the card at its end.',
+        epilog='examples:\n  ./reproduce report results/00003-demo')
+    parser.add_argument('run_dir', metavar='RUN_DIR', help='directory of a run, finished or not')
+    registry.add_option(parser)
+    args = parser.parse_args(argv)
+    registry.allow_modules(args)
+    print(write_report(args.run_dir))
+    path = card.write_card(args.run_dir)
+    if path is not None:
+        print(path)
+
+
+if __name__ == '__main__':
+    run_main(main)
