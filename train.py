@@ -1,5 +1,6 @@
 """Trains a StyleGAN from a named configuration; see `train.py --help` and docs/training.md."""
 
+import importlib
 import sys
 
 import check_python  # noqa: F401
@@ -18,6 +19,10 @@ EXAMPLES = '''examples:
   ./reproduce doctor --config celeba-256        # whether this machine can do it
   ./reproduce train attributes --dataset datasets/celebahq --out results/classifiers
 '''
+
+# Errands with a door of their own, by the first word of the command line.
+ERRANDS = {'doctor': 'experiment.doctor', 'attributes': 'experiment.studies.attributes'}
+
 
 def make_parser():
     """The command line's options."""
@@ -72,7 +77,6 @@ def parse_args(argv=None):
     """Parses the command line. Exits with a sentence where options do not go together."""
     parser = make_parser()
     args = parser.parse_args(argv)
-    registry.allow_modules(args)
     args.overrides = (args.overrides + ([f'train.on_nan={args.on_nan}'] if args.on_nan else [])
                       + (['train.deterministic=true'] if args.deterministic else [])
                       + ([f'train.max_hours={args.max_hours}'] if args.max_hours is not None else []))
@@ -102,12 +106,8 @@ def list_configs():
 def main(argv=None):
     """Does what the command line says and returns the exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    if argv[:1] == ['doctor']:
-        from experiment import doctor
-        return doctor.main(argv[1:])
-    if argv[:1] == ['attributes']:
-        from experiment.studies import attributes
-        return attributes.main(argv[1:])
+    if argv and argv[0] in ERRANDS:
+        return importlib.import_module(ERRANDS[argv[0]]).main(argv[1:])
     args = parse_args(argv)
     if args.list_configs:
         return list_configs()

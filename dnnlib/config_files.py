@@ -294,6 +294,13 @@ def load_config(name, config_dir, updates=None):
     return to_easy(config), origins
 
 
+def change(config, origins, updates):
+    """A configuration with `updates` (see `parse_overrides`) merged into it: (config, origins), both new."""
+    config, origins = copy.deepcopy(config), dict(origins)
+    merge(config, origins, updates, lambda key: '--set')
+    return to_easy(config), origins
+
+
 def to_easy(value):
     """Copies nested dicts into EasyDicts."""
     if isinstance(value, dict):

@@ -174,7 +174,7 @@ def run_probe(device):
 def check_disk(machine):
     """Whether results can be written, and how much space there is."""
     try:
-        checks.check_place(machine.place)
+        checks.check_place(machine)
     except UserError as err:
         yield Finding('disk', PROBLEM, str(err), None)
         return

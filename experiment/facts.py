@@ -7,12 +7,13 @@ from data.records.base import resolution_of
 from data.records.dataset import load_dataset, named_resolutions
 from data.records.manifest import has_manifest, read_manifest
 from dnnlib import artifacts, config_files, machine
-from dnnlib.files import read_bytes
+from dnnlib.files import read_bytes, try_place
 from dnnlib.submission import read_submit_config
 from dnnlib.util import EasyDict, UserError
 from experiment import device_check
 from metrics.tables import definition
 from training.network_files import runs
+from training.state import resume
 
 LSUN_CLASSES = ('bedroom', 'car', 'cat', 'church_outdoor', 'conference_room', 'horse')    # of the papers
 
@@ -22,14 +23,15 @@ CODEC = 'training.networks_codec.G_codec'
 # ---- Data
 
 
-def open_data(config, data_dir, dry=False):
+def open_data(config, data_dir, dry=False, with_record=False):
     """Opens the data set, which checks its files, and returns what plans depend on.
 
     EasyDict(shape [C, H, W] or [C], resolution, resolution_log2, num_images, label_size, label_names: list or None,
     is_image, is_codes: whether the samples are codes of images, None where that is not known; codec: see
     `Dataset.codec`, unused_labels: file with labels that the run does not use, or None; missing: None). With `dry`, a
     data set that is not there yet is described by the configuration as far as it goes: num_images is None then, and
-    `missing` says what is missing and what makes it; `will_be_drawn`, whether that gives drawn faces. Raises UserError.
+    `missing` says what is missing and what makes it; `will_be_drawn`, whether that gives drawn faces. `with_record`:
+    and `record`, what `resume.data_record` tells. Raises UserError.
     """
     folder = config.dataset.get('tfrecord_dir')
     path = None if folder is None else os.path.join(data_dir, folder)
@@ -39,13 +41,14 @@ def open_data(config, data_dir, dry=False):
         if not dry:
             raise UserError(missing)
         return _assumed_data(config, missing)
-    with load_dataset(data_dir=data_dir, **config.dataset) as data:
+    with load_dataset(data_dir=data_dir, **dict(dict(seed=config.seed), **config.dataset)) as data:
         label_file = getattr(data, 'label_file', None)
         return EasyDict(
             shape=list(data.shape), resolution=data.resolution, resolution_log2=data.resolution_log2,
             num_images=data.num_images, label_size=data.label_size, label_names=data.label_names,
             is_image=data.is_image, is_codes=data.codec is not None, codec=data.codec, missing=None,
-            unused_labels=label_file if label_file and not data.label_size else None)
+            unused_labels=label_file if label_file and not data.label_size else None,
+            record=resume.data_record(data) if with_record else None)
 
 
 def settle_size(config, origins, data_dir):
@@ -207,6 +210,15 @@ class Machine:
     def available_memory(self):
         """Bytes of memory that programs could still get, None where that cannot be told."""
         return machine.available_memory()
+
+    @_once
+    def place_problem(self):
+        """Why no folder could be made at the place, which need not exist, in words; None if one could."""
+        try:
+            try_place(self.place)
+        except OSError as err:
+            return err.strerror
+        return None
 
     @_once
     def free_disk(self):

@@ -5,6 +5,8 @@ Known for the networks that have a table of their layers (see `training.layers.l
 
 import math
 
+import numpy as np
+
 from data.records.base import resolution_of
 from dnnlib.util import EasyDict, UserError
 from experiment.settings import value_of, with_defaults
@@ -106,3 +108,23 @@ def remaining_seconds(phases, sizes, kimg, seconds_by_resolution, until=None):
             scale = relative_cost(sizes, phase.resolution) / relative_cost(sizes, nearest)
             total += length * seconds_by_resolution[nearest] * scale
     return total
+
+
+def seconds_per_kimg(phase, ends, seconds, sizes):
+    """Seconds per kimg in a phase: a fixed time per iteration plus one proportional to what is computed.
+
+    The two numbers follow from the two phases `ends`, which were measured: `seconds` by resolution. With one of them
+    negative, cost alone is scaled. `sizes`: see `network_sizes`.
+    """
+    if phase.resolution in seconds:
+        return seconds[phase.resolution]
+    low, high = ends
+    cost = [relative_cost(sizes, p.resolution) for p in (low, high, phase)]
+    # seconds per kimg = fixed * 1000 / minibatch + slope * cost
+    matrix = [[1000.0 / low.minibatch, cost[0]], [1000.0 / high.minibatch, cost[1]]]
+    fixed, slope = np.linalg.lstsq(np.array(matrix) / np.array(cost[:2])[:, np.newaxis],
+                                   np.array([seconds[low.resolution], seconds[high.resolution]]) / cost[:2],
+                                   rcond=None)[0]
+    if fixed < 0 or slope < 0:
+        return seconds[high.resolution] * cost[2] / cost[1]
+    return fixed * 1000.0 / phase.minibatch + slope * cost[2]

@@ -8,12 +8,30 @@ import tempfile
 import numpy as np
 
 from dnnlib import config_files, registry
-from dnnlib.util import EasyDict, UserError
+from dnnlib.util import EasyDict, UserError, format_time
 from experiment import forecast
 from experiment.reports import run_files
+from metrics.tables.epochs import EPOCH_KIMG
 
 ITERATIONS = 8      # at each resolution; the first two, which warm up, do not count
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def tell(plan, data_dir):
+    """Measures and prints how long a run will take. Raises UserError where that cannot be found out."""
+    if plan.sizes is None:
+        raise UserError('--probe knows how cost grows with the resolution for the networks of this project only, '
+                        f"not for {plan.config.G.get('func_name', plan.config.train.get('func_name'))}")
+    if plan.data.missing:
+        raise UserError(f'--probe needs the data: {plan.data.missing}')
+    result = measure(plan, data_dir)
+    for resolution, seconds in result.per_kimg.items():
+        origin = 'measured' if resolution in result.measured else 'estimated'
+        print(f'Speed at {resolution}x{resolution}: {seconds:.3g} seconds per kimg ({origin})')
+    print(f'Duration: about {format_time(result.seconds)}, without snapshots and metrics')
+    last = plan.phases[-1].resolution
+    print(f'An epoch of {1000 * EPOCH_KIMG:,.0f} images at {last}x{last}: about '
+          f'{result.per_kimg[last] * EPOCH_KIMG / 60:.3g} minutes, extrapolated from {ITERATIONS} iterations')
 
 
 def measure(plan, data_dir):
@@ -25,7 +43,7 @@ def measure(plan, data_dir):
     config, phases, sizes = plan.config, plan.phases, plan.sizes
     ends = [phases[0], phases[-1]] if phases[0].resolution != phases[-1].resolution else [phases[-1]]
     seconds = {phase.resolution: _probe(config, data_dir, phase) for phase in ends}
-    by_phase = [_seconds_per_kimg(phase, ends, seconds, sizes) for phase in phases]
+    by_phase = [forecast.seconds_per_kimg(phase, ends, seconds, sizes) for phase in phases]
     return EasyDict(
         seconds=sum(s * (p.end_kimg - p.start_kimg) for s, p in zip(by_phase, phases)),
         per_kimg={p.resolution: s for s, p in zip(by_phase, phases)}, measured=sorted(seconds))
@@ -62,22 +80,3 @@ def _probe(config, data_dir, phase):
         runs = [name for name in os.listdir(folder) if name != 'probe.yaml']
         ticks = run_files.read_ticks(os.path.join(folder, runs[0]))
     return float(np.median([tick['sec_per_kimg'] for tick in ticks[2:]]))
-
-
-def _seconds_per_kimg(phase, ends, seconds, sizes):
-    """Seconds per kimg in any phase: a fixed time per iteration plus one proportional to what is computed.
-
-    The two numbers follow from the two measured phases; with one of them negative, cost alone is scaled.
-    """
-    if phase.resolution in seconds:
-        return seconds[phase.resolution]
-    low, high = ends
-    cost = [forecast.relative_cost(sizes, p.resolution) for p in (low, high, phase)]
-    # seconds per kimg = fixed * 1000 / minibatch + slope * cost
-    matrix = [[1000.0 / low.minibatch, cost[0]], [1000.0 / high.minibatch, cost[1]]]
-    fixed, slope = np.linalg.lstsq(np.array(matrix) / np.array(cost[:2])[:, np.newaxis],
-                                   np.array([seconds[low.resolution], seconds[high.resolution]]) / cost[:2],
-                                   rcond=None)[0]
-    if fixed < 0 or slope < 0:
-        return seconds[high.resolution] * cost[2] / cost[1]
-    return fixed * 1000.0 / phase.minibatch + slope * cost[2]

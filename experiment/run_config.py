@@ -34,36 +34,39 @@ def load(name, config_dir, overrides=(), options=None):
     """
     updates, entries = config_files.parse_overrides(overrides, FREE_SECTIONS)
     config, origins = config_files.load_config(name, config_dir, updates)
+    return resolve(config, origins, entries, options, os.path.splitext(os.path.basename(name))[0])
+
+
+def resolve(config, origins, entries=(), options=None, desc=''):
+    """What a configuration says, once it is read whole. Changes it in place and returns it as `load` does.
+
+    entries: of tables, see `config_files.parse_overrides`; desc: its description, where it has none of its own. A
+    run's own configuration, which is resolved, stays what it is but for entries and options.
+    """
     of_presets = [entry for entry in entries if entry[0][:2] == ['sched', 'by_num_gpus']]
     set_entries(config, origins, of_presets)
-    _apply_options(config, origins, options)
+    for key, value in (options or {}).items():
+        if value is not None:
+            config[key] = value
+            origins[key] = '--' + key.replace('_', '-')
     for key, setting in settings.top_level().items():
         if key not in config:
             config[key] = setting.default
             origins[key] = 'default'
-    if not config.desc:
-        config.desc = os.path.splitext(os.path.basename(name))[0]
+    config.desc = config.desc or desc
     _check_outline(config, origins)
     _apply_gpu_presets(config, origins)
-    return _finish(config, origins, [entry for entry in entries if entry not in of_presets])
+    set_entries(config, origins, [entry for entry in entries if entry not in of_presets],
+                lambda section, key=None: key and settings.value_of(config, section, key))
+    check(config, origins)
+    order = list(settings.top_level()) + list(SECTIONS) + _LIKE_SECTIONS
+    return EasyDict((key, config[key]) for key in order), origins
 
 
-def override(config, origins, overrides=(), options=None):
-    """Changes a resolved configuration as `load` does. Returns (config, origins), both new. Raises UserError."""
-    config, origins = copy.deepcopy(config), dict(origins)
-    updates, entries = config_files.parse_overrides(overrides, FREE_SECTIONS)
-    config_files.merge(config, origins, updates, lambda key: '--set')
-    config = config_files.to_easy(config)
-    _apply_options(config, origins, options)
-    _check_outline(config, origins)
-    return _finish(config, origins, entries)
+def check_changes(record, before, run_dir, overrides=()):
+    """Raises UserError if the run in `run_dir` cannot go on from its record, or not with such changes.
 
-
-def go_on(record, run_dir, overrides=(), options=None):
-    """The configuration with which a run goes on, from its record in `run_dir`, changed as `load` does.
-
-    Returns (config, origins, the run's configuration until now). Raises UserError if it cannot go on, or not with such
-    changes.
+    before: the record's configuration, to which missing sections are added, empty.
     """
     if 'run_func_name' in record:
         raise UserError(f'{run_dir} was started by a call of submit_run, so that there is no configuration to go on '
@@ -72,17 +75,7 @@ def go_on(record, run_dir, overrides=(), options=None):
         key = text.partition('=')[0].strip()
         if not any(key == name or key.startswith(name + '.') for name in RESUMABLE):
             raise UserError(f"--set {key} cannot be changed with --resume, only {', '.join(RESUMABLE)} can")
-    before = outlined(record['config'], record['provenance'])
-    return override(before, record['provenance'], overrides, options) + (before,)
-
-
-def _finish(config, origins, entries):
-    """Sets single entries of tables, checks everything and returns the two in order."""
-    set_entries(config, origins, entries,
-                lambda section, key=None: key and settings.value_of(config, section, key))
-    check(config, origins)
-    order = list(settings.top_level()) + list(SECTIONS) + _LIKE_SECTIONS
-    return EasyDict((key, config[key]) for key in order), origins
+    _check_outline(before, record['provenance'])
 
 
 def set_entries(config, origins, entries, default_table=lambda *parts: None):
@@ -102,13 +95,6 @@ def set_entries(config, origins, entries, default_table=lambda *parts: None):
         dotted = '.'.join(parts[:depth])
         note = '--set' if parts[depth + 1:] else f'--set for {parts[depth]}'
         origins[dotted] = f'{origins[dotted]}, {note}' if dotted in origins else note
-
-
-def _apply_options(config, origins, options):
-    for key, value in (options or {}).items():
-        if value is not None:
-            config[key] = value
-            origins[key] = '--' + key.replace('_', '-')
 
 
 def outlined(config, origins=None):
@@ -146,8 +132,8 @@ def check(config, origins):
             raise _unread(config, name, origins)
     if config.metrics and not settings.loop_takes(config, 'metric_arg_list'):
         raise _unread(config, 'metrics', origins)
-    _check_metrics(config.metrics, origins)
     check_session(config.tf_config, origins)
+    _check_metrics(config.metrics, origins)
 
 
 def _unread(config, name, origins):

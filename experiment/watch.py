@@ -6,7 +6,7 @@ from experiment.reports import card, report, run_files
 
 
 class Watch:
-    """A listener for RunContext.update: call it after every tick.
+    """A listener of RunContext: call it after every tick, and `close` at the end.
 
     Args:
         run_dir: the run directory, where the loop writes stats.jsonl and network snapshots.
@@ -31,6 +31,10 @@ class Watch:
         if snapshots != self._reported:
             self._reported = snapshots
             write_report(self.run_dir)
+
+    def close(self):
+        """Writes what is to be read of the run now that it has ended."""
+        write_report(self.run_dir)
 
 
 def write_report(run_dir):

@@ -227,7 +227,8 @@ def test_one_entry_of_a_table_is_set_and_the_others_stay_at_a_start_and_at_a_res
     set_at_start = load_named(name, 'sched.minibatch_dict.64=24')
     assert set_at_start.sched.minibatch_dict == wanted
     assert dict(set_at_start.sched, minibatch_dict=None) == dict(plain.sched, minibatch_dict=None)
-    resumed, origins = run_config.override(plain, {}, ['sched.minibatch_dict.64=24'])
+    updates, entries = config_files.parse_overrides(['sched.minibatch_dict.64=24'], run_config.FREE_SECTIONS)
+    resumed, origins = run_config.resolve(*config_files.change(plain, {}, updates), entries)
     assert plain.sched.minibatch_dict.get(64) != 24
     assert resumed.sched.minibatch_dict == wanted
     assert origins['sched.minibatch_dict'] == '--set for 64'

@@ -111,6 +111,7 @@ class RunContext:
         self._recent = []  # up to 20 pairs (time, epoch)
         self._closed = False
         self.listeners = []  # functions without arguments, called after every update()
+        self.closers = []    # the same, called once how the run ended is recorded; not after an error
         for name in ('abort.txt', '_finished.txt'):  # left by an earlier part of this run
             if os.path.exists(self._path(name)):
                 os.unlink(self._path(name))
@@ -197,6 +198,8 @@ class RunContext:
         if outcome == 'finished':
             with atomic_write(self._path('_finished.txt'), 'w'):
                 pass
+        for closer in self.closers if error is None else ():
+            closer()
 
     def __enter__(self):
         return self

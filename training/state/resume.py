@@ -12,6 +12,9 @@ from dnnlib.values import schema
 from training.network_files import runs
 from training.state import checkpoint
 
+# What a run writes in its directory, besides networks, pictures and checkpoints.
+_WRITTEN = ('log.txt', 'run.txt', 'stats.jsonl', 'submit_config.json', 'config.yaml', 'config.txt', 'network-final.pkl',
+            'report.html')
 _COUNT = 'a whole number from 0 to 1e15'
 STATE = {   # of a checkpoint, besides its arrays
     'seed': _COUNT,
@@ -26,6 +29,23 @@ DATA = {    # of dataset.json: what a run was begun on
     'shape': 'a list of 1 to 3 whole numbers from 1 to 1e6', 'dtype': 'a text',
     'dynamic_range': 'a list of 2 rising numbers from -1e300 to 1e300', 'num_images': 'a whole number from 1 to 1e15',
     'label_size': 'a whole number from 0 to 1e9', 'fingerprint': 'a text'}
+
+
+def check_files(run_dir):
+    """Raises UserError for what stands in the way of the files that the run writes: now, not after its work."""
+    for name in _WRITTEN:
+        path = os.path.join(run_dir, name)
+        if os.path.lexists(path) and not os.path.isfile(path):
+            raise UserError(f'{path} is no regular file, so that the run cannot write it; move it away')
+
+
+def read_run(run_dir, seed):
+    """What a run left, to go on with: (the record of its data, see `read_data_record`; see `find_checkpoint`).
+
+    Raises UserError if it cannot go on.
+    """
+    check_files(run_dir)
+    return read_data_record(run_dir), find_checkpoint(run_dir, seed)
 
 
 def find_checkpoint(run_dir, seed, warn=print):
@@ -98,9 +118,13 @@ def check_data(run_dir, training_set):
     """The record of the data that the run was begun on, None where it has none yet; UserError if it was other data."""
     before = read_data_record(run_dir)
     if before is not None:
-        record = data_record(training_set)
-        changed = ', '.join(key for key in record if before[key] != record[key])
-        if changed:
-            raise UserError(f'the data set is not the one that {run_dir} was begun on (other {changed}; see '
-                            f"{os.path.join(run_dir, 'dataset.json')}); bring the old one back, or start a new run")
+        check_same_data(run_dir, before, data_record(training_set))
     return before
+
+
+def check_same_data(run_dir, before, record):
+    """Raises UserError unless two records of data agree: the run's, and that of the data that are there now."""
+    changed = ', '.join(key for key in record if before[key] != record[key])
+    if changed:
+        raise UserError(f'the data set is not the one that {run_dir} was begun on (other {changed}; see '
+                        f"{os.path.join(run_dir, 'dataset.json')}); bring the old one back, or start a new run")
