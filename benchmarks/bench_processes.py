@@ -1,19 +1,24 @@
 """Two processes of one thread against one process of two, and what TensorFlow's graph optimizer is worth.
 
-    python benchmarks/bench_processes.py [--quick] [--rounds N]
+    python benchmarks/bench_processes.py [--quick] [--rounds N] [--half]
 
-Whole trainings of the CPU's networks on drawn faces, without growing; contenders take turns, and of each the later
-ticks count. Needs two idle cores: a third program takes its time from one of two processes, for which the other waits.
+Whole trainings of the CPU's networks on drawn faces, without growing. All contenders of a resolution are started at
+once and then take turns: while one trains, the others are suspended, so that their start is paid for once and what else
+the machine does strikes all alike. Needs two idle cores: a third program takes its time from one of two processes, for
+which the other waits.
 """
 
 import argparse
+import contextlib
 import glob
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
@@ -22,37 +27,35 @@ if ROOT not in sys.path:
 import check_python  # noqa: E402, F401
 
 ROUNDS = 5
-TICKS = 4           # of which the first, that builds and warms up, does not count
+TICKS = 2           # of a turn that count; the one before them, into which the suspension falls, does not
 AIM = 0.9           # rate of two processes over that of one
+PATIENCE = 600      # seconds without a tick
 OFF = 'tf_config.graph_options.rewrite_options.disable_meta_optimizer'
-CASES = {32: dict(minibatch=32, tick_kimg=0.64), 64: dict(minibatch=16, tick_kimg=0.32)}
+CASES = {32: dict(minibatch=32, tick_kimg=0.128), 64: dict(minibatch=16, tick_kimg=0.064)}
 CONTENDERS = {      # name -> (processes, threads of each, whether the graph optimizer is off)
     'one process of two threads': (1, 2, False),
     'one process of two threads, graph optimizer off': (1, 2, True),
-    'two processes of one thread': (2, 1, True),
-    'two processes of one thread, gradients as float16': (2, 1, True)}
+    'two processes of one thread': (2, 1, True)}
+HALF = {'two processes of one thread, gradients as float16': (2, 1, True)}
 
 
-def rows(quick=False, rounds=ROUNDS):
+def rows(quick=False, rounds=ROUNDS, half=False):
     """Measures on this machine's CPU. Returns dicts: what, figure, unit, ratio, ratio_to, floor."""
+    contenders = dict(CONTENDERS, **(HALF if half else {}))
     result = []
-    folder = tempfile.mkdtemp(prefix='bench-processes-')
-    try:
+    with tempfile.TemporaryDirectory(prefix='bench-processes-') as folder:
         for resolution, case in CASES.items():
             _make_faces(folder, resolution, 128)
-            seconds = {name: [] for name in CONTENDERS}
-            for _ in range(1 if quick else rounds):
-                for name in CONTENDERS:
-                    seconds[name].append(_seconds_per_kimg(folder, resolution, case, name, quick))
-            first = statistics.median(seconds['one process of two threads'])
+            seconds = _take_turns(folder, resolution, case, contenders, 1 if quick else rounds)
+            first = seconds['one process of two threads']
             for name, values in seconds.items():
                 middle = statistics.median(values)
+                # Neighbours in time are compared, since a machine's speed may change.
+                ratio = statistics.median(before / value for before, value in zip(first, values))
                 result.append(dict(
                     what=f"training at {resolution}², minibatch {case['minibatch']}: {name}", figure=1000 / middle,
-                    unit='images/s', ratio=first / middle, ratio_to='one process of two threads',
-                    floor=f'{1000 / max(values):.1f} to {1000 / min(values):.1f} in {len(values)} runs'))
-    finally:
-        shutil.rmtree(folder)
+                    unit='images/s', ratio=ratio, ratio_to='one process of two threads',
+                    floor=f'{1000 / max(values):.1f} to {1000 / min(values):.1f} in {len(values)} turns'))
     return result
 
 
@@ -62,37 +65,99 @@ def _make_faces(folder, resolution, count):
                     str(resolution)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-def _seconds_per_kimg(folder, resolution, case, name, quick):
-    """Median over the later ticks of one training."""
-    processes, threads, is_off = CONTENDERS[name]
-    tick_kimg = case['tick_kimg'] / (4 if quick else 1)
-    settings = {
-        'sched.lod_initial_resolution': resolution, 'sched.minibatch_base': case['minibatch'],
-        'sched.minibatch_dict': 'null', 'sched.tick_kimg_base': tick_kimg, 'sched.tick_kimg_dict': '{}',
-        'train.total_kimg': TICKS * tick_kimg, 'train.image_snapshot_ticks': 0, 'train.network_snapshot_ticks': 0,
-        'train.checkpoint_kimg': 1000, 'metrics': '[]', OFF: str(is_off).lower(),
-        'train.gradient_dtype': 'float16' if 'float16' in name else 'float32',
-        'tf_config.intra_op_parallelism_threads': threads, 'tf_config.inter_op_parallelism_threads': threads}
-    command = [sys.executable] + (['-m', 'dnnlib.tflib.launch', '-np', str(processes)] if processes > 1 else [])
-    command += ['train.py', '--config', f'toyfaces-{resolution}', '--device', 'cpu', '--num-gpus', '1', '--data-dir',
-                folder, '--result-dir', os.path.join(folder, 'runs')]
-    command += [word for key, value in settings.items() for word in ('--set', f'{key}={value}')]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
-    if done.returncode != 0:
-        raise RuntimeError(done.stdout[-3000:])
-    from dnnlib.files import read_json_lines
-    run_dir, = glob.glob(os.path.join(folder, 'runs', '*'))
-    ticks = read_json_lines(os.path.join(run_dir, 'stats.jsonl'))
-    shutil.rmtree(run_dir)
-    return statistics.median(tick['sec_per_kimg'] for tick in ticks[1:])
+def _take_turns(folder, resolution, case, contenders, rounds):
+    """{contender: seconds per kimg of each of its turns}."""
+    seconds = {name: [] for name in contenders}
+    with contextlib.ExitStack() as running:
+        trainings = {name: running.enter_context(_Training(folder, resolution, case, name, *facts))
+                     for name, facts in contenders.items()}
+        for training in trainings.values():     # they build side by side
+            training.wait_for_ticks(1)
+            training.suspend()
+        for _ in range(rounds):
+            for name, training in trainings.items():
+                seconds[name].append(training.turn())
+    return seconds
+
+
+class _Training:
+    """A training that goes on until the context ends, and can be suspended."""
+
+    def __init__(self, folder, resolution, case, name, processes, threads, is_off):
+        self._folder = os.path.join(folder, f'{resolution}-{name.replace(" ", "-").replace(",", "")}')
+        settings = {
+            'sched.lod_initial_resolution': resolution, 'sched.minibatch_base': case['minibatch'],
+            'sched.minibatch_dict': 'null', 'sched.tick_kimg_base': case['tick_kimg'], 'sched.tick_kimg_dict': '{}',
+            'train.total_kimg': 10000, 'train.image_snapshot_ticks': 0, 'train.network_snapshot_ticks': 0,
+            'train.checkpoint_kimg': 10000, 'metrics': '[]', OFF: str(is_off).lower(),
+            'train.gradient_dtype': 'float16' if 'float16' in name else 'float32',
+            'tf_config.intra_op_parallelism_threads': threads, 'tf_config.inter_op_parallelism_threads': threads}
+        self._command = [sys.executable] + (
+            ['-m', 'dnnlib.tflib.launch', '-np', str(processes)] if processes > 1 else [])
+        self._command += ['train.py', '--config', f'toyfaces-{resolution}', '--device', 'cpu', '--num-gpus', '1',
+                          '--data-dir', folder, '--result-dir', self._folder]
+        self._command += [word for key, value in settings.items() for word in ('--set', f'{key}={value}')]
+
+    def __enter__(self):
+        os.mkdir(self._folder)
+        self._log = os.path.join(self._folder, 'output.txt')
+        with open(self._log, 'w') as log:
+            # Who is suspended does nothing for long.
+            self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
+                                             env=dict(os.environ, STYLEGAN_STILL_SECONDS='86400'))
+        return self
+
+    def __exit__(self, exc_type, exc_value, traceback):
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def turn(self):
+        """Lets it train for some ticks. Returns the mean seconds per kimg of those that count."""
+        count = len(self._ticks())
+        self._signal(signal.SIGCONT)
+        ticks = self.wait_for_ticks(count + 1 + TICKS)[count + 1:count + 1 + TICKS]
+        self.suspend()
+        return statistics.mean(tick['sec_per_kimg'] for tick in ticks)
+
+    def suspend(self):
+        """Stops all its processes until the next turn."""
+        self._signal(signal.SIGSTOP)
+
+    def wait_for_ticks(self, count):
+        """The numbers of all its ticks, once there are so many."""
+        deadline = time.time() + PATIENCE
+        while True:
+            ticks = self._ticks()
+            if len(ticks) >= count:
+                return ticks
+            if self._process.poll() is not None or time.time() > deadline:
+                with open(self._log) as log:
+                    raise RuntimeError(f'no tick from {" ".join(self._command)}:\n{log.read()[-3000:]}')
+            time.sleep(0.05)
+
+    def _ticks(self):
+        from dnnlib.files import read_json_lines
+        paths = glob.glob(os.path.join(self._folder, '*', 'stats.jsonl'))
+        return read_json_lines(paths[0]) if paths else []
+
+    def _signal(self, number):
+        """Sends a signal to the process and to those that a launcher started, each in a session of its own."""
+        pids = [self._process.pid]
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            with open(f'/proc/{pids[0]}/task/{pids[0]}/children') as f:
+                pids += [int(child) for child in f.read().split()]
+            for pid in pids:
+                os.kill(pid, number)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--quick', action='store_true', help='one round of short ticks, to see that everything runs')
+    parser.add_argument('--quick', action='store_true', help='one round, to see that everything runs')
     parser.add_argument('--rounds', type=int, default=ROUNDS, metavar='N', help='default: %(default)s')
+    parser.add_argument('--half', action='store_true', help='also gradients as float16')
     args = parser.parse_args()
-    for row in rows(args.quick, args.rounds):
+    for row in rows(args.quick, args.rounds, args.half):
         print(f"{row['what']:<84} {row['figure']:7.1f} {row['unit']}  {row['ratio']:5.2f} of {row['ratio_to']} "
               f"({row['floor']})", flush=True)
     print(f'aim: {AIM:g} for two processes')

@@ -101,7 +101,7 @@ def test_a_deadly_picture_is_refused_by_name_or_left_out(tmp_path, monkeypatch):
     make_tree(tmp_path / 'in', 6, size=(16, 16))
     save_photo(tmp_path / 'in' / 'deadly.png', size=(16, 16))
     monkeypatch.setattr('data.converters.create_from_images.FolderLoader', DeadlyLoader)
-    monkeypatch.setattr('data.converters.loading._PIECE_BYTES', 2 * 3 * 16 * 16)
+    monkeypatch.setattr('data.converters.loading._CHUNK_BYTES', 2 * 3 * 16 * 16)
     with pytest.raises(UserError, match='deadly.png ended every worker process that read it'):
         create_from_images(str(tmp_path / 'set'), str(tmp_path / 'in'), cluster=OneByOne())
     assert os.listdir(str(tmp_path)) == ['in']

@@ -35,9 +35,13 @@ MOST_RETRIES = 100    # of a piece whose every end is noted (see `Attempt`); of 
 PORT = 8786
 
 _ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1',
-                'TF_CPP_MIN_LOG_LEVEL': '2', 'DASK_LOGGING__DISTRIBUTED': 'critical',
-                # The engine looks at what its threads do a hundred times a second, which nobody here asks about.
-                'DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL': '1s', 'DASK_DISTRIBUTED__WORKER__PROFILE__CYCLE': '10s'}
+                'TF_CPP_MIN_LOG_LEVEL': '2', 'DASK_LOGGING__DISTRIBUTED': 'critical'}
+# The engine looks at itself up to a hundred times a second, for a dashboard that nobody here has. Even idle that takes
+# 40 ms of each worker's second, and 50 ms of the scheduler's. A worker gets this from what starts it, whose settings
+# overrule variables of its environment.
+_SETTINGS = {'distributed.worker.profile.interval': '1s', 'distributed.worker.profile.cycle': '10s',
+             'distributed.admin.tick.interval': '1s', 'distributed.admin.system-monitor.interval': '10s',
+             'distributed.scheduler.work-stealing-interval': '1s'}
 _ALIKE = ('python', 'dask', 'distributed', 'msgpack', 'cloudpickle')  # of scheduler, workers and client
 _RESULT, _MISTAKE, _FULL, _FAILURE = 'result', 'mistake', 'full', 'failure'
 
@@ -71,6 +75,7 @@ def _distributed():
             raise
         raise UserError('--cluster needs packages that are not installed: `make setup EXTRAS=cluster` adds '
                         'them') from None
+    dask.config.set(_SETTINGS)
     dask.config.set({'temporary-directory': tempfile.gettempdir()})  # for workers' own files, else the current folder
     logging.getLogger('distributed').setLevel(logging.CRITICAL)
     warnings.filterwarnings('ignore', module='distributed')  # unequal versions are told in a sentence

@@ -11,8 +11,9 @@ from data.workers import ordered_fill
 from dnnlib.machine import usable_cores
 
 SHUFFLE_SEED = 123
-_CHUNK_BYTES = 2 << 20
-_PIECE_BYTES = 8 << 20  # on a cluster, where a piece takes longer to hand over
+_CHUNK_BYTES = 2 << 20  # larger ones leave the processor's cache, and workers waiting for each other at the end
+_CHUNK_IMAGES = 256
+_PIECE_IMAGES = 1024    # on a cluster, where a piece takes longer to hand over
 _SERIAL = 64  # so few images are done before worker processes have started
 
 
@@ -101,8 +102,8 @@ def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=
     workers = usable_cores() if workers is None else workers
     if total <= _SERIAL:
         workers = 1
-    largest, size = (256, _CHUNK_BYTES) if cluster is None else (1024, _PIECE_BYTES)
-    count = max(1, min(largest, size // int(np.prod(loader.expected))))
+    largest = _CHUNK_IMAGES if cluster is None else _PIECE_IMAGES
+    count = max(1, min(largest, _CHUNK_BYTES // int(np.prod(loader.expected))))
     items = iter(items)
 
     def tasks():
@@ -134,7 +135,7 @@ def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=
 def write_arrays(out, images, order):
     """Writes `images`, uint8 [N, C, H, W] (anything that can be indexed), in the given order of their numbers."""
     size = int(np.prod(images.shape[1:]))
-    count = max(1, min(256, _CHUNK_BYTES // size))
+    count = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // size))
     for start in range(0, len(order), count):
         part = order[start:start + count]
         out.add(exporter.encode(np.stack([images[int(i)] for i in part])))
