@@ -133,6 +133,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--network', metavar='RUN', help='run, file or name (default: random weights at 256x256)')
     parser.add_argument('--images', type=int, default=30, metavar='INT', help='per round (default: 30)')
+    parser.add_argument('--no-projection', action='store_true', help='leave out projection, whose graph takes longest')
     args = parser.parse_args()
     tflib.init_tf()
     if args.network:
@@ -143,14 +144,18 @@ def main():
     address, end = make_server(gen)
     served(address, 2)
     filmed(gen, 2)
-    rounds = np.array([[served(address, args.images), filmed(gen, args.images), bare(gen, args.images)]
-                       for _ in range(ROUNDS)])
+    print(f'{gen.resolution}x{gen.resolution}, {tflib.device_kind()}, one image at a time, {args.images} images a turn',
+          flush=True)
+    rounds = []
+    for _ in range(ROUNDS):
+        rounds.append([served(address, args.images), filmed(gen, args.images), bare(gen, args.images)])
+        print('page {:.2f}, video {:.2f}, Gs.run {:.2f} images per second'.format(*rounds[-1]), flush=True)
     end()
-    page, video, alone = np.median(rounds, axis=0)
-    print(f'{gen.resolution}x{gen.resolution}, {tflib.device_kind()}, one image at a time, median of {ROUNDS} rounds')
-    print(f'Gs.run    {alone:7.2f} images per second')
-    print(f'page      {page:7.2f}, {np.median(rounds[:, 0] / rounds[:, 2]):.2f} of it')
-    print(f'video     {video:7.2f}, {np.median(rounds[:, 1] / rounds[:, 2]):.2f} of it')
+    rounds = np.array(rounds)
+    for name, place in (('page', 0), ('video', 1)):
+        print(f'{name:<6} {np.median(rounds[:, place] / rounds[:, 2]):.2f} of Gs.run, median of {ROUNDS} rounds')
+    if args.no_projection:
+        return
     step, passes = projected(gen, distances.pyramid, max(args.images // 3, 5))
     print(f'projection {1000 * step:.0f} ms a step, {step / passes:.2f} of a forward and backward pass '
           f'({optimising.STEPS_BETWEEN_STATES} steps between states)')

@@ -27,7 +27,7 @@ if ROOT not in sys.path:
 import check_python  # noqa: E402, F401
 
 ROUNDS = 5
-TICKS = 2           # of a turn that count; the one before them, into which the suspension falls, does not
+TICKS = 1           # of a turn that count; the one before them, into which the suspension falls, does not
 AIM = 0.9           # rate of two processes over that of one
 PATIENCE = 600      # seconds without a tick
 OFF = 'tf_config.graph_options.rewrite_options.disable_meta_optimizer'
@@ -41,22 +41,25 @@ HALF = {'two processes of one thread, gradients as float16': (2, 1, True)}
 
 def rows(quick=False, rounds=ROUNDS, half=False):
     """Measures on this machine's CPU. Returns dicts: what, figure, unit, ratio, ratio_to, floor."""
+    return list(_measure(1 if quick else rounds, half))
+
+
+def _measure(rounds, half):
+    """Yields the rows, each resolution's once it is measured."""
     contenders = dict(CONTENDERS, **(HALF if half else {}))
-    result = []
     with tempfile.TemporaryDirectory(prefix='bench-processes-') as folder:
         for resolution, case in CASES.items():
             _make_faces(folder, resolution, 128)
-            seconds = _take_turns(folder, resolution, case, contenders, 1 if quick else rounds)
+            seconds = _take_turns(folder, resolution, case, contenders, rounds)
             first = seconds['one process of two threads']
             for name, values in seconds.items():
-                middle = statistics.median(values)
                 # Neighbours in time are compared, since a machine's speed may change.
                 ratio = statistics.median(before / value for before, value in zip(first, values))
-                result.append(dict(
-                    what=f"training at {resolution}², minibatch {case['minibatch']}: {name}", figure=1000 / middle,
-                    unit='images/s', ratio=ratio, ratio_to='one process of two threads',
-                    floor=f'{1000 / max(values):.1f} to {1000 / min(values):.1f} in {len(values)} turns'))
-    return result
+                yield dict(
+                    what=f"training at {resolution}², minibatch {case['minibatch']}: {name}",
+                    figure=1000 / statistics.median(values), unit='images/s', ratio=ratio,
+                    ratio_to='one process of two threads',
+                    floor=f'{1000 / max(values):.1f} to {1000 / min(values):.1f} in {len(values)} turns')
 
 
 def _make_faces(folder, resolution, count):
@@ -157,7 +160,8 @@ def main():
     parser.add_argument('--rounds', type=int, default=ROUNDS, metavar='N', help='default: %(default)s')
     parser.add_argument('--half', action='store_true', help='also gradients as float16')
     args = parser.parse_args()
-    for row in rows(args.quick, args.rounds, args.half):
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))    # else suspended trainings would remain
+    for row in _measure(1 if args.quick else args.rounds, args.half):
         print(f"{row['what']:<84} {row['figure']:7.1f} {row['unit']}  {row['ratio']:5.2f} of {row['ratio_to']} "
               f"({row['floor']})", flush=True)
     print(f'aim: {AIM:g} for two processes')

@@ -26,6 +26,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, 'tests')]
 
 import fuzz_data  # noqa: E402  (found once the path is set)
+import fuzz_libraries  # noqa: E402
 import fuzz_runs  # noqa: E402
 
 ODD_VALUES = [None, True, -1, 0, 2 ** 70, 10 ** 400, 1e308, float('nan'), float('inf'), '', 'x' * 20000, '\ud800', '\0',
@@ -140,7 +141,7 @@ READERS = {     # name -> (good files, reader, suffix of the file's name)
     'frozen graphs': (graphs, _late('metrics.networks.frozen_graph', 'read_weights'), '.pb'),
     'score records': (score_records, _late('metrics.scores.records', 'read_record'), '.json'),
     'released files': (tables, _late('dnnlib.artifacts.table', 'read_table'), '.json'),
-    **fuzz_data.READERS, **fuzz_runs.READERS}
+    **fuzz_data.READERS, **fuzz_runs.READERS, **fuzz_libraries.READERS}
 
 
 # ---- Damage

@@ -298,6 +298,19 @@ def test_a_database_that_is_cut_off_is_refused_and_its_big_pictures_are_left_out
     assert not (tmp_path / 'out2').exists()
 
 
+def test_a_damaged_database_is_refused(tmp_path):
+    make_lmdb(tmp_path / 'lsun', [(b'%03d' % i, encoded(picture(20, 20, i))) for i in range(40)])
+    path = tmp_path / 'lsun' / 'data.mdb'
+    data = bytearray(path.read_bytes())
+    leaves = [at for at in range(2 * 4096, len(data), 4096) if data[at + 10] == 2]
+    for at in leaves:
+        data[at + 10] = 4   # now a page of another kind
+    path.write_bytes(bytes(data))
+    with pytest.raises(UserError, match='damaged'):
+        main(['create_lsun', str(tmp_path / 'out'), str(tmp_path / 'lsun'), '--resolution', '16', '--workers', '1'])
+    assert leaves and not (tmp_path / 'out').exists()
+
+
 def test_a_folder_without_a_database_is_refused(tmp_path):
     with pytest.raises(UserError, match='holds no LMDB database'):
         main(['create_lsun', str(tmp_path / 'out'), str(tmp_path)])
@@ -431,6 +444,19 @@ def test_svhn_labels_beyond_its_digits_are_refused(tmp_path):
                          {'X': np.zeros([32, 32, 3, 2], np.uint8), 'y': np.array([[1], [wrong]], np.uint8)})
         with pytest.raises(UserError, match=f'labels from {min(1, wrong)} to {max(1, wrong)}; 1 to 10 are expected'):
             main(['create_svhn', str(tmp_path / 'out'), str(tmp_path / 'svhn')])
+
+
+def test_a_damaged_hdf5_file_is_refused(tmp_path):
+    h5py = pytest.importorskip('h5py')
+    with h5py.File(str(tmp_path / 'a.h5'), 'w') as file:
+        file['data'] = np.zeros([2, 3, 16, 16], np.uint8)
+    data = (tmp_path / 'a.h5').read_bytes()
+    for signature in (b'SNOD', b'TREE'):
+        assert signature in data
+        (tmp_path / 'a.h5').write_bytes(data.replace(signature, b'snob'))
+        with pytest.raises(UserError, match='a.h5. is damaged'):
+            main(['create_from_hdf5', str(tmp_path / 'out'), str(tmp_path / 'a.h5')])
+    assert [path.name for path in tmp_path.iterdir()] == ['a.h5']
 
 
 def test_hdf5_files_of_another_content_are_refused(tmp_path):

@@ -1,5 +1,7 @@
 """`create_from_hdf5`: a data set from the arrays of an HDF5 file."""
 
+import contextlib
+import multiprocessing
 import os
 
 import numpy as np
@@ -11,6 +13,9 @@ from data.options import add_max_unpacked, boolean
 from data.records.label_files import read_label_array
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
+
+_DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)  # whatever h5py makes of it
+_LOOKED_AT = 1 << 30    # values of an array at most
 
 
 def add_arguments(subparsers):
@@ -35,40 +40,83 @@ def create_from_hdf5(dataset_dir, hdf5_file, shuffle=True, array=None, max_unpac
         import h5py
     except ImportError:
         raise UserError("reading HDF5 files needs the package 'h5py'; install it into this environment") from None
+    _check_that_it_opens(hdf5_file)
     try:
         file = h5py.File(hdf5_file, 'r')
-    except OSError as err:
+    except _DAMAGE as err:
         raise UserError(f"cannot open '{hdf5_file}' as an HDF5 file: {err}") from err
     with file:
-        images = _choose_array(file, hdf5_file, array)
-        shape = images.shape[1:]
-        if images.dtype != np.uint8 or not exporter.has_levels(shape, images.dtype) or shape[0] not in (1, 3):
-            raise UserError(f"'{hdf5_file}': {images.name} is {list(images.shape)} {images.dtype}; uint8 pictures "
-                            f'[N, 1 or 3, R, R] with R a power of two are expected')
-        count = len(images)
-        if images.external or images.is_virtual:
-            raise UserError(f"'{hdf5_file}': the values of {images.name} lie in other files; copy them into one file "
-                            '(h5repack)')
-        # Chunks are unpacked whole, however little of them is wanted.
-        chunk = np.prod(images.chunks or (1,), dtype=np.float64)
+        with _damage_told(hdf5_file):
+            images = _choose_array(file, hdf5_file, array)
+            shape, count, name = images.shape[1:], len(images), images.name
+            if images.dtype != np.uint8 or not exporter.has_levels(shape, images.dtype) or shape[0] not in (1, 3):
+                raise UserError(f"'{hdf5_file}': {name} is {list(images.shape)} {images.dtype}; uint8 pictures "
+                                f'[N, 1 or 3, R, R] with R a power of two are expected')
+            if images.external or images.is_virtual:
+                raise UserError(f"'{hdf5_file}': the values of {name} lie in other files; copy them into one file "
+                                '(h5repack)')
+            # Chunks are unpacked whole, however little of them is wanted.
+            chunk = np.prod(images.chunks or (1,), dtype=np.float64)
         Limits(hdf5_file, max_unpacked).check_whole(max(count * np.prod(shape, dtype=np.float64), chunk))
         labels, label_path = _read_labels(hdf5_file, count)
         order = shuffled_order(count) if shuffle else np.arange(count)
         with exporter.Exporter(dataset_dir, shape, forecast=count) as out:
             with Progress('create_from_hdf5', count) as progress:
-                try:
-                    for written in write_arrays(out, images, order):
-                        progress.add(written)
-                except OSError as err:
-                    if err.errno:
-                        raise
-                    raise UserError(f"'{hdf5_file}' is damaged: {err}") from err
+                for written in write_arrays(out, _Pictures(images, hdf5_file), order):
+                    progress.add(written)
             if labels is not None:
                 out.set_labels(labels[order], None, label_source=label_path)
             out.describe(command='create_from_hdf5', skipped=[], resampling=None,
-                         arguments={'hdf5_file': os.path.abspath(hdf5_file), 'array': images.name,
+                         arguments={'hdf5_file': os.path.abspath(hdf5_file), 'array': name,
                                     'shuffle': bool(shuffle)})
     print(f'{count} images of {shape[1]}x{shape[2]} in {dataset_dir}', flush=True)
+
+
+class _Pictures:
+    """The pictures of an array of a file that may be damaged."""
+
+    def __init__(self, images, path):
+        self._images, self._path, self.shape = images, path, images.shape
+
+    def __getitem__(self, number):
+        with _damage_told(self._path):
+            return self._images[number]
+
+
+@contextlib.contextmanager
+def _damage_told(path):
+    try:
+        yield
+    except _DAMAGE as err:
+        raise UserError(f"'{path}' is damaged: {err}") from err
+
+
+def _check_that_it_opens(path):
+    """Raises UserError if a look at what the file holds ends the process that looks, as some damage does.
+
+    Of arrays of many gigabytes only the descriptions are looked at.
+    """
+    if not os.path.isfile(path):
+        return
+    reader = multiprocessing.get_context('spawn').Process(target=_look, args=(path,))
+    reader.start()
+    reader.join()
+    if reader.exitcode:
+        raise UserError(f"'{path}' is damaged: the HDF5 library, which cannot read it, ended its process (status "
+                        f'{reader.exitcode})')
+
+
+def _look(path):
+    import h5py
+    with contextlib.suppress(*_DAMAGE):     # told better where it is opened again
+        with h5py.File(path, 'r') as file:
+            for array in file.values():
+                if isinstance(array, h5py.Dataset) and array.ndim == 4 and len(array) and not array.external \
+                        and not array.is_virtual:
+                    sizes = [np.prod(size, dtype=np.float64) for size in (array.chunks or (1,), array.shape)]
+                    if max(sizes) < _LOOKED_AT:     # of a larger array, looking at everything would take too long
+                        for number in range(len(array)):
+                            _ = array[number]
 
 
 def _choose_array(file, path, name):

@@ -1,5 +1,6 @@
 """`create_lsun` and `create_lsun_wide`: data sets from the LMDB files of LSUN."""
 
+import contextlib
 import functools
 import io
 import multiprocessing
@@ -15,6 +16,7 @@ from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
 _LISTED = 1000  # so many images left out are listed by name in the manifest, the rest only counted
+_WALKED_BYTES = 1 << 30
 _SMALL = 'is smaller than '
 
 
@@ -56,7 +58,8 @@ class LmdbLoader(Loader):
     def load(self, key):
         if self._transaction is None:
             self._transaction = open_lmdb(self.lmdb_dir).begin(buffers=False)
-        content = self._transaction.get(key)
+        with _damage_told(self.lmdb_dir):
+            content = self._transaction.get(key)
         if content is None:
             raise BadImage('cannot be found again')
         return self.arrange(read_pixels(open_image(io.BytesIO(content), self.allow_webp), 'rgb'))
@@ -109,23 +112,35 @@ def open_lmdb(path):
         raise UserError(f"cannot open the LMDB database in '{path}': {err}") from err
 
 
+@contextlib.contextmanager
+def _damage_told(path):
+    import lmdb
+    try:
+        yield
+    except lmdb.Error as err:
+        raise UserError(f"the LMDB database in '{path}' is damaged: {err}; unpack or download it again") from err
+
+
 def _check_pages(path, environment):
-    """Raises UserError if the database's file is cut off: to read what is missing would end the process (SIGBUS)."""
+    """Raises UserError if the file is cut off or damaged so that reading it would end the process (SIGBUS, SIGSEGV).
+
+    Of a large file that has all its pages, its damage is not looked for.
+    """
     announced = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
     found = os.path.getsize(os.path.join(path, 'data.mdb'))
-    if found >= announced:
+    if found >= announced and found > _WALKED_BYTES:
         return
     # Pages at the end that hold nothing need not be there. Whether others are, a process finds out that may end so.
     reader = multiprocessing.get_context('spawn').Process(target=_touch_pages, args=(path,))
     reader.start()
     reader.join()
     if reader.exitcode:
-        raise UserError(f"'{os.path.join(path, 'data.mdb')}' is cut off: it has {found} of {announced} bytes; unpack "
-                        'or download it again')
+        what = 'damaged' if found >= announced else f'cut off: it has {found} of {announced} bytes'
+        raise UserError(f"'{os.path.join(path, 'data.mdb')}' is {what}; unpack or download it again")
 
 
 def _touch_pages(path):
-    with open_lmdb(path).begin(buffers=True) as transaction:
+    with contextlib.suppress(UserError), _damage_told(path), open_lmdb(path).begin(buffers=True) as transaction:
         for _, value in transaction.cursor():
             bytes(value[::4096]), bytes(value[-1:])
 
@@ -155,7 +170,7 @@ def _create(dataset_dir, lmdb_dir, loader, command, arguments, max_images, worke
         raise UserError(f"the LMDB database in '{lmdb_dir}' is empty")
 
     def keys():
-        with environment.begin() as transaction:
+        with _damage_told(lmdb_dir), environment.begin() as transaction:
             for number, key in enumerate(transaction.cursor().iternext(keys=True, values=False)):
                 yield number, key
 
