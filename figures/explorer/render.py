@@ -12,7 +12,7 @@ from figures.explorer.state import NUM_SLIDERS
 from training.network_files import labels
 
 STEP = 0.35     # length of a step to a neighbour, as the sine of its angle
-PACKING = 1     # of PNGs for the page: a third of the time of Pillow's 6 and a few per cent more bytes, which go nowhere
+PACKING = 1     # of PNGs for the page: half the time of Pillow's own 6, for a few per cent more bytes
 NEAR = 2        # makes neighbours independent of latents and labels of the same seed
 
 Point = collections.namedtuple('Point', 'z w noise noise_seed')
