@@ -20,11 +20,10 @@ extends: demo
 desc: faults
 device: cpu
 train: {{total_kimg: {total_kimg}, minibatch_repeats: 2, checkpoint_kimg: 0.032, G_smoothing_kimg: 0.1}}
-G: {{fmap_base: 64, fmap_max: 8, latent_size: 8, dlatent_size: 8, mapping_fmaps: 8, mapping_layers: 2}}
-D: {{fmap_base: 64, fmap_max: 8}}
+{networks}
 dataset: {{tfrecord_dir: noise-8}}
 sched:
-  lod_initial_resolution: 4
+  lod_initial_resolution: {first}
   lod_training_kimg: {phase_kimg}
   lod_transition_kimg: {phase_kimg}
   minibatch_base: 8
@@ -38,6 +37,10 @@ tf_config:
   inter_op_parallelism_threads: 2
   graph_options.rewrite_options.disable_meta_optimizer: true
 '''
+GROWING = '''G: {fmap_base: 64, fmap_max: 8, latent_size: 8, dlatent_size: 8, mapping_fmaps: 8, mapping_layers: 2}
+D: {fmap_base: 64, fmap_max: 8}'''
+SMALLEST = '''G: {func_name: training.networks_gan2014.G_fully_connected, hidden: 8}
+D: {func_name: training.networks_gan2014.D_fully_connected, units: 4}'''
 KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
 
 
@@ -48,9 +51,10 @@ class Harness:
         folder: an empty folder.
         total_kimg: length of a run; its fade takes the second quarter.
         seed: of the moments of the kills.
+        is_growing: whether StyleGAN trains, from 4x4 on; else networks at 8x8 that are built faster.
     """
 
-    def __init__(self, folder, total_kimg, seed=0):
+    def __init__(self, folder, total_kimg, seed=0, is_growing=True):
         self.folder = str(folder)
         self.total_nimg = int(total_kimg * 1000)
         self.data = os.path.join(self.folder, 'data', 'noise-8')
@@ -59,7 +63,8 @@ class Harness:
         self.random = random.Random(seed)
         make_data(self.data)
         with open(self.config, 'w') as f:
-            f.write(CONFIG.format(total_kimg=total_kimg, phase_kimg=total_kimg / 4))
+            f.write(CONFIG.format(total_kimg=total_kimg, phase_kimg=total_kimg / 4, first=4 if is_growing else 8,
+                                  networks=GROWING if is_growing else SMALLEST))
 
     def start(self, run_dir=None, options=(), interpreter=sys.executable, **popen_args):
         """Starts a new run, or goes on with one, as a process."""

@@ -44,7 +44,7 @@ def test_runs_killed_more_than_thirty_times_end_with_the_same_bytes(tmp_path):
 @pytest.fixture(scope='module')
 def stopped(tmp_path_factory):
     """(harness, a finished run, a copy of it as it was half-way, to be copied by tests)."""
-    harness = Harness(tmp_path_factory.mktemp('faults'), total_kimg=0.64)
+    harness = Harness(tmp_path_factory.mktemp('faults'), total_kimg=0.64, is_growing=False)
     with open(harness.config) as f:
         text = f.read()
     with open(harness.config, 'w') as f:

@@ -268,9 +268,7 @@ def test_one_sample_is_a_sentence(network, tmp_path):
 
 
 def test_a_metric_that_fails_is_a_null_with_its_reason_and_the_run_goes_on(tmp_path, capsys):
-    args = dict(image_snapshot_ticks=0, total_kimg=0.032, dataset_args=dict(resolution=4),
-                G_args=dict(structure='fixed'), D_args=dict(structure='fixed'),
-                tf_config={'graph_options.rewrite_options.disable_meta_optimizer': True})
+    args = dict(loop_helpers.QUICK, total_kimg=0.032)
     metrics = [dict(name='broken', func_name='loop_helpers.broken_metric'), 'dummy']
     assert loop_helpers.train(tmp_path, metric_arg_list=metrics, **args) == 'finished'
     folder = tmp_path / 'metrics' / 'network-snapshot-000000'
