@@ -17,7 +17,10 @@ needs_reference_decoder = pytest.mark.skipif(
 
 DETECTOR = 'prefilter_helpers.FakeDetector'
 ONCE, ALWAYS, SLOW = 1, 2, 3
-"""Values of the first pixel's red that make the detector end its process once, always, or take its time."""
+"""Values of the first pixel's red that make the detector end its process once, always, or take its time.
+
+These are the seconds that the environment variable PREFILTER_TEST_SLOW gives, none without it.
+"""
 
 
 class FakeDetector:
@@ -32,7 +35,7 @@ class FakeDetector:
         if red == ALWAYS or (red == ONCE and _first_time(image)):
             os.kill(os.getpid(), signal.SIGKILL)
         if red == SLOW:
-            time.sleep(0.08)
+            time.sleep(float(os.environ.get('PREFILTER_TEST_SLOW', '0')))
         box = [width * 0.25, height * 0.25, width * 0.75, height * 0.75]
         boxes = [box, [0.0, 0.0, 20.5, 20.5]][:int(green > 100) + int(green > 200)]
         return np.array(boxes, np.float64).reshape(-1, 4), np.linspace(0.99, 0.9, 2)[:len(boxes)]

@@ -14,7 +14,11 @@ from dnnlib.util import StopRequested, UserError, run_main  # noqa: E402
 
 def watch(mode, folder):
     """Trains, as it were, until what `mode` says happens to the process whose number is its last character."""
+    liveness.GRACE_SECONDS = 1.0    # what a process would say of itself within it, nobody says here
     me, file = processes.world(), os.path.join(folder, 'invitation')
+    open(os.path.join(folder, f'here-{me.rank}'), 'w').close()
+    while len([name for name in os.listdir(folder) if name.startswith('here-')]) < me.size:     # as a first sum waits
+        time.sleep(0.02)
     if me.rank == 0:
         with open(file + '.new', 'w') as f:
             f.write(liveness.invite())
@@ -35,10 +39,10 @@ def watch(mode, folder):
         os.kill(os.getpid(), signal.SIGKILL)
     if mode.startswith('write') and is_meant:   # for longer than others may do nothing
         with liveness.section('writing', 60):
-            time.sleep(3)
+            time.sleep(4.5)
     elif mode.startswith('write'):
         liveness.moved('waiting for the others')
-        time.sleep(3)
+        time.sleep(4.5)
     if mode.startswith(('write', 'end')):
         liveness.end()
         return

@@ -571,7 +571,7 @@ def test_verify_reads_the_files_and_believes_no_dates(tmp_path, capsys, monkeypa
 
 
 def test_three_processes_fetch_one_file_at_once(server, tmp_path):
-    arrived = threading.Barrier(3, timeout=60)
+    arrived = threading.Barrier(3, timeout=300)
 
     def answer(handler):
         arrived.wait()

@@ -344,7 +344,9 @@ def test_two_set_ups_at_once_build_one_environment(environment, said, monkeypatc
 
         def build(self):
             built.append(self.env.folder)
-            time.sleep(0.3)
+            end = time.time() + 60
+            while not any('another set-up' in line for line in said) and time.time() < end:
+                time.sleep(0.01)
             finish(self.env)
 
     monkeypatch.setattr(env_build, 'Builder', SlowBuilder)

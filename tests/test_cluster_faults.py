@@ -56,7 +56,7 @@ class Site:
 
     def start(self, *words, **options):
         paths = [HERE, str(ROOT)] + [path for path in os.environ.get('PYTHONPATH', '').split(os.pathsep) if path]
-        env = dict(os.environ, PYTHONPATH=os.pathsep.join(paths), **options)
+        env = dict(os.environ, PYTHONPATH=os.pathsep.join(paths), PREFILTER_TEST_SLOW='0.08', **options)
         process = subprocess.Popen([sys.executable] + list(words), env=env, start_new_session=True, cwd=str(ROOT),
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
         self._stack.callback(self.kill, process)

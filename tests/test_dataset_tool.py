@@ -47,7 +47,7 @@ def refuse(folder, out, *options, **kwargs):
 def run(*args, **kwargs):
     return subprocess.run([sys.executable, str(ROOT / 'dataset_tool.py')] + [str(arg) for arg in args],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, cwd=str(ROOT),
-                          timeout=120, **kwargs)
+                          timeout=600, **kwargs)
 
 
 # ---- What is written
@@ -259,7 +259,7 @@ def start_and_wait_until_it_writes(folder):
     command = [sys.executable, str(ROOT / 'dataset_tool.py'), 'create_toyfaces', str(folder / 'set'),
                '--resolution', '256', '--num', '5000']
     process = subprocess.Popen(command, stderr=subprocess.PIPE, universal_newlines=True, cwd=str(ROOT))
-    deadline = time.time() + 60
+    deadline = time.time() + 300
     while not any(path.stat().st_size for path in folder.glob(f'.tmp-{process.pid}-*/set-r08.tfrecords')):
         assert process.poll() is None and time.time() < deadline
         time.sleep(0.05)
@@ -270,7 +270,7 @@ def start_and_wait_until_it_writes(folder):
 def test_interrupted_work_leaves_nothing_and_can_be_repeated(tmp_path, number):
     process = start_and_wait_until_it_writes(tmp_path)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130 and stderr.strip().endswith('interrupted') and 'Traceback' not in stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -278,7 +278,7 @@ def test_interrupted_work_leaves_nothing_and_can_be_repeated(tmp_path, number):
 def test_what_a_kill_leaves_does_not_look_complete_and_goes_at_the_next_start(tmp_path, golden_dir):
     killed = start_and_wait_until_it_writes(tmp_path)
     killed.kill()
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=300)
     assert [path.name.startswith('.tmp-') for path in tmp_path.iterdir()] == [True]
     alive = start_and_wait_until_it_writes(tmp_path)
     try:
@@ -287,7 +287,7 @@ def test_what_a_kill_leaves_does_not_look_complete_and_goes_at_the_next_start(tm
         assert len(list(tmp_path.glob(f'.tmp-{alive.pid}-*'))) == 1
     finally:
         alive.kill()
-        alive.communicate(timeout=60)
+        alive.communicate(timeout=300)
     main(['verify', str(tmp_path / 'set')])
     main(['extract', str(tmp_path / 'set'), str(tmp_path / 'pictures')])
     assert sorted(path.name for path in tmp_path.iterdir()) == ['pictures', 'set']

@@ -162,22 +162,22 @@ def test_a_killed_worker_loses_nothing_and_a_deadly_image_is_given_up(tmp_path, 
     assert (tmp_path / '7').exists()
 
 
-def run_script(source, out, resume=False, workers=2):
+def run_script(source, out, **environment):
     code = ('import sys; sys.path[:0] = [%r, %r]\n'
             'from dnnlib.util import run_main\n'
             'from data.prefilter.run import prefilter\n'
             'from prefilter_helpers import settings\n'
             'if __name__ == "__main__":\n'
-            '    run_main(lambda: print(prefilter(settings(%r, %r), %d, resume=%r)["kept"]))\n')
+            '    run_main(lambda: print(prefilter(settings(%r, %r), 2)["kept"]))\n')
     here = os.path.dirname(os.path.abspath(__file__))
     script = out.parent / 'script.py'
-    script.write_text(code % (os.path.dirname(here), here, str(source), str(out), workers, resume))
+    script.write_text(code % (os.path.dirname(here), here, str(source), str(out)))
     return subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            universal_newlines=True)
+                            universal_newlines=True, env=dict(os.environ, **environment))
 
 
 def wait_for_crops(out, count, process):
-    deadline = time.time() + 60
+    deadline = time.time() + 300
     while len(list(out.rglob('*.png'))) < count:
         assert time.time() < deadline and process.poll() is None
         time.sleep(0.02)
@@ -185,21 +185,23 @@ def wait_for_crops(out, count, process):
 
 @pytest.fixture(scope='module')
 def uninterrupted(tmp_path_factory):
-    """What a run over the tree of the next test gives."""
+    """(a tree of photographs, what a run over it gives)."""
     folder = tmp_path_factory.mktemp('uninterrupted')
-    make_tree(folder / 'in', 30, red=SLOW)
+    make_tree(folder / 'in', 12)
+    for i in range(12, 30):
+        save_photo(folder / 'in' / f'class{3 + i % 2}' / f'{i:03}.png', green=0 if i % 7 == 3 else 150, red=SLOW, seed=i)
     prefilter(settings(folder / 'in', folder / 'out'), 2)
-    return content(folder / 'out')
+    return folder / 'in', content(folder / 'out')
 
 
 @pytest.mark.parametrize('kill', [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_goes_on_without_repeating_anything(tmp_path, kill, uninterrupted):
-    source, out = tmp_path / 'in', tmp_path / 'out'
-    make_tree(source, 30, red=SLOW)
-    process = run_script(source, out)
+    source, whole = uninterrupted
+    out = tmp_path / 'out'
+    process = run_script(source, out, PREFILTER_TEST_SLOW='0.7')    # which leaves seconds for the signal
     wait_for_crops(out, 6, process)
     process.send_signal(kill)
-    errors = process.communicate(timeout=60)[1]
+    errors = process.communicate(timeout=300)[1]
     if kill != signal.SIGKILL:
         assert process.returncode == 130 and '--resume' in errors and 'Traceback' not in errors
     before = {path: path.stat().st_mtime_ns for path in out.rglob('class*/*.png')}
@@ -210,7 +212,7 @@ def test_a_stopped_run_goes_on_without_repeating_anything(tmp_path, kill, uninte
     assert result['files'] == 30 == len(rows(out)) and result['kept'] == 26
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
     assert result['run']['images'] <= 30 - len(before)
-    assert content(out) == uninterrupted
+    assert content(out) == whole
 
 
 def test_resuming_repairs_missing_crops_and_takes_up_new_files(tmp_path):

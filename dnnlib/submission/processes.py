@@ -6,7 +6,9 @@ Whoever starts them says so in the environment: `python -m dnnlib.tflib.launch` 
 """
 
 import collections
+import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -143,10 +145,24 @@ def _listens(address):
 
 
 def free_port():
-    """A TCP port of this machine that nobody listens at now."""
-    with socket.socket() as probe:
-        probe.bind(('', 0))
-        return probe.getsockname()[1]
+    """A TCP port of this machine that nobody listens at now; see `free_ports`."""
+    return free_ports(1)[0]
+
+
+def free_ports(count):
+    """Different TCP ports of this machine that nobody listens at now.
+
+    They are below those that systems give to connections which they open, so that none of these takes one before the
+    process for which it is meant is up.
+    """
+    found = []
+    for port in random.Random().sample(range(10240, 32768), 32768 - 10240):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(('', port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise UserError(f'this machine has no {count} free ports')
 
 
 class Started:

@@ -46,10 +46,10 @@ class _SignalWatch:
             if number not in SIGNALS:
                 continue
             name = signal.Signals(number).name
-            if name == self.received and time.time() < self._until:
+            if name == self.received and time.monotonic() < self._until:
                 continue
             if processes.world().size > 1:
-                self._until = time.time() + TWICE_SECONDS
+                self._until = time.monotonic() + TWICE_SECONDS
             if self.received is not None:
                 print(f'\n{name} again: exiting at once', file=sys.stderr, flush=True)
                 os._exit(128 + number)

@@ -39,7 +39,7 @@ def main(argv=None):
     first_port = args.port or processes.FIRST_PORT
     ports = [first_port + number for number in range(each)]
     if is_local and args.port is None:
-        ports = [processes.free_port() for _ in range(each)]
+        ports = processes.free_ports(each)
     addresses = ','.join(f'{host}:{port}' for host in hosts for port in ports)
     command = [args.python, args.script] + args.arguments
     started = []
