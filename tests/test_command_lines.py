@@ -1,5 +1,6 @@
 """The help of every command fits a screen, and every example in it can be run."""
 
+import functools
 import importlib
 import os
 import pathlib
@@ -10,6 +11,8 @@ import pytest
 
 from data.commands import EXAMPLES as DATASET_EXAMPLES
 from dnnlib.util import UserError
+from experiment import doctor
+from experiment.studies import unwarping
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODULES = {'train.py': 'train', 'run_metrics.py': 'run_metrics', 'generate.py': 'generate',
@@ -128,11 +131,19 @@ def test_examples_of_the_data_set_tool_run_or_name_what_is_missing(bare_machine,
     assert 'toyfaces-64' in os.listdir('datasets') and pathlib.Path('sheet.png').is_file()
 
 
+@functools.lru_cache(maxsize=None)
+def probed(device, probe=doctor.run_probe):
+    """What the doctor's own process finds, which takes seconds each time."""
+    return probe(device)
+
+
 # Processes of their own, which the launcher's examples start, do not see what this one pretends: see test_processes.py.
 # Schedulers and workers would wait for ever: see test_cluster_faults.py.
 @pytest.mark.parametrize('page', [page for page in PAGES
                                   if not page.startswith(('dataset_tool.py', 'dnnlib.tflib.launch', 'data.cluster'))])
-def test_examples_of_other_help_run_or_name_what_is_missing(page, bare_machine, capsys):
+def test_examples_of_other_help_run_or_name_what_is_missing(page, bare_machine, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, 'run_probe', probed)
+    monkeypatch.setattr(unwarping, 'NUM_POINTS', 200)   # whose contours take most of the time
     for words in examples(help_of(page, capsys)):
         # These would train for minutes.
         result = outcome(words + ['--dry-run'] * ('lecture' in words) + ['--steps=2'] * ('unwarping' in words))

@@ -204,9 +204,14 @@ def test_a_damaged_record_of_the_best_score_counts_as_none(run_dir, record):
 
 # ---- What a file holds
 
+@pytest.fixture(scope='module')
+def source(tmp_path_factory):
+    """A snapshot of 8x8."""
+    return make_network(tmp_path_factory.mktemp('source'), resolution=8)
+
+
 @pytest.mark.parametrize('suffix', ['.pkl', '.npz', '.safetensors'])
-def test_every_format_loads_through_the_one_door(tmp_path, suffix):
-    source = make_network(tmp_path, resolution=8)
+def test_every_format_loads_through_the_one_door(source, tmp_path, suffix):
     path = str(tmp_path / ('other' + suffix))
     convert.write(convert.read(source), path)
     assert convert.same(locate.read(path), convert.read(source))

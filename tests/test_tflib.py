@@ -1,5 +1,6 @@
 """Sessions, variables, image conversions, networks as values, the optimizer and summaries."""
 
+import importlib
 import io
 import pickle
 import subprocess
@@ -25,6 +26,17 @@ def make_generator(name='G', **kwargs):
 
 def latents(num=4):
     return np.random.RandomState(0).randn(num, 8).astype(np.float32)
+
+
+def test_building_looks_for_no_deprecated_arguments(fresh_graph, monkeypatch):
+    deprecation = importlib.import_module('tensorflow.python.util.deprecation')
+    looked = []
+    monkeypatch.setattr(deprecation.tf_inspect, 'getcallargs', lambda *args, **kwargs: looked.append(args) or {})
+    tf.reduce_sum(tf.ones([2]), axis=0)
+    assert not looked
+    monkeypatch.setattr(deprecation, '_PRINT_DEPRECATION_WARNINGS', True)   # as it would be otherwise
+    tf.reduce_sum(tf.ones([2]), axis=0)
+    assert looked
 
 
 # ---- Variables and images

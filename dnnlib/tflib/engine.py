@@ -5,6 +5,7 @@ The project speaks one dialect, TensorFlow 1.x graph mode (`tensorflow.compat.v1
 Nothing outside this module asks which of them is installed.
 """
 
+import contextlib
 import importlib
 import os
 import warnings
@@ -33,6 +34,18 @@ finally:
 # initializer layout that `tfutil.set_vars` uses. Also a no-op on 1.15 apart from the tensor shapes' type.
 tf.logging.set_verbosity(tf.logging.ERROR)  # first, or the next line announces itself
 tf.disable_v2_behavior()
+
+
+def _do_not_look_for_deprecated_arguments():
+    """TensorFlow inspects the signature at every call of a function with an argument that went out of use, which is a
+    fifth of the time that graphs take to build. What it would say is not shown at the verbosity above."""
+    with contextlib.suppress(ImportError):
+        module = importlib.import_module('tensorflow.python.util.deprecation')
+        if hasattr(module, '_PRINT_DEPRECATION_WARNINGS'):
+            module._PRINT_DEPRECATION_WARNINGS = False
+
+
+_do_not_look_for_deprecated_arguments()
 
 ENGINE = 'tf1' if tf.__version__.startswith('1.') else 'tf2'
 
