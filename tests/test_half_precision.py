@@ -28,8 +28,9 @@ def half_run(tmp_path_factory):
     """Directory of a run with G and D in half precision."""
     run_dir = tmp_path_factory.mktemp('half')
     scaling = dict(use_loss_scaling=True, loss_scaling_init=START)
-    assert train(run_dir, G_args=dict(dtype='float16'), D_args=dict(dtype='float16'), G_opt_args=scaling,
-                 D_opt_args=scaling, dataset_args=dict(resolution=8),
+    half = dict(dtype='float16', structure='fixed')
+    assert train(run_dir, G_args=half, D_args=half, G_opt_args=scaling, D_opt_args=scaling,
+                 dataset_args=dict(resolution=8),
                  sched_args=dict(lod_initial_resolution=8, tick_kimg_base=0.04 * UPDATES / 20), image_snapshot_ticks=0,
                  total_kimg=0.004 * UPDATES, checkpoint_kimg=9) == 'finished'
     return run_dir

@@ -29,7 +29,7 @@ CATS_AND_DOGS = LabelDistribution([[1, 0, 0], [0, 1, 0], [0.5, 0.5, 0]], [70, 20
 def network(tmp_path_factory):
     """A conditional network without noise, the labels of its data beside it."""
     folder = tmp_path_factory.mktemp('network')
-    path = make_network(folder, label_size=3, resolution=16, use_noise=False)
+    path = make_network(folder, label_size=3, resolution=8, use_noise=False)
     CATS_AND_DOGS.save(str(folder / labels.FILE))
     return path
 

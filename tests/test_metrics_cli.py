@@ -37,14 +37,14 @@ def test_measuring_writes_a_record_per_metric(network, faces, tmp_path, capsys):
     assert len(lines) == 2 and 'stand-in networks; 70 samples' in lines[0]
 
 
-def test_all_snapshots_get_a_folder_each_and_are_measured_once(network, faces, tmp_path, capsys):
+def test_all_snapshots_get_a_folder_each_and_are_measured_once(little_network, faces, tmp_path, capsys):
     from dnnlib.submission.records import write_submit_config
     run_dir = str(tmp_path / '00000-run')
     os.makedirs(run_dir)
     write_submit_config(run_dir, dict(config=dict(
         dataset=dict(class_name='training.dataset.TFRecordDataset', tfrecord_dir=faces), train={}), data_dir='/'))
     for kimg in (3, 12):
-        os.link(network, os.path.join(run_dir, f'network-snapshot-{kimg:06d}.pkl'))
+        os.link(little_network, os.path.join(run_dir, f'network-snapshot-{kimg:06d}.pkl'))
     args = ['fid50k', '--run', run_dir, '--all-snapshots', '--num-samples', '70', '--device', 'cpu']
     assert run_metrics.main(args) == 0
     for kimg in (3, 12):
@@ -63,9 +63,9 @@ def test_all_snapshots_get_a_folder_each_and_are_measured_once(network, faces, t
         assert '| 70 (a quick look) |' in file.read()
 
     # A snapshot that was cut off, between others, is left out and named, and does not end the command.
-    with open(network, 'rb') as file, open(os.path.join(run_dir, 'network-snapshot-000005.pkl'), 'wb') as cut:
+    with open(little_network, 'rb') as file, open(os.path.join(run_dir, 'network-snapshot-000005.pkl'), 'wb') as cut:
         cut.write(file.read()[:5000])
-    os.link(network, os.path.join(run_dir, 'network-snapshot-000020.pkl'))
+    os.link(little_network, os.path.join(run_dir, 'network-snapshot-000020.pkl'))
     assert run_metrics.main(args) == 1
     captured = capsys.readouterr()
     assert 'network-snapshot-000005 is left out: ' in captured.err and 'cut off' in captured.err
@@ -108,12 +108,12 @@ def test_released_networks_that_are_missing_are_named(network, tmp_path, monkeyp
                           'released', '--out', str(tmp_path)])
 
 
-def test_untrained_baseline_has_its_own_name_and_leaves_no_line_in_the_run(network, faces, tmp_path):
-    run_metrics.main(['fid50k', '--network', network, '--dataset', faces, '--num-samples', '70', '--untrained',
+def test_untrained_baseline_has_its_own_name_and_leaves_no_line_in_the_run(little_network, faces, tmp_path):
+    run_metrics.main(['fid50k', '--network', little_network, '--dataset', faces, '--num-samples', '70', '--untrained',
                       '--out', str(tmp_path), '--device', 'cpu'])
     record = records.read_record(str(tmp_path / 'fid50k.json'))
     assert record['network'] == 'network-snapshot-000007-untrained' and record['value'] > 0
-    assert not os.path.exists(os.path.join(os.path.dirname(network), 'metric-fid50k.txt'))
+    assert not os.path.exists(os.path.join(os.path.dirname(little_network), 'metric-fid50k.txt'))
 
 
 def test_command_line_prints_one_line_for_a_mistake():

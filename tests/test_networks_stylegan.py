@@ -160,7 +160,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize('variant', sorted(VARIANTS))
 def test_paper_variants_train_mode_gives_finite_gradients(fresh_graph, variant):
-    kwargs = dict(TINY, **VARIANTS[variant])
+    kwargs = dict(TINY, resolution=8, **VARIANTS[variant])
     if kwargs['mapping_layers'] == 0:
         kwargs['dlatent_size'] = kwargs['latent_size']
     G = tflib.Network('G', 'training.networks_stylegan.G_style', **kwargs)

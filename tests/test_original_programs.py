@@ -83,11 +83,11 @@ def events(run_dir):
 
 
 def save_snapshot(folder, **G_args):
-    """The path of a pickle of fresh networks, (G, D, Gs)."""
+    """The path of a pickle of fresh networks of 4x4, (G, D, Gs)."""
     path = str(folder / 'network-snapshot-000001.pkl')
     with session():
-        G = tflib.Network('G', num_channels=3, resolution=8, **dict(SMALL_G, **G_args))
-        D = tflib.Network('D', D_FUNC, num_channels=3, resolution=8, **SMALL)
+        G = tflib.Network('G', num_channels=3, resolution=4, **dict(SMALL_G, **G_args))
+        D = tflib.Network('D', D_FUNC, num_channels=3, resolution=4, **SMALL)
         misc.save_pkl((G, D, G.clone('Gs')), path)
     return path
 
@@ -296,14 +296,15 @@ def test_networks_of_somebodys_own_train_by_a_configuration(root, tmp_path, on_a
 
 
 def test_a_script_grows_on_two_devices(root, tmp_path):
-    networks = dict(SMALL, structure='linear')
+    networks = dict(SMALL, structure='linear')      # Progressive GAN's, which are built faster
     tflib.select_device('cpu', 2)
     options = {'device_count.CPU': 2, 'graph_options.rewrite_options.disable_meta_optimizer': True}
     with tf.Graph().as_default(), tflib.create_session(options).as_default():
         training_loop(
             submit_config=dnnlib.SubmitConfig(run_dir=str(tmp_path), num_gpus=2), total_kimg=0.064,
             image_snapshot_ticks=0, G_smoothing_kimg=0.01, minibatch_repeats=1,
-            G_args=dict(SMALL_G, structure='linear'), D_args=dict(networks, func_name=D_FUNC),
+            G_args=dict(networks, func_name='training.networks_progan.G_paper', latent_size=4),
+            D_args=dict(networks, func_name='training.networks_progan.D_paper'),
             G_loss_args=dict(func_name='training.loss.G_logistic_nonsaturating'),
             D_loss_args=dict(func_name='training.loss.D_logistic_simplegp', r1_gamma=10.0),
             dataset_args=dict(tfrecord_dir='tiny', resolution=8),

@@ -14,9 +14,13 @@ from prefilter_helpers import ALWAYS, ONCE, SLOW, content, make_tree, save_photo
 from data import ledger
 from data.commands import main
 from data.images import list_images
+from data.prefilter import pool
 from data.prefilter.landmarks import Landmarks
 from data.prefilter.run import merge, prefilter
 from dnnlib.util import UserError
+
+
+pytestmark = pytest.mark.usefixtures('quick_workers')
 
 
 def rows(out, name='ledger.csv'):
@@ -150,6 +154,7 @@ def test_shards_merge_into_what_one_run_makes(tmp_path):
 
 def test_a_killed_worker_loses_nothing_and_a_deadly_image_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setenv('PREFILTER_TEST_MARKS', str(tmp_path))
+    monkeypatch.setattr(pool, '_START', 'spawn')    # which this is about
     make_tree(tmp_path / 'in', 12)
     save_photo(tmp_path / 'in' / 'class0' / '004x.png', red=ONCE, blue=7)
     save_photo(tmp_path / 'in' / 'class1' / 'deadly.png', red=ALWAYS)
@@ -189,7 +194,8 @@ def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp('uninterrupted')
     make_tree(folder / 'in', 12)
     for i in range(12, 30):
-        save_photo(folder / 'in' / f'class{3 + i % 2}' / f'{i:03}.png', green=0 if i % 7 == 3 else 150, red=SLOW, seed=i)
+        path = folder / 'in' / f'class{3 + i % 2}' / f'{i:03}.png'
+        save_photo(path, green=0 if i % 7 == 3 else 150, red=SLOW, seed=i)
     prefilter(settings(folder / 'in', folder / 'out'), 2)
     return folder / 'in', content(folder / 'out')
 

@@ -73,7 +73,7 @@ def test_each_result_is_found_in_the_memory_that_comes_with_it(monkeypatch, coun
 def test_workers_end_with_a_parent_that_is_killed(left_alone):
     script = ('import time\nfrom data import workers\n'
               f'workers._NOT_TO_FORK = {left_alone!r}\n'
-              'for _ in workers.ordered_map(abs, range(100), 2):\n    print("working", flush=True)\n    time.sleep(600)')
+              'for _ in workers.ordered_map(abs, range(100), 2):\n    print("working", flush=True)\n    time.sleep(99)')
     parent = subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, cwd=str(ROOT))
     assert parent.stdout.readline() == b'working\n'
     parent.kill()

@@ -21,6 +21,7 @@ ATTEMPTS = 3
 IMAGE_SECONDS = 900
 """A worker that says nothing for so long is killed, and its photograph given up."""
 
+_START = 'spawn'    # TensorFlow does not survive a fork
 _STILLBORN = 3
 _SECONDS_TO_STOP = 30
 
@@ -71,7 +72,7 @@ class Pool:
     """
 
     def __init__(self, settings, ledger_path, temp_folder, lock_path, num_workers):
-        self._context = multiprocessing.get_context('spawn')  # TensorFlow does not survive a fork
+        self._context = multiprocessing.get_context(_START)
         self._arguments = (settings, ledger_path, temp_folder, lock_path)
         self._settings, self._ledger_path = settings, ledger_path
         self._num_workers = num_workers
