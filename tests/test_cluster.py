@@ -24,6 +24,9 @@ from dnnlib.config_files import parse_yaml
 from dnnlib.errors import UserError
 
 
+pytestmark = pytest.mark.usefixtures('quick_workers')
+
+
 @pytest.fixture(scope='module')
 def cluster():
     pytest.importorskip('distributed', reason='the extra `cluster` is not installed')

@@ -171,6 +171,7 @@ def test_every_command_refuses_unsafe_webp_and_can_be_told_to_trust_it(tmp_path,
 
 # ---- Small crops
 
+@pytest.mark.usefixtures('quick_workers')
 def test_small_crops_are_warned_of_and_can_be_rejected(tmp_path, capsys):
     save_photo(tmp_path / 'in' / 'small.png', size=(30, 40))
     save_photo(tmp_path / 'in' / 'large.png', size=(200, 220))

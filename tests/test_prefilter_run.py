@@ -19,7 +19,6 @@ from data.prefilter.landmarks import Landmarks
 from data.prefilter.run import merge, prefilter
 from dnnlib.util import UserError
 
-
 pytestmark = pytest.mark.usefixtures('quick_workers')
 
 
