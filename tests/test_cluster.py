@@ -23,7 +23,6 @@ from data.verify import verify
 from dnnlib.config_files import parse_yaml
 from dnnlib.errors import UserError
 
-
 pytestmark = pytest.mark.usefixtures('quick_workers')
 
 
