@@ -292,11 +292,11 @@ def test_a_run_is_guarded_stopped_resumed_and_not_repeated(tiny, tmp_path, capsy
     convert.main([os.path.join(run_dir, 'network-final.pkl'), copy])
     for text, taken in ((run_dir, 'takes its final one: network-final.pkl'), (copy, '')):
         capsys.readouterr()
-        train.main(['--config', tiny, '--init-from', text, '--dry-run', '--result-dir', results])
+        train.main(['--config', tiny, '--init-from', text, '--dry-run', '--result-dir', results, *FIXED])
         out, err = capsys.readouterr()
         assert taken in out and 'error' not in err
     with pytest.raises(UserError, match=r'--init-from: G in .* does not fit .*of another shape'):
-        train.main(['--config', tiny, '--init-from', run_dir, '--set', 'G.fmap_max=4', '--result-dir', results])
+        train.main(['--config', tiny, '--init-from', run_dir, '--set', 'G.fmap_max=4', '--result-dir', results, *FIXED])
     assert os.listdir(results) == ['00000-tiny']
 
 
