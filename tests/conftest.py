@@ -63,13 +63,15 @@ def pytest_runtest_setup(item):
 
 # Seconds of the files that take longest. They are begun first: else a process works on one of them alone at the end.
 LONG = {
-    'test_cross_engine.py': 80, 'test_faults.py': 70, 'test_training_loop.py': 60, 'test_networks_stylegan.py': 50,
-    'test_train_cli.py': 50, 'test_metrics.py': 45, 'test_metrics_of_families.py': 45, 'test_processes.py': 40,
-    'test_prefilter_run.py': 40, 'test_labels.py': 35, 'test_protocol_options.py': 35, 'test_half_precision.py': 35,
-    'test_figures.py': 35, 'test_tables.py': 35, 'test_acceleration.py': 30, 'test_original_programs.py': 30,
-    'test_command_lines.py': 30, 'test_lecture_runs.py': 25, 'test_scores_kept.py': 25, 'test_explorer.py': 20,
-    'test_projection.py': 20, 'test_transfer.py': 20, 'test_curves.py': 20, 'test_attributes.py': 15,
-    'test_identity.py': 15, 'test_notebook.py': 15, 'test_exporting.py': 15, 'test_max_hours.py': 10}
+    'test_training_loop.py': 69, 'test_networks_stylegan.py': 66, 'test_cross_engine.py': 65, 'test_metrics.py': 60,
+    'test_faults.py': 58, 'test_processes.py': 48, 'test_acceleration.py': 34, 'test_original_programs.py': 32,
+    'test_metrics_of_families.py': 32, 'test_train_cli.py': 28, 'test_exchange.py': 25, 'test_locating.py': 21,
+    'test_tflib.py': 20, 'test_safe_pickle.py': 20, 'test_transfer.py': 17, 'test_run_config.py': 17,
+    'test_report.py': 17, 'test_prefilter_run.py': 17, 'test_metrics_cli.py': 16, 'test_explorer.py': 16,
+    'test_scores_kept.py': 15, 'test_metric_networks.py': 15, 'test_lecture_runs.py': 15, 'test_projection.py': 14,
+    'test_networks_progan.py': 13, 'test_labels.py': 13, 'test_command_lines.py': 13, 'test_odd_places.py': 12,
+    'test_network_gradients.py': 12, 'test_figures.py': 12, 'test_network_runs.py': 11, 'test_half_precision.py': 11,
+    'test_workers.py': 10, 'test_tables.py': 10, 'test_protocol_options.py': 10, 'test_curves.py': 10}
 
 
 @pytest.hookimpl(optionalhook=True)
