@@ -114,7 +114,7 @@ def main(argv=None):
     from experiment.start import Start
     start = Start(args)
     if args.print_config:
-        return start.print_config()
+        return print(config_files.dump_config(start.config, start.origins), end='')
     if args.dry_run:
         return start.dry_run(args.probe)
     return start.train()

@@ -4,6 +4,7 @@ from dnnlib import registry, tflib
 from dnnlib.submission import processes
 from dnnlib.util import UserError
 from experiment.checks import check_gpus
+from experiment.settings import is_adversarial
 from training import towers
 from training.network_files import locate
 from training.state import run_state
@@ -14,6 +15,12 @@ def check_devices(config):
     """Raises UserError unless TensorFlow can use the devices that the configuration asks for."""
     if config.device != 'cpu':
         check_gpus(config, len(tflib.list_gpus()), 'TensorFlow can use')
+
+
+def check(config, data, restored=None, init_from=None, transfer=False):
+    """Both checks of a start, as far as they are for its loop. Returns and raises what `check_networks` does."""
+    check_devices(config)
+    return check_networks(config, data, restored, init_from, transfer) if is_adversarial(config) else init_from
 
 
 def check_networks(config, data, restored=None, init_from=None, transfer=False):

@@ -11,6 +11,8 @@ from dnnlib.files import read_bytes, try_place
 from dnnlib.submission import read_submit_config
 from dnnlib.util import EasyDict, UserError
 from experiment import device_check
+from metrics.networks import needs
+from metrics.networks.choice import STANDIN
 from metrics.tables import definition
 from training.network_files import runs
 from training.state import resume
@@ -23,15 +25,16 @@ CODEC = 'training.networks_codec.G_codec'
 # ---- Data
 
 
-def open_data(config, data_dir, dry=False, with_record=False):
+def open_data(config, data_dir, dry=False, run_dir=None, metrics=()):
     """Opens the data set, which checks its files, and returns what plans depend on.
 
     EasyDict(shape [C, H, W] or [C], resolution, resolution_log2, num_images, label_size, label_names: list or None,
     is_image, is_codes: whether the samples are codes of images, None where that is not known; codec: see
     `Dataset.codec`, unused_labels: file with labels that the run does not use, or None; missing: None). With `dry`, a
     data set that is not there yet is described by the configuration as far as it goes: num_images is None then, and
-    `missing` says what is missing and what makes it; `will_be_drawn`, whether that gives drawn faces. `with_record`:
-    and `record`, what `resume.data_record` tells. Raises UserError.
+    `missing` says what is missing and what makes it; `missing_files`: names of the files that
+    `metrics` on such data need and that are not here; `restored`: the checkpoint from which the run in `run_dir` goes
+    on, see `resume.read_run`, or None. Raises UserError.
     """
     folder = config.dataset.get('tfrecord_dir')
     path = None if folder is None else os.path.join(data_dir, folder)
@@ -40,15 +43,20 @@ def open_data(config, data_dir, dry=False, with_record=False):
                   'dataset.tfrecord_dir and --data-dir'
         if not dry:
             raise UserError(missing)
-        return _assumed_data(config, missing)
+        return EasyDict(_assumed_data(config, data_dir, missing, metrics), restored=_read_run(run_dir, config))
+    missing_files = needs.missing_files(metrics, dict(config.dataset, data_dir=data_dir))
     with load_dataset(data_dir=data_dir, **dict(dict(seed=config.seed), **config.dataset)) as data:
         label_file = getattr(data, 'label_file', None)
         return EasyDict(
             shape=list(data.shape), resolution=data.resolution, resolution_log2=data.resolution_log2,
             num_images=data.num_images, label_size=data.label_size, label_names=data.label_names,
             is_image=data.is_image, is_codes=data.codec is not None, codec=data.codec, missing=None,
-            unused_labels=label_file if label_file and not data.label_size else None,
-            record=resume.data_record(data) if with_record else None)
+            missing_files=missing_files, restored=_read_run(run_dir, config, data),
+            unused_labels=label_file if label_file and not data.label_size else None)
+
+
+def _read_run(run_dir, config, data=None):
+    return None if run_dir is None else resume.read_run(run_dir, config.seed, data)
 
 
 def settle_size(config, origins, data_dir):
@@ -69,7 +77,7 @@ def settle_size(config, origins, data_dir):
         origins.update((key, "the data's own size") for key in keys)
 
 
-def _assumed_data(config, missing):
+def _assumed_data(config, data_dir, missing, metrics):
     """What `open_data` tells of a data set that is not there."""
     (command, shape), resolution = making_of(config.dataset.tfrecord_dir), config.dataset.get('resolution')
     is_codes = command.startswith('dataset_tool.py encode ')
@@ -85,7 +93,9 @@ def _assumed_data(config, missing):
     return EasyDict(
         shape=list(shape), resolution=resolution, resolution_log2=(resolution - 1).bit_length(), num_images=None,
         label_size=labels, is_image=len(shape) == 3 and not is_codes, is_codes=is_codes or None, codec=None,
-        missing=missing, unused_labels=None, will_be_drawn=_is_drawn(config.dataset.tfrecord_dir))
+        missing=missing, unused_labels=None, missing_files=needs.missing_files(
+            metrics, dict(config.dataset, data_dir=data_dir),
+            STANDIN if _is_drawn(config.dataset.tfrecord_dir) else 'auto'))
 
 
 def recorded_data(record):

@@ -8,13 +8,12 @@ import os
 
 import numpy as np
 
+from dnnlib.command_line import typed
 from dnnlib.submission import processes
 from dnnlib.util import EasyDict, UserError
 from experiment import forecast, phases
 from experiment.settings import is_adversarial, value_of, with_defaults
-from metrics.networks.choice import STANDIN
 from metrics.networks.files import find_attribute
-from metrics.networks.needs import missing_files
 from training.layers.network_sizes import feature_maps
 
 SMALL_DATA_SET = 10000      # images; below it a discriminator tends to learn the images by heart
@@ -195,11 +194,14 @@ def _devices(config, machine):
     return f"{count} GPU{'s' if count > 1 else ''} of the {machine.num_gpus} here"
 
 
-def warnings(plan, machine, data_dir):
-    """Sentences on what is allowed but probably not wanted.
+def in_words(plan, machine):
+    """The plan, what is missing, and what is odd, as lines of text."""
+    lines = describe(plan, machine) + ([f'missing: {plan.data.missing}'] if plan.data.missing else [])
+    return [typed(line) for line in lines + [f'warning: {text}' for text in warnings(plan, machine)]]
 
-    Raises UserError for a file of the metrics that is here but damaged.
-    """
+
+def warnings(plan, machine):
+    """Sentences on what is allowed but probably not wanted."""
     config, result = plan.config, []
     if config.device != 'cpu':
         result += [f'{text}; if this run gets the same GPU, both will be slow or run out of memory: wait, or hide that '
@@ -210,7 +212,7 @@ def warnings(plan, machine, data_dir):
                           f'where there are as many, or pass --num-gpus {max(machine.num_gpus, 1)}')
     result += _warnings_of_phases(plan) if plan.phases else []
     result += _warnings_of_needs(plan, machine) if plan.needs else []
-    return result + _warnings_of_metrics(plan, data_dir)
+    return result + _warnings_of_metrics(plan.data.get('missing_files', ()))
 
 
 def _warnings_of_phases(plan):
@@ -244,10 +246,7 @@ def _warnings_of_needs(plan, machine):
     return result
 
 
-def _warnings_of_metrics(plan, data_dir):
-    config = plan.config
-    missing = missing_files(config.metrics, dict(config.dataset, data_dir=data_dir),
-                            STANDIN if plan.data.get('will_be_drawn') else 'auto')
+def _warnings_of_metrics(missing):
     if not missing:
         return []
     shown = ', '.join(missing[:3]) + (f' and {len(missing) - 3} more' if len(missing) > 3 else '')

@@ -11,6 +11,7 @@ from dnnlib.config_files import kind, nearest
 from dnnlib.submission import read_submit_config
 from dnnlib.util import EasyDict, UserError
 from experiment import settings
+from experiment.metric_settings import check_metrics
 from experiment.session_settings import check_session
 from experiment.settings import SECTIONS, any_origin, mistake
 from metrics import presets
@@ -133,35 +134,12 @@ def check(config, origins):
     if config.metrics and not settings.loop_takes(config, 'metric_arg_list'):
         raise _unread(config, 'metrics', origins)
     check_session(config.tf_config, origins)
-    _check_metrics(config.metrics, origins)
+    check_metrics(config.metrics, origins)
 
 
 def _unread(config, name, origins):
     return UserError(f'{name}: {config.train.func_name} reads nothing of this, so that it would have no effect (given '
                      f'in {any_origin(origins, name)}); leave it out')
-
-
-def _check_metrics(metrics, origins):
-    if not isinstance(metrics, list):
-        raise mistake(origins, 'metrics', f'must be a list such as [fid50k] or [], not {kind(metrics)}')
-    named = {}
-    for metric in metrics:
-        if isinstance(metric, str):
-            names = presets.preset_names()
-            if metric not in names:
-                raise mistake(origins, 'metrics', f"there is no metric '{metric}'{nearest(metric, names)} "
-                              f"(known: {', '.join(names)})")
-        elif not isinstance(metric, dict) or 'func_name' not in metric and 'preset' not in metric:
-            raise mistake(origins, 'metrics', 'each one must be a name such as fid50k, or settings with func_name')
-        elif not isinstance(metric.get('preset', ''), str):
-            raise mistake(origins, 'metrics', 'a preset is given by its name, such as {preset: fid50k, num_images: 9}')
-        resolved = presets.settings_of(metric)
-        if not isinstance(metric, str):
-            where = origins.get('metrics', 'the configuration')
-            settings.check_section('metric', resolved, {f'metric.{key}': where for key in resolved})
-        if named.setdefault(resolved.get('name'), resolved) != resolved:
-            raise mistake(origins, 'metrics', f"two metrics of different settings are called '{resolved['name']}'; "
-                          'give one a name of its own, such as {preset: fid50k, num_images: 9, name: fid9}')
 
 
 def _apply_gpu_presets(config, origins):

@@ -10,7 +10,7 @@ from dnnlib.submission import write_submit_config
 from dnnlib.submission.run_context import FollowerContext
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
 from dnnlib.util import UserError, call_func_by_name, sha256_file
-from experiment import run_config, settings, watch
+from experiment import plan, run_config, settings, watch
 
 
 def lead(start):
@@ -21,7 +21,8 @@ def lead(start):
     run_dir = start.run_dir or make_run_dir(start)
 
     def train(context):
-        print('\n'.join([f'Run directory: {run_dir}'] + start.in_words()), flush=True)
+        words = plan.in_words(start.plan, start.machine)
+        print('\n'.join([f'Run directory: {run_dir}'] + words), flush=True)
         if start.record is not None and start.config != start.record['config']:
             write_submit_config(run_dir, dict(start.record, config=start.config), start.origins)
         beside = watch.Watch(run_dir, start.plan)

@@ -9,12 +9,11 @@ import os
 
 import config as folders
 from dnnlib import config_files, registry
-from dnnlib.command_line import shown, typed
+from dnnlib.command_line import shown
 from dnnlib.submission import RunLock, processes, read_submit_config
 from dnnlib.util import UserError
 from experiment import run_config, settings
 from training.network_files.runs import locate_run_dir, run_dir_of
-from training.state import resume
 
 
 class Start:
@@ -61,20 +60,14 @@ class Start:
         from experiment import facts
         self.machine = facts.Machine(self.place)
 
-    # ---- What the command line can ask for
-
-    def print_config(self):
-        """Prints the resolved configuration with the origin of each value."""
-        print(config_files.dump_config(self.config, self.origins), end='')
-
     def dry_run(self, with_probe=False):
         """Checks whatever can be checked without beginning, and prints the plan; `with_probe`: and its duration."""
+        from experiment import plan, probe
         self.check(dry=True)
         if self.init_from is not None and self.restored is None:
             self.check_with_engine()
-        print('\n'.join(self.in_words()), flush=True)
+        print('\n'.join(plan.in_words(self.plan, self.machine)), flush=True)
         if with_probe:
-            from experiment import probe
             probe.tell(self.plan, self.data_dir)
 
     def train(self):
@@ -116,22 +109,17 @@ class Start:
         """
         from experiment import checks, facts, plan
         self._check_beginning()
-        recorded = None
-        if self.run_dir is not None:
-            recorded, self.restored = resume.read_run(self.run_dir, self.config.seed)
-        else:
+        if self.run_dir is None:
             facts.settle_size(self.config, self.origins, self.data_dir)
-        data = facts.open_data(self.config, self.data_dir, dry and recorded is None, recorded is not None)
-        self.plan = plan.Plan(self.config, data)
+        data = facts.open_data(self.config, self.data_dir, dry, self.run_dir, self.config.metrics)
+        self.plan, self.restored = plan.Plan(self.config, data), data.restored
         if self.run_dir is None:
             checks.check_place(self.machine)
+        elif self.restored is None:
+            checks.check_recorded_start(self.record, self.run_dir)
         checks.check_disk(self.plan, self.machine)
         if dry and self.config.device == 'gpu':
             checks.check_gpus(self.config, self.machine.num_gpus)
-        if recorded is not None:
-            resume.check_same_data(self.run_dir, recorded, data.record)
-        if self.record is not None and self.restored is None:
-            checks.check_recorded_start(self.record, self.run_dir)
 
     def _check_beginning(self):
         """Raises UserError for a beginning that the loop cannot have: in a run's middle, or from networks."""
@@ -147,21 +135,9 @@ class Start:
                             f'({total_kimg:g}) is expected')
 
     def check_with_engine(self):
-        """The checks that need TensorFlow: devices, and whether stored networks are those of the configuration."""
+        """The checks that need TensorFlow; the network to begin from is a file from now on. Raises UserError."""
         from experiment import engine_checks
-        engine_checks.check_devices(self.config)
-        if not settings.is_adversarial(self.config):
-            return
-        self.init_from = engine_checks.check_networks(self.config, self.plan.data, self.restored, self.init_from,
-                                                      self.transfer)
-
-    def in_words(self):
-        """The plan, what is missing, and what is odd, as lines of text."""
-        from experiment import plan
-        lines, missing = plan.describe(self.plan, self.machine), self.plan.data.missing
-        lines += [f'missing: {missing}'] if missing else []
-        lines += [f'warning: {text}' for text in plan.warnings(self.plan, self.machine, self.data_dir)]
-        return [typed(line) for line in lines]
+        self.init_from = engine_checks.check(self.config, self.plan.data, self.restored, self.init_from, self.transfer)
 
 
 def _all_devices(args):

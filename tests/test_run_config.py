@@ -280,7 +280,7 @@ def test_any_values_are_taken_or_refused(changes):
         config = load_named('demo', *(f'{k}={config_files.format_value(v)}' for k, v in changes.items()))
         plan = Plan(config, facts())
         describe(plan, Machine('.'))
-        warnings(plan, Machine('.'), '.')
+        warnings(plan, Machine('.'))
     except UserError:
         pass
 
@@ -435,7 +435,7 @@ def test_warnings_and_refusals_for_the_disk(tmp_path, monkeypatch):
     plan = Plan(config, facts(256))
     monkeypatch.setattr(machine, 'free_disk', lambda folder: 5e9)
     checks.check_disk(plan, Machine(str(tmp_path)))
-    assert any('may grow to' in text for text in warnings(plan, Machine(str(tmp_path)), '.'))
+    assert any('may grow to' in text for text in warnings(plan, Machine(str(tmp_path))))
     monkeypatch.setattr(machine, 'free_disk', lambda folder: 1e9)
     with pytest.raises(UserError, match='has 1.0 GB of free disk space; a run needs'):
         checks.check_disk(plan, Machine(str(tmp_path)))
@@ -445,16 +445,16 @@ def test_warnings_and_refusals_for_the_disk(tmp_path, monkeypatch):
 def test_small_and_labelled_data_get_a_warning(tmp_path):
     config = load_named('demo', 'metrics=[]')
     data = facts(num_images=9999, unused_labels='a/x-rxx.labels')
-    texts = warnings(Plan(config, data), Machine(str(tmp_path)), '.')
+    texts = warnings(Plan(config, data), Machine(str(tmp_path)))
     assert 'only 9999 images' in texts[0]
     assert 'labels (x-rxx.labels) that this run does not use' in texts[1]
-    assert warnings(Plan(config, facts()), Machine(str(tmp_path)), '.') == []
+    assert warnings(Plan(config, facts()), Machine(str(tmp_path))) == []
 
 
 @pytest.mark.parametrize('kimg,message', [(30, 'while the full resolution is still fading in'), (20, 'ends at 16x16')])
 def test_a_run_too_short_to_reach_full_resolution_gets_a_warning(tmp_path, kimg, message):
     config = load_named('demo', f'train.total_kimg={kimg}', 'sched.lod_training_kimg=8', 'sched.lod_transition_kimg=8')
-    texts = warnings(Plan(config, facts()), Machine(str(tmp_path)), '.')
+    texts = warnings(Plan(config, facts()), Machine(str(tmp_path)))
     assert message in texts[0]
 
 

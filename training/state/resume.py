@@ -39,13 +39,17 @@ def check_files(run_dir):
             raise UserError(f'{path} is no regular file, so that the run cannot write it; move it away')
 
 
-def read_run(run_dir, seed):
-    """What a run left, to go on with: (the record of its data, see `read_data_record`; see `find_checkpoint`).
+def read_run(run_dir, seed, training_set=None):
+    """The checkpoint that a run goes on from, see `find_checkpoint`. Raises UserError if it cannot go on.
 
-    Raises UserError if it cannot go on.
+    training_set: the run's data, where they are here. To compare them with what it was begun on, a data set that
+    another program made is read whole.
     """
     check_files(run_dir)
-    return read_data_record(run_dir), find_checkpoint(run_dir, seed)
+    restored = find_checkpoint(run_dir, seed)
+    if training_set is not None:
+        check_data(run_dir, training_set)
+    return restored
 
 
 def find_checkpoint(run_dir, seed, warn=print):
@@ -118,13 +122,9 @@ def check_data(run_dir, training_set):
     """The record of the data that the run was begun on, None where it has none yet; UserError if it was other data."""
     before = read_data_record(run_dir)
     if before is not None:
-        check_same_data(run_dir, before, data_record(training_set))
+        record = data_record(training_set)
+        changed = ', '.join(key for key in record if before[key] != record[key])
+        if changed:
+            raise UserError(f'the data set is not the one that {run_dir} was begun on (other {changed}; see '
+                            f"{os.path.join(run_dir, 'dataset.json')}); bring the old one back, or start a new run")
     return before
-
-
-def check_same_data(run_dir, before, record):
-    """Raises UserError unless two records of data agree: the run's, and that of the data that are there now."""
-    changed = ', '.join(key for key in record if before[key] != record[key])
-    if changed:
-        raise UserError(f'the data set is not the one that {run_dir} was begun on (other {changed}; see '
-                        f"{os.path.join(run_dir, 'dataset.json')}); bring the old one back, or start a new run")
