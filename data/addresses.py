@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 
+from dnnlib.addresses import without_passwords
 from dnnlib.files import make_folders
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
@@ -65,7 +66,7 @@ def _put_all(stores):
     for store, folder in stores:
         if os.path.isdir(folder) and os.listdir(folder):
             store.put(folder)
-            print(f'copied to {store.address}', flush=True)
+            print(f'copied to {without_passwords(store.address)}', flush=True)
 
 
 class _Store:
@@ -109,9 +110,11 @@ class _Store:
             except FileNotFoundError:
                 return {}
             root = self._root.rstrip('/') + '/'
-            files = {path[len(root):]: facts.get('size') for path, facts in found.items() if path.startswith(root)}
+            files = {path[len(root):]: facts.get('size') for path, facts in found.items() if path.startswith(root)
+                     and not path.endswith('/')}  # such names of nothing stand for folders
         for path in files:
-            if '..' in path.split('/') or path.startswith('/') or '\0' in path:
+            # Two names of a store, such as a/b and a//b, would be one file here.
+            if not {'', '.', '..'}.isdisjoint(path.split('/')) or '\0' in path:
                 raise UserError(f"'{self.address}' holds '{path}', which is no name of a file in a folder")
         return files
 
@@ -132,6 +135,9 @@ class _Store:
             make_folders(os.path.dirname(target))
             with self._system.open(f'{self._root}/{path}', 'rb') as source, open(target, 'wb') as out:
                 shutil.copyfileobj(source, out, 1 << 20)
+                size = out.tell()
+            if files[path] not in (None, size):
+                raise UserError(f"'{self.address}/{path}' gave {size} of {files[path]} bytes; repeat the command")
 
         self._for_all(copy, sorted(files), 'read')
 
@@ -162,7 +168,8 @@ class _Store:
             raise
 
     def _for_all(self, copy, paths, what):
-        with self._told(what), Progress(what.split()[0] + ' ' + self.address, len(paths), 'files') as progress, \
+        with self._told(what), Progress(
+                what.split()[0] + ' ' + without_passwords(self.address), len(paths), 'files') as progress, \
                 concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
             if paths and hasattr(self._system, 'makedirs') and what != 'read':
                 for parent in sorted({f'{self._root}/{path}'.rpartition('/')[0] for path in paths}):

@@ -75,9 +75,17 @@ def _check_manifest(dataset_dir, manifest, dataset, cluster):
     files = described_files(dataset_dir, manifest)
     if files is None:
         return problems + ["manifest.json has no proper list 'files'"]
+    problems += [f'{name} is not among the files that the manifest describes' for name in _names(dataset)
+                 if name not in files]
     for found in _map(cluster, _FileChecker(os.path.abspath(dataset_dir)), sorted(files.items())):
         problems += found
     return problems
+
+
+def _names(dataset):
+    """The names of all files that a data set is read from."""
+    paths = [path for level in dataset.levels for path in dataset.level_file(level).paths]
+    return [os.path.basename(path) for path in paths + ([dataset.label_file] if dataset.label_file else [])]
 
 
 def _map(cluster, function, tasks):

@@ -16,7 +16,7 @@ import numpy as np
 
 from dnnlib.util import UserError
 
-_NOT_TO_FORK = ('tensorflow', 'lmdb')  # their threads and handles do not survive it
+_NOT_TO_FORK = ('tensorflow',)  # its threads do not survive it
 _MOST_SHARED = 64 << 20  # bytes of memory shared with a worker, unless one result alone takes more
 
 

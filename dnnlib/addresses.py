@@ -44,7 +44,7 @@ def check_address(url):
 
 def without_passwords(text):
     """`text` with the passwords of the addresses in it hidden: user names, and parameters that are called like one."""
-    text = re.sub(r'(?i)\b(https?://)[^/?#\s]*@', r'\1***@', text)
+    text = re.sub(r'(?i)\b([a-z][a-z0-9+.-]{1,20}://)[^/?#\s]*@', r'\1***@', text)
     return re.sub(r'(?i)([?&;][^=&;#\s]*(?:token|secret|passw|pwd|signature|credential|auth|api_?key|access_?key)'
                   r'[^=&;#\s]*=)[^&;#\s]+', r'\1***', text)
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -218,6 +219,7 @@ def make_folders(path):
     """As `make_folder`, but raises OSError. `os.makedirs` fails for paths of more parts than Python recurses."""
     missing, place = [], os.fspath(path)
     while place and not os.path.isdir(place):
+        _check_no_address(place, path)
         try:
             os.mkdir(place)
         except FileNotFoundError:
@@ -232,6 +234,13 @@ def make_folders(path):
         with contextlib.suppress(FileExistsError):
             os.mkdir(place)
     return path
+
+
+def _check_no_address(place, path):
+    """Raises UserError if a folder that is absent, `place` of `path`, is the `s3:` of an address taken for a path."""
+    if re.match(r'[A-Za-z][A-Za-z0-9+.-]{1,20}:\Z', os.path.basename(os.fsdecode(place))):
+        raise UserError(f"'{os.fsdecode(path)}' is an address, and files are made in folders here; name one, and copy "
+                        'it to the address afterwards')
 
 
 def utf8_path(path):
@@ -249,8 +258,9 @@ def try_place(folder):
 
     Leaves nothing behind. Raises OSError.
     """
-    folder = os.path.abspath(folder)
+    path, folder = folder, os.path.abspath(folder)
     while not os.path.lexists(folder):
+        _check_no_address(folder, path)
         folder = os.path.dirname(folder)
     with tempfile.TemporaryFile(dir=folder):
         pass

@@ -11,6 +11,7 @@ from prefilter_helpers import DETECTOR, content, make_tree, save_photo, settings
 from data.addresses import is_address
 from data.commands import main
 from data.prefilter.run import prefilter
+from dnnlib.addresses import without_passwords
 from dnnlib.submission import processes
 from dnnlib.util import UserError
 
@@ -32,6 +33,40 @@ def put_folder(system, folder, root):
             system.makedirs(target.rpartition('/')[0], exist_ok=True)
             with system.open(target, 'wb') as f:
                 f.write(path.read_bytes())
+
+
+@pytest.mark.parametrize('command', [['create_toyfaces', 's3://bucket/faces', '--num', '8', '--resolution', '16'],
+                                     ['prefilter', 'in', 'S3://bucket/faces', '--workers', '1']])
+def test_an_address_is_no_folder_to_make(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'in').mkdir()
+    save_photo(tmp_path / 'in' / 'a.png')
+    with pytest.raises(UserError, match='is an address'):
+        main(command)
+    assert [path.name for path in tmp_path.iterdir()] == ['in']
+
+
+def test_passwords_in_addresses_of_any_kind_are_hidden():
+    assert without_passwords("'ftp://me:secret@host/a' and s3://key:secret@bucket/b@c") == \
+        "'ftp://***@host/a' and s3://***@bucket/b@c"
+
+
+def test_names_of_a_store_that_would_be_one_file_here_are_refused(tmp_path, store, monkeypatch):
+    monkeypatch.setattr(type(store), 'find', lambda *args, **options: {
+        f'/bucket/in/{name}': dict(size=3) for name in ('a/', 'a/b.png', 'a//b.png')})
+    with pytest.raises(UserError, match="holds 'a//b.png', which is no name of a file"):
+        main(['create_from_images', str(tmp_path / 'out'), 'memory://bucket/in'])
+
+
+def test_a_file_that_a_store_gives_in_part_is_no_file(tmp_path, store, monkeypatch):
+    make_tree(tmp_path / 'in', 2)
+    put_folder(store, tmp_path / 'in', '/bucket/in')
+    find = type(store).find
+    monkeypatch.setattr(type(store), 'find', lambda self, *args, **options: {
+        name: dict(facts, size=facts['size'] + 1) for name, facts in find(self, *args, **options).items()})
+    with pytest.raises(UserError, match=r'gave \d+ of \d+ bytes; repeat the command'):
+        main(['create_from_images', str(tmp_path / 'out'), 'memory://bucket/in'])
+    assert not (tmp_path / 'out').exists()
 
 
 def journey(system, protocol, tmp_path, monkeypatch):

@@ -90,8 +90,40 @@ def test_missing_surplus_and_unequal_shards_are_refused(tmp_path, parts):
     assert 'manifest' in renamed('parts-00001-of-00004.json', 'elsewhere')
     shutil.copy(str(parts / name('00000', '00004')), str(parts / name('00001', '00004')))
     assert 'holds 5 records where the manifests say 6 and 6' in refusal(parts)
-    (parts / 'manifest.json').unlink()
+    for path in parts.glob('*.json'):
+        path.unlink()
     assert 'has 23 records but parts-r04-*-of-00004.tfrecords has 22' in refusal(parts)
+
+
+def test_shards_come_in_the_order_of_their_numbers():
+    paths = [f'a-r02-{number:05}-of-100002.tfrecords' for number in range(100002)]
+    [(whole, files)] = shards.group(paths[::-1])
+    assert whole == 'a-r02.tfrecords' and files == paths
+
+
+def test_a_shard_that_is_there_twice_is_refused(parts):
+    for path in list(parts.glob('*.json')) + list(parts.glob('*.labels')):
+        path.unlink()
+    for path in sorted(parts.glob('*-00003-of-*')):
+        shutil.copy(str(path), str(path).replace('-00003-', '-000003-'))
+    assert 'r02-00003-of-00004.tfrecords is shard 3 of 4 a second time' in refusal(parts)
+
+
+def test_shards_whose_manifest_is_gone_are_refused_but_not_those_of_other_programs(parts):
+    (parts / 'manifest.json').unlink()
+    assert 'manifest.json, which describes the whole, is missing' in refusal(parts)
+    for path in parts.glob('*-of-00004.json'):
+        path.unlink()
+    assert len(TFRecordDataset(str(parts))) == 23
+
+
+def test_verify_misses_files_that_the_manifest_does_not_describe(parts):
+    path = parts / 'parts-00001-of-00004.json'
+    facts = json.loads(path.read_text())
+    del facts['files']['parts-r03-00001-of-00004.tfrecords']
+    path.write_text(json.dumps(facts))
+    with pytest.raises(UserError, match='parts-r03-00001-of-00004.tfrecords is not among the files that the manifest'):
+        main(['verify', str(parts)])
 
 
 def test_a_shard_of_another_set_is_refused(tmp_path, parts):

@@ -1,22 +1,23 @@
 """`create_lsun` and `create_lsun_wide`: data sets from the LMDB files of LSUN."""
 
 import contextlib
-import functools
+import importlib.util
 import io
-import multiprocessing
+import itertools
 import os
 
 import numpy as np
 
 from data.converters import exporter
 from data.converters.loading import Loader, write_all
+from data.guarded import Guarded
 from data.images import BadImage, open_image, read_pixels, resize, to_array
 from data.options import add_webp, add_workers, positive_int, power_of_two
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
 _LISTED = 1000  # so many images left out are listed by name in the manifest, the rest only counted
-_WALKED_BYTES = 1 << 30
+_KEYS_AT_ONCE = 1000
 _SMALL = 'is smaller than '
 
 
@@ -53,16 +54,20 @@ class LmdbLoader(Loader):
     def __init__(self, lmdb_dir, expected, allow_webp=False):
         super().__init__(expected)
         self.lmdb_dir, self.allow_webp = lmdb_dir, allow_webp
-        self._transaction = None
+        self._database = None
 
     def load(self, key):
-        if self._transaction is None:
-            self._transaction = open_lmdb(self.lmdb_dir).begin(buffers=False)
-        with _damage_told(self.lmdb_dir):
-            content = self._transaction.get(key)
-        if content is None:
+        if self._database is None:
+            self._database = open_lmdb(self.lmdb_dir)[0]
+        is_there, content = self._database.ask('get', key.hex())
+        if not is_there:
             raise BadImage('cannot be found again')
         return self.arrange(read_pixels(open_image(io.BytesIO(content), self.allow_webp), 'rgb'))
+
+    def close(self):
+        """Ends the reading of the database."""
+        if self._database is not None:
+            self._database.close()
 
     def arrange(self, image):
         """The picture to write, uint8 [3, R, R], from an RGB image of any size."""
@@ -97,52 +102,27 @@ class WideLoader(LmdbLoader):
         return picture
 
 
-@functools.lru_cache(maxsize=1)
 def open_lmdb(path):
-    """Opens an LMDB folder for reading, once per process as LMDB demands. Raises UserError if it is none."""
-    if not os.path.isfile(os.path.join(path, 'data.mdb')):
+    """(`Guarded` database in a folder, number of its entries). Raises UserError if there is none or it is cut off."""
+    file = os.path.join(path, 'data.mdb')
+    if not os.path.isfile(file):
         raise UserError(f"'{path}' holds no LMDB database (data.mdb); unpack the category's zip file first")
+    if importlib.util.find_spec('lmdb') is None:
+        raise UserError("reading LSUN needs the package 'lmdb'; install it into this environment")
+    database = Guarded('lmdb', file, 'unpack or download it again')
     try:
-        import lmdb
-    except ImportError:
-        raise UserError("reading LSUN needs the package 'lmdb'; install it into this environment") from None
-    try:
-        return lmdb.open(path, readonly=True, lock=False, readahead=True, max_readers=64)
-    except lmdb.Error as err:
-        raise UserError(f"cannot open the LMDB database in '{path}': {err}") from err
-
-
-@contextlib.contextmanager
-def _damage_told(path):
-    import lmdb
-    try:
-        yield
-    except lmdb.Error as err:
-        raise UserError(f"the LMDB database in '{path}' is damaged: {err}; unpack or download it again") from err
-
-
-def _check_pages(path, environment):
-    """Raises UserError if the file is cut off or damaged so that reading it would end the process (SIGBUS, SIGSEGV).
-
-    Of a large file that has all its pages, its damage is not looked for.
-    """
-    announced = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
-    found = os.path.getsize(os.path.join(path, 'data.mdb'))
-    if found >= announced and found > _WALKED_BYTES:
-        return
-    # Pages at the end that hold nothing need not be there. Whether others are, a process finds out that may end so.
-    reader = multiprocessing.get_context('spawn').Process(target=_touch_pages, args=(path,))
-    reader.start()
-    reader.join()
-    if reader.exitcode:
-        what = 'damaged' if found >= announced else f'cut off: it has {found} of {announced} bytes'
-        raise UserError(f"'{os.path.join(path, 'data.mdb')}' is {what}; unpack or download it again")
-
-
-def _touch_pages(path):
-    with contextlib.suppress(UserError), _damage_told(path), open_lmdb(path).begin(buffers=True) as transaction:
-        for _, value in transaction.cursor():
-            bytes(value[::4096]), bytes(value[-1:])
+        status, _ = database.ask('open', path)
+        found = os.path.getsize(file)
+        if found < status['bytes']:  # pages at the end that hold nothing need not be there
+            try:
+                database.ask('walk')
+            except UserError:
+                raise UserError(f"'{file}' is cut off: it has {found} of {status['bytes']} bytes; unpack or download "
+                                'it again') from None
+    except BaseException:
+        database.close()
+        raise
+    return database, status['entries']
 
 
 def create_lsun(dataset_dir, lmdb_dir, resolution=256, max_images=None, workers=None, allow_webp=False):
@@ -163,23 +143,37 @@ def create_lsun_wide(dataset_dir, lmdb_dir, width=512, height=384, max_images=No
 
 def _create(dataset_dir, lmdb_dir, loader, command, arguments, max_images, workers):
     exporter.check_new(dataset_dir)
-    environment = open_lmdb(lmdb_dir)
-    _check_pages(lmdb_dir, environment)
-    total = environment.stat()['entries']
-    if total == 0:
-        raise UserError(f"the LMDB database in '{lmdb_dir}' is empty")
+    database, total = open_lmdb(lmdb_dir)
+    with contextlib.closing(database), contextlib.closing(loader):
+        if total == 0:
+            raise UserError(f"the LMDB database in '{lmdb_dir}' is empty")
+        _convert(dataset_dir, lmdb_dir, loader, database, total, command, arguments, max_images, workers)
 
-    def keys():
-        with _damage_told(lmdb_dir), environment.begin() as transaction:
-            for number, key in enumerate(transaction.cursor().iternext(keys=True, values=False)):
-                yield number, key
 
+def _keys(database):
+    """Yields all keys, numbered."""
+    number = 0
+    while True:
+        lengths, content = database.ask('keys', _KEYS_AT_ONCE)
+        if not lengths:
+            return
+        ends = np.cumsum(lengths).tolist()
+        for start, end in zip([0] + ends, ends):
+            yield number, content[start:end]
+            number += 1
+
+
+def _convert(dataset_dir, lmdb_dir, loader, database, total, command, arguments, max_images, workers):
     wanted = min(total, max_images or total)
     with exporter.Exporter(dataset_dir, loader.expected, forecast=wanted) as out:
         with Progress(command, total if max_images is None else None) as progress:
-            used, bad = write_all(out, loader, keys(), total, workers, progress, most=max_images)
+            used, bad = write_all(out, loader, itertools.islice(_keys(database), total), total, workers, progress,
+                                  most=max_images)
         if not used:
             raise UserError(f"none of the {total} entries in '{lmdb_dir}' can be used, for instance: it {bad[0][1]}")
+        if max_images is None and len(used) + len(bad) != total:
+            raise UserError(f"'{os.path.join(lmdb_dir, 'data.mdb')}' is damaged: it speaks of {total} entries, of which "
+                            f'{len(used) + len(bad)} can be found; unpack or download it again')
         small = sum(reason.startswith(_SMALL) for _, reason in bad)
         damaged = [(key, reason) for key, reason in bad if not reason.startswith(_SMALL)]
         out.describe(command=command, arguments=arguments, resampling='lanczos', too_small=small,

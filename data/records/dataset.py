@@ -42,6 +42,7 @@ class TFRecordDataset(Dataset):
                  shuffle_mb=4096, prefetch_mb=2048, buffer_mb=256, num_threads=2, seed=0):
         self.tfrecord_dir = os.fspath(tfrecord_dir)
         manifest = read_manifest(self.tfrecord_dir)
+        _check_codec_is_told(self.tfrecord_dir, manifest)
         files = _open_levels(self.tfrecord_dir, resolution)
         full = files[max(files)]
         check_shards(self.tfrecord_dir, full, manifest)
@@ -91,6 +92,13 @@ class TFRecordDataset(Dataset):
         super().close()
         for record_file in self._files.values():
             record_file.close()
+
+
+def _check_codec_is_told(folder, manifest):
+    if 'codec' not in manifest and os.path.lexists(os.path.join(folder, CODEC)):
+        raise UserError(f"'{folder}' holds codes, as {CODEC} shows, but its manifest.json "
+                        + ('does not say so' if manifest else 'is missing')
+                        + '; without it codes would be taken for plain arrays: bring it back, or encode again')
 
 
 def _choose_share(total, share):

@@ -47,16 +47,23 @@ def group(paths):
         levels.setdefault((whole, match is not None), []).append(path)
     for (whole, is_split), files in levels.items():
         if is_split:
+            files.sort(key=_number)  # names with more digits come earlier than their numbers
             _check_complete(whole, files)
     return [(whole, files) for (whole, _), files in levels.items()]
 
 
+def _number(path):
+    return int(_SHARD.search(path).group(1))
+
+
 def _check_complete(whole, paths):
+    stem, advice = whole[:-len('.tfrecords')], 'bring back what belongs together, or make the data set again'
     found = collections.defaultdict(set)
     for path in paths:
-        number, count = _SHARD.search(path).groups()
-        found[int(count)].add(int(number))
-    stem, advice = whole[:-len('.tfrecords')], 'bring back what belongs together, or make the data set again'
+        number, count = (int(digits) for digits in _SHARD.search(path).groups())
+        if number in found[count]:
+            raise UserError(f'{path} is shard {number} of {count} a second time; {advice}')
+        found[count].add(number)
     if len(found) > 1:
         counts = ' and of '.join(str(count) for count in sorted(found))
         raise UserError(f'{stem}-… has shards of {counts}, which are of different splittings; {advice}')
@@ -172,6 +179,8 @@ def check_shards(folder, level, manifest):
     """Compares the shards of a level with what the manifests say. Raises UserError."""
     name, counts = split_of(manifest)
     found = level.counts if isinstance(level, ShardedFile) else []
+    if not manifest and found:
+        _check_undescribed(folder, level)
     if not manifest or counts == [] == found:
         return
     if len(counts) != len(found):
@@ -185,6 +194,14 @@ def check_shards(folder, level, manifest):
         if not found[number] == counts[number] == shard.get('num_images'):
             raise UserError(f'{level.paths[number]} holds {found[number]} records where the manifests say '
                             f'{json.dumps(shard.get("num_images"))} and {counts[number]}; bring back the right one')
+
+
+def _check_undescribed(folder, level):
+    """Shards of other programs have no manifests; ours without that of the whole lack their range and labels' names."""
+    name = re.sub(r'-r\d+\Z', '', _SHARD.sub('', os.path.basename(level.paths[0])))
+    if os.path.lexists(os.path.join(folder, manifest_name(name, 0, len(level.paths)))):
+        raise UserError(f"'{folder}' has manifests of its shards, but manifest.json, which describes the whole, is "
+                        'missing; bring it back, or make the data set again')
 
 
 def write_shard_manifests(folder, name, counts, files, fingerprint):
