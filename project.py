@@ -18,6 +18,9 @@ EXAMPLES = '''examples:
 '''
 
 
+DEFAULT = shown(os.path.join(folders.result_dir, 'projected'))
+
+
 def parse_args(argv=None):
     from figures import arguments
     parser = Parser(description=__doc__ + ' The same command goes on with a projection that was interrupted.',
@@ -36,9 +39,11 @@ def parse_args(argv=None):
                        help='VGG16-LPIPS, the stand-in for drawn faces, or pixels (default: the first of them that is '
                        'here and fits)')
     group.add_argument('--seed', type=seed_option, default=0, metavar='INT', help='of the noise on w (default: 0)')
-    group.add_argument('--outdir', default=shown(os.path.join(folders.result_dir, 'projected')), metavar='DIR',
-                       help='where projected.npz, sheet.png and index.html go (default: %(default)s)')
+    group.add_argument('--outdir', metavar='DIR', help='where projected.npz, sheet.png and index.html go (default: '
+                       f'{DEFAULT}, or with a number if another projection is there)')
     args = parser.parse_args(argv)
+    args.is_named = args.outdir is not None
+    args.outdir = args.outdir if args.is_named else DEFAULT
     missing = [path for path in args.photos if not os.path.isfile(path)]
     if missing:
         raise UserError(f"there is no file '{missing[0]}'")
@@ -68,9 +73,10 @@ def main(argv=None):
     settings = schedule.settings_of(args.space, args.steps, {'found': True, 'stored': False}.get(args.noise_maps),
                                     args.seed)
     record = dict(facts, align=args.align, distance=source, distance_network=distance_record, **settings._asdict())
-    work = os.path.join(args.outdir, 'unfinished')
-    place = optimising.Place(work, dict(record, minibatch=args.minibatch,
-                                        photos=[sha256_file(path) for path in args.photos]))
+    key = optimising.key_of(dict(record, minibatch=args.minibatch, photos=[sha256_file(path) for path in args.photos]))
+    args.outdir = sheet.place_for(args.outdir, lambda folder: results.key_in(folder) not in (None, key), args.is_named)
+    work = os.path.join(args.outdir, results.UNFINISHED)
+    place = optimising.Place(work, key)
     found = optimising.project(gen, distance, photos, settings, place, args.minibatch,
                                between=results.Snapshots(args.outdir))
     path = results.store(args.outdir, found, settings.noise_maps, facts)
@@ -80,7 +86,7 @@ def main(argv=None):
     results.show(args.outdir, photos, found, args.photos, title, rows)
     ends = [dict(photo=name, distance_at_mean=float(first), distance=float(last)) for name, first, last
             in zip(args.photos, found['curve'][0], found['curve'][-1])]
-    sheet.write_record(os.path.join(args.outdir, 'projected.json'), dict(record, photos=ends))
+    sheet.write_record(os.path.join(args.outdir, 'projected.json'), dict(record, photos=ends, key=key))
     shutil.rmtree(work, ignore_errors=True)
     for end in ends:
         share = end['distance'] / max(end['distance_at_mean'], 1e-30)

@@ -362,8 +362,8 @@ def take_statistics(args):
         raise UserError(f"--out is '{args.out}'; the file's name ends in {sources.SUFFIX}")
     options_of(args)
     source = sources.open_set(args.reference, args.data_dir, '--reference')
-    if os.path.isdir(args.out):
-        raise UserError(f"--out: '{args.out}' is a folder; name a file")
+    if os.path.lexists(args.out):
+        raise UserError(f"--out: '{args.out}' exists already; choose another name or delete it first")
     check_writable(os.path.dirname(os.path.abspath(args.out)), 'choose another one with --out')
     select_devices(args)
     from metrics.sets import measure
@@ -383,7 +383,7 @@ def table(args):
     definition.load_table(args.name, folders.config_dir)    # a wrong name is told before anything heavy is loaded
     from experiment.gpu_days import gpu_days
     from metrics.tables import make
-    order = make.Order(args.name, args.columns and [name for name in args.columns.split(',') if name],
+    order = make.Order(args.name, None if args.columns is None else [name for name in args.columns.split(',') if name],
                        pairs(args.network), pairs(args.dataset), args.out, args.stem)
     status = make.make_table(order, lambda name: find_dataset(name, args.data_dir), quick=args.preset == 'quick',
                              dry_run=args.dry_run, skip_missing=args.skip_missing, gpu_days=gpu_days,

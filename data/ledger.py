@@ -192,6 +192,8 @@ def _read_parquet(path):
             raise UserError(f"'{path}' is not a ledger of this version of prefilter; its columns are others")
         for batch in file.iter_batches(batch_size=1 << 14):
             for fields in zip(*[column.to_pylist() for column in batch.columns]):
+                if not all(isinstance(field, str) for field in fields) or fields[1] not in (KEPT, REJECTED):
+                    raise UserError(f"'{path}' is no ledger: a row of it is {str(fields)[:80]}; filter again")
                 yield Row(*fields)
     except (pyarrow.ArrowException, OSError) as err:
         raise UserError(f"cannot read '{path}': {' '.join(str(err).split())[:200]}") from None

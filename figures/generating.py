@@ -1,13 +1,18 @@
 """What generate.py makes: images, one per seed or row of latents, the same edited, and videos."""
 
+import json
 import os
 
 import numpy as np
 
 from dnnlib.errors import UserError
+from dnnlib.files import recall_json, sha256_file
 from figures import composing, latent_files, layouts, rendering, sheet
 from figures.editing import edits, shares, sources
 
+RECORD = 'images.json'
+PROTOCOL = ('sha256', 'labels', 'psi', 'cutoff', 'noise', 'latents_sha256', 'edit', 'hold', 'directions',
+            'directions_sha256', 'layers')
 AT_ONCE = 64                            # images kept in memory
 STRIP = (-1.0, -0.5, 0.0, 0.5, 1.0)     # shares of an edit that a strip shows
 
@@ -32,6 +37,10 @@ class Order:
         self.edits = [] if args.edit is None else edits.parse(
             args.edit, self.directions, [name.strip() for name in args.hold.split(',')] if args.hold else [])
         self.record = dict(facts, psi=args.psi, cutoff=args.cutoff, noise=args.noise)
+        for option in ('latents', 'directions'):
+            path = getattr(args, option)
+            if path is not None and os.path.isfile(path):
+                self.record[f'{option}_sha256'] = sha256_file(path)
         if self.edits:
             self.record.update(edit=args.edit, hold=args.hold, directions=args.directions, layers=self.layers)
 
@@ -52,6 +61,12 @@ class Order:
                                      noise_seeds=found.noise_seeds)
         return rendering.images_of_latents(gen, moved, numbers, 1, None, args.noise)
 
+    def is_among_others(self, folder):
+        """Whether a folder holds images that were made otherwise: by another network, of other latents, and so on."""
+        record = recall_json(os.path.join(folder, RECORD))
+        ours = json.loads(json.dumps([self.record.get(key) for key in PROTOCOL]))
+        return record is not None and [record.get(key) for key in PROTOCOL] != ours
+
     def name(self, number):
         """The file of a number's image."""
         return f'{self.kind}{number:04d}.png'
@@ -60,6 +75,10 @@ class Order:
 def write_images(order):
     """Stores all images, contact sheets, a page and a record, and strips of edits. Returns a sentence."""
     gen, args = order.gen, order.args
+    args.outdir = sheet.place_for(args.outdir, order.is_among_others, args.is_named)
+    # First, so that whatever comes next does not take for its own what is left if this is ended.
+    sheet.write_record(os.path.join(args.outdir, RECORD), dict(
+        order.record, **({'seeds': args.seeds} if order.found is None else {'latents': args.latents})))
     sheets = sheet.ContactSheets(args.outdir, len(order.numbers))
     strips = []
     for begin in range(0, len(order.numbers), AT_ONCE):
@@ -78,8 +97,6 @@ def write_images(order):
                               sheet.told(order.record), [order.name(number) for number in order.numbers],
                               [f'{order.kind} {number}' for number in order.numbers],
                               max(min(gen.resolution, 192), layouts.FACE), layouts.zoom_of(gen.resolution) > 1)
-    order.record.update({'seeds': args.seeds} if order.found is None else {'latents': args.latents})
-    sheet.write_record(os.path.join(args.outdir, 'images.json'), order.record)
     more = f' (of {len(sheets.names)} sheets and {pages} pages)' if len(sheets.names) > 1 else ''
     also = ', strips.png from the opposite of the edit to all of it' if strips else ''
     return f'{len(order.numbers)} images, sheet.png and index.html{more}{also} are in {args.outdir}'

@@ -1,5 +1,7 @@
 """Files of latents: what a projection found, or what a page shows, so that the same pictures can be made again."""
 
+import re
+
 import numpy as np
 
 from dnnlib.array_files import read_npz
@@ -72,7 +74,10 @@ def read(path, gen, sha256=None):
         z = _checked(path, 'z', z, [gen.latent_size], w).astype(np.float64)
     noise = _noise(path, arrays, gen, len(z if w is None else w))
     if noise_seeds is not None:
-        noise_seeds = _checked(path, 'noise_seeds', noise_seeds, [], w if z is None else z).astype(np.int64)
+        noise_seeds = _checked(path, 'noise_seeds', noise_seeds, [], w if z is None else z)
+        if np.any((noise_seeds != np.floor(noise_seeds)) | (noise_seeds < 0) | (noise_seeds >= 2 ** 32)):
+            raise UserError(f"{path}: 'noise_seeds' are whole numbers from 0 to 4294967295")
+        noise_seeds = noise_seeds.astype(np.int64)
     found = arrays.get('network_sha256')
     found = str(found) if found is not None and found.dtype.kind == 'U' and found.ndim == 0 else None
     if found and sha256 and found != sha256:
@@ -92,8 +97,12 @@ def _checked(path, name, array, shape, other=None):
 
 def _noise(path, arrays, gen, count):
     names = [f'noise{index}' for index in range(len(gen.noise_vars))]
-    if not names or not all(name in arrays for name in names):
+    given = sorted(name for name in arrays if re.match(r'noise\d+\Z', name))
+    if not given:
         return None
+    if set(given) != set(names):
+        raise UserError(f"{path} has {len(given)} arrays of noise ({', '.join(given)[:100]}), but the network takes "
+                        f'{len(names)}; leave them out for its own, or give all')
     maps = []
     for name, var in zip(names, gen.noise_vars):
         value = _checked(path, name, arrays[name], var.shape.as_list()[1:])

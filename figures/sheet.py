@@ -8,7 +8,8 @@ from PIL import Image, features
 
 from config import version
 from dnnlib import pages
-from dnnlib.files import atomic_path, write_json
+from dnnlib.errors import UserError
+from dnnlib.files import atomic_path, make_writable_folder, write_json
 from figures import composing
 
 FRAME_MILLISECONDS = 66
@@ -85,6 +86,27 @@ def write_figures(path, title, facts, blocks):
 def write_record(path, record):
     """Stores what was drawn as JSON."""
     write_json(path, dict(record, version=version), ensure_ascii=False)
+
+
+def place_for(folder, others, is_named):
+    """A folder for what is made now, in no other's place.
+
+    Args:
+        folder: that is meant.
+        others: function from a folder to whether results of something else lie there, among which these would be lost.
+        is_named: whether the user named it. Else a number is put to its name.
+
+    Raises UserError.
+    """
+    if not others(folder):
+        return folder
+    if is_named:
+        raise UserError(f"'{folder}' holds results of another network, or of other settings or photographs; choose "
+                        'another --outdir, or delete it')
+    number = 2
+    while others(f'{folder}-{number}'):
+        number += 1
+    return make_writable_folder(f'{folder}-{number}')
 
 
 class ContactSheets:

@@ -192,3 +192,14 @@ def test_the_study_writes_record_table_and_picture(persons, tmp_path, capsys):
         assert picture.size[0] > 2 * picture.size[1]
     printed = capsys.readouterr().out
     assert 'area under the ROC curve' in printed and 'say nothing about photographs' in printed
+
+    def measure(count):
+        run_metrics.main(['identity', '--network', network, '--dataset', persons, '--num-samples', count, '--out', out,
+                          '--device', 'cpu'])
+        return {name: read_json(os.path.join(out, name))['num_samples'] for name in os.listdir(out)
+                if name.endswith('.json')}
+
+    assert sorted(measure('20').items())[1] == ('identity.json', 50)    # fewer faces take no fuller record's place
+    found = measure('60')
+    assert found['identity.json'] == 60 and sorted(found.values()) == [20, 50, 60]
+    assert len([name for name in os.listdir(out) if name.endswith('.png')]) == 3

@@ -154,6 +154,29 @@ def test_an_interrupted_projection_goes_on_bit_for_bit(networks, targets, tmp_pa
     for name in whole:
         np.testing.assert_array_equal(whole[name], parts[name], name)
     assert not (tmp_path / 'parts' / 'unfinished').exists()
+    with pytest.raises(UserError, match='holds results of .* other settings or photographs'):
+        project.main(targets[:1] + options + ['--outdir', str(tmp_path / 'parts')])
+    np.testing.assert_array_equal(read_npz(str(tmp_path / 'parts' / 'projected.npz'), allow_text=True)['w'], parts['w'])
+
+
+def test_images_that_were_made_otherwise_keep_their_folder(networks, tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, 'DEFAULT', str(tmp_path / 'images'))
+
+    def draw(*words):
+        generate.main(['--network', networks['styles'], '--seeds', '1'] + list(words))
+
+    draw()
+    first = (tmp_path / 'images' / 'seed0001.png').read_bytes()
+    draw('--seeds', '1,2')
+    draw('--psi', '0.2')
+    draw('--psi', '0.2', '--seeds', '3')
+    draw('--noise', 'none')
+    assert (tmp_path / 'images' / 'seed0001.png').read_bytes() == first
+    found = {path.name: sorted(picture.name for picture in path.glob('seed*.png')) for path in tmp_path.iterdir()}
+    assert found == {'images': ['seed0001.png', 'seed0002.png'], 'images-2': ['seed0001.png', 'seed0003.png'],
+                     'images-3': ['seed0001.png']}
+    with pytest.raises(UserError, match='another --outdir'):
+        draw('--psi', '0.3', '--outdir', str(tmp_path / 'images'))
 
 
 def test_networks_without_w_and_bad_photographs_get_a_sentence(networks, tmp_path):
@@ -182,6 +205,8 @@ def test_photographs_are_fitted_to_the_network():
     (dict(w=np.zeros([2, 5, 8])), 'w'), (dict(w=np.full([1, 6, 8], np.nan)), 'finite'),
     (dict(z=np.zeros([3, 8])), 'rows'),
     (dict(w=None), 'no latents'), (dict(noise_seeds=np.zeros([2, 2], int)), 'noise_seeds'),
+    (dict(noise0=np.zeros([2, 1, 4, 4])), 'has 1 arrays of noise .noise0., but the network takes 6'),
+    (dict(noise_seeds=np.array([0.5, 1])), 'whole numbers'), (dict(noise_seeds=np.array([-1, 1])), 'whole numbers'),
     (dict({f'noise{i}': np.zeros([3, 1, 4 << i // 2, 4 << i // 2]) for i in range(6)}), 'rows')])
 def test_files_of_latents_that_do_not_fit_are_refused(networks, tmp_path, change, words):
     gen, _ = arguments.open_generator(generate.parse_args(['--network', networks['styles'], '--seeds', '1']))

@@ -170,8 +170,8 @@ def test_tables_show_published_values_differences_and_remarks_in_every_form(tmp_
     table = load('retraining-1').restricted(['celeba', 'ffhq'])
     bad = some_record(value=None, problems=['features <contain> NaN'])
     chosen = sources.choose_sources(table)
-    cells = filling.make_cells(table, chosen, {'celeba': {'fid50k': (4.9, dict(some_record(), kimg=7))},
-                                               'ffhq': {'fid50k': (None, dict(bad, kimg=None))}})
+    cells = filling.make_cells(table, chosen, {'celeba': {('fid50k', 'fid50k'): (4.9, dict(some_record(), kimg=7))},
+                                               'ffhq': {('fid50k', 'fid50k'): (None, dict(bad, kimg=None))}})
     assert len(cells) == 14
     paths = report.write_all(str(tmp_path), table, cells)
     markdown, lines, page, data = [open(path, encoding='utf-8').read() for path in paths]
@@ -266,6 +266,45 @@ def test_a_cell_may_hold_what_is_no_network_metric(network, tmp_path):
     cell, = filling.make_cells(table, chosen, results)
     assert cell['value'] == 0.25 and round(cell['difference_percent']) == 25 and cell['protocol']['images'] == 12
     assert 'images 12' in report.to_markdown(table, [cell])
+
+
+def test_records_of_two_kinds_may_have_values_of_one_name(network, tmp_path):
+    run = tmp_path / '00000-run'
+    (run / 'metrics').mkdir(parents=True)
+    shutil.copy(network, str(run / 'network-final.pkl'))
+    write_submit_config(str(run), dict(config=dict(dataset={}, train=dict(total_kimg=9))))
+    for kind, value in (('first', 1.0), ('second', 2.0)):
+        (run / 'metrics' / f'{kind}.json').write_text(json.dumps(dict(kind=kind, values=dict(x=value))))
+    text = GOOD.replace('metric: fid50k, published: 5', 'record: first, value: x')
+    row = text[text.index('  - '):] if '  - ' in text else text[text.index('- title'):]
+    (tmp_path / 'mine.yaml').write_text(text.rstrip('\n') + '\n' + row.replace('first', 'second'))
+    table = definition.load_table(str(tmp_path / 'mine.yaml'), config.config_dir)
+    chosen = sources.choose_sources(table, {'n': str(run / 'network-final.pkl')})
+    results = filling.fill(table, chosen, str(tmp_path / 'out'), True, os.path.abspath, 'released')
+    assert [cell['value'] for cell in filling.make_cells(table, chosen, results)] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize('old, new, words', [
+    ('networks: {n:', 'networks: {../n:', "'../n' among the networks is no name"),
+    ('networks: {n:', 'networks: {"":', "'' among the networks is no name"),
+    ('columns: {', 'columns: {1: a, "1": b, ', "'1' is given twice among the columns"),
+    ('columns: {', 'columns: {z: [1], ', 'the title of column z must not be a list'),
+    ('metric: fid50k', 'metric: fid50k, value: fid', "fid50k has no value 'fid'"),
+    ('metric: fid50k', 'record: ../x, value: y', 'no kind of record'),
+    ('published: 5', 'published: .nan', 'a finite number is expected'),
+    ('published: 5', 'published: -.inf', 'a finite number is expected')])
+def test_what_a_table_of_a_user_must_not_say(tmp_path, old, new, words):
+    assert old in GOOD
+    path = tmp_path / 'mine.yaml'
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(UserError, match=words):
+        load(str(path))
+
+
+def test_no_columns_are_not_all_columns():
+    for columns in ('', ',', ' , '.strip()):
+        with pytest.raises(UserError, match='no column of stylegan-4 is named'):
+            run_metrics.main(['table', 'stylegan-4', '--dry-run', '--columns', columns])
 
 
 def test_the_time_of_an_epoch_is_extrapolated_from_a_runs_ticks(tmp_path):

@@ -172,7 +172,7 @@ def _convert(dataset_dir, lmdb_dir, loader, database, total, command, arguments,
         if not used:
             raise UserError(f"none of the {total} entries in '{lmdb_dir}' can be used, for instance: it {bad[0][1]}")
         if max_images is None and len(used) + len(bad) != total:
-            raise UserError(f"'{os.path.join(lmdb_dir, 'data.mdb')}' is damaged: it speaks of {total} entries, of which "
+            raise UserError(f"'{os.path.join(lmdb_dir, 'data.mdb')}' is damaged: of {total} entries that it speaks of "
                             f'{len(used) + len(bad)} can be found; unpack or download it again')
         small = sum(reason.startswith(_SMALL) for _, reason in bad)
         damaged = [(key, reason) for key, reason in bad if not reason.startswith(_SMALL)]

@@ -4,6 +4,7 @@ They are trained one after the other, each as the configuration `attribute-class
 """
 
 import os
+import re
 from collections import OrderedDict
 
 import config as folders
@@ -90,7 +91,17 @@ def _choose(data, asked):
     if asked is None:
         asked = ','.join(data.label_names or [f'label-{index}' for index in range(data.label_size)])
     # Also where there are no labels: says so.
-    return list(OrderedDict((files.slug(find_attribute(data, name.strip())[1]), None) for name in asked.split(',')))
+    found = OrderedDict()
+    for name in asked.split(','):
+        name = find_attribute(data, name.strip())[1]
+        slug = files.slug(name)
+        if not re.match(r'[^/\\\0]{1,100}\Z', slug):
+            raise UserError(f"the attribute '{name:.60}' can be no part of a file's name; rename it in the manifest of "
+                            'the data set')
+        if found.setdefault(slug, name) != name:
+            raise UserError(f"the attributes '{found[slug]}' and '{name}' would have one classifier, "
+                            f'classifier-{slug}.pkl; rename one in the manifest of the data set')
+    return list(found)
 
 
 def _is_done(folder, attribute, configuration, fingerprint):

@@ -128,7 +128,8 @@ def measure(members, metrics, quick=False, most=None, protocol=None, **options):
 def _terms(record):
     """What scores on one picture must have in common, as text; data and mirroring are each run's own."""
     protocol = best.protocol_of(record)
-    return json.dumps([protocol[key] for key in ('settings', 'seed', 'is_standin', 'labels')], sort_keys=True)
+    return json.dumps([protocol[key] for key in ('settings', 'seed', 'is_standin', 'labels', best.FEATURES)],
+                      sort_keys=True)
 
 
 def collect(members, metrics):
@@ -140,7 +141,10 @@ def collect(members, metrics):
             remarks.append(f'no run shows {name}: its path lengths are those of its own space')
         terms = _choose_terms(found)
         for member, scores in found.items():
-            chosen = OrderedDict((kimg, (path, record)) for kimg, path, record in scores if _terms(record) == terms)
+            chosen = OrderedDict()
+            for kimg, path, record in scores:
+                if _terms(record) == terms:     # the first is of what the snapshot's file holds now, see metrics.scores
+                    chosen.setdefault(kimg, (path, record))
             if not chosen:
                 remarks.append(f'{member.name} has no scores of {name}' + (
                     ' under the same settings as the other runs' if scores else '') + '; --measure computes them')

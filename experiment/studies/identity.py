@@ -5,14 +5,16 @@ persons in the data, by an embedding network that tells persons apart.
 """
 
 import csv
+import hashlib
 import io
+import json
 import os
 from collections import OrderedDict
 
 import numpy as np
 
 from data.records.dataset import load_dataset
-from dnnlib.files import atomic_write, check_writable, make_folders, write_json
+from dnnlib.files import atomic_write, check_writable, make_folders, recall_json, write_json
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 from experiment.reports.plots import COLORS
@@ -66,7 +68,7 @@ def measure(network, out_dir, num_images=5000, embedding=None, value_range=(-1.0
                           is_standin=embed.record['is_standin'], num_samples=num_images, num_reals=len(chosen),
                           seed=ctx.seed, distance='one minus the cosine', time=records.now(), **records.environment())
     make_folders(out_dir)
-    paths = [os.path.join(out_dir, 'identity' + suffix) for suffix in ('.json', '.csv', '.png')]
+    paths = _paths_for(records.plain(record), out_dir)
     write_json(paths[0], records.plain(record), allow_nan=False)
     with atomic_write(paths[1], 'w') as file:
         file.write(to_csv(distances))
@@ -74,6 +76,34 @@ def measure(network, out_dir, num_images=5000, embedding=None, value_range=(-1.0
         file.write(draw(distances, record))
     print('\n'.join(describe(record)) + '\nWritten: ' + ', '.join(paths), flush=True)
     return record
+
+
+def _paths_for(record, out_dir):
+    """Where record, table and picture go. Those of another network or protocol keep their place, unless this one is of
+    more faces."""
+    def paths(word=''):
+        return [os.path.join(out_dir, f'identity{word}{suffix}') for suffix in ('.json', '.csv', '.png')]
+
+    def word_of(found):
+        facts = [found.get(key) for key in ('network_sha256', 'labels', 'labels_sha256', 'dataset_fingerprint', 'seed',
+                                            'num_samples', 'num_reals')]
+        facts.append((found.get('embedding') or {}).get('file_sha256'))
+        return '-' + hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
+
+    plain, word = paths(), word_of(record)
+    if not os.path.lexists(plain[0]):
+        return plain
+    other = recall_json(plain[0]) or {}
+    if word_of(other) == word:
+        return plain
+    if (other.get('num_samples') or 0) < record['num_samples'] and other.get('network_sha256') == \
+            record['network_sha256']:
+        for before, after in zip(plain, paths(word_of(other))):
+            if os.path.lexists(before):
+                os.replace(before, after)
+        return plain
+    print(f'{plain[0]} is of another network or protocol, and stays', flush=True)
+    return paths(word)
 
 
 # ---- Embedding

@@ -44,7 +44,11 @@ def load(source, gen, sha256=None):
         found = _labelled(source, gen)
     else:
         raise UserError(f"directions '{source}' are none that can be read; expected are {FORMS}")
-    return {direction.name: direction for direction in found}
+    names = [direction.name for direction in found]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{source} has two directions named '{twice[0]}'; give each a name of its own")
+    return dict(zip(names, found))
 
 
 def _checked(path, array, gen):

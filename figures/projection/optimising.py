@@ -17,13 +17,16 @@ from figures.projection import graph, schedule
 STEPS_BETWEEN_STATES = 100
 
 
+def key_of(facts):
+    """A hash that is equal for projections of the same photographs in the same way."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
 class Place:
     """Where the states of a projection's groups of photographs lie, and whether they are of the same projection."""
 
-    def __init__(self, folder, facts):
-        self.folder = folder
-        text = json.dumps(facts, sort_keys=True, default=str)
-        self.key = hashlib.sha256(text.encode()).hexdigest()
+    def __init__(self, folder, key):
+        self.folder, self.key = folder, key
 
     def _path(self, group):
         return os.path.join(self.folder, f'state-{group:03d}.npz')

@@ -5,10 +5,18 @@ import os
 import numpy as np
 from PIL import ImageDraw
 
+from dnnlib.files import recall_json
 from figures import composing, sheet
 from figures.latent_files import Latents
 
 PANEL = 192         # pixels
+UNFINISHED = 'unfinished'   # folder of what is not done yet
+
+
+def key_in(folder):
+    """The key (see `optimising.key_of`) of the projection whose result is in a folder, None where there is none."""
+    path = os.path.join(folder, 'projected.json')
+    return str((recall_json(path) or {}).get('key')) if os.path.lexists(path) else None
 
 
 class Snapshots:

@@ -53,7 +53,9 @@ class Table:
         return [cell for cell in self.cells if cell.network == network_name]
 
     def restricted(self, columns):
-        """The table with these columns only. Raises UserError for keys that it does not have."""
+        """The table with these columns only. Raises UserError for keys that it does not have, and for none."""
+        if not columns:
+            raise UserError(f"no column of {self.name} is named; choose among {', '.join(self.columns)}")
         for key in columns:
             if key not in self.columns:
                 raise UserError(f"{self.name} has no column '{key}'{nearest(key, self.columns)}; choose among "
@@ -100,9 +102,13 @@ class _Parser:
                                 dict(notes=list, datasets=dict))
         datasets = OrderedDict((key, self._dataset(key, value)) for key, value in content['datasets'].items()) \
             if content['datasets'] else OrderedDict()
-        networks = OrderedDict((str(key), self._network(str(key), value, datasets))
-                               for key, value in content['networks'].items())
-        columns = OrderedDict((str(key), str(title)) for key, title in content['columns'].items())
+        networks = OrderedDict((key, self._network(key, value, datasets))
+                               for key, value in self._by_text(content['networks'], 'networks'))
+        columns = OrderedDict(self._by_text(content['columns'], 'columns'))
+        for key, title in columns.items():
+            if not isinstance(title, (str, int, float)):
+                raise UserError(f'{self.path}: the title of column {key} must not be {config_files.kind(title)}')
+            columns[key] = str(title)
         rows, cells = [], []
         for index, row in enumerate(content['rows']):
             row = self._mapping(row, f'row {index + 1}', dict(title=str, cells=dict), dict(measure=dict))
@@ -114,6 +120,19 @@ class _Parser:
             raise UserError(f'{self.path}: the table has no cells')
         return Table(name, content['title'], content['paper'], content['row_title'],
                      [str(note) for note in content['notes'] or []], datasets, networks, columns, rows, cells)
+
+    def _by_text(self, values, what):
+        """Yields (key as a text, value). Networks' keys become names of folders."""
+        seen = set()
+        for key, value in values.items():
+            key = str(key)
+            if not re.match(r'[\w@+-][\w@+. -]{0,99}\Z', key):
+                raise UserError(f'{self.path}: {key!r:.60} among the {what} is no name; letters, digits, dots, dashes '
+                                'and underscores are expected')
+            if key in seen:
+                raise UserError(f"{self.path}: '{key}' is given twice among the {what}, as a text and as a number")
+            seen.add(key)
+            yield key, value
 
     def _dataset(self, key, value):
         value = self._mapping(value, f'data set {key}', dict(title=str, folder=str, command=str))
@@ -140,6 +159,13 @@ class _Parser:
         name = value['value'] or value['metric']
         if name is None:
             raise UserError(f'{self.path}: {where}: value is missing, the name of a value in the record')
+        if value['metric'] is not None and name != value['metric'] and not name.startswith(value['metric'] + '_'):
+            raise UserError(f"{self.path}: {where}: {value['metric']} has no value '{name}'; its values are named as "
+                            f"it is, or begin with {value['metric']}_")
+        if value['record'] is not None and not re.match(r'[\w-]{1,100}\Z', value['record']):
+            raise UserError(f"{self.path}: {where}: record is {value['record']!r:.60}, which is no kind of record")
+        if value['published'] is not None and not -1e300 < value['published'] < 1e300:
+            raise UserError(f"{self.path}: {where}: published is {value['published']}; a finite number is expected")
         in_name = re.search(r'_([zw])(full|end)?$', name)
         space = value['space'] or (in_name.group(1) if in_name else None)
         if value['better'] not in (None, 'lower', 'higher'):

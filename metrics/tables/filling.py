@@ -16,8 +16,13 @@ from training.network_files.locate import locate
 from training.state.resume import newest_snapshot
 
 
+def key_of(cell):
+    """What a cell's value is found by: records of several kinds may have values of one name."""
+    return cell.metric or cell.record, cell.value
+
+
 def fill(table, sources, out_dir, quick, resolve_dataset, features, skip_missing=False, protocol=None, **options):
-    """Measures every network and returns OrderedDict network's name -> {value's name: (value, record)}.
+    """Measures every network and returns OrderedDict network's name -> {`key_of` a cell: (value, record)}.
 
     What is measured already under the same protocol is not measured again. With `skip_missing`, what is missing or
     damaged is left out: the record of its values, which are None, has the reason. `protocol`: see
@@ -37,7 +42,7 @@ def fill(table, sources, out_dir, quick, resolve_dataset, features, skip_missing
             if source.text is not None:  # else the list of what is missing has said it
                 print(f'warning: {name} is left out: {err}', flush=True)
                 for cell in table.cells_of(name):
-                    values.setdefault(cell.value, (None, {'problems': [str(err)]}))
+                    values.setdefault(key_of(cell), (None, {'problems': [str(err)]}))
     return results
 
 
@@ -61,7 +66,7 @@ def _measure(table, name, source, out_dir, specs, resolve_dataset, features, ski
               mirror_augment=source.mirror_augment, features=features, labels='zeros', **options)
     for record in job.run(again=False, tolerant=skip_missing):
         record = dict(record, kimg=_kimg(found.path, source.run_dir))
-        values.update((key, (value, record)) for key, value in records.values_of(record).items())
+        values.update(((record['metric'], key), (value, record)) for key, value in records.values_of(record).items())
     return values
 
 
@@ -94,7 +99,7 @@ def _from_records(cells, source):
         values = record.get('values') if record is not None and record.get('kind') == kind else None
         for cell in cells:
             if cell.record == kind and isinstance(values, dict) and type(values.get(cell.value)) in (int, float):
-                yield cell.value, (float(values[cell.value]), record)
+                yield key_of(cell), (float(values[cell.value]), record)
 
 
 def make_cells(table, sources, results):
@@ -108,7 +113,7 @@ def make_cells(table, sources, results):
     for cell in table.cells:
         if cell.network not in sources:
             continue
-        value, record = results.get(cell.network, {}).get(cell.value, (None, None))
+        value, record = results.get(cell.network, {}).get(key_of(cell), (None, None))
         difference = None
         if value is not None and cell.published:
             difference = 100.0 * (value - cell.published) / cell.published
