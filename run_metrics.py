@@ -362,6 +362,8 @@ def take_statistics(args):
         raise UserError(f"--out is '{args.out}'; the file's name ends in {sources.SUFFIX}")
     options_of(args)
     source = sources.open_set(args.reference, args.data_dir, '--reference')
+    if os.path.isdir(args.out):
+        raise UserError(f"--out: '{args.out}' is a folder; name a file")
     if os.path.lexists(args.out):
         raise UserError(f"--out: '{args.out}' exists already; choose another name or delete it first")
     check_writable(os.path.dirname(os.path.abspath(args.out)), 'choose another one with --out')

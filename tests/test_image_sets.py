@@ -121,6 +121,9 @@ def test_stored_statistics_stand_for_the_reals_of_a_network(place, monkeypatch, 
     spec = dict(presets.preset('fid50k'), num_images=90, reals='order', reference=path)
     job = Job([spec], locate(network), str(place / 'given'), features='standin')
     assert job.done(job.metrics[0]) is not None
+    with pytest.raises(UserError, match='exists already; choose another name or delete it first'):
+        score(place, 'stats', '--reference', 'noise', '--features', 'standin', '--out', path)
+    os.unlink(path)
     score(place, 'stats', '--reference', 'noise', '--features', 'standin', '--out', path)
     job = Job([spec], locate(network), str(place / 'given'), features='standin')
     assert job.done(job.metrics[0]) is None
