@@ -19,11 +19,9 @@ EXAMPLES = '''examples:
 '''
 
 
-DEFAULT = shown(os.path.join(folders.result_dir, 'images'))
-
-
 def parse_args(argv=None):
     from figures import arguments
+    default = shown(os.path.join(folders.result_dir, 'images'))
     parser = Parser(description=__doc__, epilog=EXAMPLES)
     arguments.add_network_arguments(parser)
     group = parser.add_argument_group('images')
@@ -38,12 +36,12 @@ def parse_args(argv=None):
     group.add_argument('--noise', choices=['stored', 'random', 'none'], default='stored',
                        help="noise inputs: the network's own, drawn from the seed, or none (default: stored)")
     group.add_argument('--outdir', metavar='DIR', help='where the images go (default: '
-                       f'{DEFAULT}, or with a number if other images are there)')
+                       f'{default}, or with a number if other images are there)')
     _add_editing(parser)
     _add_video(parser)
     args = parser.parse_args(argv)
     args.is_named = args.outdir is not None
-    args.outdir = args.outdir if args.is_named else DEFAULT
+    args.outdir = args.outdir if args.is_named else default
     if (args.seeds is None) == (args.latents is None) and not (args.edit_table and args.seeds is None):
         raise UserError('give either --seeds, such as 0-99, or --latents with a file')
     args.psi = (0.7 if args.latents is None else 1.0) if args.psi is None else args.psi

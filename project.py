@@ -18,11 +18,9 @@ EXAMPLES = '''examples:
 '''
 
 
-DEFAULT = shown(os.path.join(folders.result_dir, 'projected'))
-
-
 def parse_args(argv=None):
     from figures import arguments
+    default = shown(os.path.join(folders.result_dir, 'projected'))
     parser = Parser(description=__doc__ + ' The same command goes on with a projection that was interrupted.',
                     epilog=EXAMPLES)
     parser.add_argument('photos', metavar='PHOTO', nargs='+', help='pictures; of each the square in the middle')
@@ -40,10 +38,10 @@ def parse_args(argv=None):
                        'here and fits)')
     group.add_argument('--seed', type=seed_option, default=0, metavar='INT', help='of the noise on w (default: 0)')
     group.add_argument('--outdir', metavar='DIR', help='where projected.npz, sheet.png and index.html go (default: '
-                       f'{DEFAULT}, or with a number if another projection is there)')
+                       f'{default}, or with a number if another projection is there)')
     args = parser.parse_args(argv)
     args.is_named = args.outdir is not None
-    args.outdir = args.outdir if args.is_named else DEFAULT
+    args.outdir = args.outdir if args.is_named else default
     missing = [path for path in args.photos if not os.path.isfile(path)]
     if missing:
         raise UserError(f"there is no file '{missing[0]}'")

@@ -1,8 +1,8 @@
 """Reads HDF5 and LMDB files in a process of their own, since a damaged one can end the process that reads it.
 
-Seen with 1,000 damaged databases: segmentation faults, bus errors and failed assertions within LMDB, for which there is
-no exception. A `Guarded` starts `python -m data.guarded KIND`, hands over requests as lines of JSON, and gets JSON with
-bytes after it for each.
+Of 150 damaged databases 21 did, by a segmentation fault, a bus error or a failed assertion within LMDB, for which there
+is no exception. A `Guarded` starts `python -m data.guarded KIND`, hands over requests as lines of JSON, and gets JSON
+with bytes after it for each.
 """
 
 import io
@@ -82,9 +82,14 @@ class _Hdf5:
         self._file = None
 
     def open(self, path):
-        """Names of the arrays of four dimensions, with shape, type, chunk, and whether the values lie elsewhere."""
+        """Nothing more."""
         import h5py
         self._file = h5py.File(path, 'r')
+        return None, b''
+
+    def arrays(self):
+        """Names of the arrays of four dimensions, with shape, type, chunk, and whether the values lie elsewhere."""
+        import h5py
         arrays = {}
         for name, value in self._file.items():
             if isinstance(value, h5py.Dataset) and value.ndim == 4:
@@ -136,7 +141,8 @@ def _serve(kind, requests, answers):
         try:
             value, content = getattr(reader, action)(*words)
         except Exception as err:  # the modules have exceptions of many kinds, and none is this program's fault
-            problem = f'cannot be read: {str(err) or type(err).__name__:.500}'
+            words = 'cannot be opened' if action == 'open' else 'is damaged'
+            problem = f'{words}: {str(err) or type(err).__name__:.500}'
         head = json.dumps(dict(value=value, bytes=len(content), problem=problem)).encode()
         answers.write(len(head).to_bytes(_HEAD, 'little') + head + content)
         answers.flush()

@@ -248,47 +248,6 @@ def read_statistics(path):
     assert found.values.covariance.shape == (found.values.mean.size,) * 2 and found.as_reals()
 
 
-def hdf5_files():
-    import h5py
-    pixels = np.random.RandomState(0).randint(256, size=[4, 3, 8, 8]).astype(np.uint8)
-    for version, form in (('earliest', {}), ('latest', {}), ('earliest', dict(chunks=(1, 3, 8, 8), compression='gzip')),
-                          ('earliest', dict(chunks=(2, 3, 8, 8), shuffle=True, fletcher32=True))):
-        stream = io.BytesIO()
-        with h5py.File(stream, 'w', libver=version) as file:
-            file.create_dataset('data8x8', data=pixels, **form)
-            file['other'] = np.zeros([2, 2])
-        yield stream.getvalue()
-
-
-def read_hdf5_file(path):
-    from data.converters.create_from_hdf5 import create_from_hdf5
-    with in_a_folder(path, 'x.h5') as folder, quiet():
-        create_from_hdf5(os.path.join(folder, 'set'), os.path.join(folder, 'x.h5'), max_unpacked=1 << 24)
-
-
-def databases():
-    import lmdb
-    stream = io.BytesIO()
-    PIL.Image.fromarray(np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3)).save(stream, 'PNG')
-    for count in (3, 40):  # the second has pages that only lead to others
-        with tempfile.TemporaryDirectory() as folder:
-            with lmdb.open(folder, map_size=1 << 24) as environment, environment.begin(write=True) as transaction:
-                for number in range(count):
-                    transaction.put(b'%03d' % number, stream.getvalue() * (1 + number % 9))
-            with open(os.path.join(folder, 'data.mdb'), 'rb') as f:
-                yield f.read()
-
-
-def read_database(path):
-    from data.converters.create_lsun import create_lsun
-    with in_a_folder(path, 'data.mdb') as folder, quiet():
-        create_lsun(os.path.join(folder, 'set'), folder, 8, workers=1)
-
-
-def quiet():
-    return contextlib.redirect_stdout(io.StringIO())
-
-
 @contextlib.contextmanager
 def in_a_folder(path, name):
     """A folder of its own for a file, under this name."""
@@ -326,7 +285,5 @@ READERS = {
     'configurations': (configurations, read_configuration, '.yaml'),
     'MNIST files': (digits, read_digits, '.bin'),
     'MATLAB files': (matlab_files, read_matlab_file, '.mat'),
-    'HDF5 files': (hdf5_files, read_hdf5_file, '.h5'),
-    'LMDB databases': (databases, read_database, '.mdb'),
     'statistics': (statistics, read_statistics, '.npz'),
 }

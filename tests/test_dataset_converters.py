@@ -470,7 +470,7 @@ def test_hdf5_files_of_another_content_are_refused(tmp_path):
     with pytest.raises(UserError, match='no array data'):
         main(['create_from_hdf5', str(tmp_path / 'out'), str(tmp_path / 'b.h5')])
     (tmp_path / 'c.h5').write_text('text')
-    with pytest.raises(UserError, match='c.h5. cannot be read: .* an HDF5 file is expected'):
+    with pytest.raises(UserError, match='c.h5. cannot be opened: .* an HDF5 file is expected'):
         main(['create_from_hdf5', str(tmp_path / 'out'), str(tmp_path / 'c.h5')])
     with h5py.File(str(tmp_path / 'd.h5'), 'w') as file:
         file['data'] = np.zeros([2, 3, 16, 16], np.uint8)

@@ -160,7 +160,7 @@ def test_an_interrupted_projection_goes_on_bit_for_bit(networks, targets, tmp_pa
 
 
 def test_images_that_were_made_otherwise_keep_their_folder(networks, tmp_path, monkeypatch):
-    monkeypatch.setattr(generate, 'DEFAULT', str(tmp_path / 'images'))
+    monkeypatch.setattr('config.result_dir', str(tmp_path))
 
     def draw(*words):
         generate.main(['--network', networks['styles'], '--seeds', '1'] + list(words))

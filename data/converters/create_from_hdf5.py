@@ -36,10 +36,11 @@ def create_from_hdf5(dataset_dir, hdf5_file, shuffle=True, array=None, max_unpac
     if importlib.util.find_spec('h5py') is None:
         raise UserError("reading HDF5 files needs the package 'h5py'; install it into this environment")
     if not os.path.isfile(hdf5_file):
-        raise UserError(f"'{hdf5_file}' is not a file that is there")
+        raise UserError(f"HDF5 file '{hdf5_file}' does not exist")
     exporter.check_new(dataset_dir)
     with Guarded('hdf5', hdf5_file, 'an HDF5 file is expected; copy or download it again') as file:
-        name, images = _choose_array(file.ask('open', hdf5_file)[0], hdf5_file, array)
+        file.ask('open', hdf5_file)
+        name, images = _choose_array(file.ask('arrays')[0], hdf5_file, array)
         shape = images['shape'][1:]
         if images['dtype'] != 'uint8' or not exporter.has_levels(shape, np.uint8) or shape[0] not in (1, 3):
             raise UserError(f"'{hdf5_file}': {images['name']} is {images['shape']} {images['dtype']}; uint8 pictures "
