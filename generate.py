@@ -95,8 +95,9 @@ def _positive(text):
 
 def main(argv=None):
     args = parse_args(argv)
-    from figures import arguments, generating
+    from figures import arguments
     arguments.find_network(args)
+    from figures import generating
     make_writable_folder(args.outdir, 'choose another one with --outdir')
     gen, facts = arguments.open_generator(args)
     arguments.choose_labels(gen, facts, args)

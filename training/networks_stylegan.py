@@ -39,6 +39,9 @@ DECLARES = {'G': ('G_style',), 'D': ('D_basic',), 'network': ('G_mapping', 'G_sy
 # Numbers that Network.run feeds, so that another one needs no other graph, and what null is fed as.
 FED = {'G_style': {'truncation_psi': 1.0, 'truncation_cutoff': np.inf}}
 
+# What their graphs would tell, so that those from files need none before they run.
+OUTLINES = {name: 'training.layers.outlines.' + name for name in ('G_style', 'G_mapping', 'G_synthesis')}
+
 # Networks whose files are often taken for those of this system.
 STRANGERS = {'stylegan2': ('a StyleGAN2 network, whose layers are different', (
     'G_main', 'G_synthesis_stylegan2', 'G_synthesis_stylegan_revised', 'D_stylegan', 'D_stylegan2'), 4)}

@@ -6,8 +6,6 @@ from elsewhere. Templates escape whatever they are given; `raw` HTML comes from 
 
 import os
 
-import jinja2
-
 from dnnlib.command_line import visible
 from dnnlib.files import atomic_write
 
@@ -31,6 +29,7 @@ def write(path, template, **values):
 def _templates():
     global _environment
     if _environment is None:
+        import jinja2  # here, since commands that end with a sentence make no page
         _environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(FOLDER, encoding='utf-8'), autoescape=True, undefined=jinja2.StrictUndefined,
             finalize=_writable, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)

@@ -109,14 +109,22 @@ class Network:
     def _setup(self, name, build_func, source, static_kwargs, components, scope=None):
         """Sets every field and builds the template graph, which makes the variables."""
         self._begin(name, build_func, source, static_kwargs, components, scope)
+        self._finish()
+
+    def _finish(self):
+        """The part of `_setup` that takes a graph."""
         self._build_template()
-        self.output_names = [t.name.split('/')[-1].split(':')[0] for t in self.output_templates]
-        self.num_outputs = len(self.output_templates)
-        self.input_shapes = [tfutil.shape_to_list(t.shape) for t in self.input_templates]
-        self.output_shapes = [tfutil.shape_to_list(t.shape) for t in self.output_templates]
-        self.input_shape, self.output_shape = self.input_shapes[0], self.output_shapes[0]
+        self._set_shapes([tfutil.shape_to_list(t.shape) for t in self.input_templates],
+                         [tfutil.shape_to_list(t.shape) for t in self.output_templates],
+                         [t.name.split('/')[-1].split(':')[0] for t in self.output_templates])
         prefix = self.scope + '/'
         self._collect_vars(var for var in tf.global_variables() if var.name.startswith(prefix))
+
+    def _set_shapes(self, input_shapes, output_shapes, output_names):
+        self.output_names, self.num_outputs = list(output_names), len(output_names)
+        self.input_shapes, self.output_shapes = [[list(shape) for shape in shapes]
+                                                 for shapes in (input_shapes, output_shapes)]
+        self.input_shape, self.output_shape = self.input_shapes[0], self.output_shapes[0]
 
     def _begin(self, name, build_func, source, static_kwargs, components, scope=None):
         """Sets the fields that need no graph, and takes a scope unless it was taken before."""
@@ -167,7 +175,7 @@ class Network:
 
     @property
     def input_templates(self):
-        """Inputs of the template graph; that of a clone is built when it is first asked for."""
+        """Inputs of the template graph; where building it told nothing new, it is built when first asked for."""
         return self._all_templates()[0]
 
     @property
@@ -309,16 +317,20 @@ class Network:
         net = object.__new__(Network)
         net._begin(name, self._build_func, self._build_module_src, self.static_kwargs,
                    {key: component._twin(component.name) for key, component in self.components.items()})
-        net.num_outputs, net.output_names = self.num_outputs, list(self.output_names)
-        net.input_shapes, net.output_shapes = [[list(shape) for shape in shapes]
-                                               for shapes in (self.input_shapes, self.output_shapes)]
-        net.input_shape, net.output_shape = net.input_shapes[0], net.output_shapes[0]
+        net._set_shapes(self.input_shapes, self.output_shapes, self.output_names)
         with tfutil.absolute_variable_scope(net.scope), tfutil.absolute_name_scope(net.scope + '/_Init'), \
                 tf.control_dependencies(None):
             net._collect_vars([tf.get_variable(local_name, initializer=tf.identity(var.initial_value),
                                                trainable=var.trainable)
                                for local_name, var in self.own_vars.items()])
         return net
+
+    def _fill(self, outline):
+        """Makes the variables of an outline, see `network_state.outline`, and takes its shapes."""
+        self._set_shapes(outline.input_shapes, outline.output_shapes, outline.output_names)
+        with tfutil.absolute_variable_scope(self.scope), tf.control_dependencies(None):
+            self._collect_vars([tf.get_variable(var.name, shape=var.shape, initializer=var.initializer,
+                                                trainable=var.is_trainable) for var in outline.variables])
 
     def copy_here(self):
         """The same network in the default graph, another than its own. The variables get no values."""
@@ -430,10 +442,15 @@ class Network:
             raise util.UserError(f"network '{state['name']}' has pickle version {state['version']}; "
                                  f"versions {' and '.join(map(str, READABLE_VERSIONS))} can be read")
         build_func, source = network_state.stored_build_func(state, trust_stored_code)
-        self._setup(state['name'], build_func, source, state['static_kwargs'], state['components'],
+        self._begin(state['name'], build_func, source, state['static_kwargs'], state['components'],
                     scope=next(scopes) if scopes is not None else None)
         values = OrderedDict(state['variables'])
-        network_state.check_values(self, values)
+        outline = network_state.outline(self, values)
+        if outline is None:
+            self._finish()
+            network_state.check_values(self, values)
+        else:
+            self._fill(outline)
         network_state.check_finite(values, self.name)
         tfutil.set_vars({self.own_vars[name]: value for name, value in values.items()})
 

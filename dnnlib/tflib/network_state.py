@@ -10,6 +10,7 @@ import types
 
 import numpy as np
 
+import config
 from dnnlib import registry as names
 from dnnlib import util
 from dnnlib.tflib import registry, tfutil
@@ -76,6 +77,51 @@ def building(name, func_name, file_name=''):
     except Exception as err:
         raise util.UserError(f"{file_name and file_name + ': '}network '{name}' cannot be built by '{func_name}' with "
                              f'the arguments stored in the file ({type(err).__name__}: {str(err)[:300]})') from err
+
+
+def outline(net, values):
+    """What the graph of a network that is being made would tell, where its module tells it beforehand; else None.
+
+    Args:
+        net: a Network whose components are made.
+        values: dict from local name to array: its own variables as a file holds them.
+
+    Returns:
+        An outline (see `OUTLINES` in `registry`) that `values` fit. None also where a keyword is anything that a graph
+        may refuse, or values do not fit: the graph that is built then says what is wrong.
+    """
+    found = _outline(net, net.static_kwargs)
+    # What a build function does not name itself, it passes on to its parts.
+    passed = {key: value for key, value in net.static_kwargs.items() if key not in net._defaults}
+    for part in net.components.values():
+        if found is not None and not _is_outline_of(_outline(part, dict(part.static_kwargs, **passed)), part):
+            return None
+    if found is None or _shapes(found) != {name: list(np.shape(value)) for name, value in values.items()}:
+        return None
+    return found
+
+
+def _outline(net, static_kwargs):
+    module = net._build_func.__module__
+    told = net._build_func.__globals__.get('OUTLINES', {}).get(net._build_func_name)
+    if told is None or module not in config.declaring_modules or 'data_format' in static_kwargs:
+        return None
+    types = registry.argument_types(net._build_func_name)
+    if not all(types.get(key) and types[key].problem(value) is None for key, value in static_kwargs.items()):
+        return None
+    try:
+        return util.get_obj_by_name(told)(util.EasyDict(net._defaults, **static_kwargs), net.components)
+    except ValueError:  # sizes that leave nothing
+        return None
+
+
+def _shapes(found):
+    return {var.name: var.shape for var in found.variables}
+
+
+def _is_outline_of(found, net):
+    return found is not None and (found.input_shapes, found.output_shapes) == (net.input_shapes, net.output_shapes) \
+        and _shapes(found) == {name: tfutil.shape_to_list(var.shape) for name, var in net.own_vars.items()}
 
 
 def check_values(net, values):

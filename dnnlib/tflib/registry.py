@@ -5,7 +5,7 @@ A stored network names its build function. The name is looked up in what this pr
 (`Network.from_state(..., trust_stored_code=True)`).
 
 What a module of networks says of itself, read from its source, so that files are judged before anything is imported
-(`FED` is read when the network is made):
+(`FED` and `OUTLINES` are read when the network is made):
     DECLARES = {'G': ('G_new',), 'D': ('D_new',), 'network': ('G_part',)}
         its build functions, by the section of a configuration that may name them; `network` for those that only files
         name, such as parts. The module itself stands in `config.declaring_modules`.
@@ -19,6 +19,9 @@ What a module of networks says of itself, read from its source, so that files ar
     FED = {'G_new': {'truncation_psi': 1.0}}
         keywords that the build function takes as scalar tensors too: `Network.run` feeds them, and a new number needs
         no new graph. With each the number that means the same as null.
+    OUTLINES = {'G_new': 'training.layers.outlines.G_new'}
+        functions (all keywords by name, components) that tell what the graph of a build function would tell, see
+        `training.layers.outlines`, or None: a network from a file then needs no graph before it is run.
     STRANGERS = {'new2': ('a network of New 2', ('G_new2', 'D_new2'), 4)}
         networks of other systems whose files are often taken for its own: a word for programs, what they are, their
         build functions, and the version of their format if that tells them apart, else None.
