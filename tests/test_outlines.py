@@ -110,12 +110,11 @@ def test_what_is_unusual_is_built_at_once(fresh_graph, change):
     assert num_ops('MatMul')
 
 
-@pytest.mark.parametrize('change, words', [
-    (dict(resolution=32), 'G_synthesis|resolution|images'), (dict(dlatent_size=9), 'dlatent|shape'),
-    (dict(structure='spiral'), 'spiral'), (dict(fmap_base=16), 'shape|variable')], ids=lambda change: str(change)[:20])
-def test_keywords_of_the_whole_that_contradict_the_parts_are_refused_at_once(fresh_graph, change, words):
+@pytest.mark.parametrize('change', [dict(resolution=32), dict(dlatent_size=9), dict(structure='spiral'),
+                                    dict(fmap_base=16)], ids=lambda change: next(iter(change)))
+def test_keywords_of_the_whole_that_contradict_the_parts_are_refused_at_once(fresh_graph, change):
     state, _ = stored()
-    with pytest.raises((ValueError, UserError), match=words):
+    with pytest.raises((ValueError, UserError)):    # of which files make a sentence
         Network.from_state(dict(state, static_kwargs=dict(state['static_kwargs'], **change)))
 
 

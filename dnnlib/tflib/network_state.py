@@ -107,12 +107,18 @@ def _outline(net, static_kwargs):
     if told is None or module not in config.declaring_modules or 'data_format' in static_kwargs:
         return None
     types = registry.argument_types(net._build_func_name)
-    if not all(types.get(key) and types[key].problem(value) is None for key, value in static_kwargs.items()):
+    if not all(types.get(key) and _is_plain(value) and types[key].problem(value) is None
+               for key, value in static_kwargs.items()):
         return None
     try:
         return util.get_obj_by_name(told)(util.EasyDict(net._defaults, **static_kwargs), net.components)
     except ValueError:  # sizes that leave nothing
         return None
+
+
+def _is_plain(value):
+    return value is None or type(value) in (bool, int, float, str) \
+        or type(value) in (list, tuple) and all(map(_is_plain, value))
 
 
 def _shapes(found):
