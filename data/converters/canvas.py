@@ -13,6 +13,8 @@ import copy
 
 import numpy as np
 
+_IN_CACHE = 2 ** 17     # numbers, half a megabyte
+
 
 class Frame:
     """A coordinate system on each canvas: (u, v) = 0 lies at `origin`, one unit is `scale` of the canvas's.
@@ -77,13 +79,22 @@ class Canvas:
         """Fills all canvases with a gradient between two colours along a direction (x, y) of length up to 1."""
         x, y = self._centers[np.newaxis, np.newaxis], self._centers[np.newaxis, :, np.newaxis]
         t = x * plane(0.35 * direction[0]) + y * plane(0.35 * direction[1]) + 0.5
-        color, other = _column(color), _column(other)
-        np.multiply(other - color, t[:, np.newaxis], out=self.pixels)
-        self.pixels += color
+        color, other = (np.broadcast_to(_column(end), self.pixels.shape[:2] + (1, 1)) for end in (color, other))
+        t = np.broadcast_to(t, (len(self.pixels),) + t.shape[1:])[:, np.newaxis]
+        for some in self._pieces():
+            np.multiply((other - color)[some], t[some], out=self.pixels[some])
+            self.pixels[some] += color[some]
 
     def scale(self, factors):
         """Multiplies all canvases by a number each, float64 [N], or one for all."""
-        self.pixels *= np.asarray(factors, np.float32).reshape(-1, 1, 1, 1)
+        factors = np.broadcast_to(np.asarray(factors, np.float32).reshape(-1, 1, 1, 1), (len(self.pixels), 1, 1, 1))
+        for some in self._pieces():
+            self.pixels[some] *= factors[some]
+
+    def _pieces(self):
+        """Slices of the canvases that the processor's cache holds while all their pixels are changed."""
+        step = max(_IN_CACHE // (3 * self.resolution ** 2), 1)
+        return [slice(start, start + step) for start in range(0, len(self.pixels), step)]
 
     def region(self, frame, extent):
         """The parts of the canvases that |u| <= extent[0], |v| <= extent[1] may touch.
@@ -124,9 +135,13 @@ class Canvas:
         return self._centers[np.minimum(start[:, np.newaxis] + np.arange(count), self.resolution - 1)]
 
     def paint(self, frame, spans, distance, color, alpha=1.0, blur=0.0):
-        """Paints `color` (or an array [K, 3, h, w]) where `distance` < 0, fading over `blur` units if given."""
+        """Paints `color` (or an array [K, 3, h, w]) where `distance` < 0, fading over `blur` units if given.
+
+        `distance` is overwritten.
+        """
         pixel = 2 / (self.resolution * frame.scale)
-        mask = distance * plane(-1 / np.maximum(pixel, 2 * blur))
+        mask = distance
+        mask *= plane(-1 / np.maximum(pixel, 2 * blur))
         mask += 0.5
         np.maximum(mask, 0, out=mask)
         np.minimum(mask, 1, out=mask)
@@ -154,7 +169,10 @@ class Canvas:
         found = self.region(frame, (radii[0] + width, radii[1] + width))
         if found:
             spans, u, v = found
-            self.paint(frame, spans, np.abs(ellipse_distance(u, v, radii)) - width / 2, color, alpha)
+            distance = ellipse_distance(u, v, radii)
+            np.abs(distance, out=distance)
+            distance -= width / 2
+            self.paint(frame, spans, distance, color, alpha)
 
     def box(self, frame, half_size, rounding, color, alpha=1.0, blur=0.0):
         """A rectangle with rounded corners around the frame's origin."""
@@ -177,9 +195,13 @@ class Canvas:
 
     def images(self):
         """The finished pictures as uint8 [N, 3, R, R]; `pixels` are rounded."""
-        for step, limit in ((np.maximum, 0), (np.minimum, 255)):
-            step(self.pixels, limit, out=self.pixels)
-        return np.rint(self.pixels, out=self.pixels).astype(np.uint8)
+        images = np.empty(self.pixels.shape, np.uint8)
+        for some in self._pieces():
+            pixels = self.pixels[some]
+            np.maximum(pixels, 0, out=pixels)
+            np.minimum(pixels, 255, out=pixels)
+            images[some] = np.rint(pixels, out=pixels)
+        return images
 
 
 def pick(value, chosen):
@@ -198,9 +220,10 @@ def _cos_sin(half_tan):
 
 
 def ellipse_distance(u, v, radii):
-    """Distance to an ellipse around 0, exact at the edge to first order."""
+    """Distance to an ellipse around 0, exact at the edge to first order; u and v are overwritten, to stay in caches."""
     ru, rv = 1 / radii[0], 1 / radii[1]
-    u, v = u * plane(ru), v * plane(rv)
+    u *= plane(ru)
+    v *= plane(rv)
     u *= u
     v *= v
     level = u + v
@@ -210,18 +233,27 @@ def ellipse_distance(u, v, radii):
     u += v
     u += 1e-12
     np.sqrt(u, out=u)
-    distance = level * level
+    distance = np.multiply(level, level, out=v)
     distance -= level
     distance /= u
     return distance
 
 
 def box_distance(u, v, half_size, rounding):
-    """Distance to a rectangle around 0 whose corners are rounded."""
-    u = np.abs(u) - plane(half_size[0] - rounding)
-    v = np.abs(v) - plane(half_size[1] - rounding)
-    outside = np.sqrt(np.square(np.maximum(u, 0)) + np.square(np.maximum(v, 0)))
-    return outside + np.minimum(np.maximum(u, v), 0) - rounding
+    """Distance to a rectangle around 0 whose corners are rounded; u and v are overwritten."""
+    for values, half in ((u, half_size[0]), (v, half_size[1])):
+        np.abs(values, out=values)
+        values -= plane(half - rounding)
+    inside = np.maximum(u, v)
+    np.minimum(inside, 0, out=inside)
+    for values in (u, v):
+        np.maximum(values, 0, out=values)
+        np.square(values, out=values)
+    u += v
+    np.sqrt(u, out=u)
+    u += inside
+    u -= rounding
+    return u
 
 
 def _column(color):

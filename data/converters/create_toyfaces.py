@@ -55,7 +55,7 @@ def create_toyfaces(dataset_dir, resolution=64, num=5000, seed=0, workers=None, 
     workers = usable_cores() if workers is None else workers
     if num * resolution <= _SERIAL * 64:
         workers = 1
-    count = 128 if resolution <= 64 else 16
+    count = 128 if resolution <= 64 else 32
     tasks = [(start, min(start + count, num)) for start in range(0, num, count)]
     labels, shape = [], [3, resolution, resolution]
     room = exporter.forecast_bytes(shape, np.uint8, count)

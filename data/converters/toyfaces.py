@@ -40,7 +40,7 @@ _SKIN = ((235, 186, 148), (222, 164, 118), (196, 136, 92), (160, 104, 68), (118,
 _PERSON = 7     # tells the seeds of persons from those of pictures
 _PALE = (255, 232, 220), (252, 224, 206)
 _FRAMES = (40, 36, 40), (120, 60, 40), (60, 60, 110)
-_PIXELS_TOGETHER = 2 ** 17      # of faces that are drawn at once, which stay in the processor's caches; 4 at least
+_PIXELS_TOGETHER = 2 ** 19      # of faces that are drawn at once: fewer numpy calls, but arrays that caches still hold
 _EYES = ((70, 110, 170), (72, 128, 84), (96, 62, 36), (60, 44, 36), (110, 120, 130))
 
 
@@ -223,9 +223,9 @@ class _Portraits:
         spans, u, v = self.canvas.region(mouth.inner((0, 0.02)), (self.mouth_width + 0.1, 0.36))
         t = u / plane(self.mouth_width)
         v = v + plane(-self.smile) * (1 - t * t)
-        opening = ellipse_distance(u, v, (self.mouth_width, 0.115))
+        opening = ellipse_distance(u, v.copy(), (self.mouth_width, 0.115))
         self.canvas.paint(mouth, spans, opening - plane(thick * 0.5), lips)
-        self.canvas.paint(mouth, spans, opening, (92, 22, 30))
+        self.canvas.paint(mouth, spans, opening.copy(), (92, 22, 30))
         self.canvas.paint(mouth, spans, np.maximum(opening + 0.012, v + 0.02), (250, 246, 240))
 
     def _closed_mouth(self):
@@ -264,7 +264,7 @@ class _Portraits:
     def _hair(self, line):
         """Hair above a line, a function of u."""
         spans, u, v = self.canvas.region(self.head, (self.width + 0.25, 1.25))
-        outer = ellipse_distance(u, v + 0.10, (self.width + 0.11, 1.07))
+        outer = ellipse_distance(u.copy(), v + 0.10, (self.width + 0.11, 1.07))
         inside_face = np.abs(u - plane(self.turn * 0.5)) - plane(self.width - 0.09)
         # Above the hairline, or at the temples beside the face down to the ears.
         sides = np.maximum(-inside_face, v - 0.18)
@@ -321,6 +321,6 @@ def draw_batch(seed, indices, resolution, persons=None):
     """
     rng = np.random.RandomState(0)
     faces = [Face(seed, int(index), rng, int(index) % persons if persons else None) for index in indices]
-    together = max(_PIXELS_TOGETHER // resolution ** 2, 4)
+    together = max(_PIXELS_TOGETHER // resolution ** 2, 1)
     pictures = [draw(faces[start:start + together], resolution) for start in range(0, len(faces), together)]
     return np.concatenate(pictures), np.stack([face.label for face in faces])
