@@ -1,5 +1,7 @@
 """Convolutions with forward convolutions as gradients equal TensorFlow's own, to the third order."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from conftest import tolerance
@@ -15,6 +17,11 @@ RTOL = tolerance(cpu=1e-9, gpu=1e-8)
 def _conv_up(x, w):
     taps = tf.reshape(tf.transpose(w, [0, 1, 3, 2]), [16, w.shape[3], w.shape[2]])
     return network_convs.conv_up(x, tf.gather(taps, network_convs.PARITY_TAPS))
+
+
+def _conv_up_of_many_pixels(x, w):
+    with mock.patch.object(network_convs, '_MANY_PIXELS', 1):
+        return _conv_up(x, w)
 
 
 def _engines_same(x, w):
@@ -34,6 +41,7 @@ CASES = {
     'pointwise': (network_convs.conv_same, _engines_same, [2, 5, 6, 3], 1),
     'down': (network_convs.conv_down, _engines_down, [2, 4, 6, 3], 4),
     'up': (_conv_up, _engines_up, [2, 2, 3, 5], 4),
+    'up, many pixels': (_conv_up_of_many_pixels, _engines_up, [2, 2, 3, 5], 4),
 }
 
 

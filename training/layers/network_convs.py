@@ -24,6 +24,8 @@ _PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
 PARITY_TAPS = np.array([(3 - a - 2 * row) * 4 + 3 - b - 2 * column
                         for a, b in _PARITIES for row in (0, 1) for column in (0, 1)])
 
+_MANY_PIXELS = 64 * 64  # from which on fewer and wider convolutions are faster (docs/performance.md)
+
 
 def conv_same(x, w):
     """Convolution with stride 1 and zero padding to equal size.
@@ -80,13 +82,32 @@ def conv_up(x, taps):
     _, height, width, _ = x.shape.as_list()
     fan_in, fan_out = taps.shape.as_list()[1:]
     kernels = tf.unstack(tf.reshape(taps, [4, 2, 2, fan_in, fan_out]))
-    pixels = [tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding=[[0, 0], [1 - a, a], [1 - b, b], [0, 0]])
-              for kernel, (a, b) in zip(kernels, _PARITIES)]
-    rows = [tf.reshape(tf.concat(pair, axis=3), [-1, height, 1, width * 2 * fan_out])
-            for pair in (pixels[:2], pixels[2:])]
+    join = _joined_rows if height * width >= _MANY_PIXELS else _interleaved_rows
+    rows = [tf.reshape(row, [-1, height, 1, width * 2 * fan_out]) for row in join(x, kernels)]
     y = tf.reshape(tf.concat(rows, axis=2), [-1, height * 2, width * 2, fan_out])
     with _conv_up():
         return tf.identity_n([y, x, taps])[0]
+
+
+def _interleaved_rows(x, kernels):
+    """Even and odd rows of the output, each of two convolutions whose pixels take turns."""
+    pixels = [tf.nn.conv2d(x, kernel, strides=[1, 1, 1, 1], padding=[[0, 0], [1 - a, a], [1 - b, b], [0, 0]])
+              for kernel, (a, b) in zip(kernels, _PARITIES)]
+    return [tf.concat(pair, axis=3) for pair in (pixels[:2], pixels[2:])]
+
+
+def _joined_rows(x, kernels):
+    """The same of one convolution per row: an odd pixel and the even one after it see the same two input pixels.
+
+    So the input is gathered half as often, which counts where it is large and channels are few.
+    """
+    fan_out = kernels[0].shape.as_list()[-1]
+    rows = [tf.nn.conv2d(x, tf.concat([odd, even], axis=3), strides=[1, 1, 1, 1],
+                         padding=[[0, 0], [1 - a, a], [1, 1], [0, 0]])
+            for a, (even, odd) in enumerate((kernels[:2], kernels[2:]))]
+    # Each begins with an odd pixel in front of the picture and ends with an even one behind it.
+    return [tf.reshape(row, [-1] + row.shape.as_list()[1:2] + [1, row.shape.as_list()[2] * 2 * fan_out])
+            [:, :, :, fan_out:-fan_out] for row in rows]
 
 
 @gradient_of('IdentityN')
