@@ -8,8 +8,8 @@ told here, or whose keywords are unusual, are built at once. That outlines are t
 import collections
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
+from dnnlib.tflib import tf
 from training.layers.network_sizes import feature_maps, resolution_log2
 
 Outline = collections.namedtuple('Outline', 'variables input_shapes output_shapes output_names')
