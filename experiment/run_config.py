@@ -38,10 +38,11 @@ def load(name, config_dir, overrides=(), options=None):
     return resolve(config, origins, entries, options, os.path.splitext(os.path.basename(name))[0])
 
 
-def resolve(config, origins, entries=(), options=None, desc=''):
+def resolve(config, origins, entries=(), options=None, desc='', needs_data=True):
     """What a configuration says, once it is read whole. Changes it in place and returns it as `load` does.
 
-    entries: of tables, see `config_files.parse_overrides`; desc: its description, where it has none of its own. A
+    entries: of tables, see `config_files.parse_overrides`; desc: its description, where it has none of its own;
+    needs_data: whether it must name its data, which is not needed to look at it. A
     run's own configuration, which is resolved, stays what it is but for entries and options.
     """
     of_presets = [entry for entry in entries if entry[0][:2] == ['sched', 'by_num_gpus']]
@@ -59,7 +60,7 @@ def resolve(config, origins, entries=(), options=None, desc=''):
     _apply_gpu_presets(config, origins)
     set_entries(config, origins, [entry for entry in entries if entry not in of_presets],
                 lambda section, key=None: key and settings.value_of(config, section, key))
-    check(config, origins)
+    check(config, origins, needs_data)
     order = list(settings.top_level()) + list(SECTIONS) + _LIKE_SECTIONS
     return EasyDict((key, config[key]) for key in order), origins
 
@@ -123,12 +124,12 @@ def _check_outline(config, origins):
     config.setdefault('metrics', [])
 
 
-def check(config, origins):
+def check(config, origins, needs_data=True):
     """Refuses keys that no function takes and values that do not suit it. Adds sections that are missing, empty."""
     _check_outline(config, origins)
     for name in SECTIONS:
         if name == 'train' or settings.loop_takes(config, f'{name}_args'):
-            settings.check_section(name, config[name], origins)
+            settings.check_section(name, config[name], origins, needs_data or name != 'dataset')
         elif config[name]:
             raise _unread(config, name, origins)
     if config.metrics and not settings.loop_takes(config, 'metric_arg_list'):

@@ -189,8 +189,9 @@ def check_value(origins, dotted, value, setting):
         raise mistake(origins, dotted, problem)
 
 
-def check_section(name, values, origins):
-    """Refuses keys that a section's function does not take, values that do not suit it, and a lack of others."""
+def check_section(name, values, origins, is_whole=True):
+    """Refuses keys that a section's function does not take, values that do not suit it, and, in a whole section, a lack
+    of others."""
     known = parameters(name, values, origins)
     if known is None:
         return
@@ -208,7 +209,7 @@ def check_section(name, values, origins):
         if key.endswith('_kwargs') and isinstance(value, dict):
             _check_keywords(name, key, dict(with_defaults(name, values)), origins)
     missing = [key for key, setting in known.items() if setting.default is signatures.REQUIRED and key not in values]
-    if missing:
+    if missing and is_whole:
         hint = '; it names the folder of TFRecords inside --data-dir' if missing[0] == 'tfrecord_dir' else ''
         raise UserError(f'{name}.{missing[0]} is missing{hint}; add it with --set {name}.{missing[0]}=…')
 

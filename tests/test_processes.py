@@ -21,7 +21,7 @@ from dnnlib.files import read_json, read_json_lines
 from dnnlib.submission import liveness, processes
 from dnnlib.tflib import launch
 from dnnlib.util import UserError
-from training.state import checkpoint
+from training.state import checkpoint, run_state
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LAUNCH = [sys.executable, '-m', 'dnnlib.tflib.launch']
@@ -50,6 +50,24 @@ def test_the_environment_tells_which_process_this_is(environ, rank, size, addres
 def test_an_environment_without_sense_is_a_sentence(environ, words):
     with pytest.raises(UserError, match=words):
         processes.read_world(environ)
+
+
+@pytest.mark.both
+def test_thread_counts_that_nobody_chose_follow_the_number_of_processes(monkeypatch):
+    """Those of a checkpoint stay, for equal bits, unless other numbers of processes share the cores by now."""
+    monkeypatch.setattr(processes.machine, 'usable_cores', lambda: 8)
+    monkeypatch.setattr(processes.os, 'cpu_count', lambda: 8)
+    recorded = dict(circumstances=dict(intra_op_threads=5, inter_op_threads=5), processes=1)
+
+    def counts(size, recorded, **tf_config):
+        alone = processes.World(0, size, tuple(f'here:{port}' for port in range(size)) if size > 1 else ())
+        monkeypatch.setattr(processes, 'world', lambda: alone)
+        found = run_state.with_explicit_threads(tf_config, recorded)
+        return found['intra_op_parallelism_threads'], found['inter_op_parallelism_threads']
+    assert counts(1, None) == (8, 8) and counts(1, recorded) == (5, 5)
+    assert counts(2, recorded) == (4, 4)
+    assert counts(2, recorded, intra_op_parallelism_threads=3) == (3, 4)
+    assert counts(2, dict(circumstances=recorded['circumstances'])) == (5, 5)   # of an older version
 
 
 def test_free_ports_are_different_and_free():

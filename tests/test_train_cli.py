@@ -83,6 +83,15 @@ def test_the_printed_config_tells_origins_and_is_a_config_itself(capsys, tiny, t
     assert strip(capsys.readouterr().out) == strip(out)
 
 
+def test_a_configuration_that_names_no_data_is_printed_but_not_planned(capsys):
+    train.main(['--config', 'stylegan-f', '--print-config'])
+    printed = capsys.readouterr().out
+    assert 'lod_initial_resolution: 8 ' in printed and 'tfrecord_dir' not in printed
+    for words in (['--dry-run'], ['--print-config', '--set', 'dataset.tfrecord_dirs=a']):
+        with pytest.raises(UserError, match='tfrecord_dir'):
+            train.main(['--config', 'stylegan-f'] + words)
+
+
 def test_dry_run_prints_the_plan_and_makes_nothing(capsys, tiny, tmp_path):
     train.main(['--config', tiny, '--dry-run', '--result-dir', str(tmp_path / 'results')])
     out = capsys.readouterr().out

@@ -281,7 +281,8 @@ class Run:
         g, began = self.graph, time.time()
         path = checkpoint.checkpoint_path(self.checkpoint_dir, self.progress.cur_nimg)
         state = dict(progress=self.progress, dataset=self.training_set.state_dict(), seed=self.settings.seed,
-                     circumstances=self.circumstances, project_version=config.version)
+                     circumstances=self.circumstances, processes=processes.world().size,
+                     project_version=config.version)
         try:
             files.make_folders(self.checkpoint_dir)
             checkpoint.write_checkpoint(path, state, run_state.collect_arrays(self.networks, [g.G_opt, g.D_opt]))

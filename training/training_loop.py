@@ -234,8 +234,7 @@ def _open_session(tf_config, seed, device, num_gpus, deterministic, restored):
     """Selects devices and opens the session. Returns the settings used, thread counts included."""
     if deterministic:
         tflib.set_deterministic()
-    recorded = restored[1]['circumstances'] if restored is not None else None
-    tf_config = run_state.with_explicit_threads(tf_config, recorded)
+    tf_config = run_state.with_explicit_threads(tf_config, restored[1] if restored is not None else None)
     tf_config.setdefault('rnd.np_random_seed', seed & 0xFFFFFFFF)
     if num_gpus > 1:
         # It rewrites the graphs of two towers and of two processes differently, and other sums give other bits.

@@ -70,7 +70,8 @@ def _check_complete(whole, paths):
     count, numbers = found.popitem()
     surplus = sorted(number for number in numbers if number >= count)
     if surplus:
-        raise UserError(f'{stem}{suffix(surplus[0], count)}.tfrecords is one more than the {count} shards that its '
+        raise UserError(f'{stem}{suffix(surplus[0], count)}.tfrecords is one more than the '
+                        f"{count} {'shard' if count == 1 else 'shards'} that its "
                         f'name speaks of; {advice}')
     missing = [number for number in range(min(count, len(paths) + 1)) if number not in numbers]
     if missing:
@@ -184,7 +185,8 @@ def check_shards(folder, level, manifest):
     if not manifest or counts == [] == found:
         return
     if len(counts) != len(found):
-        raise UserError(f'{level.path}: {len(found) or "no"} shards are there where manifest.json says '
+        raise UserError(f'{level.path}: {len(found) or "no"} '
+                        f"{'shard is' if len(found) == 1 else 'shards are'} there where manifest.json says "
                         f'{len(counts) or "none"}; bring back the files that belong together')
     for number, shard in enumerate(shard_manifests(folder, len(counts), name)):
         if shard.get('set') != manifest.get('fingerprint'):

@@ -4,6 +4,7 @@ import os
 import re
 from collections import OrderedDict
 
+from dnnlib.command_line import typed
 from dnnlib.files import read_json
 from dnnlib.util import UserError
 from dnnlib.values import schema
@@ -40,9 +41,10 @@ def fill(table, sources, out_dir, quick, resolve_dataset, features, skip_missing
             if not skip_missing:
                 raise
             if source.text is not None:  # else the list of what is missing has said it
-                print(f'warning: {name} is left out: {err}', flush=True)
+                reason = typed(str(err))
+                print(f'warning: {name} is left out: {reason}', flush=True)
                 for cell in table.cells_of(name):
-                    values.setdefault(key_of(cell), (None, {'problems': [str(err)]}))
+                    values.setdefault(key_of(cell), (None, {'problems': [reason]}))
     return results
 
 

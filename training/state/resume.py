@@ -24,6 +24,7 @@ STATE = {   # of a checkpoint, besides its arrays
     'dataset': dict,    # the data set's own
     'circumstances': {'engine': 'a text', 'tensorflow': 'a text', 'device': 'a text', 'num_gpus': _COUNT,
                       'intra_op_threads': _COUNT, 'inter_op_threads': _COUNT},
+    'processes?': _COUNT,       # among which the cores were shared; absent where nobody noted it
     'project_version?': 'a text'}   # that wrote it; absent before 1.0.0
 DATA = {    # of dataset.json: what a run was begun on
     'shape': 'a list of 1 to 3 whole numbers from 1 to 1e6', 'dtype': 'a text',

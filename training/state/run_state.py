@@ -165,14 +165,17 @@ def circumstances(tf_config, num_gpus):
 def with_explicit_threads(tf_config, recorded=None):
     """A copy of the session's settings in which both thread counts are given.
 
-    A count that is absent or 0 becomes that of the run so far (`recorded`), or else this process's share of the usable
-    processors, so that a run which goes on elsewhere computes the same sums.
+    A count that is absent or 0 becomes that of the run so far (`recorded`: its checkpoint's state), so that a run which
+    goes on elsewhere computes the same sums. At its beginning, or where other numbers of processes share the cores now,
+    it becomes this process's share of the usable ones.
     """
+    size, counts = processes.world().size, {}
+    if recorded is not None and recorded.get('processes', size) == size:
+        counts = recorded['circumstances']
     tf_config = dict(tf_config)
     for kind in ('intra', 'inter'):
         key = f'{kind}_op_parallelism_threads'
-        tf_config[key] = int(tf_config.get(key) or (recorded or {}).get(f'{kind}_op_threads')
-                             or processes.cores_here())
+        tf_config[key] = int(tf_config.get(key) or counts.get(f'{kind}_op_threads') or processes.cores_here())
     return tf_config
 
 
