@@ -6,8 +6,8 @@ import config as folders
 from data.records.base import resolution_of
 from data.records.dataset import load_dataset, named_resolutions
 from data.records.manifest import has_manifest, read_manifest
-from dnnlib import artifacts, config_files, machine
-from dnnlib.files import read_bytes, try_place
+from dnnlib import artifacts, machine
+from dnnlib.files import try_place
 from dnnlib.submission import read_submit_config
 from dnnlib.util import EasyDict, UserError
 from experiment import device_check
@@ -107,8 +107,7 @@ def recorded_data(record):
 
 def making_of(folder):
     """(the command that makes a data set which configurations name, the shape of its samples or None)."""
-    path = os.path.join(folders.config_dir, 'data', 'sets.yaml')
-    known = config_files.parse_yaml(read_bytes(path, config_files.MAX_BYTES).decode('utf-8'), path)[0]
+    known = definition.known_sets(folders.config_dir)
     if folder in known:
         return known[folder]['command'], known[folder]['shape']
     for name, _, _ in definition.list_tables(folders.config_dir):

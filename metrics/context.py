@@ -115,7 +115,7 @@ class Context:
         used = OrderedDict(self.features.used)
         facts = OrderedDict(
             network=self.network_name, network_file=os.path.abspath(self.network.path),
-            network_taken=self.network.taken, network_sha256=self.network_sha256,
+            network_taken=self.network.taken, network_sha256=self.network_sha256, sample_shape=self.output_shape,
             dataset_fingerprint=self.dataset.fingerprint if self.uses_reals else None,
             dataset_images=self.dataset.num_images if self.uses_reals else None,
             mirror_augment=self.mirror_augment if self.uses_reals else None,

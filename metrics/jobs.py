@@ -22,6 +22,7 @@ class Job:
         metric_specs: as for `MetricGroup`.
         network: `training.network_files.locate.Located`.
         out_dir: folder of the records.
+        other_dirs: further folders whose records count as done.
         dataset_args, mirror_augment, num_gpus, seed, features, feature_settings, run_dir, tf_config, cache_dir,
             trust_stored_code, labels: as for `context.open_context`, but that nothing is taken from a run (see
             `training.network_files.data.data_of`).
@@ -32,7 +33,7 @@ class Job:
     """
 
     def __init__(self, metric_specs, network, out_dir, dataset_args=None, mirror_augment=False, num_gpus=1,
-                 seed=0, features='auto', run_dir=None, keep_planes=None,
+                 seed=0, features='auto', run_dir=None, keep_planes=None, other_dirs=(),
                  **options):
         from metrics.group import make_metric
         self.metrics = [make_metric(spec) for spec in metric_specs]
@@ -43,6 +44,7 @@ class Job:
             fitting[0].keep_planes = keep_planes
         self.network = network
         self.out_dir = out_dir
+        self.other_dirs = list(other_dirs)
         self.features = features
         self.has_failed = False
         folder = (options.get('feature_settings') or {}).get('classifiers')
@@ -52,8 +54,8 @@ class Job:
 
     def done(self, metric):
         """(path, record) of a metric's good record of this very protocol; None if there is none."""
-        return next(((path, record) for path, record in store.find(self.out_dir, metric.name)
-                     if self._is_as_asked(metric, record)), None)
+        return next(((path, record) for folder in [self.out_dir] + self.other_dirs
+                     for path, record in store.find(folder, metric.name) if self._is_as_asked(metric, record)), None)
 
     def run(self, again=True, tolerant=False):
         """Measures; with `again=False` only what is not done. Returns the records of all metrics.

@@ -237,7 +237,7 @@ def test_a_table_of_an_own_network_is_made_once(network, faces, tmp_path, capsys
     assert capsys.readouterr().out.count('is measured already') >= 5
 
 
-def test_one_network_fills_its_cells_and_the_others_say_what_makes_them(network, faces, tmp_path, fast):
+def test_one_network_fills_its_cells_and_the_others_say_what_makes_them(network, faces, tmp_path, fast, capsys):
     out = tmp_path / 't'
     run_metrics.main(['table', 'stylegan-2', '--network', f'ffhq-mixing-50={network}', '--dataset', f'ffhq={faces}',
                       '--columns', '1,2', '--preset', 'quick', '--skip-missing', '--features', 'standin', '--out',
@@ -247,8 +247,39 @@ def test_one_network_fills_its_cells_and_the_others_say_what_makes_them(network,
     assert [(cell['row'], cell['column'], cell['metric'], cell['published']) for cell in filled] == [
         ('50 %', '1 latent', 'fid50k', 4.41), ('50 %', '2 latents', 'fid50k_mix2', 6.1)]
     assert all(cell['protocol']['kimg'] == 7 and cell['difference_percent'] > 0 for cell in filled)
+    misfit = 'made by a network of 32x32, 3 channels, where the table has 1024x1024, 3 channels: not the same task'
+    assert all(misfit in cell['remarks'] for cell in filled)
+    assert f'warning: ffhq-mixing-50: {misfit}' in capsys.readouterr().out
     absent = next(cell for cell in cells if cell['network'] == 'ffhq-mixing-100')
     assert 'train.py --config ffhq-mixing-100' in absent['remarks'][0] and absent['published'] == 4.83
+
+
+def test_only_another_size_or_other_channels_are_remarked(network):
+    made = sources.choose_sources(load('paper-demo'), {'demo-style-8': network})['demo-style-8']
+    record = some_record(sample_shape=[3, 32, 32])
+    assert made.shape == [3, 32, 32] and filling._misfit(record, made) is None
+    assert filling._misfit(some_record(), made) is None     # an older record, which does not say what was made
+    assert '32x32, 1 channel, where' in filling._misfit(dict(record, sample_shape=[1, 32, 32]), made)
+    assert '2 channels, where' in filling._misfit(dict(record, sample_shape=[2]), made)
+    of_codes = sources.choose_sources(load('acceleration-5'))
+    assert (of_codes['accel-lsun-cat'].shape, of_codes['baseline-lsun-cat'].shape) == (None, [3, 256, 256])
+
+
+def test_a_table_takes_what_was_measured_at_a_runs_snapshot(network, faces, tmp_path, fast, capsys):
+    run = tmp_path / '00000-run'
+    run.mkdir()
+    shutil.copy(network, str(run))
+    write_submit_config(str(run), dict(config=dict(dataset=dict(tfrecord_dir=faces), train=dict(total_kimg=7))))
+    options = ['--preset', 'quick', '--device', 'cpu']
+    assert run_metrics.main(['fid50k', '--run', str(run)] + options) == 0
+    (tmp_path / 'mine.yaml').write_text(GOOD)
+    capsys.readouterr()
+    run_metrics.main(['table', str(tmp_path / 'mine.yaml'), '--network', f'n={run}', '--out', str(tmp_path / 't'),
+                      '--features', 'standin'] + options)
+    assert 'fid50k of network-snapshot-000007 is measured already' in capsys.readouterr().out
+    cell, = json.loads((tmp_path / 't' / 'mine.json').read_text())['cells']
+    record = run / 'metrics' / 'network-snapshot-000007' / 'fid50k.json'
+    assert cell['value'] == json.loads(record.read_text())['value']
 
 
 def test_a_cell_may_hold_what_is_no_network_metric(network, tmp_path):

@@ -14,6 +14,7 @@ MEANINGS = OrderedDict([
     ('network_sha256', 'two different generators (or two files) were measured'),
     ('network_file', None),
     ('network', None),
+    ('sample_shape', 'the generators make images of different sizes or channels'),
     ('dataset_fingerprint', 'the real images differ in content, order or resolution'),
     ('dataset_images', 'the data sets have different numbers of images'),
     ('labels', 'the generated images have other labels'),

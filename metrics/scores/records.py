@@ -61,6 +61,7 @@ _TEXT, _TRUTH = 'a text, or null', 'true, false, null'
 SHARED = {  # of every record of numbers about a network
     'value?': _NUMBER, 'values?': {'*': _NUMBER}, 'standard_error?': _NUMBER, 'standard_errors?': {'*': _NUMBER},
     'formats?': {'*': 'a text'}, 'network?': 'a text', 'network_file?': 'a text', 'network_sha256?': 'a text',
+    'sample_shape?': ['a whole number from 1 to 1e9'],
     'dataset_fingerprint?': _TEXT, 'dataset_images?': _COUNT, 'mirror_augment?': _TRUTH,
     'feature_networks?': {'*': {'name?': 'a text', 'file': 'a text', 'file_sha256': 'a text',
                                 'is_standin': 'true, false', 'verified?': _TRUTH}},

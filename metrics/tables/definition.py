@@ -73,6 +73,12 @@ def list_tables(config_dir):
     return [(table.name, table.title, table.paper) for table in tables]
 
 
+def known_sets(config_dir):
+    """Data sets that configurations name and no table: dict folder -> dict of `shape` and `command`."""
+    path = os.path.join(config_dir, 'data', 'sets.yaml')
+    return config_files.parse_yaml(read_bytes(path, MAX_BYTES).decode('utf-8'), path)[0]
+
+
 def load_table(name, config_dir):
     """The Table called `name`, or in the file of that path. Raises UserError."""
     if name.endswith('.yaml'):

@@ -64,9 +64,13 @@ def _measure(table, name, source, out_dir, specs, resolve_dataset, features, ski
                 raise
             specs = OrderedDict((key, spec) for key, spec in specs.items() if not key.startswith('fid'))
     found = locate(source.text).tell()
-    job = Job(list(specs.values()), found, out_dir, dataset_args=dataset_args,
+    in_run = [os.path.join(source.run_dir, 'metrics', found.name)] if source.run_dir is not None else []
+    job = Job(list(specs.values()), found, out_dir, other_dirs=in_run, dataset_args=dataset_args,
               mirror_augment=source.mirror_augment, features=features, labels='zeros', **options)
-    for record in job.run(again=False, tolerant=skip_missing):
+    measured = job.run(again=False, tolerant=skip_missing)
+    if measured and _misfit(measured[0], source):
+        print(f'warning: {name}: {_misfit(measured[0], source)}', flush=True)
+    for record in measured:
         record = dict(record, kimg=_kimg(found.path, source.run_dir))
         values.update(((record['metric'], key), (value, record)) for key, value in records.values_of(record).items())
     return values
@@ -145,6 +149,8 @@ def _remarks(cell, source, record, value):
     if record.get('is_reduced'):
         remarks.append(f"reduced protocol, {record.get('num_samples')} samples")
     remarks += [f'not as the released code: {text}' for text in standard.unusual(record)]
+    if _misfit(record, source):
+        remarks.append(_misfit(record, source))
     if any(not network.get('verified') for network in record.get('feature_networks', {}).values()):
         remarks.append('feature network not verified')
     if value is None:
@@ -152,13 +158,28 @@ def _remarks(cell, source, record, value):
     return remarks + list(record.get('problems', []))
 
 
+def _misfit(record, source):
+    """A sentence where a network does not make images of the size and channels of those that its cells are of."""
+    made, wanted = record.get('sample_shape'), source.shape
+    if not made or not wanted or made == wanted:
+        return None
+    return f'made by a network of {_size(made)}, where the table has {_size(wanted)}: not the same task'
+
+
+def _size(shape):
+    """'64x64, 3 channels' of [3, 64, 64]."""
+    size = 'x'.join(map(str, reversed(shape[1:]))) + ', ' if shape[1:] else ''
+    return f"{size}{shape[0]} channel{'' if shape[0] == 1 else 's'}"
+
+
 def _protocol(record, source):
     if record is None or list(record) == ['problems']:
         return None
     if 'feature_networks' not in record:
         return OrderedDict((key, value) for key, value in record.items() if key != 'values')
-    keys = ('network', 'network_sha256', 'kimg', 'dataset_fingerprint', 'dataset_images', 'mirror_augment',
-            'num_samples', 'settings', 'seed', 'engine', 'tensorflow', 'device', 'num_gpus', 'seconds', 'time')
+    keys = ('network', 'network_sha256', 'sample_shape', 'kimg', 'dataset_fingerprint', 'dataset_images',
+            'mirror_augment', 'num_samples', 'settings', 'seed', 'engine', 'tensorflow', 'device', 'num_gpus',
+            'seconds', 'time')
     protocol = OrderedDict((key, record.get(key)) for key in keys)
     protocol['configuration'] = source.network.config
     protocol['feature_networks'] = OrderedDict(

@@ -11,7 +11,7 @@ from dnnlib.util import UserError
 from metrics.networks import files
 from metrics.networks.choice import choose_source
 from metrics.networks.needs import missing_files
-from metrics.tables.definition import Network, Table
+from metrics.tables.definition import Network, Table, known_sets
 from training.network_files.data import data_of
 from training.network_files.locate import Located, is_here, locate
 
@@ -30,9 +30,11 @@ class Source:
         dataset_args: `load_dataset` keywords of the run, where it brings its data along; else None.
         mirror_augment: whether it is trained, and so measured, on mirrored reals.
         run_dir: its run directory, or None.
+        shape: [C, H, W] of what the table's network makes, or None where nothing says it.
     """
 
-    def __init__(self, network, text, dataset, folder, dataset_args=None, mirror_augment=False, run_dir=None):
+    def __init__(self, network, text, dataset, folder, dataset_args=None, mirror_augment=False, run_dir=None,
+                 shape=None):
         self.network = network
         self.text = text
         self.dataset = dataset
@@ -40,6 +42,7 @@ class Source:
         self.dataset_args = dataset_args
         self.mirror_augment = mirror_augment
         self.run_dir = run_dir
+        self.shape = shape
 
 
 def choose_sources(table, networks_given=None, datasets_given=None):
@@ -60,12 +63,14 @@ def choose_sources(table, networks_given=None, datasets_given=None):
         given = datasets_given.get(network.name, datasets_given.get(network.dataset))
         folder = given if given is not None or dataset is None else dataset.folder
         text = networks_given.get(network.name, network.released)
-        mirror_augment, args, run_dir = _mirrors(network.config), None, None
+        settings, _ = config_files.load_config(network.config, folders.config_dir)
+        mirror_augment, args, run_dir = bool(settings.get('train', {}).get('mirror_augment', False)), None, None
         if network.name in networks_given:
             run_dir, run_args, run_mirrors = _run_of(text)
             if run_args is not None:
                 mirror_augment, args = run_mirrors, run_args if given is None else None
-        sources[network.name] = Source(network, text, dataset, folder, args, mirror_augment, run_dir)
+        sources[network.name] = Source(network, text, dataset, folder, args, mirror_augment, run_dir,
+                                       _shape_of(settings.get('dataset', {}), dataset))
     return sources
 
 
@@ -97,9 +102,16 @@ def _check_names(table, what, names, known):
                             f"{', '.join(known)}")
 
 
-def _mirrors(config_name):
-    config, _ = config_files.load_config(config_name, folders.config_dir)
-    return bool(config.get('train', {}).get('mirror_augment', False))
+def _shape_of(settings, dataset):
+    """[C, H, W] of the images that the section `dataset` of a configuration asks for; None where it does not say.
+
+    A generator of codes makes images, of whose size its data set of codes does not tell.
+    """
+    if dataset is not None and dataset.command.split()[1:2] == ['encode']:
+        return None
+    known = known_sets(folders.config_dir).get(settings.get('tfrecord_dir'), {}).get('shape')
+    resolution = settings.get('resolution')
+    return known or resolution and [3, resolution, resolution]
 
 
 def _run_of(text):
