@@ -16,6 +16,7 @@ import numpy as np
 from data.records.dataset import load_dataset
 from dnnlib.files import atomic_write, check_writable, make_folders, recall_json, write_json
 from dnnlib.progress import Progress
+from dnnlib.submission.run_dir import run_id_of
 from dnnlib.util import UserError
 from experiment.reports.plots import COLORS
 from metrics import arithmetic
@@ -258,6 +259,12 @@ def _edges(distances):
     return np.linspace(0, max(float(np.quantile(found, 0.999)) for found in distances.values()) + 1e-6, BINS + 1)
 
 
+def _title(record):
+    run = os.path.basename(os.path.dirname(record.get('network_file') or ''))
+    name = f"{run}, {record['network']}" if run_id_of(run) is not None else record['network']
+    return f"pairs of pictures; {name}" + (', stand-in embedding' if record['is_standin'] else '')
+
+
 def draw(distances, record):
     """Histograms, and the ROC curve where persons are known: bytes of a PNG."""
     import matplotlib
@@ -265,25 +272,28 @@ def draw(distances, record):
     from matplotlib.figure import Figure
     with matplotlib.rc_context({'font.size': 10, 'axes.spines.top': False, 'axes.spines.right': False}):
         has_curve = 'same_persons' in distances
-        figure = Figure(figsize=(14 if has_curve else 9, 4.6), dpi=120)
+        figure = Figure(figsize=(16 if has_curve else 11, 4.6), dpi=100)
         FigureCanvasAgg(figure)
-        grid = figure.add_gridspec(1, 2, width_ratios=[2.1, 1]) if has_curve else figure.add_gridspec(1, 1)
-        axes = figure.add_subplot(grid[0, 0])
+        panels = figure.subplots(1, 3 if has_curve else 2)
         edges = _edges(distances)
-        for number, kind in enumerate(_KINDS):
-            if kind in distances:
-                axes.hist(np.clip(distances[kind], edges[0], edges[-1]), edges, density=True, histtype='step',
-                          linewidth=1.7, color=(COLORS + ['#555555'])[number], label=_KINDS[kind],
-                          linestyle='--' if 'nearest' in kind else '-')
-        axes.set_xlabel('distance (one minus the cosine)')
-        axes.set_ylabel('density')
-        axes.set_title(record['network'] + (', stand-in network' if record['is_standin'] else ''), loc='left',
-                       fontsize=10)
-        axes.legend(fontsize=8, frameon=False)
+        colors = dict(zip(_KINDS, COLORS + ['#555555']))
+        for axes, is_nearest in zip(panels, (False, True)):
+            for kind in distances:
+                if kind.endswith('nearest') == is_nearest:
+                    shares, _ = np.histogram(np.clip(distances[kind], edges[0], edges[-1]), edges, density=True)
+                    axes.plot(edges, np.append(shares, shares[-1]), drawstyle='steps-post', linewidth=1.7,
+                              color=colors[kind], label=_KINDS[kind])
+            if has_curve:
+                axes.axvline(record['values']['threshold'], color='#888888', linewidth=1, linestyle='--',
+                             label=f'{100 * FALSE_RATE:g} % of different persons are nearer')
+            axes.set_xlabel('distance (one minus the cosine)')
+            axes.set_ylabel('density')
+            axes.set_ylim(0, 1.45 * axes.get_ylim()[1])     # the legend stands above the curves
+            axes.set_title('nearest pictures' if is_nearest else _title(record), loc='left', fontsize=10)
+            axes.legend(fontsize=9, frameon=False, loc='upper left')
         if has_curve:
-            axes.axvline(record['values']['threshold'], color='#888888', linewidth=1)
             curve = arithmetic.roc(distances['same_persons'], distances['different_persons'])
-            axes = figure.add_subplot(grid[0, 1])
+            axes = panels[2]
             axes.plot(np.maximum(curve['false_rate'], 1e-5), curve['true_rate'], color=COLORS[0], linewidth=1.7)
             axes.set_xscale('log')
             axes.set_xlim(1e-4, 1)
