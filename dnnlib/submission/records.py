@@ -62,13 +62,14 @@ def write_submit_config(run_dir, record, provenance=None):
     provenance = provenance or {}
     record = to_plain(dict(record, format=FORMAT, provenance=provenance))
     config = record.get('config', {})
+    values = [f'{key} = {format_value(value)}' + (f'  # {provenance[key]}' if key in provenance else '')
+              for key, value in flatten(config)]
     write_json(os.path.join(run_dir, 'submit_config.json'), record, indent=2)
     with atomic_write(os.path.join(run_dir, 'config.yaml'), 'w') as f:
         f.write(f'# Resolved configuration of the run {os.path.basename(run_dir)}\n')
         f.write(dump_config(config))
     with atomic_write(os.path.join(run_dir, 'config.txt'), 'w') as f:
-        for key, value in flatten(config):
-            f.write(f'{key} = {format_value(value)}' + (f'  # {provenance[key]}\n' if key in provenance else '\n'))
+        f.write(''.join(f'{line}\n' for line in values))
     with atomic_write(os.path.join(run_dir, 'submit_config.txt'), 'w') as f:
         for key, value in record.items():
             if key not in ('config', 'provenance'):

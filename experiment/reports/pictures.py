@@ -20,6 +20,12 @@ CACHE = '.report'           # folder in the run directory with the pictures in t
 _MAX_PICTURE_BYTES = 16 << 20
 
 
+def of_run(run_dir, cell_shape, zoom):
+    """([(kimg as text, picture)] of samples along the run, the picture of reals), see `reduced_picture`."""
+    found = [(kimg, reduced_picture(run_dir, name, cell_shape, zoom)) for kimg, name in choose(list_pictures(run_dir))]
+    return [item for item in found if item[1]], reduced_picture(run_dir, 'reals.png', cell_shape, zoom)
+
+
 def list_pictures(run_dir):
     """[(kimg as text, file name)] of the run's sample pictures, in order."""
     found = [(re.match(r'fakes(\d+)\.png$', name), name) for name in os.listdir(run_dir)]

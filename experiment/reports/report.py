@@ -51,38 +51,32 @@ def gather(run_dir):
     schema.check(record, RECORD, f"the run's record in {run_dir}")
     config = EasyDict({key: EasyDict(value) if isinstance(value, dict) else value
                        for key, value in record['config'].items()})
-    starts, stats = read_environment(run_dir), run_files.read_ticks(run_dir)
-    data = run_files.recall(run_dir, 'dataset.json', DATA)
-    scores = scores_of_run.read_scores(run_dir, stats)
-    cell = data['shape'] if data and len(data['shape']) == 3 else None
-    zoom = config.grid.get('zoom', 1) if isinstance(config.get('grid'), dict) else 1
-    reduced = [(name, pictures.reduced_picture(run_dir, file, cell, zoom))
-               for name, file in pictures.choose(pictures.list_pictures(run_dir))]
-    plan = _plan(config, data)
+    starts, files = read_environment(run_dir), run_files.read(run_dir, DATA)
+    data, stats, can = files.data, files.stats, _what_can_be_done(run_dir, record, config, files)
+    plan, scores = _plan(config, data), scores_of_run.read_scores(run_dir, stats)
     phases = plan.phases if plan else []
-    kimg = stats[-1]['kimg'] if stats else 0.0
     remaining = None
     if stats and phases and plan.sizes:
-        remaining = forecast.remaining_seconds(phases, plan.sizes, kimg, run_files.seconds_by_resolution(stats))
+        remaining = forecast.remaining_seconds(phases, plan.sizes, stats[-1]['kimg'],
+                                               run_files.seconds_by_resolution(stats))
+    zoom = config.grid.get('zoom', 1) if isinstance(config.get('grid'), dict) else 1
+    shown, reals = pictures.of_run(run_dir, data['shape'] if data and len(data['shape']) == 3 else None, zoom)
     return EasyDict(
-        run_dir=run_dir, name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config, data=data,
-        provenance=record['provenance'], settings=flatten(config), starts=starts, stats=stats, phases=phases, kimg=kimg,
-        scores=scores, best=scores_of_run.best_scores(scores, config.get('metrics')),
-        status=run_files.status_of(run_dir), remaining=remaining,
+        files, run_dir=run_dir, name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config,
+        provenance=record['provenance'], settings=flatten(config), starts=starts, phases=phases,
+        kimg=stats[-1]['kimg'] if stats else 0.0, scores=scores,
+        best=scores_of_run.best_scores(scores, config.get('metrics')), remaining=remaining,
         plan=describe(phases) if phases else [], charts=plots.charts(stats, phases, scores_of_run.curves_of(scores)),
-        snapshots=run_files.list_snapshots(run_dir), stands_for=run_files.stands_for(run_dir),
-        pictures=[(name, picture) for name, picture in reduced if picture],
-        reals=pictures.reduced_picture(run_dir, 'reals.png', cell, zoom), beside=run_files.list_beside(run_dir),
-        classifier=run_files.read_classifier(run_dir), can=_what_can_be_done(run_dir, record, config))
+        pictures=shown, reals=reals, can=can)
 
 
 # ---- What the page may offer
 
 
-def _what_can_be_done(run_dir, record, config):
+def _what_can_be_done(run_dir, record, config, files):
     """EasyDict of truths: finished, resume, checkpoint, draw, measure, curves; and `metric`, the one to measure, which
     needs the files `missing`."""
-    shape = (run_files.recall(run_dir, 'dataset.json', DATA) or {}).get('shape', [])
+    shape = (files.data or {}).get('shape', [])
     finished = os.path.exists(os.path.join(run_dir, '_finished.txt'))
     makes = str(config.get('G', {}).get('func_name', '')).rpartition('.')[2]
     try:
@@ -91,7 +85,7 @@ def _what_can_be_done(run_dir, record, config):
         resume_taken = 'run_func_name' not in record and settings.loop_takes(whole, 'resume')
     except (AttributeError, TypeError, UserError):      # a record may name anything
         adversarial = resume_taken = False
-    has_networks = bool(run_files.list_snapshots(run_dir))
+    has_networks = bool(files.snapshots)
     is_image = len(shape) == 3 and shape[0] in (1, 3)
     metrics = config.get('metrics')
     names = [name for name in map(_name_of, metrics if isinstance(metrics, list) else []) if name]

@@ -9,6 +9,7 @@ import numpy as np
 
 from dnnlib.errors import FileError, UserError
 from dnnlib.files import read_bytes, read_json_lines, recall_json
+from dnnlib.util import EasyDict
 from dnnlib.values import schema
 from experiment.reports.pictures import address
 from training.network_files import best
@@ -17,6 +18,15 @@ CLASSIFIER = {'accuracy': 'a number from 0 to 1', 'majority': 'a number from 0 t
               'network': 'a text', 'total_kimg': 'a number from 0 to 1e9'}
 _KEY = re.compile(r'[\w./-]{1,100}\Z', re.ASCII)     # of a number in stats.jsonl
 _LARGEST = 1e30             # what curves can be drawn of
+
+
+def read(run_dir, data_table):
+    """All of it that a page shows: EasyDict(data: the record of the data, as far as it is one by `data_table`; stats,
+    status, snapshots, stands_for, beside, classifier: see the functions below)."""
+    return EasyDict(
+        data=recall(run_dir, 'dataset.json', data_table), stats=read_ticks(run_dir), status=status_of(run_dir),
+        snapshots=list_snapshots(run_dir), stands_for=stands_for(run_dir), beside=list_beside(run_dir),
+        classifier=read_classifier(run_dir))
 
 
 def read_ticks(run_dir):
