@@ -37,8 +37,8 @@ tf.disable_v2_behavior()
 
 
 def _do_not_look_for_deprecated_arguments():
-    """TensorFlow inspects the signature at every call of a function with an argument that went out of use, which is a
-    fifth of the time that graphs take to build. What it would say is not shown at the verbosity above."""
+    """TensorFlow inspects the signature at every call of a function with an argument that went out of use, which takes
+    a twentieth of the time that graphs take to build. What it would say is not shown at the verbosity above."""
     with contextlib.suppress(ImportError):
         module = importlib.import_module('tensorflow.python.util.deprecation')
         if hasattr(module, '_PRINT_DEPRECATION_WARNINGS'):
