@@ -88,7 +88,7 @@ class _Worker:
         context = multiprocessing.get_context('fork' if fork else 'spawn')
         self.pipe, other = context.Pipe()
         inherited = [worker.pipe for worker in team + [self]] if fork else []
-        with _shared_file(max(window * room, 1)) as file:
+        with shared_file(max(window * room, 1)) as file:
             self._memories = itertools.cycle(_map(file.fileno(), window, room))
             self._process = context.Process(target=_work, args=(function, other, window, room, inherited), daemon=True)
             self._process.start()
@@ -140,7 +140,7 @@ class _Worker:
             self._process.join()
 
 
-def _shared_file(size):
+def shared_file(size):
     """An open file without a name, in memory where possible, for processes to map.
 
     Its space is set aside, since to run out of it later would kill the process that writes. Raises OSError.

@@ -40,6 +40,11 @@ def _answer(pipe, function, task):
 class OneByOne:
     """Stands for a cluster of one process after the other, without the engine: each piece in a process of its own."""
 
+    num_workers = 1
+
+    def __init__(self, is_local=True):
+        self.is_local = is_local
+
     def check_folder(self, folder):
         assert os.path.isdir(folder)
 
@@ -99,18 +104,19 @@ def test_what_a_lost_run_finished_is_kept_and_not_done_again(tmp_path, photos):
     recover(str(folder), str(out / 'ledger.csv'))  # there is nothing, not even the folder
 
 
-def test_a_deadly_picture_is_refused_by_name_or_left_out(tmp_path, monkeypatch):
+@pytest.mark.parametrize('is_local', [True, False])
+def test_a_deadly_picture_is_refused_by_name_or_left_out(tmp_path, monkeypatch, is_local):
     make_tree(tmp_path / 'in', 6, size=(16, 16))
     save_photo(tmp_path / 'in' / 'deadly.png', size=(16, 16))
     monkeypatch.setattr('data.converters.create_from_images.FolderLoader', DeadlyLoader)
-    monkeypatch.setattr('data.converters.loading._CHUNK_BYTES', 2 * 3 * 16 * 16)
+    monkeypatch.setattr('data.converters.loading._PIECE_BYTES', 2 * 3 * 16 * 16)
     with pytest.raises(UserError, match='deadly.png ended every worker process that read it'):
-        create_from_images(str(tmp_path / 'set'), str(tmp_path / 'in'), cluster=OneByOne())
+        create_from_images(str(tmp_path / 'set'), str(tmp_path / 'in'), cluster=OneByOne(is_local))
     assert os.listdir(str(tmp_path)) == ['in']
-    create_from_images(str(tmp_path / 'set'), str(tmp_path / 'in'), skip_bad=True, cluster=OneByOne())
+    create_from_images(str(tmp_path / 'set'), str(tmp_path / 'in'), skip_bad=True, cluster=OneByOne(is_local))
     manifest = json.loads((tmp_path / 'set' / 'manifest.json').read_text())
     assert manifest['num_images'] == 6 and [entry['file'] for entry in manifest['skipped']] == ['deadly.png']
-    verify(str(tmp_path / 'set'), OneByOne())
+    verify(str(tmp_path / 'set'), OneByOne(is_local))
 
 
 def test_attempts_count_only_deaths_of_their_own_piece(tmp_path):

@@ -19,12 +19,15 @@ class Attempt:
     folder: shared by all workers; piece: number of the work.
 
     What this try is at stands in a file of its own, which is gone once it ends by itself. A process that is killed
-    leaves it behind, so such files of the same piece tell the items at which earlier tries ended.
+    leaves it behind, so such files of the same piece tell the items at which earlier tries ended. `is_alone`: there
+    were none.
     """
 
     def __init__(self, folder, piece):
         self._deaths = collections.Counter()
-        for path in glob.glob(os.path.join(glob.escape(folder), f'{piece:09}-*.at')):
+        others = glob.glob(os.path.join(glob.escape(folder), f'{piece:09}-*.at'))
+        self.is_alone = not others
+        for path in others:
             try:
                 with open(path, 'rb') as f:
                     text = f.read(_DIGITS)

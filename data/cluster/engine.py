@@ -41,7 +41,8 @@ _ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_TH
 # overrule variables of its environment.
 _SETTINGS = {'distributed.worker.profile.interval': '1s', 'distributed.worker.profile.cycle': '10s',
              'distributed.admin.tick.interval': '1s', 'distributed.admin.system-monitor.interval': '10s',
-             'distributed.scheduler.work-stealing-interval': '1s'}
+             'distributed.scheduler.work-stealing-interval': '1s',
+             'distributed.diagnostics.computations.ignore-modules': ['.*']}  # else each piece has our source text read
 _ALIKE = ('python', 'dask', 'distributed', 'msgpack', 'cloudpickle')  # of scheduler, workers and client
 _RESULT, _MISTAKE, _FULL, _FAILURE = 'result', 'mistake', 'full', 'failure'
 
@@ -91,6 +92,7 @@ class Cluster:
 
     def __init__(self, where, file=None, workers=None):
         self._kind, self._detail = _parse(where)
+        self.is_local = self._kind == 'local'  # all workers are processes of this machine
         self._options = starters.read_options(self._kind, file)
         self._workers = workers
         self._closing = contextlib.ExitStack()
@@ -124,15 +126,14 @@ class Cluster:
             return f'tcp://{self._detail}'
         import dask
         dask.config.set({'distributed.scheduler.allowed-failures': 2, 'distributed.comm.timeouts.connect': 30})
-        is_local = self._kind == 'local'
-        count = (self._detail or self._workers or usable_cores()) if is_local else 0
+        count = (self._detail or self._workers or usable_cores()) if self.is_local else 0
         os.environ.setdefault('DASK_LOGGING__DISTRIBUTED', 'critical')
         scheduler = distributed.LocalCluster(
             n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0,
-            host='127.0.0.1' if is_local else self._options['host'], env=_ENVIRONMENT,
-            scheduler_port=0 if is_local else self._options['port'], silence_logs=logging.CRITICAL)
+            host='127.0.0.1' if self.is_local else self._options['host'], env=_ENVIRONMENT,
+            scheduler_port=0 if self.is_local else self._options['port'], silence_logs=logging.CRITICAL)
         self._closing.callback(_quietly(scheduler.close), timeout=10)
-        if not is_local:
+        if not self.is_local:
             self._closing.enter_context(starters.started(self._kind, self._detail, self._options,
                                                          scheduler.scheduler_address.partition('//')[2]))
         return scheduler.scheduler_address
@@ -180,6 +181,11 @@ class Cluster:
                     raise UserError(f'the worker at {who} has {name} {theirs.get(name)}, this process {here}: pictures '
                                     'would come out differently; use one checkout and environment for all')
 
+    @property
+    def num_workers(self):
+        """Number of worker processes, at least 1."""
+        return max(self._refresh(), 1)
+
     def check_folder(self, folder):
         """Raises UserError unless all workers see what this process writes into a folder."""
         path = os.path.join(os.path.abspath(folder), f'.probe-{uuid.uuid4().hex}')
@@ -213,7 +219,7 @@ class Cluster:
         tasks, waiting, next_number = enumerate(tasks), {}, 0
         more = True
         while True:
-            while more and len(work.under_way) + len(waiting) < AHEAD * max(self._refresh(), 1):
+            while more and len(work.under_way) + len(waiting) < AHEAD * self.num_workers:
                 number, task = next(tasks, (None, None))
                 more = number is not None
                 if more:

@@ -128,7 +128,7 @@ class _OnCluster:
         self._device = device
         self._images = self._encoder = None
 
-    def __call__(self, task, attempt):
+    def __call__(self, task, attempt, memory):
         flip, start, end = task
         if self._encoder is None:
             self._images = TFRecordDataset(self._source, shuffle_mb=0, prefetch_mb=0)

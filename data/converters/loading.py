@@ -11,9 +11,11 @@ from data.workers import ordered_fill
 from dnnlib.machine import usable_cores
 
 SHUFFLE_SEED = 123
-_CHUNK_BYTES = 2 << 20  # larger ones leave the processor's cache, and workers waiting for each other at the end
-_CHUNK_IMAGES = 256
-_PIECE_IMAGES = 1024    # on a cluster, where a piece takes longer to hand over
+_CHUNK_BYTES, _CHUNK_IMAGES = 2 << 20, 256
+# On a cluster, where it takes 5 ms of processor time to hand a piece over. Towards the end they become as small as
+# the others, lest some workers wait for the rest.
+_PIECE_BYTES, _PIECE_IMAGES = 8 << 20, 1024
+_LAST_PIECES = 3        # of each worker, that become smaller
 _SERIAL = 64  # so few images are done before worker processes have started
 
 
@@ -81,13 +83,13 @@ class _OnCluster:
         self._loader, self._room = loader, room
         self._memory = None
 
-    def __call__(self, task, attempt):
-        if self._memory is None:
-            self._memory = np.empty(self._room, np.uint8)
-        digests, used, bad = self._loader(task, self._memory, attempt)
+    def __call__(self, task, attempt, memory):
+        if memory is None:
+            memory = self._memory = np.empty(self._room, np.uint8) if self._memory is None else self._memory
+        digests, used, bad = self._loader(task, memory, attempt)
         if digests is None:
             return None, (None, used, bad)
-        return exporter.split(self._memory, self._loader.expected, np.uint8, len(used)), (digests, used, bad)
+        return exporter.split(memory, self._loader.expected, np.uint8, len(used)), (digests, used, bad)
 
 
 def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=None, cluster=None):
@@ -102,20 +104,25 @@ def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=
     workers = usable_cores() if workers is None else workers
     if total <= _SERIAL:
         workers = 1
-    largest = _CHUNK_IMAGES if cluster is None else _PIECE_IMAGES
-    count = max(1, min(largest, _CHUNK_BYTES // int(np.prod(loader.expected))))
+    image_bytes = int(np.prod(loader.expected))
+    least = count = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // image_bytes))
+    if cluster is not None:
+        count = max(1, min(_PIECE_IMAGES, _PIECE_BYTES // image_bytes))
     items = iter(items)
 
     def tasks():
+        left = total
         while True:
-            chunk = list(itertools.islice(items, count))
+            share = count if cluster is None else left // (_LAST_PIECES * cluster.num_workers)
+            chunk = list(itertools.islice(items, min(count, max(least, share))))
             if not chunk:
                 return
+            left -= len(chunk)
             yield chunk, skip_bad or not bad
 
     room = exporter.forecast_bytes(loader.expected, np.uint8, count)
     results = ordered_fill(loader, tasks(), workers, room) if cluster is None else \
-        fill(cluster, _OnCluster(loader, room), tasks(), out.parts_folder())
+        fill(cluster, _OnCluster(loader, room), tasks(), out.parts_folder(), room)
     for (digests, numbers, refused), memory in results:
         encoded = None
         if digests is not None:
