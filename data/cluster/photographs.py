@@ -5,6 +5,7 @@ finished is lost with a worker, a scheduler or this process, and nothing of it i
 its rows move into the ledger of the run.
 """
 
+import contextlib
 import copy
 import glob
 import itertools
@@ -93,8 +94,7 @@ class Portion:
         done = {row.path for path in _ledgers(self._folder, f'{number:09}-') for row in ledger.read(path)
                 if ledger.is_complete(row, self._settings.out)}
         own = os.path.join(self._folder, f'{number:09}-{own_name()}.csv')
-        with open(own, 'w') as f:
-            f.write(ledger.to_text([ledger.COLUMNS]))
+        _begin_ledger(own)
         saver = Saver(self._settings, own, self._folder, lambda message: None)
         try:
             with Attempt(self._folder, number) as attempt, _Watch(own, self._settings) as watch:
@@ -109,6 +109,19 @@ class Portion:
         finally:
             saver.close()
         return number, self._examiner.versions()
+
+
+def _begin_ledger(path):
+    """Makes a ledger without rows; one without its first line, as a full disk leaves it, could not be gone on with."""
+    new = path + '.new'
+    try:
+        with open(new, 'w') as f:
+            f.write(ledger.to_text([ledger.COLUMNS]))
+        os.rename(new, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(new)
+        raise
 
 
 class _Watch:
