@@ -6,7 +6,7 @@ from dnnlib.util import UserError
 from experiment.checks import check_gpus
 from experiment.settings import is_adversarial
 from training import towers
-from training.network_files import locate
+from training.network_files import labels, locate
 from training.state import run_state
 from training.state import transfer as transfer_state
 
@@ -45,6 +45,7 @@ def check_networks(config, data, restored=None, init_from=None, transfer=False):
     elif init_from is not None:
         try:
             path, states = locate.read_snapshot(init_from)
+            _tell_other_labels(path, data)
             if transfer:
                 for part in transfer_state.plan(path, states, variables, data.resolution):
                     print('\n'.join(transfer_state.in_words(part, path)), flush=True)
@@ -54,6 +55,19 @@ def check_networks(config, data, restored=None, init_from=None, transfer=False):
             hint = '' if transfer else '; or copy only what fits with --transfer'
             raise UserError(f'--init-from: {err}{hint}') from err
     return init_from
+
+
+def _tell_other_labels(path, data):
+    """Warns where label components of the data do not mean what they meant when the networks in a file were trained."""
+    before = labels.distribution_of(path) if data.label_size else None
+    names, now = before.names if before is not None else None, data.label_names
+    if not names or not now or names == now:
+        return
+    first = next((number for number, pair in enumerate(zip(names, now)) if pair[0] != pair[1]), None)
+    what = f'{len(names)} labels, here are {len(now)}' if first is None else \
+        f"label {first} as '{names[first]}', here it is '{now[first]}'"
+    print(f'warning: the networks in {path} were trained with {what}; what they learnt of labels goes to others',
+          flush=True)
 
 
 def _has_own_networks(config):

@@ -217,6 +217,30 @@ def test_another_codec_beside_the_codes_is_refused(encoded, tmp_path):
     assert 'is missing' in refused(towers.build_networks, data, *args)
 
 
+def test_codes_without_the_manifest_that_tells_of_their_codec_are_refused(encoded, tmp_path):
+    folder = tmp_path / 'codes'
+    shutil.copytree(str(encoded), str(folder))
+    (folder / 'manifest.json').unlink()
+    with pytest.raises(UserError, match='holds codes, as codec.pkl shows, but its manifest.json is missing'):
+        TFRecordDataset(str(folder))
+
+
+def test_a_codec_that_changes_while_it_encodes_is_refused(faces, codec, tmp_path, monkeypatch):
+    from data.converters import encode as encoding
+    path = tmp_path / 'codec.pkl'
+    shutil.copyfile(str(codec), str(path))
+    real = encoding.codes_of
+
+    def changing(*args):
+        path.write_bytes(path.read_bytes() + b'x')
+        return real(*args)
+
+    monkeypatch.setattr(encoding, 'codes_of', changing)
+    with pytest.raises(UserError, match='was written to while it encoded'):
+        encoding.encode(str(tmp_path / 'out'), str(faces), str(path))
+    assert not (tmp_path / 'out').exists()
+
+
 def test_a_decoder_of_another_form_is_refused(encoded, fresh_graph):
     words = refused(towers.build_networks, TFRecordDataset(encoded),
                     dict(func_name='training.networks_accel.G_accel', decoder_kwargs=dict(fmaps=2)),

@@ -62,6 +62,20 @@ def test_records_of_other_forms_become_a_data_set(tmp_path, form, is_compressed)
     main(['verify', str(tmp_path / 'set')])
 
 
+@pytest.mark.parametrize('features, words', [
+    (dict(label=[1], fine_label=[2]), 'record 0 has several classes, fine_label 2, label 1'),
+    (dict(mask=PICTURES[1].tobytes()), 'record 0 holds several arrays that could be the picture')])
+def test_records_of_which_the_order_of_features_would_decide_are_refused(tmp_path, features, words):
+    path = write(tmp_path / 'x', [example(data=PICTURES[0].tobytes(), shape=[8, 8, 3], **features)])
+    with pytest.raises(UserError, match=words):
+        main(['import', str(tmp_path / 'set'), path])
+    same = write(tmp_path / 'y', [example(data=PICTURES[0].tobytes(), shape=[8, 8, 3], label=[1], class_id=[1])])
+    main(['import', str(tmp_path / 'set'), same])
+    assert TFRecordDataset(str(tmp_path / 'set'), max_label_size='full').get_samples_np([0])[1].tolist() == [[0, 1]]
+    with pytest.raises(UserError, match='named twice'):
+        main(['import', str(tmp_path / 'other'), same, str(tmp_path / '..' / tmp_path.name / 'y')])
+
+
 def test_a_single_level_and_grey_pictures_are_taken(tmp_path):
     write(tmp_path / 'x.tfrecords', [example(data=PICTURES[0].transpose(2, 0, 1).tobytes(), shape=[3, 8, 8])])
     with pytest.raises(UserError, match='lacks the 4x4 level'):

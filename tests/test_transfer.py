@@ -2,6 +2,7 @@
 
 import os
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ import train
 from dataset_tool import main as dataset_tool
 from dnnlib import tflib
 from dnnlib.util import UserError
+from experiment import engine_checks
 from training import misc
-from training.network_files import locate
+from training.network_files import labels, locate
 from training.state import run_state, transfer
 
 SMALL = dict(fmap_base=64, fmap_max=8)
@@ -114,3 +116,15 @@ def test_the_command_line_lists_copies_and_trains(tmp_path, capsys):
     with open(os.path.join(run_dir, 'log.txt'), encoding='utf-8') as log:
         assert 'Initial Gs: ' in log.read()
     assert os.path.isfile(os.path.join(run_dir, 'network-final.pkl'))
+
+
+def test_labels_that_mean_something_else_are_told(tmp_path, capsys):
+    path = str(tmp_path / 'network-final.pkl')
+    labels.LabelDistribution(np.eye(2), [1, 1], ['cat', 'dog']).save(str(tmp_path / labels.FILE))
+    for names, words in ((['cat', 'dog'], ''), (None, ''), (['dog', 'cat'], "label 0 as 'cat', here it is 'dog'"),
+                         (['cat', 'dog', 'owl'], '2 labels, here are 3')):
+        engine_checks._tell_other_labels(path, SimpleNamespace(label_size=2, label_names=names))
+        out = capsys.readouterr().out
+        assert words in out and bool(out) == bool(words)
+    engine_checks._tell_other_labels(path, SimpleNamespace(label_size=0, label_names=['owl']))
+    assert capsys.readouterr().out == ''

@@ -63,6 +63,7 @@ def encode(dataset_dir, source, codec, dtype='float16', mirror=False, minibatch=
     if not images.is_image:
         raise UserError(f"'{source}' holds samples of {images.shape} {images.dtype}; pictures are expected")
     codec = os.path.abspath(find_codec(codec))
+    digest = sha256_file(codec)
     states = load_codec(codec)
     _check_fit(states[0], codec, images)
     scale = scale_of(states[0])
@@ -81,7 +82,7 @@ def encode(dataset_dir, source, codec, dtype='float16', mirror=False, minibatch=
                                          out.parts_folder()):
                 out.add(([records], digests))
                 progress.add(len(digests))
-        _describe(out, images, source, codec, scale, dtype, mirror)
+        _describe(out, images, source, codec, digest, scale, dtype, mirror)
     print(f'{total} codes of {shape} {dtype} in {dataset_dir}', flush=True)
 
 
@@ -151,15 +152,17 @@ def _check_fit(F, path, images):
                         f'{images.shape[2]}x{images.shape[1]}')
 
 
-def _describe(out, images, source, codec, scale, dtype, mirror):
+def _describe(out, images, source, codec, digest, scale, dtype, mirror):
     if images.label_size:
         labels = images.get_labels_np(np.arange(len(images)))
         out.set_labels(np.concatenate([labels] * (2 if mirror else 1)), images.label_names)
     out.add_file(codec, CODEC)
+    if sha256_file(codec) != digest:
+        raise UserError(f'{codec} was written to while it encoded; encode again')
     manifest = read_manifest(source)
     out.describe(
         command='encode', skipped=[], dynamic_range=[-1, 1],
-        codec=dict(sha256=sha256_file(codec), downscale=scale),
+        codec=dict(sha256=digest, downscale=scale),
         source=dict(name=os.path.basename(os.path.abspath(source)), folder=os.path.abspath(source),
                     fingerprint=images.fingerprint, command=manifest.get('command'), num_images=len(images),
                     shape=images.shape),

@@ -40,6 +40,10 @@ def add_arguments(subparsers):
 def import_records(dataset_dir, paths, size=None, crop='center', allow_webp=False, no_labels=False, max_unpacked=None):
     """Makes a data set of [C, R, R] from the records of all files, in their order. Raises UserError."""
     exporter.check_new(dataset_dir)
+    places = [os.path.realpath(path) for path in paths]
+    twice = [path for path, place in zip(paths, places) if places.count(place) > 1]
+    if twice:
+        raise UserError(f"'{twice[0]}' is named twice; its pictures would count twice")
     records = _pictures(paths, size, crop, allow_webp, max_unpacked)
     first = next(records, None)
     if first is None:

@@ -24,7 +24,8 @@ def find_codec(name):
     if not os.path.isdir(name):
         raise UserError(f"--codec: there is no file and no run directory '{name}'")
     found = [os.path.join(name, 'network-final.pkl')] + sorted(
-        glob.glob(os.path.join(glob.escape(name), 'network-snapshot-*.pkl')), reverse=True)
+        glob.glob(os.path.join(glob.escape(name), 'network-snapshot-*.pkl')), key=lambda path: (len(path), path),
+        reverse=True)   # beyond 999999 kimg names grow
     for path in found:
         if os.path.isfile(path):
             return path

@@ -52,8 +52,11 @@ def find_picture(payload):
     Raises Malformed, saying what there is instead.
     """
     features = read_features(payload)
-    label = next((values[0] for name, values in features.items() if name.lower() in _CLASSES and len(values) == 1
-                  and isinstance(values[0], int) and values[0] < 1 << 31), None)
+    labels = {name: values[0] for name, values in features.items() if name.lower() in _CLASSES and len(values) == 1
+              and isinstance(values[0], int) and values[0] < 1 << 31}
+    if len(set(labels.values())) > 1:  # which of them comes first may differ from record to record
+        raise Malformed('has several classes, ' + ', '.join(f'{name} {labels[name]}' for name in sorted(labels)))
+    label = next(iter(labels.values()), None)
     blobs = {name: values[0] for name, values in features.items() if len(values) == 1 and isinstance(values[0], bytes)}
     encoded = [value for value in blobs.values() if value.startswith(tuple(start for start, _ in PICTURES))]
     if len(encoded) > 1:
@@ -61,10 +64,13 @@ def find_picture(payload):
     if encoded:
         return encoded[0], label
     shapes = _shapes(features)
-    for value in blobs.values():
-        for shape in shapes:
-            if int(np.prod(np.array(shape, np.int64))) == len(value):  # at most 2^60
-                return _to_hwc(np.frombuffer(value, np.uint8).reshape(shape)), label
+    found = [(value, shape) for value in blobs.values() for shape in shapes
+             if int(np.prod(np.array(shape, np.int64))) == len(value)]  # at most 2^60
+    if len({id(value) for value, _ in found}) > 1:
+        raise Malformed('holds several arrays that could be the picture')
+    if found:
+        value, shape = found[0]
+        return _to_hwc(np.frombuffer(value, np.uint8).reshape(shape)), label
     raise Malformed('holds no picture that can be told')
 
 
@@ -72,7 +78,7 @@ def _shapes(features):
     """Shapes that the features of an Example may mean for its bytes."""
     numbers = {name.rpartition('/')[2].lower(): values for name, values in features.items()
                if values and all(isinstance(value, int) and 0 < value < 1 << 20 for value in values)}
-    found = [tuple(values) for name, values in numbers.items() if name in ('shape', 'size') and len(values) in (2, 3)]
+    found = [tuple(numbers[name]) for name in ('shape', 'size') if len(numbers.get(name, ())) in (2, 3)]
     if 'height' in numbers and 'width' in numbers:
         size = numbers['height'][0], numbers['width'][0]
         channels = numbers.get('channels') or numbers.get('depth')
