@@ -105,6 +105,16 @@ def filmed(gen, count):
         return count / (time.time() - began)
 
 
+def with_processor_time(function, count):
+    """(what `function(count)` returns, seconds of processor time for each of `count`, those of the encoder included).
+
+    On a machine that has other work, this says more than the rates.
+    """
+    before = os.times()
+    rate = function(count)
+    return rate, sum(now - then for now, then in zip(os.times()[:4], before[:4])) / count
+
+
 def projected(gen, distance, steps):
     """(seconds of a projection's step, seconds of a forward and backward pass of its graph)."""
     settings = schedule.settings_of('w', steps)
@@ -148,12 +158,15 @@ def main():
           flush=True)
     rounds = []
     for _ in range(ROUNDS):
-        rounds.append([served(address, args.images), filmed(gen, args.images), bare(gen, args.images)])
-        print('page {:.2f}, video {:.2f}, Gs.run {:.2f} images per second'.format(*rounds[-1]), flush=True)
+        rounds.append([with_processor_time(function, args.images) for function in (
+            lambda count: served(address, count), lambda count: filmed(gen, count), lambda count: bare(gen, count))])
+        print('; '.join(f'{name} {rate:.2f} images/s, {1000 * used:.0f} ms of processor time each'
+                        for name, (rate, used) in zip(('page', 'video', 'Gs.run'), rounds[-1])), flush=True)
     end()
     rounds = np.array(rounds)
     for name, place in (('page', 0), ('video', 1)):
-        print(f'{name:<6} {np.median(rounds[:, place] / rounds[:, 2]):.2f} of Gs.run, median of {ROUNDS} rounds')
+        rate, used = np.median(rounds[:, place] / rounds[:, 2], axis=0)
+        print(f'{name:<6} {rate:.2f} of the rate of Gs.run, {1 / used:.2f} by processor time, medians of {ROUNDS} rounds')
     if args.no_projection:
         return
     step, passes = projected(gen, distances.pyramid, max(args.images // 3, 5))
