@@ -166,7 +166,7 @@ def main():
     rounds = np.array(rounds)
     for name, place in (('page', 0), ('video', 1)):
         rate, used = np.median(rounds[:, place] / rounds[:, 2], axis=0)
-        print(f'{name:<6} {rate:.2f} of the rate of Gs.run, {1 / used:.2f} by processor time, medians of {ROUNDS} rounds')
+        print(f'{name:<6} {rate:.2f} of the rate of Gs.run, {1 / used:.2f} by processor time, median of {ROUNDS}')
     if args.no_projection:
         return
     step, passes = projected(gen, distances.pyramid, max(args.images // 3, 5))
