@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 
+from dnnlib.errors import UserError
 from dnnlib.locks import HELD, try_lock
 
 _TEMPORARY = re.compile(r'\.tmp-\d+-[0-9a-f]{8}-')
@@ -109,13 +110,20 @@ def atomic_write(path, mode='wb'):
             yield f
 
 
+def check_elsewhere(path):
+    """Raises UserError if a folder that is to appear as a whole is the one that this runs in: it would be replaced."""
+    if os.path.realpath(os.path.abspath(path)) == os.path.realpath(os.curdir):
+        raise UserError(f"'{os.fsdecode(path)}' is the folder that this runs in; name a new one")
+
+
 @contextlib.contextmanager
 def atomic_folder(path):
     """Yields a new temporary folder beside `path`, which must be absent or an empty folder; on success it becomes it.
 
     On an exception nothing is left behind. What a kill leaves is removed by the next program that makes a folder or a
-    file in the same place. Raises OSError where no folder can be made.
+    file in the same place. Raises OSError where no folder can be made, UserError for the folder that this runs in.
     """
+    check_elsewhere(path)
     path = os.path.abspath(os.fspath(path))
     remove_leftovers(os.path.dirname(path))
     temp, lock = _make_locked_folder(path)

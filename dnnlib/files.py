@@ -16,7 +16,7 @@ import shutil
 import stat
 import tempfile
 
-from dnnlib.atomic import atomic_folder, atomic_path, atomic_write, sync, temporary_folder  # noqa: F401  (part of this module)
+from dnnlib.atomic import atomic_folder, atomic_path, atomic_write, check_elsewhere, sync, temporary_folder  # noqa: F401  (part of this module)
 from dnnlib.errors import FileError, UserError
 from dnnlib.locks import BUSY, HELD, UNSUPPORTED, try_lock  # noqa: F401  (part of this module)
 
@@ -276,6 +276,8 @@ def check_writable(path, advice='choose another one'):
 
 def make_writable_folder(path, advice='choose another one'):
     """Like `make_folder`, of a folder in which files can be made."""
+    if not path:
+        raise UserError(f'an empty text names no folder; {advice}')
     make_folder(path)
     check_writable(path, advice)
     return path

@@ -12,7 +12,7 @@ import numpy as np
 from dnnlib import registry
 from dnnlib.command_line import Parser
 from dnnlib.errors import UserError
-from dnnlib.files import atomic_folder, atomic_path
+from dnnlib.files import atomic_folder, atomic_path, check_elsewhere
 from figures.arguments import number_of_layers
 
 EXAMPLES = '''examples:
@@ -149,6 +149,7 @@ def main(argv=None):
     parser.add_argument('--trust-stored-code', action='store_true', help='execute the program text in the pickle where '
                         'its networks are not known here; only for files from people whom you trust')
     args = parser.parse_args(argv)
+    check_elsewhere(args.out)
     if os.path.exists(args.out):
         raise UserError(f'{args.out}: exists already; name a new place')
     from figures import arguments

@@ -7,6 +7,7 @@ import numpy as np
 from dnnlib.array_files import read_npz
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_path
+from dnnlib.seeds import LARGEST
 
 MOST = 100000   # rows
 
@@ -74,8 +75,8 @@ def read(path, gen, sha256=None):
         z = _checked(path, 'z', z, [gen.latent_size], w).astype(np.float64)
     noise = _noise(path, arrays, gen, len(z if w is None else w))
     if noise_seeds is not None:
-        noise_seeds = _checked(path, 'noise_seeds', noise_seeds, [], w if z is None else z)
-        if np.any((noise_seeds != np.floor(noise_seeds)) | (noise_seeds < 0) | (noise_seeds >= 2 ** 32)):
+        noise_seeds = _checked(path, 'noise_seeds', noise_seeds, [], w if z is None else z, LARGEST)
+        if np.any((noise_seeds != np.floor(noise_seeds)) | (noise_seeds < 0)):
             raise UserError(f"{path}: 'noise_seeds' are whole numbers from 0 to 4294967295")
         noise_seeds = noise_seeds.astype(np.int64)
     found = arrays.get('network_sha256')
@@ -85,9 +86,9 @@ def read(path, gen, sha256=None):
     return Latents(w if gen.is_style_based else None, z, noise, noise_seeds, found)
 
 
-def _checked(path, name, array, shape, other=None):
+def _checked(path, name, array, shape, other=None, most=1e9):
     if array.dtype.kind not in 'fiu' or list(array.shape[1:]) != shape or array.ndim != len(shape) + 1 \
-            or not 0 < len(array) <= MOST or not np.all(np.isfinite(array)) or np.abs(array).max() > 1e9:
+            or not 0 < len(array) <= MOST or not np.all(np.isfinite(array)) or np.abs(array).max() > most:
         raise UserError(f"{path}: '{name}' is {array.dtype} {list(array.shape)}; finite numbers [N"
                         + ''.join(f', {length}' for length in shape) + '] are needed for this network')
     if other is not None and len(other) != len(array):

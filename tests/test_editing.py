@@ -73,7 +73,8 @@ def test_edits_are_read_held_orthogonal_and_moved():
 
 @pytest.mark.both
 @pytest.mark.parametrize('text, words', [('a', 'write names'), ('a=', 'write names'), ('a=x', 'write names'),
-                                         ('a=99', 'at most'), ('d=1', "no direction 'd'"), ('', 'write names')])
+                                         ('a=99', 'at most'), ('d=1', "no direction 'd'"), ('', 'write names'),
+                                         ('a=1,a=2', "gives 'a' twice")])
 def test_edits_that_mean_nothing_are_refused(text, words):
     with pytest.raises(UserError, match=words):
         edits.parse(text, {'a': Direction('a', [1.0, 0.0])})
@@ -99,7 +100,8 @@ def test_labelled_samples_give_the_direction_that_labelled_them(gen, tmp_path):
 
 @pytest.mark.parametrize('name, content, words', [
     ('a.csv', 'seed,x\n1,0\n2,1\n', 'at least 4'), ('a.csv', 'x\n1\n', "'seed'"), ('a.csv', 'seed,x\n1.5,1\n', 'seeds'),
-    ('a.csv', 'seed,x\n1,one\n', 'numbers'), ('a.npy', b'no', 'no array'), ('a.txt', 'x', 'none that can be read'),
+    ('a.csv', 'seed,x\n1,one\n', 'numbers'), ('a.csv', 'seed,x\n1,0\n2,inf\n', 'numbers'),
+    ('a.npy', b'no', 'no array'), ('a.txt', 'x', 'none that can be read'),
     ('a.npz', b'no', 'a.npz')])
 def test_sources_that_cannot_be_read_get_a_sentence(gen, opened, tmp_path, name, content, words):
     path = tmp_path / name
@@ -110,6 +112,12 @@ def test_sources_that_cannot_be_read_get_a_sentence(gen, opened, tmp_path, name,
         sources.load('pca:3', opened['plain'][0])
     with pytest.raises(UserError, match='principal components'):
         sources.load('pca:900', gen)
+    for names, deviations, words in ((['a', 'a'], [1, 1], "two directions named 'a'"),
+                                     (['a', 'b'], [1, 0], 'deviations')):
+        np.savez(str(tmp_path / 'p.npz'), names=np.array(names), normals=np.eye(2, gen.dlatent_avg.shape[-1]),
+                 intercepts=np.zeros(2), deviations=np.array(deviations, np.float64))
+        with pytest.raises(UserError, match=words):
+            sources.load(str(tmp_path / 'p.npz'), gen)
     np.save(str(tmp_path / 'short.npy'), np.zeros([2, 3]))
     with pytest.raises(UserError, match='finite vectors'):
         sources.load(str(tmp_path / 'short.npy'), gen)

@@ -31,6 +31,24 @@ def test_whatever_is_wrong_with_a_json_file_is_a_sentence_with_its_name(tmp_path
     assert files.recall_json(str(path)) is None
 
 
+
+def test_the_folder_that_a_program_runs_in_is_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / 'here').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path / 'here')
+    monkeypatch.chdir(tmp_path / 'here')
+    before = os.stat('.').st_ino
+    for path in ('', '.', str(tmp_path / 'here'), '../link'):
+        with pytest.raises(errors.UserError, match='is the folder that this runs in; name a new one'):
+            with files.atomic_folder(path):
+                pytest.fail('begun')
+    assert os.stat(str(tmp_path / 'here')).st_ino == before
+    with files.atomic_folder('new'):
+        pass
+    assert os.listdir('.') == ['new']
+    with pytest.raises(errors.UserError, match='an empty text names no folder'):
+        files.make_writable_folder('')
+
+
 def test_a_file_of_any_other_kind_is_refused_without_waiting(tmp_path):
     pipe = str(tmp_path / 'pipe')
     os.mkfifo(pipe)

@@ -206,6 +206,7 @@ def test_photographs_are_fitted_to_the_network():
     (dict(z=np.zeros([3, 8])), 'rows'),
     (dict(w=None), 'no latents'), (dict(noise_seeds=np.zeros([2, 2], int)), 'noise_seeds'),
     (dict(noise0=np.zeros([2, 1, 4, 4])), 'has 1 arrays of noise .noise0., but the network takes 6'),
+    (dict(noise_seeds=np.array([2 ** 32, 1])), 'noise_seeds'),
     (dict(noise_seeds=np.array([0.5, 1])), 'whole numbers'), (dict(noise_seeds=np.array([-1, 1])), 'whole numbers'),
     (dict({f'noise{i}': np.zeros([3, 1, 4 << i // 2, 4 << i // 2]) for i in range(6)}), 'rows')])
 def test_files_of_latents_that_do_not_fit_are_refused(networks, tmp_path, change, words):
@@ -215,6 +216,13 @@ def test_files_of_latents_that_do_not_fit_are_refused(networks, tmp_path, change
     np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
     with pytest.raises(UserError, match=words):
         latent_files.read(path, gen)
+
+
+def test_every_seed_of_noise_is_read_again(networks, tmp_path):
+    gen, _ = arguments.open_generator(generate.parse_args(['--network', networks['styles'], '--seeds', '1']))
+    path = str(tmp_path / 'latents.npz')
+    latent_files.Latents(np.zeros([2, 6, 8], np.float32), noise_seeds=np.array([0, 2 ** 32 - 1])).save(path)
+    assert latent_files.read(path, gen).noise_seeds.tolist() == [0, 2 ** 32 - 1]
 
 
 def test_z_alone_is_mapped_and_another_network_is_told(networks, tmp_path, capsys):

@@ -19,7 +19,7 @@ from data.records.manifest import describe_file, write_manifest
 from data.records.shards import suffix, write_shard_manifests
 from data.records.tfrecord import Encoder
 from dnnlib import machine, util
-from dnnlib.files import make_folder, sync, temporary_folder
+from dnnlib.files import check_elsewhere, make_folder, sync, temporary_folder
 from dnnlib.util import UserError
 
 SMALLEST = 4  # resolution of the lowest level
@@ -309,7 +309,8 @@ def forecast_bytes(shape, dtype, count):
 
 
 def check_new(dataset_dir):
-    """Raises UserError if `dataset_dir` exists and is not an empty directory."""
+    """Raises UserError if `dataset_dir` exists and is not an empty directory, or is the one that this runs in."""
+    check_elsewhere(dataset_dir)
     if os.path.lexists(dataset_dir) and not (os.path.isdir(dataset_dir) and not os.listdir(dataset_dir)):
         raise UserError(f"'{dataset_dir}' exists already; choose another name or delete it first")
 

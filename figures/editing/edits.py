@@ -23,13 +23,16 @@ def parse(text, directions, hold=()):
             "Interpreting the Latent Space of GANs for Semantic Face Editing", section 3.2).
     """
     _known(hold, directions, '--hold')
-    held, edits = [directions[name] for name in hold], []
+    held, edits, named = [directions[name] for name in hold], [], set()
     for part in text.split(','):
         match = re.match(r'\s*([^=]+?)\s*=\s*([-+]?[0-9]*\.?[0-9]+)\s*\Z', part)
         if not match or abs(float(match.group(2))) > MOST_SIGMA:
             raise UserError(f"--edit is '{text[:80]}'; write names and strengths such as smiling=+2,age=-1, at most "
                             f'{MOST_SIGMA:g}')
         _known([match.group(1)], directions, '--edit')
+        if match.group(1) in named:
+            raise UserError(f"--edit gives '{match.group(1)}' twice; say once how far to go")
+        named.add(match.group(1))
         direction = directions[match.group(1)]
         edits.append(Edit(orthogonal(direction, held) if held else direction, float(match.group(2))))
     return edits

@@ -69,6 +69,9 @@ def _planes(path, gen, sha256):
     if names.dtype.kind != 'U' or not names.shape == arrays['intercepts'].shape == arrays['deviations'].shape == count \
             or not all(np.all(np.isfinite(arrays[key].astype(np.float64))) for key in ('intercepts', 'deviations')):
         raise UserError(f'{path}: names, normals, intercepts and deviations do not fit each other')
+    if not np.all(arrays['deviations'] > 0):
+        raise UserError(f'{path}: deviations are the lengths of one standard deviation along the normals; numbers '
+                        'above 0 are expected')
     found = str(arrays.get('network_sha256', ''))
     if sha256 and found and found != sha256:
         print(f'warning: the planes in {path} were fitted to another network ({found[:12]}…, not {sha256[:12]}…)',
@@ -103,6 +106,8 @@ def _labelled(path, gen):
         raise UserError(f"{path}: the first line must name the columns: 'seed', and one per attribute")
     try:
         table = np.array([[float(text) if text.strip() else np.nan for text in row] for row in rows[1:]], np.float64)
+        if any(text.strip() and not np.isfinite(float(text)) for row in rows[1:] for text in row):
+            raise ValueError
         seeds = table[:, header.index('seed')]
     except (ValueError, IndexError):
         raise UserError(f'{path}: every line needs {len(header)} numbers; a label that is not known is empty') from None

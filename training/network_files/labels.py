@@ -225,8 +225,9 @@ def _vector(text):
 
 
 def _one_vector(vector, label_size, option):
-    if len(vector) != label_size or not np.all(np.abs(vector) <= np.finfo(np.float32).max):
-        raise UserError(f'{option}: {label_size} finite numbers are needed, not {len(vector)}')
+    most = np.finfo(np.float32).max
+    if len(vector) != label_size or not all(-most <= number <= most for number in vector):
+        raise UserError(f'{option}: {label_size} finite numbers are needed, not {len(vector)}: {_shown(vector)[:60]}')
     return FakeLabels(label_size, _shown(vector), row=vector)
 
 
