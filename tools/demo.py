@@ -29,7 +29,7 @@ def parse_args(argv=None):
     parser = Parser(
         description=__doc__, epilog='example: ./reproduce demo --quick --result-dir /tmp/demo')
     parser.add_argument('--quick', action='store_true',
-                        help='a few minutes in place of ten: everything runs, but the pictures show little')
+                        help='about three minutes in place of seven: everything runs, but the pictures show little')
     parser.add_argument('--data-dir', default=folders.data_dir, metavar='DIR', help='folder of the data sets')
     parser.add_argument('--result-dir', default=folders.result_dir, metavar='DIR', help='folder of the run directories')
     return parser.parse_args(argv)
