@@ -87,7 +87,7 @@ def test_a_fuller_table_stays(tmp_path, capsys):
     def write(value, **changes):
         record = dict(some_record(value=value, **changes), kimg=None)
         return report.write_all(str(tmp_path), table, filling.make_cells(
-            table, chosen, {'celeba': {'fid50k': (value, record)}}))[0]
+            table, chosen, {'celeba': {('fid50k', 'fid50k'): (value, record)}}))[0]
     full, quick = dict(num_samples=50000), dict(num_samples=5000, is_reduced=True)
     assert write(9.0, **quick).endswith('retraining-1.md') and write(4.9, **full).endswith('retraining-1.md')
     assert write(8.0, **quick).endswith('retraining-1-2.md') and 'stays' in capsys.readouterr().out
