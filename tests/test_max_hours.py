@@ -52,7 +52,7 @@ def test_hours_may_change_when_a_run_goes_on_and_a_finished_one_says_what_it_nee
         return Start(train_script.parse_args(['--resume', run, *words]))._is_finished()
     assert is_finished() and is_finished('--max-hours', '1')
     assert not is_finished('--max-hours', '3') and not is_finished('--max-hours', 'null')
-    for kimg, words in ((30.5, 'more time, such as --max-hours 4'), (60.0, 'greater length, such as --set train')):
+    for kimg, words in ((10.5, 'more time, such as --max-hours 4'), (60.0, 'greater length, such as --set train')):
         with open(os.path.join(run, 'stats.jsonl'), 'w') as file:
             file.write(f'{{"kimg": {kimg}}}\n')
         train_script.main(['--resume', run])

@@ -247,7 +247,7 @@ def test_one_network_fills_its_cells_and_the_others_say_what_makes_them(network,
     assert [(cell['row'], cell['column'], cell['metric'], cell['published']) for cell in filled] == [
         ('50 %', '1 latent', 'fid50k', 4.41), ('50 %', '2 latents', 'fid50k_mix2', 6.1)]
     assert all(cell['protocol']['kimg'] == 7 and cell['difference_percent'] > 0 for cell in filled)
-    misfit = 'made by a network of 32x32, 3 channels, where the table has 1024x1024, 3 channels: not the same task'
+    misfit = 'made by a network of 32x32, 3 channels, where the table has 1024x1024: not the same task'
     assert all(misfit in cell['remarks'] for cell in filled)
     assert f'warning: ffhq-mixing-50: {misfit}' in capsys.readouterr().out
     absent = next(cell for cell in cells if cell['network'] == 'ffhq-mixing-100')
@@ -257,12 +257,14 @@ def test_one_network_fills_its_cells_and_the_others_say_what_makes_them(network,
 def test_only_another_size_or_other_channels_are_remarked(network):
     made = sources.choose_sources(load('paper-demo'), {'demo-style-8': network})['demo-style-8']
     record = some_record(sample_shape=[3, 32, 32])
-    assert made.shape == [3, 32, 32] and filling._misfit(record, made) is None
+    assert made.shape == [None, 32, 32] and filling._misfit(record, made) is None
+    assert filling._misfit(dict(record, sample_shape=[1, 32, 32]), made) is None    # no channels are asked for
     assert filling._misfit(some_record(), made) is None     # an older record, which does not say what was made
+    made.shape = [3, 32, 32]
     assert '32x32, 1 channel, where' in filling._misfit(dict(record, sample_shape=[1, 32, 32]), made)
     assert '2 channels, where' in filling._misfit(dict(record, sample_shape=[2]), made)
     of_codes = sources.choose_sources(load('acceleration-5'))
-    assert (of_codes['accel-lsun-cat'].shape, of_codes['baseline-lsun-cat'].shape) == (None, [3, 256, 256])
+    assert (of_codes['accel-lsun-cat'].shape, of_codes['baseline-lsun-cat'].shape) == (None, [None, 256, 256])
 
 
 def test_a_table_takes_what_was_measured_at_a_runs_snapshot(network, faces, tmp_path, fast, capsys):

@@ -161,15 +161,15 @@ def _remarks(cell, source, record, value):
 def _misfit(record, source):
     """A sentence where a network does not make images of the size and channels of those that its cells are of."""
     made, wanted = record.get('sample_shape'), source.shape
-    if not made or not wanted or made == wanted:
+    if not made or not wanted or made == [made[0] if wanted[0] is None else wanted[0]] + wanted[1:]:
         return None
     return f'made by a network of {_size(made)}, where the table has {_size(wanted)}: not the same task'
 
 
 def _size(shape):
-    """'64x64, 3 channels' of [3, 64, 64]."""
-    size = 'x'.join(map(str, reversed(shape[1:]))) + ', ' if shape[1:] else ''
-    return f"{size}{shape[0]} channel{'' if shape[0] == 1 else 's'}"
+    """'64x64, 3 channels' of [3, 64, 64], '64x64' where the channels are None."""
+    channels = [] if shape[0] is None else [f"{shape[0]} channel{'' if shape[0] == 1 else 's'}"]
+    return ', '.join((['x'.join(map(str, reversed(shape[1:])))] if shape[1:] else []) + channels)
 
 
 def _protocol(record, source):

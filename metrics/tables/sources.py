@@ -30,7 +30,7 @@ class Source:
         dataset_args: `load_dataset` keywords of the run, where it brings its data along; else None.
         mirror_augment: whether it is trained, and so measured, on mirrored reals.
         run_dir: its run directory, or None.
-        shape: [C, H, W] of what the table's network makes, or None where nothing says it.
+        shape: [C, H, W] of what the table's network makes, or None where nothing says it; C may be None, too.
     """
 
     def __init__(self, network, text, dataset, folder, dataset_args=None, mirror_augment=False, run_dir=None,
@@ -111,7 +111,7 @@ def _shape_of(settings, dataset):
         return None
     known = known_sets(folders.config_dir).get(settings.get('tfrecord_dir'), {}).get('shape')
     resolution = settings.get('resolution')
-    return known or resolution and [3, resolution, resolution]
+    return known or resolution and [None, resolution, resolution]
 
 
 def _run_of(text):
