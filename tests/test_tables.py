@@ -257,12 +257,14 @@ def test_one_network_fills_its_cells_and_the_others_say_what_makes_them(network,
 def test_only_another_size_or_other_channels_are_remarked(network):
     made = sources.choose_sources(load('paper-demo'), {'demo-style-8': network})['demo-style-8']
     record = some_record(sample_shape=[3, 32, 32])
-    assert made.shape == [None, 32, 32] and filling._misfit(record, made) is None
-    assert filling._misfit(dict(record, sample_shape=[1, 32, 32]), made) is None    # no channels are asked for
+    assert made.shape == [3, 32, 32] and filling._misfit(record, made) is None
     assert filling._misfit(some_record(), made) is None     # an older record, which does not say what was made
-    made.shape = [3, 32, 32]
     assert '32x32, 1 channel, where' in filling._misfit(dict(record, sample_shape=[1, 32, 32]), made)
     assert '2 channels, where' in filling._misfit(dict(record, sample_shape=[2]), made)
+    made.shape[0] = None    # Nothing says of which channels the set is.
+    assert filling._misfit(dict(record, sample_shape=[1, 32, 32]), made) is None
+    assert '64x64, 3 channels, where the table has 32x32:' in filling._misfit(
+        dict(record, sample_shape=[3, 64, 64]), made)
     of_codes = sources.choose_sources(load('acceleration-5'))
     assert (of_codes['accel-lsun-cat'].shape, of_codes['baseline-lsun-cat'].shape) == (None, [None, 256, 256])
 
