@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from figures import composing, latent_files, layouts, rendering, sheet
 from figures.editing import edits, shares, sources
 
 RECORD = 'images.json'
+PICTURE = re.compile(r'(seed|latents)\d{4,}\.png$|strips\.png$')
 PROTOCOL = ('sha256', 'labels', 'psi', 'cutoff', 'noise', 'latents_sha256', 'edit', 'hold', 'directions',
             'directions_sha256', 'layers')
 AT_ONCE = 64                            # images kept in memory
@@ -67,6 +69,12 @@ class Order:
         ours = json.loads(json.dumps([self.record.get(key) for key in PROTOCOL]))
         return record is not None and [record.get(key) for key in PROTOCOL] != ours
 
+    def would_mix(self, folder):
+        """Whether such images would stay there beside those made now, not being replaced by any of them."""
+        ours = {self.name(number) for number in self.numbers} | ({'strips.png'} if self.edits else set())
+        return self.is_among_others(folder) and any(
+            PICTURE.match(name) and name not in ours for name in os.listdir(folder))
+
     def name(self, number):
         """The file of a number's image."""
         return f'{self.kind}{number:04d}.png'
@@ -75,7 +83,8 @@ class Order:
 def write_images(order):
     """Stores all images, contact sheets, a page and a record, and strips of edits. Returns a sentence."""
     gen, args = order.gen, order.args
-    args.outdir = sheet.place_for(args.outdir, order.is_among_others, args.is_named)
+    args.outdir = sheet.place_for(args.outdir, order.would_mix if args.is_named else order.is_among_others,
+                                   args.is_named)
     # First, so that whatever comes next does not take for its own what is left if this is ended.
     sheet.write_record(os.path.join(args.outdir, RECORD), dict(
         order.record, **({'seeds': args.seeds} if order.found is None else {'latents': args.latents})))

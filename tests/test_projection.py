@@ -175,8 +175,14 @@ def test_images_that_were_made_otherwise_keep_their_folder(networks, tmp_path, m
     found = {path.name: sorted(picture.name for picture in path.glob('seed*.png')) for path in tmp_path.iterdir()}
     assert found == {'images': ['seed0001.png', 'seed0002.png'], 'images-2': ['seed0001.png', 'seed0003.png'],
                      'images-3': ['seed0001.png']}
+    named = tmp_path / 'images'
     with pytest.raises(UserError, match='another --outdir'):
-        draw('--psi', '0.3', '--outdir', str(tmp_path / 'images'))
+        draw('--psi', '0.3', '--outdir', str(named))
+    assert (named / 'seed0001.png').read_bytes() == first
+    draw('--psi', '0.3', '--seeds', '1-3', '--outdir', str(named))      # Nothing of before stays.
+    assert (named / 'seed0001.png').read_bytes() != first
+    with pytest.raises(UserError, match='another --outdir'):
+        draw('--seeds', '1-2', '--outdir', str(named))
 
 
 def test_networks_without_w_and_bad_photographs_get_a_sentence(networks, tmp_path):
