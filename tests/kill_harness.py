@@ -1,5 +1,6 @@
 """Starts training runs as processes of their own and kills them at random moments, until they reach their end."""
 
+import errno
 import os
 import random
 import signal
@@ -193,11 +194,23 @@ class SmallDisk:
         raise OSError('neither user namespaces nor mounts are allowed')
 
     def fill(self, spare):
-        """Leaves room for so many bytes, which is rounded down to whole pages."""
+        """Leaves room for so many bytes, which is rounded down to whole pages.
+
+        What runs on the disk may take or free pages meanwhile, so it is filled in steps until nothing more fits.
+        """
         self.make_room()
-        disk = os.statvfs(self.path)
-        with open(os.path.join(self.path, 'ballast'), 'wb') as f:
-            f.write(bytes(disk.f_bavail * disk.f_frsize - spare))
+        with open(os.path.join(self.path, 'ballast'), 'wb', buffering=0) as f:
+            for _ in range(100):
+                disk = os.statvfs(self.path)
+                free = disk.f_bavail * disk.f_frsize - spare
+                if free <= 0:
+                    return
+                try:
+                    f.write(bytes(free))
+                except OSError as err:
+                    if err.errno != errno.ENOSPC:
+                        raise
+        raise AssertionError('the disk does not stay full')
 
     def make_room(self):
         """Takes away what `fill` wrote."""

@@ -90,6 +90,8 @@ def main():
     parser.add_argument('--workers', type=int, default=usable_cores())
     parser.add_argument('--work', help='folder to work in (default: a new one where TMPDIR says), removed afterwards')
     args = parser.parse_args()
+    if args.work:
+        os.makedirs(args.work, exist_ok=True)
     work = tempfile.mkdtemp(dir=args.work)
     try:
         soak(args.images, args.workers, work)
