@@ -6,7 +6,7 @@ import sys
 import check_python  # noqa: F401
 import config as folders
 from dnnlib import config_files, registry
-from dnnlib.command_line import Parser, shown
+from dnnlib.command_line import Parser, shown, typed
 from dnnlib.util import run_main
 
 EXAMPLES = '''examples:
@@ -100,7 +100,7 @@ def list_configs():
     for group, members in sorted(groups):
         print(f'\n{group}' if group else '')
         for name, description in members:
-            print(f'  {name:<{width}}  {description}')
+            print(f'  {name:<{width}}  {typed(description)}')
 
 
 def main(argv=None):

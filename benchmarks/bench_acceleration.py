@@ -1,6 +1,6 @@
 """What training on codes saves: time and memory of training steps, beside what their multiplications allow; encoding.
 
-    python benchmarks/bench_acceleration.py [--quick] [--only 256,512,1024,stylegan,encode,memory]
+    ./reproduce shell python benchmarks/bench_acceleration.py [--quick] [--only 256,512,1024,stylegan,encode,memory]
 
 Ratios of time are of processor time per image, which other work on the machine hardly changes; the contenders take
 turns in one process, and medians are compared. The data are noise: neither time nor memory depends on it.

@@ -1,6 +1,6 @@
 """The pre-filter's and the converter's rate per worker on a cluster beside that of this machine's process pool.
 
-    python benchmarks/bench_cluster.py [--workers N] [--images N] [--rounds N]
+    ./reproduce shell python benchmarks/bench_cluster.py [--workers N] [--images N] [--rounds N]
 
 Needs the extra `cluster`; measures nothing without. Photographs are drawn faces; the contenders take turns, and what
 counts is the ratio. Rates are those at work: from the first result on, without the start of processes. On a busy

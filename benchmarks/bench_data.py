@@ -1,6 +1,6 @@
 """Speed and memory of the data's way: reading records, making data sets, drawing faces.
 
-    python benchmarks/bench_data.py [--gigabytes N]
+    ./reproduce shell python benchmarks/bench_data.py [--gigabytes N]
 
 Every row carries a ratio measured in the same run, contenders taking turns, so that a busy machine slows both alike.
 """

@@ -1,6 +1,6 @@
 """From nothing to the end of the first training step, against the project's first version that trained.
 
-    python benchmarks/bench_first_step.py [--quick]
+    ./reproduce shell python benchmarks/bench_first_step.py [--quick]
 
 Every measurement has a process of its own; the two versions take turns. The first version comes from this checkout's
 git history; without it the time of a later step is all that the figures are compared with.
@@ -17,7 +17,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
-import check_python  # noqa: E402, F401
+import check_python  # noqa: E402, F401, I001
+import short_form  # noqa: E402
+from dnnlib.util import run_main  # noqa: E402
 
 ROUNDS = 5
 FIRST_VERSION = 'e40112cf2c393d6f0b29724142d1cfa58d6732e0'
@@ -75,6 +77,10 @@ def rows(quick=False):
     return result
 
 
+def main():
+    """Prints the rows."""
+    short_form.print_rows(__doc__, rows)
+
+
 if __name__ == '__main__':
-    for row in rows('--quick' in sys.argv):
-        print(row)
+    run_main(main)

@@ -9,6 +9,7 @@ their gradients and matrix products of a training step, over the best rate of a 
 same run. Processor time of two threads throughout, which does not count what other programs do.
 """
 
+import argparse
 import os
 import sys
 import time
@@ -20,6 +21,8 @@ if ROOT not in sys.path:
 import check_python  # noqa: E402, F401, I001
 import numpy as np  # noqa: E402
 import training_steps  # noqa: E402
+from dnnlib.command_line import Parser  # noqa: E402
+from dnnlib.util import run_main  # noqa: E402
 
 ROUNDS = 9
 MINIBATCH = 4
@@ -149,12 +152,19 @@ def rows(quick=False):
     return [generator_row()] + [step_row(*setting) for setting in STEPS.items()]
 
 
-def main(argv):
+def main():
     """Prints the rows that the arguments name; all without any."""
-    for name in argv or ['generator'] + [f'step-{resolution}' for resolution in STEPS]:
+    parts = ['generator'] + [f'step-{resolution}' for resolution in STEPS]
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('parts', metavar='PART', nargs='*', help=f"some of {', '.join(parts)} (default: all)")
+    args = parser.parse_args()
+    for name in args.parts:
+        if name not in parts:
+            parser.error(f"there is no part '{name}'; choose from {', '.join(parts)}")
+    for name in args.parts or parts:
         resolution = int(name.split('-')[1]) if name != 'generator' else None
         print(step_row(resolution, STEPS[resolution]) if resolution else generator_row(), flush=True)
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    run_main(main)

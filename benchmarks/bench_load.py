@@ -1,6 +1,6 @@
 """What it costs to load a snapshot (G, D, Gs) of full size, 325 MB, and to get the first image from Gs.
 
-    python benchmarks/bench_load.py [--quick]
+    ./reproduce shell python benchmarks/bench_load.py [--quick]
 
 Each measurement has a process of its own, since only a process's peak of memory can be told.
 """

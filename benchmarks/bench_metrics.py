@@ -1,6 +1,6 @@
 """The arithmetic of the metrics: Fréchet distance of 2048 features, entropies of 40 attributes and 200,000 samples.
 
-    python benchmarks/bench_metrics.py
+    ./reproduce shell python benchmarks/bench_metrics.py
 """
 
 import os
@@ -10,9 +10,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
+import check_python  # noqa: E402, F401, I001
+import short_form  # noqa: E402
 from bench_networks import medians  # noqa: E402
-
-import check_python  # noqa: E402, F401
+from dnnlib.util import run_main  # noqa: E402
 
 
 def rows(quick=False):
@@ -70,6 +71,10 @@ def separability_row(quick):
                 ratio=seconds / reference, ratio_to='sorting the samples by confidence 40 times', floor='1')
 
 
+def main():
+    """Prints the rows."""
+    short_form.print_rows(__doc__, rows)
+
+
 if __name__ == '__main__':
-    for row in rows('--quick' in sys.argv):
-        print(row)
+    run_main(main)

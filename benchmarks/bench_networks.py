@@ -1,6 +1,6 @@
 """The networks' speed: the generator against the form that its formulas suggest, and whole training steps.
 
-    python benchmarks/bench_networks.py [--quick]
+    ./reproduce shell python benchmarks/bench_networks.py [--quick]
 
 Ratios compare two graphs that take turns in one process, so that a busy machine slows both alike.
 """
@@ -18,7 +18,9 @@ if ROOT not in sys.path:
 
 import check_python  # noqa: E402, F401, I001
 import numpy as np  # noqa: E402
+import short_form  # noqa: E402
 import training_steps  # noqa: E402
+from dnnlib.util import run_main  # noqa: E402
 
 ROUNDS = 5
 LATENT_SIZE = 512
@@ -136,6 +138,10 @@ def rows(quick=False):
     return result
 
 
+def main():
+    """Prints the rows."""
+    short_form.print_rows(__doc__, rows)
+
+
 if __name__ == '__main__':
-    for row in rows('--quick' in sys.argv):
-        print(row)
+    run_main(main)

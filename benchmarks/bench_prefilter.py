@@ -1,11 +1,12 @@
 """The pre-filter's rate beside that of the `mtcnn` package in one process, on photographs of CelebA's size.
 
-    python benchmarks/bench_prefilter.py [FOLDER]
+    ./reproduce shell python benchmarks/bench_prefilter.py [FOLDER]
 
 FOLDER: photographs; default `data/photos/portraits-small` of what REFERENCE_DIR names. All rates are medians over
 rounds in which the contenders take turns, so that a busy machine slows them alike; what counts is the ratio.
 """
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -18,6 +19,8 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 import check_python  # noqa: E402, F401
+from dnnlib.command_line import Parser  # noqa: E402
+from dnnlib.util import UserError, run_main  # noqa: E402
 
 ROUNDS = 5
 SIDE_PHOTOS = 60
@@ -28,10 +31,13 @@ FLOOR = 'per image: 0.25 G multiply-adds in the networks, a JPEG of 40, a PNG of
 
 def rows(folder=None, rounds=ROUNDS):
     """Measures. Returns a list of dicts: what, figure, unit, ratio, ratio_to, floor; figure and ratio are None where
-    the package does not run."""
+    the package does not run. Raises UserError where no photographs are."""
     from data.images import list_images
     from dnnlib.machine import usable_cores
-    folder = folder or os.path.join(os.environ.get('REFERENCE_DIR', ''), 'data', 'photos', 'portraits-small')
+    if folder is None:
+        if 'REFERENCE_DIR' not in os.environ:
+            raise UserError('photographs are needed: name a folder of some, such as CelebA\'s img_align_celeba')
+        folder = os.path.join(os.environ['REFERENCE_DIR'], 'data', 'photos', 'portraits-small')
     photos = [os.path.join(folder, name) for name in list_images(folder)[0]]
     cores = usable_cores()
     rates = {key: [] for key in ('package', 'package work', 'ours work', 'one', 'all')}
@@ -163,11 +169,13 @@ def main():
     if sys.argv[1:2] and sys.argv[1] in sides:
         serve(sides[sys.argv[1]](sys.argv[2:]), sys.argv[2:])
         return
-    for row in rows(*sys.argv[1:2]):
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('folder', metavar='FOLDER', nargs='?', help='photographs')
+    for row in rows(parser.parse_args().folder):
         figure, ratio = ('—' if row[key] is None else f'{row[key]:.{digits}f}'
                          for key, digits in (('figure', 1), ('ratio', 2)))
         print(f"| {row['what']} | {figure} {row['unit']} | {ratio} of {row['ratio_to']} | {row['floor']} |", flush=True)
 
 
 if __name__ == '__main__':
-    main()
+    run_main(main)

@@ -1,6 +1,6 @@
 """Two processes of one thread against one process of two, and what TensorFlow's graph optimizer is worth.
 
-    python benchmarks/bench_processes.py [--quick] [--rounds N] [--half]
+    ./reproduce shell python benchmarks/bench_processes.py [--quick] [--rounds N] [--half]
 
 Whole trainings of the CPU's networks on drawn faces, without growing. All contenders of a resolution are started at
 once and then take turns: while one trains, the others are suspended, so that their start is paid for once and what else

@@ -1,6 +1,6 @@
 """How the cost of training grows with resolution, minibatch, number of images and number of towers; and a forecast.
 
-    python benchmarks/bench_scale.py [--quick] [--plot FILE]
+    ./reproduce shell python benchmarks/bench_scale.py [--quick] [--plot FILE]
 
 Measured with small networks (at most 64 channels), since only the growth matters. The forecast for GPUs is arithmetic
 on operation counts, not a measurement.

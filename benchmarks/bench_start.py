@@ -5,6 +5,7 @@
 Every command is a process of its own; the rounds take turns.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -18,6 +19,9 @@ import check_python  # noqa: E402, F401
 ROUNDS = 7
 
 import numpy as np  # noqa: E402  (which a Python without packages does not have: it has handed over by now)
+
+from dnnlib.command_line import Parser  # noqa: E402
+from dnnlib.util import run_main  # noqa: E402
 
 NUMPY = ['-c', 'import numpy']
 COMMANDS = [
@@ -63,6 +67,7 @@ def processor_time(arguments):
 
 def main():
     """Prints a line per command."""
+    Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     rounds = [[processor_time(command) for command in [NUMPY] + COMMANDS] for _ in range(ROUNDS)]
     numpy_seconds, *seconds = np.median(rounds, axis=0)
     print(f'import numpy: {numpy_seconds:.2f} s')
@@ -71,4 +76,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_main(main)

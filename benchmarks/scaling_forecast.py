@@ -1,6 +1,6 @@
 """A FORECAST of how training scales from 1 to 512 GPUs over links of several speeds; a simulation, not a measurement.
 
-    python benchmarks/scaling_forecast.py [--plot docs/images/scaling-forecast.png] [--half]
+    ./reproduce shell python benchmarks/scaling_forecast.py [--plot docs/images/scaling-forecast.png] [--half]
 
 Counted are the operations, activations and parameters of each layer, by the tables that tests hold against built
 networks. The time of a card follows from them as in `bench_scale.py`; links and their latencies are assumptions, below.

@@ -113,7 +113,7 @@ def outcome(words):
 def names_what_is_missing(sentence):
     return any(words in sentence for words in (
         'does not exist', 'there is no', 'has no file', 'has no folder', 'holds no ', 'No such file',
-        'no run directory', 'not a run directory', 'cannot be downloaded'))
+        'no run directory', 'not a run directory', 'cannot be downloaded', 'packages that are not installed'))
 
 
 def test_examples_of_the_data_set_tool_run_or_name_what_is_missing(bare_machine, capsys):

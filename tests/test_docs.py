@@ -107,6 +107,53 @@ def test_training_commands_name_configurations_and_settings_that_exist(path):
             Start(args)
 
 
+def inline_code(path):
+    """What stands in backticks within sentences and tables of a document."""
+    text = re.sub(r'^```.*?^```$', '', path.read_text(encoding='utf-8'), flags=re.M | re.S)
+    return re.findall(r'`([^`]+)`', text)
+
+
+# performance.md tells of processes that were measured, install.md of another Python than the environment's.
+@pytest.mark.parametrize('path', [path for path in DOCS + [ROOT / 'CHANGELOG.md']
+                                  if path.name not in ('performance.md', 'install.md')], ids=lambda path: path.name)
+def test_commands_in_sentences_can_be_typed_too(path):
+    scripts = '|'.join(re.escape(name) for name in MODULES if name.endswith('.py'))
+    shown = [code for code in inline_code(path) if not code.startswith('./reproduce launch')]
+    assert [code for code in shown if re.match(rf'({scripts}) \S', code)] == []
+
+
+def test_the_page_on_the_entry_lists_all_commands():
+    text = (ROOT / 'docs' / 'docker.md').read_text(encoding='utf-8')
+    paragraph = text.partition('list the commands:')[2].partition('. ')[0]
+    assert set(re.findall(r'`([a-z0-9-]+)`', paragraph)) == set(ENTRY)
+
+
+def test_every_data_set_that_a_page_uses_is_made_on_some_page():
+    import train
+    from experiment.start import Start
+    made, used = set(), {}
+    for path in (path for path in DOCS if path.name != 'CONTRIBUTING.md'):     # which has a test of its own
+        made.update(re.findall(r"Exporter\('datasets/([\w.-]+)'", path.read_text(encoding='utf-8')))
+        for page, words in commands(path):
+            if page == 'train.py':
+                args = train.parse_args(words)
+                if args.config is None or args.config.isupper() or args.config.endswith('.yaml') or args.print_config:
+                    continue
+                config = Start(args).config
+                used.setdefault(config.dataset.get('tfrecord_dir'), (path.name, words))
+                continue
+            folders = [word[len('datasets/'):] for word in words if word.startswith('datasets/')]
+            makes = re.match(r'dataset_tool.py (create_|import|split|merge|encode|prepare|prefilter)', page)
+            for number, name in enumerate(folders):
+                last = number == len(folders) - 1 and page.endswith('prefilter')
+                if makes and (number == 0 or last):
+                    made.add(name)
+                else:
+                    used.setdefault(name, (path.name, words))
+    made.add('demo-faces-32')   # by the demo itself
+    assert {name: where for name, where in used.items() if name not in made} == {}
+
+
 @pytest.mark.parametrize('path', DOCS, ids=lambda path: path.name)
 def test_links_lead_to_files(path):
     for link in re.findall(r'\]\(([^)#]+)', path.read_text(encoding='utf-8')):

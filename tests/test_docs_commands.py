@@ -138,6 +138,40 @@ def test_the_commands_of_a_page_run_in_order_or_name_what_is_missing(path, sourc
             (' '.join(words), status, printed)
 
 
+# ---- Python in the documents
+
+
+def python_of(path):
+    """The blocks of Python in a document, in their order, as one program."""
+    return '\n'.join(re.findall(r'^```python\n(.*?)^```$', path.read_text(encoding='utf-8'), re.M | re.S))
+
+
+@pytest.mark.parametrize('path', [
+    pytest.param(path, id=path.name, marks=[pytest.mark.slow] if path.name == 'metrics.md' else [])
+    for path in DOCS if python_of(path) and path.name != 'CONTRIBUTING.md'])
+def test_the_python_of_a_page_runs_as_it_stands(path, sources, faces, little_network, fresh_graph):
+    """Beside runs, a network and a data set of the names that it gives."""
+    from metrics import presets
+    old_run = str(ROOT / 'tests' / 'data' / 'run-of-2b34ccf')
+    for name in ('00000-demo', '00012-demo'):
+        shutil.copytree(old_run, str(sources / 'results' / name))
+    shutil.copy(str(little_network), 'network.pkl')
+    shutil.copytree(str(faces), str(sources / 'datasets' / 'mine'))
+    before = dict(presets.fid50k)
+    presets.fid50k.update(num_images=20, minibatch_per_gpu=10)
+    space = {}
+    try:
+        exec(compile(python_of(path), path.name, 'exec'), space)
+    finally:
+        presets.fid50k.clear()
+        presets.fid50k.update(before)
+    if 'images' in space:
+        assert space['images'].shape == (4, 8, 8, 3) and space['images'].dtype == np.uint8
+    if 'record' in space:
+        assert space['record']['metric'] == 'fid50k' and space['record']['value'] > 0
+    assert {'images', 'record', 'out'} & set(space)
+
+
 # ---- What a newcomer types, in processes of its own
 
 

@@ -1,8 +1,10 @@
 """What `pip install .` makes, the version that everything carries, and scripts started by a Python without packages."""
 
+import importlib
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,9 +14,11 @@ import pytest
 from conftest import ROOT
 
 import config
+from dnnlib.util import UserError
 
 PROGRAMS = sorted(path.relative_to(ROOT).as_posix() for folder in ('', 'tools', 'benchmarks')
                   for path in (ROOT / folder).glob('*.py') if "if __name__ == '__main__':" in path.read_text())
+COMMANDS = runpy.run_path(str(ROOT / 'reproduce'))['COMMANDS']
 # Those that make the environment, or look at the source alone.
 NEED_NO_PACKAGES = {'tools/bootstrap.py', 'tools/lock.py', 'tools/import_graph.py', 'tools/draw_architecture.py'}
 
@@ -50,6 +54,44 @@ def test_every_script_of_a_command_tells_the_version():
         assert internal or 'ArgumentParser(' not in source, f'{name}: dnnlib.command_line.Parser knows --version'
     assert run([sys.executable, ROOT / 'tools' / 'demo.py', '--version']).stdout == f'stylegan-repro {config.version}\n'
     assert run([sys.executable, ROOT / 'reproduce', '--version']).stdout == f'stylegan-repro {config.version}\n'
+
+
+@pytest.mark.parametrize('name', PROGRAMS)
+def test_every_script_has_a_help_page_and_does_nothing_else_then(name, monkeypatch, capsys, tmp_path):
+    for folder in ('benchmarks', 'tools'):
+        monkeypatch.syspath_prepend(str(ROOT / folder))
+    monkeypatch.setattr(sys, 'argv', [name, '--help'])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(ROOT / name), run_name='__main__')
+    out = capsys.readouterr().out
+    assert not caught.value.code and out.startswith('usage: ') and os.listdir(str(tmp_path)) == []
+    assert name in NEED_NO_PACKAGES or not re.search('(?<!shell )python3? (benchmarks|tools)/', out)
+
+
+@pytest.mark.parametrize('command', sorted(set(COMMANDS) - {'prefilter', 'help', 'shell', 'test'}))
+def test_the_help_of_a_command_names_it_as_it_is_typed(command, monkeypatch, capsys):
+    script, *words = COMMANDS[command][0]
+    if script == '-m':
+        name = words.pop(0)
+        file = ROOT / name.replace('.', '/') / '__main__.py'
+        main = importlib.import_module(name + '.__main__' if file.is_file() else name).main
+    else:
+        monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+        main = runpy.run_path(str(ROOT / script), run_name='script')['main']
+    monkeypatch.setattr(sys, 'argv', [script])
+    with pytest.raises(SystemExit):
+        main(words + ['--help'])
+    assert capsys.readouterr().out.startswith(f'usage: ./reproduce {command} ')
+
+
+def test_the_benchmark_of_the_pre_filter_asks_for_photographs(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / 'benchmarks'))
+    monkeypatch.delenv('REFERENCE_DIR', raising=False)
+    bench_prefilter = importlib.import_module('bench_prefilter')
+    for folder, words in ((None, 'name a folder of some'), ('missing', "'missing' does not exist")):
+        with pytest.raises(UserError, match=words):
+            bench_prefilter.rows(folder)
 
 
 def test_records_carry_the_version_and_the_commit(tmp_path):

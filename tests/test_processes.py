@@ -97,6 +97,14 @@ def test_the_launcher_refuses_in_a_sentence(words, sentence, monkeypatch):
         launch.main(words)
 
 
+def test_the_launcher_finds_this_project_s_scripts_from_every_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert launch.find_script('train.py') == os.path.join(ROOT, 'train.py')
+    assert launch.find_script('./reproduce') == launch.find_script('stylegan-repro') == os.path.join(ROOT, 'reproduce')
+    (tmp_path / 'train.py').write_text('')
+    assert launch.find_script('train.py') == 'train.py'
+
+
 # ---- The same run
 
 @pytest.mark.both

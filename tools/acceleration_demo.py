@@ -34,6 +34,7 @@ FIGURES = [     # of a row of the table: key, heading, format
 
 def parse_args(argv=None):
     parser = Parser(
+        prog='./reproduce acceleration-demo',
         description=__doc__, epilog='examples:\n  ./reproduce acceleration-demo --quick --result-dir /tmp/demo')
     parser.add_argument('--quick', action='store_true', help='a few minutes in place of twenty, to see that it runs')
     parser.add_argument('--minutes', type=float, metavar='NUMBER', help='training time of the two GANs, which train '

@@ -106,7 +106,7 @@ def to_markdown(rows, lines):
 
 def main(argv=None):
     """Prints the table, or writes it; the exit status is 1 if anything is out of its bound."""
-    parser = Parser(description='How far the numbers of both engines are apart.')
+    parser = Parser(prog='./reproduce compare-engines', description='How far the numbers of both engines are apart.')
     parser.add_argument('--write', action='store_true', help=f'put the table into {DOCS.relative_to(ROOT)}')
     args = parser.parse_args(argv)
     for engine in ENGINES:

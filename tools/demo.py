@@ -27,7 +27,8 @@ NUM_SCORED, QUICK_NUM_SCORED = 5000, 1000   # images per FID, as the configurati
 
 def parse_args(argv=None):
     parser = Parser(
-        description=__doc__, epilog='example: ./reproduce demo --quick --result-dir /tmp/demo')
+        prog='./reproduce demo', description=__doc__,
+        epilog='examples:\n  ./reproduce demo --quick --result-dir /tmp/demo\n')
     parser.add_argument('--quick', action='store_true',
                         help='about three minutes in place of seven: everything runs, but the pictures show little')
     parser.add_argument('--data-dir', default=folders.data_dir, metavar='DIR', help='folder of the data sets')

@@ -5,6 +5,7 @@ the picture with what this makes. Everything in it is read from the source: sent
 packages' docstrings, arrows are imports (see `import_graph`). Needs no packages.
 """
 
+import argparse
 import ast
 import html
 import os
@@ -139,6 +140,7 @@ def make(graph):
 
 def main():
     """Writes the picture."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     with open(TARGET + '.new', 'w', encoding='utf-8') as f:
         f.write(make(import_graph.Graph(ROOT)))
     os.replace(TARGET + '.new', TARGET)

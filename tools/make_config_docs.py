@@ -1,6 +1,7 @@
 """Writes docs/configs.md from the configurations and from the signatures of the functions that receive them.
 
-Run `python tools/make_config_docs.py` after changing either; a test compares the file with what this makes.
+Run `./reproduce shell python tools/make_config_docs.py` after changing either; a test compares the file with
+what this makes.
 """
 
 import os
@@ -12,7 +13,8 @@ sys.path.insert(0, ROOT)
 
 import check_python  # noqa: E402, F401
 from dnnlib import config_files, registry  # noqa: E402
-from dnnlib.util import atomic_write  # noqa: E402
+from dnnlib.command_line import Parser  # noqa: E402
+from dnnlib.util import atomic_write, run_main  # noqa: E402
 from dnnlib.values import signatures  # noqa: E402
 from experiment import settings  # noqa: E402
 
@@ -28,8 +30,8 @@ INTRO = '''# Configurations
 
 <!-- Made by tools/make_config_docs.py; do not edit. -->
 
-`train.py --config NAME` trains from one of the files in `configs/`; `--config ./mine.yaml` from a file of your own,
-which usually begins with `extends: stylegan-f` and then says only what is different:
+`./reproduce train --config NAME` trains from one of the files in `configs/`; `--config ./mine.yaml` from a file of your
+own, which usually begins with `extends: stylegan-f` and then says only what is different:
 
 ```yaml
 # My photographs at 128x128
@@ -50,7 +52,7 @@ metrics: []
   those below are refused before anything starts.
 - So is a setting of a section that the function in `train.func_name` does not read: the training of a classifier,
   `attribute-classifier`, has no generator, losses, schedule or metrics, and reads `train`, `D`, `D_opt` and `dataset`.
-- `train.py --config NAME --print-config` prints the result, with the file and line that each value comes from.
+- `./reproduce train --config NAME --print-config` prints the result, with the file and line that each value comes from.
 '''
 
 
@@ -113,9 +115,10 @@ def make():
 
 def main():
     """Writes the file."""
+    Parser(description=__doc__.split('\n')[0]).parse_args()
     with atomic_write(TARGET, 'w') as f:
         f.write(make())
 
 
 if __name__ == '__main__':
-    main()
+    run_main(main)

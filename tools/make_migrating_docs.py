@@ -1,7 +1,7 @@
 """Writes the table of docs/migrating.md: the original's public names and what became of each here.
 
-Run `python tools/make_migrating_docs.py` after changing `NAMES`; a test compares the file with what this makes, and the
-names with the code.
+Run `./reproduce shell python tools/make_migrating_docs.py` after changing `NAMES`; a test compares the file with what
+this makes, and the names with the code.
 """
 
 import os
@@ -11,7 +11,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
 import check_python  # noqa: E402, F401
-from dnnlib.util import atomic_write  # noqa: E402
+from dnnlib.command_line import Parser  # noqa: E402
+from dnnlib.util import atomic_write, run_main  # noqa: E402
 
 TARGET = os.path.join(ROOT, 'docs', 'migrating.md')
 BEGIN, END = '<!-- Made by tools/make_migrating_docs.py -->\n', '<!-- End of the table -->\n'
@@ -119,10 +120,12 @@ def document():
 
 
 def main():
+    """Writes the file."""
+    Parser(description=__doc__.split('\n')[0]).parse_args()
     text = document()
     with atomic_write(TARGET, 'w') as file:
         file.write(text)
 
 
 if __name__ == '__main__':
-    main()
+    run_main(main)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import config
 from dnnlib.command_line import Parser
 from dnnlib.errors import UserError
 from dnnlib.submission import liveness, processes
@@ -26,8 +27,7 @@ def main(argv=None):
     """The command itself. Returns the exit status."""
     args = make_parser().parse_args(argv)
     hosts = _hosts(args)
-    if not os.path.isfile(args.script):
-        raise UserError(f"there is no script '{args.script}' here; name one such as train.py, then its arguments")
+    script = find_script(args.script)
     if args.np % len(hosts):
         raise UserError(f'-np {args.np} processes cannot be spread equally over {len(hosts)} hosts; give a multiple')
     each = args.np // len(hosts)
@@ -41,7 +41,7 @@ def main(argv=None):
     if is_local and args.port is None:
         ports = processes.free_ports(each)
     addresses = ','.join(f'{host}:{port}' for host in hosts for port in ports)
-    command = [args.python, args.script] + args.arguments
+    command = [args.python, script] + args.arguments
     started = []
     with _Signals(started):
         for rank in range(args.np):
@@ -67,6 +67,20 @@ def make_parser():
     parser.add_argument('script', help='the script to start, such as train.py')
     parser.add_argument('arguments', nargs=argparse.REMAINDER, metavar='…', help='its arguments')
     return parser
+
+
+def find_script(name):
+    """Path of a script: the file of that name, or one of this project's, such as train.py, or its entry script.
+
+    Raises UserError.
+    """
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    entry = '__main__.py' if config.installed else 'reproduce'
+    own = entry if os.path.basename(name) in ('reproduce', 'stylegan-repro') else name
+    for path in (name, os.path.join(root, own)):
+        if os.path.isfile(path):
+            return path
+    raise UserError(f"there is no script '{name}' here; name one such as train.py, then its arguments")
 
 
 def _hosts(args):
