@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.commands import main
-from data.converters import toyfaces
+from data.converters import canvas, toyfaces
 from data.converters.canvas import Canvas, Frame
 from data.records.dataset import TFRecordDataset
 from dnnlib.util import UserError
@@ -50,6 +50,20 @@ def test_faces_drawn_together_are_those_drawn_alone(resolution):
     faces = [face(i, seed=8) for i in range(6)]
     for picture, alone in zip(toyfaces.draw(faces, resolution), faces):
         np.testing.assert_array_equal(picture, alone.draw(resolution))
+
+
+def test_it_does_not_matter_whether_pairs_are_drawn_in_a_window_each(monkeypatch):
+    faces = [face(i, seed=9) for i in range(12)]
+    apart = toyfaces.draw(faces, 256)
+    monkeypatch.setattr(canvas, '_WORTH_SPLITTING', 10 ** 9)
+    np.testing.assert_array_equal(toyfaces.draw(faces, 256), apart)
+    assert hashlib.sha256(apart.tobytes()).hexdigest()[:16] == 'a1d3baf3f55920ba'
+
+
+def test_windows_of_a_pair_that_meet_are_one():
+    pair = Frame((0.0, 0.0), 1.0).twice((0.0, 0.0), 0.4)
+    spans = [Canvas(256).region(pair, (width, 0.5))[0] for width in (0.2, 0.5)]
+    assert [len(parts) for parts in spans] == [2, 1]
 
 
 def test_labels_carry_celebas_names():

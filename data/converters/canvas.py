@@ -10,10 +10,13 @@ are drawn along.
 """
 
 import copy
+import itertools
 
 import numpy as np
 
 _IN_CACHE = 2 ** 17     # numbers, half a megabyte
+_WORTH_SPLITTING = 1024     # pixels of a canvas: drawing two windows in place of one costs as much as so many
+_ROUNDING = np.float32(1.5 * 2 ** 23)   # what is added to it loses everything behind the point, rounded
 
 
 class Frame:
@@ -96,33 +99,51 @@ class Canvas:
         step = max(_IN_CACHE // (3 * self.resolution ** 2), 1)
         return [slice(start, start + step) for start in range(0, len(self.pixels), step)]
 
-    def region(self, frame, extent):
+    def region(self, frame, extent, middle=None):
         """The parts of the canvases that |u| <= extent[0], |v| <= extent[1] may touch.
 
         Returns (spans, u, v): K tuples (top, bottom, left, right), where each part starts and ends, and the frame's
         coordinates of its pixels' centres, float32 [K, h, w], where h and w are those of the largest; the others have
-        more below and to the right. None where all parts are empty.
+        more below and to the right. Where a frame stands for two whose parts lie apart, it may be 2K tuples and
+        [2, K, h, w], all left ones first. None where all parts are empty.
+
+        middle: (u, v), around which the extent lies in place of 0.
         """
         gap, mirror, turn_cos, turn_sin = frame.pair or (None,) * 4
-        if frame.pair:
-            extent = (gap + extent[0], extent[1]) if turn_cos is None else (
-                gap + extent[0] * abs(turn_cos) + extent[1] * abs(turn_sin),
-                extent[0] * abs(turn_sin) + extent[1] * abs(turn_cos))
-        cos, sin = abs(frame.cos), abs(frame.sin)
-        top, bottom = self._span(frame.origin[1], (extent[0] * sin + extent[1] * cos) * frame.scale)
-        left, right = self._span(frame.origin[0], (extent[0] * cos + extent[1] * sin) * frame.scale)
+        if turn_cos is not None:
+            extent = (extent[0] * abs(turn_cos) + extent[1] * abs(turn_sin),
+                      extent[0] * abs(turn_sin) + extent[1] * abs(turn_cos))
+        edges = (self._edges(frame, extent, middle) if gap is None else self._edges_of_pair(frame, extent, gap))
+        top, bottom, left, right = edges
         if not ((top < bottom) & (left < right)).any():
             return None
         cos, sin = plane(frame.cos / frame.scale), plane(frame.sin / frame.scale)
-        x = self._from(left, (right - left).max())[:, np.newaxis] - plane(frame.origin[0])
-        y = self._from(top, (bottom - top).max())[:, :, np.newaxis] - plane(frame.origin[1])
+        x = self._from(left, (right - left).max())[..., np.newaxis, :] - plane(frame.origin[0])
+        y = self._from(top, (bottom - top).max())[..., np.newaxis] - plane(frame.origin[1])
         u, v = x * cos + y * sin, y * cos - x * sin
         if frame.pair:
             u = np.abs(u) - plane(gap) if mirror else u - np.copysign(plane(gap), u)
             if turn_sin is not None:
                 turn_cos, turn_sin = plane(turn_cos), plane(turn_sin)
                 u, v = u * turn_cos + v * turn_sin, v * turn_cos - u * turn_sin
-        return list(zip(*(edge.tolist() for edge in (top, bottom, left, right)))), u, v
+        return list(zip(*(edge.ravel().tolist() for edge in edges))), u, v
+
+    def _edges(self, frame, extent, middle=None):
+        """Rows and columns of the windows around an extent, int [4, K]: top, bottom, left, right."""
+        cos, sin = abs(frame.cos), abs(frame.sin)
+        x, y = frame.origin if middle is None else frame.inner(middle).origin
+        return np.array(self._span(y, (extent[0] * sin + extent[1] * cos) * frame.scale)
+                        + self._span(x, (extent[0] * cos + extent[1] * sin) * frame.scale))
+
+    def _edges_of_pair(self, frame, extent, gap):
+        """The same for what is drawn twice: of a window for each, [4, 2, K], or of one around both."""
+        both = self._edges(frame, (extent[0] + gap, extent[1]))
+        if _area(both) <= _WORTH_SPLITTING * both.shape[1]:
+            return both
+        each = np.stack([self._edges(frame, extent, (side * gap, 0.0)) for side in (-1, 1)], axis=1)
+        # Where windows met, what is in both would be painted twice.
+        is_apart = (each[3, 0] <= each[2, 1]).all()
+        return each if is_apart and _area(both) - _area(each) > _WORTH_SPLITTING * both.shape[1] else both
 
     def _span(self, center, reach):
         half = self.resolution / 2
@@ -132,28 +153,32 @@ class Canvas:
 
     def _from(self, start, count):
         """Centres of `count` pixels from `start` [K] on, float32 [K, count]; beyond the edge that of the last."""
-        return self._centers[np.minimum(start[:, np.newaxis] + np.arange(count), self.resolution - 1)]
+        return self._centers[np.minimum(start[..., np.newaxis] + np.arange(count), self.resolution - 1)]
 
-    def paint(self, frame, spans, distance, color, alpha=1.0, blur=0.0):
-        """Paints `color` (or an array [K, 3, h, w]) where `distance` < 0, fading over `blur` units if given.
+    def paint(self, frame, spans, distance, color, alpha=1.0, blur=0.0, shade=None):
+        """Paints `color`, times a `shade` [K, h, w], where `distance` < 0, fading over `blur` units if given.
 
-        `distance` is overwritten.
+        Parts and distances are as `region` gives them; `distance` is overwritten.
         """
         pixel = 2 / (self.resolution * frame.scale)
         mask = distance
         mask *= plane(-1 / np.maximum(pixel, 2 * blur))
         mask += 0.5
-        np.maximum(mask, 0, out=mask)
-        np.minimum(mask, 1, out=mask)
+        np.clip(mask, 0, 1, out=mask)
         if alpha != 1:
             mask *= alpha
-        colors = _column(color)
-        colors = colors if len(colors) == len(mask) else [colors[0]] * len(mask)
-        for number, cover, color, (top, bottom, left, right) in zip(self._numbers, mask, colors, spans):
+        mask = mask.reshape((-1,) + mask.shape[-2:])
+        colors = itertools.cycle(_column(color))
+        for index, (number, cover, color, (top, bottom, left, right)) in enumerate(
+                zip(itertools.cycle(self._numbers.tolist()), mask, colors, spans)):
             if top < bottom and left < right:
                 height, width = bottom - top, right - left
                 part = self.pixels[number, :, top:bottom, left:right]
-                change = color[:, :height, :width] - part
+                if shade is None:
+                    change = color - part
+                else:
+                    change = color * shade[index, :height, :width]
+                    change -= part
                 change *= cover[:height, :width]
                 part += change
 
@@ -198,10 +223,18 @@ class Canvas:
         images = np.empty(self.pixels.shape, np.uint8)
         for some in self._pieces():
             pixels = self.pixels[some]
-            np.maximum(pixels, 0, out=pixels)
-            np.minimum(pixels, 255, out=pixels)
-            images[some] = np.rint(pixels, out=pixels)
+            np.clip(pixels, 0, 255, out=pixels)
+            # As np.rint would, which takes numpy for Python 3.7 longer than all else here.
+            pixels += _ROUNDING
+            pixels -= _ROUNDING
+            images[some] = pixels
         return images
+
+
+def _area(edges):
+    """Pixels of windows whose edges are [4, ...] as they are computed, which is at the size of the largest."""
+    top, bottom, left, right = edges
+    return max((bottom - top).max(), 0) * max((right - left).max(), 0) * top.size
 
 
 def pick(value, chosen):
@@ -257,6 +290,5 @@ def box_distance(u, v, half_size, rounding):
 
 
 def _column(color):
-    """A colour as float32 [1, 3, 1, 1] or [K, 3, 1, 1]; what has a colour for every pixel as it is."""
-    color = np.asarray(color, np.float32)
-    return color if color.ndim == 4 else color.reshape(-1, 3, 1, 1)
+    """A colour as float32 [1, 3, 1, 1] or [K, 3, 1, 1]."""
+    return np.asarray(color, np.float32).reshape(-1, 3, 1, 1)

@@ -40,7 +40,7 @@ _SKIN = ((235, 186, 148), (222, 164, 118), (196, 136, 92), (160, 104, 68), (118,
 _PERSON = 7     # tells the seeds of persons from those of pictures
 _PALE = (255, 232, 220), (252, 224, 206)
 _FRAMES = (40, 36, 40), (120, 60, 40), (60, 60, 110)
-_PIXELS_TOGETHER = 2 ** 19      # of faces that are drawn at once: fewer numpy calls, but arrays that caches still hold
+_PIXELS_TOGETHER = 2 ** 20      # of faces that are drawn at once: fewer numpy calls, but arrays that caches still hold
 _EYES = ((70, 110, 170), (72, 128, 84), (96, 62, 36), (60, 44, 36), (110, 120, 130))
 
 
@@ -63,8 +63,7 @@ class Face:
             self.has[name] = number == choice and not self.has['Bald']
         self.has['Bangs'] &= not self.has['Bald']
 
-        self._values = iter(values)
-        draw = self._draw
+        draw = iter(values).__next__
         self.x, self.y = 0.08 * draw(), 0.09 + 0.05 * draw()
         self.scale = 0.64 + 0.05 * draw()
         self.tilt = 0.07 * draw()        # tangent of half the angle: up to 8 degrees
@@ -93,9 +92,6 @@ class Face:
         self.clothes = _pastel(draw(), 1.0, 135 + 60 * draw())
         self.hat = _pastel(draw(), 1.0, 140 + 70 * draw())
         self.frame_color = _mix(_FRAMES, draw())
-
-    def _draw(self):
-        return next(self._values)
 
     @property
     def label(self):
@@ -186,12 +182,12 @@ class _Portraits:
 
     def _head(self):
         """An egg, an ellipse whose lower half narrows towards the chin, lit from the side."""
-        spans, u, v = self.canvas.region(self.head, (0.95, 1.05))
+        spans, u, v = self.canvas.region(self.head, (self.width, 1.0))
         shade = (u * plane(self.light_x) + v * plane(self.light_y)) * 0.11
         shade += 1 - 0.10 * (u * u + v * v * 0.6)
         lower = np.maximum(v, 0)
         distance = ellipse_distance(u * (1 + plane(self.chin) * lower * lower), v, (self.width, 1.0))
-        self.canvas.paint(self.head, spans, distance, _shaded(self.skin, shade))
+        self.canvas.paint(self.head, spans, distance, self.skin, shade=shade)
 
     def _cheeks(self):
         cheeks = self.head.twice((self.turn, 0.30 + self.rise), 0.44)
@@ -263,7 +259,8 @@ class _Portraits:
 
     def _hair(self, line):
         """Hair above a line, a function of u."""
-        spans, u, v = self.canvas.region(self.head, (self.width + 0.25, 1.25))
+        # From the top of the outer edge down to where `sides` end, below which no line comes.
+        spans, u, v = self.canvas.region(self.head, (self.width + 0.11, 0.675), middle=(0.0, -0.495))
         outer = ellipse_distance(u.copy(), v + 0.10, (self.width + 0.11, 1.07))
         inside_face = np.abs(u - plane(self.turn * 0.5)) - plane(self.width - 0.09)
         # Above the hairline, or at the temples beside the face down to the ears.
@@ -271,7 +268,7 @@ class _Portraits:
         distance = np.maximum(outer, np.minimum(v - line(u), sides))
         shine = v + 0.62 + 0.35 * u * u
         shine = np.maximum(1 - np.abs(shine) * 4, 0)
-        self.canvas.paint(self.head, spans, distance, _shaded(self.hair, 1 + 0.22 * shine))
+        self.canvas.paint(self.head, spans, distance, self.hair, shade=1 + 0.22 * shine)
 
     def _hat(self):
         canvas, head = self.canvas, self.head
@@ -286,11 +283,6 @@ class _Portraits:
         canvas.ring(lenses, (0.27, 0.245), 0.065, self.frame_color)
         canvas.box(head.twice((turn * 0.6, v), self.eye_gap + 0.36), (0.12, 0.03), 0.01, self.frame_color)
         canvas.box(head.inner((turn, v)), (self.eye_gap - 0.24, 0.03), 0.01, self.frame_color)
-
-
-def _shaded(color, shade):
-    """Colours [K, 3] times a shade for every pixel [K, h, w]: float32 [K, 3, h, w]."""
-    return color.astype(np.float32)[:, :, np.newaxis, np.newaxis] * shade[:, np.newaxis]
 
 
 def _mix(tones, position):
