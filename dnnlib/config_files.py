@@ -111,6 +111,7 @@ def find_config(name, config_dir, base_dir='.'):
     if '/' in name or name.endswith(('.yaml', '.yml')):
         file_name, _, variant = name.partition('.yaml:')
         path = os.path.join(base_dir, file_name + '.yaml' if variant else name)
+        path = re.sub(r'(^|/)(\./)+', r'\1', path)     # as people would say it
         if os.path.isfile(path):
             return path, variant or None
         raise UserError(f"there is no configuration file '{path}'")

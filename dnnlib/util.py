@@ -98,6 +98,12 @@ def open_url(url, cache_dir=None, num_attempts=10, verbose=True, check=None):
     return download.open_url(url, cache_dir, num_attempts, verbose, check)
 
 
+def format_digits(value, digits):
+    """A number to so many significant digits, with an exponent only where it needs one: '10710', '4.321', '1.2e-05'."""
+    text = f'{value:.{digits}g}'
+    return f'{float(text):.0f}' if 'e+' in text and abs(value) < 1e15 else text
+
+
 def format_time(seconds):
     """Formats a duration in seconds with one to three units: `12s`, `1m 05s`, `2h 00m 07s`, `3d 04h 05m`."""
     s = int(round(seconds))

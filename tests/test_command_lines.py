@@ -5,6 +5,7 @@ import importlib
 import os
 import pathlib
 import re
+import runpy
 import shlex
 
 import pytest
@@ -169,6 +170,16 @@ def test_commands_stand_in_texts_as_they_are_typed(monkeypatch):
             f'make it with ./reproduce {command} X; see /src/train.py'
     monkeypatch.setattr(config, 'installed', True)
     assert typed('dataset_tool.py info; ./reproduce train') == 'stylegan-repro data info; stylegan-repro train'
+
+
+def test_the_demos_print_commands_that_a_shell_takes_as_they_are(monkeypatch, capsys):
+    import subprocess
+    started = []
+    monkeypatch.setattr(subprocess, 'call', lambda command: started.append(command) or 0)
+    demo = runpy.run_path(str(ROOT / 'tools' / 'demo.py'), run_name='demo')
+    demo['run_step']('Train', 'train.py', '--config', 'demo', '--set', *demo['QUICK'], '--data-dir', 'my data')
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert shlex.split(line) == ['$', './reproduce', 'train'] + started[0][2:]
 
 
 def test_outputs_go_to_the_configured_result_folder(monkeypatch, tmp_path):

@@ -196,6 +196,7 @@ def test_checking_needs_no_tensorflow():
     ('tf_config.5=1', "no setting 'tf_config.5'"),
     ('tf_config.env.TF_GPU_THREAD_MODE=gpu_private', None),
     ('tf_config.env.PYTHONPATH=/tmp', "no setting 'tf_config.env.PYTHONPATH'"),
+    ('sched.G_lrate_dict={256:0.5}', 'not "256:0.5"; behind the colon goes a space'),
     ('sched.by_num_gpus={2: {minibatch_base: x}}', 'sched.minibatch_base: must be a whole number .* for 2 GPU'),
     ('metrics.0=fid50k', 'must be a list'),
     ('seed.1=5', 'seed: must be a whole number')])

@@ -219,7 +219,8 @@ def test_options_that_make_no_sense_are_refused(capsys, args, message):
 
 @pytest.mark.parametrize('args,message', [
     (['--config', 'demoo'], "no configuration 'demoo'; did you mean 'demo'"),
-    (['--config', './missing.yaml'], 'no configuration file'),
+    (['--config', './missing.yaml'], "no configuration file 'missing.yaml'"),
+    (['--config', '././a/./missing.yaml'], "no configuration file 'a/missing.yaml'"),
     (['--config', 'demo', '--set', 'train.total_kmg=1'], "did you mean 'total_kimg'"),
     (['--config', 'demo', '--set', 'x'], '--set x: write it as'),
     (['--config', 'demo', '--set', 'metrics=[fid50k, {preset: fid50k, num_images: 9}]'], "are called 'fid50k'"),

@@ -45,6 +45,14 @@ def test_easydict_survives_pickling_and_copying():
         assert restored.a.b == 1
 
 
+@pytest.mark.parametrize('value,digits,text', [
+    (10706.41, 4, '10710'), (1670.47, 4, '1670'), (4.3214, 4, '4.321'), (164.0, 2, '160'), (24.2, 2, '24'),
+    (0.000012, 2, '1.2e-05'), (0, 4, '0'), (-123456, 3, '-123000'), (1e300, 4, '1e+300'), (float('nan'), 4, 'nan'),
+    (float('inf'), 2, 'inf')])
+def test_numbers_have_no_exponent_where_they_need_none(value, digits, text):
+    assert util.format_digits(value, digits) == text
+
+
 @pytest.mark.parametrize('seconds,text', [
     (0, '0s'), (59.4, '59s'), (59.5, '1m 00s'), (65, '1m 05s'), (3599.6, '1h 00m 00s'), (7207, '2h 00m 07s'),
     (86400, '1d 00h 00m'), (3 * 86400 + 4 * 3600 + 5 * 60 + 6, '3d 04h 05m')])

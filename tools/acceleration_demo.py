@@ -2,6 +2,7 @@
 same time, on one sheet and in one table. A second run repeats nothing."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from demo import run_step, skip_step  # noqa: E402
 
 import check_python  # noqa: E402, F401
 import config as folders  # noqa: E402
-from dnnlib.command_line import Parser, typed  # noqa: E402
+from dnnlib.command_line import Parser, told  # noqa: E402
 from dnnlib.files import atomic_path, atomic_write, make_folder, read_json, write_json  # noqa: E402
 from dnnlib.util import UserError, format_time, run_main  # noqa: E402
 from experiment import run_config  # noqa: E402
@@ -109,7 +110,7 @@ def train_side_by_side(args, done):
     processes = {}
     for name in GANS:
         options = training_options(name, args)
-        print(f'$ {typed("train.py")} {" ".join(options)} > {log_of(name, args)}', flush=True)
+        print(f'$ {told("train.py", options)} > {shlex.quote(log_of(name, args))}', flush=True)
         with open(log_of(name, args), 'w') as log:
             processes[name] = subprocess.Popen([sys.executable, os.path.join(ROOT, 'train.py')] + options, stdout=log,
                                                stderr=subprocess.STDOUT)

@@ -10,7 +10,7 @@ sys.path.insert(0, ROOT)
 
 import check_python  # noqa: E402, F401
 import config as folders  # noqa: E402
-from dnnlib.command_line import Parser, shown, typed  # noqa: E402
+from dnnlib.command_line import Parser, shown, told  # noqa: E402
 from dnnlib.submission.run_dir import run_id_of  # noqa: E402
 from dnnlib.util import UserError, format_time, run_main  # noqa: E402
 from experiment import run_config, watch  # noqa: E402
@@ -38,7 +38,7 @@ def parse_args(argv=None):
 
 def run_step(title, script, *args):
     """Runs one of the project's scripts, showing the command so that it can be repeated by hand."""
-    print(f'\n== {title}\n$ {typed(script)} {" ".join(args)}', flush=True)
+    print(f'\n== {title}\n$ {told(script, args)}', flush=True)
     status = subprocess.call([sys.executable, os.path.join(ROOT, script), *args])
     if status != 0:
         raise UserError(f'the demo stopped in the step "{title}": {script} ended with status {status}; '

@@ -212,7 +212,8 @@ class Table:
     def problem(self, value):
         for key, entry in value.items():
             if not _is_number(key, whole=True) or not 1 <= key <= 2 ** 20 or key & (key - 1):
-                return f'must have resolutions as keys, which are powers of two, not {shown(key)}'
+                hint = '; behind the colon goes a space' if re.match(r'\d+:\S', str(key)) else ''
+                return f'must have resolutions as keys, which are powers of two, not {shown(key)}{hint}'
             if not self.entry.is_kind(entry) or self.entry.problem(entry):
                 return f'must hold {str(self.entry)[2:].replace("number", "numbers")}, not {shown(entry)} for {key}'
         return None

@@ -13,7 +13,7 @@ from dnnlib.config_files import format_value
 from dnnlib.errors import FileError, UserError
 from dnnlib.files import atomic_write, read_bytes, recall_json, sha256_file
 from dnnlib.submission import read_environment, read_submit_config
-from dnnlib.util import EasyDict
+from dnnlib.util import EasyDict, format_digits
 from dnnlib.values.schema import check as check_record
 from dnnlib.values.schema import problem
 from experiment.settings import is_adversarial
@@ -189,7 +189,8 @@ def _scores(run):
     for record, values, settings in run.scores:
         for name, value in values.items():
             error = record.get('standard_errors', {}).get(name) if 'values' in record else record.get('standard_error')
-            cells = [name, 'failed' if value is None else f'{value:.6g}', '' if error is None else f'{error:.3g}']
+            cells = [name, 'failed' if value is None else format_digits(value, 6),
+                     '' if error is None else format_digits(error, 3)]
             lines.append('| ' + ' | '.join(_text(cell) for cell in cells + _protocol(record)) + ' |')
         remarks.append(f"- {_text(record['metric'])}: settings {_code(settings)}")
         remarks += [f"- {_text(record['metric'])}: problem: {_text(text)}" for text in record.get('problems', [])[:10]]

@@ -8,7 +8,7 @@ import config as folders
 from dnnlib import pages
 from dnnlib.command_line import typed
 from dnnlib.config_files import format_value
-from dnnlib.util import format_time
+from dnnlib.util import format_digits, format_time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -48,7 +48,7 @@ def _data_line(run):
 
 def _facts(run, total, percent):
     """Yields (what, value) for the boxes at the top."""
-    yield 'progress', f'{run.kimg:,.5g} of {total:,.5g} kimg' if run.kimg < 1e5 else f'{run.kimg:,.0f} kimg'
+    yield 'progress', f'{_many(run.kimg)} of {_many(total)} kimg'
     if run.stats:
         last = run.stats[-1]
         if last.get('resolution', 1) > 1:
@@ -61,16 +61,21 @@ def _facts(run, total, percent):
         if last.get('peak_gpu_mem_gb'):
             yield 'peak GPU memory', f"{last['peak_gpu_mem_gb']:.1f} GB"
     for key, value, kimg in run.best:
-        yield f'best {key}, at {kimg:g} kimg', f'{value:.4g}'
+        yield f'best {key}, at {kimg:g} kimg', format_digits(value, 4)
+
+
+def _many(kimg):
+    """Thousands of images, to five digits."""
+    return f'{float(format_digits(kimg, 5)):,.10g}'
 
 
 def _classifier_facts(run, total):
     """The same for a run that trains a classifier, which tells of itself at its end."""
     if run.classifier is None:
-        yield 'length', f'{total:,.5g} kimg'
+        yield 'length', f'{_many(total)} kimg'
         return
     yield 'attribute', run.classifier['attribute']
-    yield 'trained for', f"{run.classifier['total_kimg']:,.5g} kimg"
+    yield 'trained for', f"{_many(run.classifier['total_kimg'])} kimg"
     yield 'accuracy on images held out', f"{100 * run.classifier['accuracy']:.1f} %"
     yield 'the commoner class alone', f"{100 * run.classifier['majority']:.1f} %"
 
@@ -97,7 +102,7 @@ def _networks(run, metrics):
 def _score(score):
     if score is None:
         return ''
-    return f'{score.value:.4g}' + ('' if score.error is None else f' ± {score.error:.2g}')
+    return format_digits(score.value, 4) + ('' if score.error is None else f' ± {format_digits(score.error, 2)}')
 
 
 def _steps(run):

@@ -14,7 +14,7 @@ from data.converters.create_toyfaces import create_toyfaces
 from data.records.manifest import has_manifest
 from dnnlib.command_line import Parser, shown, told
 from dnnlib.files import atomic_write, make_folder, read_json
-from dnnlib.util import UserError, format_time, run_main
+from dnnlib.util import UserError, format_digits, format_time, run_main
 from experiment.studies.runs import Trainer, Wanted
 from metrics.tables import definition
 
@@ -113,7 +113,8 @@ def describe_orders(orders, kimg):
                   f"round, {order.undecided} are undecided; Kendall's tau {order.tau:+.2f}.", '',
                   "| row, the paper's lowest first | paper | here |", '| --- | --- | --- |']
         for title, published, value, error in order.rows:
-            lines.append(f'| {title} | {published:g} | {value:.4g}' + (f' ± {error:.2g}' if error else '') + ' |')
+            lines.append(f'| {title} | {published:g} | {format_digits(value, 4)}'
+                             + (f' ± {format_digits(error, 2)}' if error else '') + ' |')
         lines.append('')
     return '\n'.join(lines).rstrip() + '\n'
 
