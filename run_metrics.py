@@ -88,22 +88,32 @@ def _checked(args):
 
 
 def parse_args(argv):
-    """Options of each of the forms, such as `table NAME …` and `curves RUN …`; without one, names of metrics."""
+    """(options, function) of each of the forms, such as `table NAME …` and `curves RUN …`; without one, of metrics."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    if argv[:1] == ['explain']:
-        parser = Parser(prog='run_metrics.py explain',
-                                         description='Says field by field why two scores may differ.',
-                                         epilog=_examples('explain'))
-        parser.add_argument('records', nargs=2, metavar='RECORD.json', help='the JSON records of two scores')
-        return parser.parse_args(argv[1:]), explain
     if argv[:1] == ['stats'] or any(word == '--images' or word.startswith('--images=') for word in argv):
         return parse_set_args(argv)
-    if argv[:1] in (['table'], ['table1']):
+    form = argv[0] if argv else None
+    if form == 'explain':
+        return parse_explain_args(argv[1:]), explain
+    if form in ('table', 'table1'):
         return parse_table_args(argv), table
-    if argv[:1] == ['curves']:
+    if form == 'curves':
         return parse_curves_args(argv[1:]), curves
-    if argv[:1] == ['identity']:
+    if form == 'identity':
         return parse_identity_args(argv[1:]), identity
+    return parse_network_args(argv), measure
+
+
+def parse_explain_args(argv):
+    """Options of `explain A B`."""
+    parser = Parser(prog='run_metrics.py explain', epilog=_examples('explain'),
+                    description='Says field by field why two scores may differ.')
+    parser.add_argument('records', nargs=2, metavar='RECORD.json', help='the JSON records of two scores')
+    return parser.parse_args(argv)
+
+
+def parse_network_args(argv):
+    """Options of `NAMES --network NETWORK` and `NAMES --run RUN`."""
     parser = Parser(
         description='Measures a network and writes a JSON record with the whole protocol per score. Other forms: '
         'run_metrics.py table NAME ..., curves RUN ..., identity ..., explain A B.', epilog=EXAMPLES)
@@ -134,6 +144,12 @@ def parse_args(argv):
                        'directory, or metrics/<network> in the results folder)')
     _common(parser)
     args = parser.parse_args(argv)
+    _check_network_args(args, parser)
+    return _checked(args)
+
+
+def _check_network_args(args, parser):
+    """Enters the metrics that are meant, `specs`, and exits with a sentence where options do not go together."""
     # Names come first, so what is wrong with them is said first.
     args.specs = presets.chosen(args.names.split(','), args.preset == 'quick', args.num_samples,
                                 protocol(args))
@@ -150,7 +166,6 @@ def parse_args(argv):
     if args.keep_planes is not None:
         check_writable(os.path.dirname(os.path.abspath(args.keep_planes)), 'choose another one with --keep-planes')
     refuse_without_data(args)
-    return _checked(args), measure
 
 
 def _take_reference(args):

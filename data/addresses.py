@@ -14,6 +14,7 @@ import tempfile
 
 from dnnlib.addresses import without_passwords
 from dnnlib.files import make_folders
+from dnnlib.machine import free_disk
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
@@ -124,7 +125,7 @@ class _Store:
         if not files and not may_be_absent:
             raise UserError(f"there is nothing at '{self.address}'")
         make_folders(folder)
-        free = shutil.disk_usage(folder).free
+        free = free_disk(folder)
         needed = sum(size or 0 for size in files.values())
         if needed > free:
             raise UserError(f"'{self.address}' holds {needed / 1e9:.1f} GB, but '{os.path.dirname(folder)}' has only "

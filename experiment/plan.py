@@ -141,6 +141,9 @@ def _check_networks(plan):
     if data.shape[1] != data.shape[2] or data.shape[1] != 2 ** data.resolution_log2:
         raise UserError(f'the data set has samples of {data.shape[2]}x{data.shape[1]}; {config.G.func_name} needs '
                         'squares whose side is a power of two')
+    if data.shape[1] < 4:
+        raise UserError(f'the data set has samples of {data.shape[2]}x{data.shape[1]}; {config.G.func_name} needs 4x4 '
+                        'or more')
     if min(p.resolution for p in plan.phases) < 4:
         raise UserError(f'sched.lod_initial_resolution is {config.sched.lod_initial_resolution}; the networks start at '
                         '4 or more')

@@ -331,6 +331,9 @@ def test_data_must_suit_networks():
     config = load_named('stylegan-f')
     with pytest.raises(UserError, match='squares whose side is a power of two'):
         Plan(config, facts(32, shape=[3, 24, 32]))
+    for name in ('stylegan-f', 'gan2014-digits'):
+        with pytest.raises(UserError, match='samples of 2x2; .* needs 4x4 or more'):
+            Plan(load_named(name, 'dataset.tfrecord_dir=x'), facts(2, shape=[3, 2, 2]))
     with pytest.raises(UserError, match='no labels'):
         Plan(load_named('stylegan-f', 'grid.layout=row_per_class'), facts())
     with pytest.raises(UserError, match='start at 4'):

@@ -75,25 +75,19 @@ def tell_scores(run_dir):
                                                     if score.value == lowest else ''))
 
 
-def main(argv=None):
-    args = parse_args(argv)
-    began = time.time()
-    overrides = list(QUICK) if args.quick else []
-    data_name = 'demo-faces-32-quick' if args.quick else 'demo-faces-32'
-    overrides += [f'dataset.tfrecord_dir={data_name}'] if args.quick else []
-    data_set = os.path.join(args.data_dir, data_name)
-    wanted, _ = run_config.load(CONFIG, folders.config_dir, overrides, {})
-    run_dir, is_finished = run_config.find_run(args.result_dir, wanted)
-    if not is_finished:
-        tell_where_to_watch(run_dir or next_run_dir(args.result_dir))
-
-    title = 'Draw faces and write them as TFRecords at every resolution'
-    if os.path.isfile(os.path.join(data_set, 'manifest.json')):
-        skip_step(title, data_set)
+def make_data(args, name):
+    """Draws the faces; returns the data set's folder."""
+    folder, title = os.path.join(args.data_dir, name), 'Draw faces and write them as TFRecords at every resolution'
+    if os.path.isfile(os.path.join(folder, 'manifest.json')):
+        skip_step(title, folder)
     else:
-        run_step(title, 'dataset_tool.py', 'create_toyfaces', data_set, '--resolution', '32', '--num',
+        run_step(title, 'dataset_tool.py', 'create_toyfaces', folder, '--resolution', '32', '--num',
                  str(QUICK_NUM_FACES if args.quick else NUM_FACES), '--seed', '0')
+    return folder
 
+
+def train(args, overrides, wanted, run_dir, is_finished):
+    """Trains, or goes on with what was begun; returns the run's directory."""
     title = 'Train a small StyleGAN, growing from 8x8 to 32x32, with a FID at every network snapshot'
     if is_finished:
         skip_step(title, run_dir)
@@ -105,16 +99,21 @@ def main(argv=None):
             options += ['--set', override]
         run_step(title, 'train.py', '--config', CONFIG, *options)
         run_dir, _ = run_config.find_run(args.result_dir, wanted)
+    return run_dir
 
-    common = ['--preset', 'quick', '--data-dir', args.data_dir]
-    title = 'Score its networks before training, to compare'
-    untrained = os.path.join(run_dir, 'metrics-untrained')
-    if os.path.isfile(os.path.join(untrained, 'fid50k.json')):
-        skip_step(title, untrained)
+
+def score_untrained(args, run_dir):
+    """Measures the FID of the run's networks with fresh weights."""
+    title, folder = 'Score its networks before training, to compare', os.path.join(run_dir, 'metrics-untrained')
+    if os.path.isfile(os.path.join(folder, 'fid50k.json')):
+        skip_step(title, folder)
     else:
         run_step(title, 'run_metrics.py', 'fid50k', '--network', run_dir, '--untrained', '--num-samples',
-                 str(QUICK_NUM_SCORED if args.quick else NUM_SCORED), '--out', untrained, *common)
+                 str(QUICK_NUM_SCORED if args.quick else NUM_SCORED), '--out', folder, *quickly(args))
 
+
+def draw(run_dir):
+    """Draws with the run's best snapshot; returns the folders of its samples and of its figures."""
     title = 'Draw samples from the snapshot with the lowest FID, and mix their styles'
     samples, figures = os.path.join(run_dir, 'samples'), os.path.join(run_dir, 'figures')
     if os.path.isfile(os.path.join(figures, 'index.html')):
@@ -123,14 +122,40 @@ def main(argv=None):
         run_step(title, 'generate.py', '--network', run_dir, '--seeds', '0-95', '--psi', '0.8', '--outdir', samples)
         run_step(title, 'generate_figures.py', '--network', run_dir, '--figures', 'style-mixing,truncation', '--outdir',
                  figures)
+    return samples, figures
 
+
+def make_table(args, run_dir):
+    """Measures the rows of Table I; returns the folder of the table."""
     title = "Score it with the project's stand-in networks: the rows of Table I"
-    table = os.path.join(run_dir, 'table1')
-    if os.path.isfile(os.path.join(table, 'table1.md')):
-        skip_step(title, table)
+    folder = os.path.join(run_dir, 'table1')
+    if os.path.isfile(os.path.join(folder, 'table1.md')):
+        skip_step(title, folder)
     else:
-        run_step(title, 'run_metrics.py', 'table1', '--network', run_dir, '--out', table, *common)
+        run_step(title, 'run_metrics.py', 'table1', '--network', run_dir, '--out', folder, *quickly(args))
+    return folder
 
+
+def quickly(args):
+    """The options of all that measures."""
+    return ['--preset', 'quick', '--data-dir', args.data_dir]
+
+
+def main(argv=None):
+    """Does what is not done yet, step by step, and says where everything is."""
+    args = parse_args(argv)
+    began = time.time()
+    data_name = 'demo-faces-32-quick' if args.quick else 'demo-faces-32'
+    overrides = QUICK + [f'dataset.tfrecord_dir={data_name}'] if args.quick else []
+    wanted, _ = run_config.load(CONFIG, folders.config_dir, overrides, {})
+    run_dir, is_finished = run_config.find_run(args.result_dir, wanted)
+    if not is_finished:
+        tell_where_to_watch(run_dir or next_run_dir(args.result_dir))
+    data_set = make_data(args, data_name)
+    run_dir = train(args, overrides, wanted, run_dir, is_finished)
+    score_untrained(args, run_dir)
+    samples, figures = draw(run_dir)
+    table = make_table(args, run_dir)
     watch.write_report(run_dir)     # with what was made since the training ended
     tell_scores(run_dir)
     print(f'\nThe demo is complete ({format_time(time.time() - began)}). Look at')

@@ -1,12 +1,12 @@
 """What --min-crop and --min-score leave out: of photographs that are looked at, and of a ledger's rows of earlier."""
 
-import json
 import re
 
 import numpy as np
 
 from data import ledger
 from data.prefilter.decode import Unusable
+from dnnlib.files import parse_json
 
 REASONS = ('small_crop', 'low_score')
 
@@ -49,7 +49,7 @@ def judge_again(item, settings):
         return None
     try:
         if settings.align:
-            size = [square_side(json.loads(item.detail)['quad'])]
+            size = [square_side(parse_json(item.detail)['quad'])]
         else:
             size = int(item.x1) - int(item.x0), int(item.y1) - int(item.y0)
         refuse(settings, size, float(item.score) if item.score else None)

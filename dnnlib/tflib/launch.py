@@ -57,7 +57,7 @@ def make_parser():
         prog='./reproduce launch', description=__doc__.split('\n\n')[0],
         epilog='examples:\n'
                '  ./reproduce launch -np 2 train.py --config toyfaces-32 --device cpu\n'
-               '  ./reproduce launch -np 8 --hosts alpha,beta train.py --config ffhq-1024\n')
+               '  ./reproduce launch -np 8 --hosts alpha,beta train.py --config mine.yaml\n')
     parser.add_argument('-np', type=int, required=True, metavar='N', help='number of processes, on all hosts together')
     parser.add_argument('--hosts', metavar='A,B,…', help='host names, reachable by ssh without a password, where this '
                         'folder exists under the same path (default: this machine)')
