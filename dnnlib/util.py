@@ -159,13 +159,19 @@ def is_pickleable(obj):
 
 # ---- Objects by name
 
+_SHORTHANDS = {'np': 'numpy', 'tf': 'tensorflow.compat.v1'}
+
+
 def get_module_from_obj_name(obj_name):
     """Splits `package.module.Class.attr` into (module, 'Class.attr'), importing the module.
+
+    `np.` and `tf.` stand for NumPy and TensorFlow, of which the latter's 1.x interface is meant.
 
     Raises ImportError if no prefix of the name is a module or the rest is not found in it. An error raised while
     importing a module that exists is passed on unchanged.
     """
-    parts = obj_name.split('.')
+    first, dot, rest = obj_name.partition('.')
+    parts = (_SHORTHANDS.get(first, first) + dot + rest).split('.')
     for count in range(len(parts) - 1, 0, -1):
         module_name = '.'.join(parts[:count])
         try:

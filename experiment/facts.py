@@ -4,7 +4,7 @@ import os
 
 import config as folders
 from data.records.base import resolution_of
-from data.records.dataset import load_dataset, named_resolutions
+from data.records.dataset import load_training_set, named_resolutions
 from data.records.manifest import has_manifest, read_manifest
 from dnnlib import artifacts, machine
 from dnnlib.files import try_place
@@ -45,7 +45,7 @@ def open_data(config, data_dir, dry=False, run_dir=None, metrics=()):
             raise UserError(missing)
         return EasyDict(_assumed_data(config, data_dir, missing, metrics), restored=_read_run(run_dir, config))
     missing_files = needs.missing_files(metrics, dict(config.dataset, data_dir=data_dir))
-    with load_dataset(data_dir=data_dir, **dict(dict(seed=config.seed), **config.dataset)) as data:
+    with load_training_set(config.seed, data_dir=data_dir, **config.dataset) as data:
         label_file = getattr(data, 'label_file', None)
         return EasyDict(
             shape=list(data.shape), resolution=data.resolution, resolution_log2=data.resolution_log2,

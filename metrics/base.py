@@ -98,7 +98,7 @@ class MetricBase(OriginalForm):
                 if self.uses_networks and not ctx.makes_images:
                     raise UserError(f'{self.name} measures images, but the generator makes samples of '
                                     f'{ctx.output_shape}; for points there are jsd and mode_coverage')
-                result = self._call_evaluate(ctx) or self._reported
+                result = self._call_evaluate(ctx) or self._reported()
                 if not result.values:
                     raise MetricFailure('the metric reported no value')
             except MetricFailure as err:
@@ -109,7 +109,10 @@ class MetricBase(OriginalForm):
                 if not tolerant:
                     raise
                 result = self._failed(_reason(err))
-        self.record = records.plain(self._make_record(ctx, result, time.time() - start))
+        self._eval_time = time.time() - start
+        self._results = [EasyDict(value=value, suffix=suffix, fmt=result.formats[suffix])
+                         for suffix, value in result.values.items()]
+        self.record = records.plain(self._make_record(ctx, result, self._eval_time))
         if log_results:
             self._log(ctx)
         return self.record

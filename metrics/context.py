@@ -163,7 +163,7 @@ class Context:
     def dataset(self):
         """The data set, opened at the generator's resolution, in file order. Raises UserError."""
         if self._dataset is None:
-            args = dict(self.dataset_arguments, shuffle_mb=0, prefetch_mb=0)
+            args = dataset.in_file_order(self.dataset_arguments)
             args.pop('max_label_size', None)
             args.setdefault('resolution', resolution_of(self.output_shape))
             self._dataset = dataset.load_dataset(**args)
@@ -175,12 +175,20 @@ class Context:
         self.uses_reals = True
         return self._dataset
 
+    def dataset_keywords(self):
+        """`load_dataset` keywords, without `data_dir`, of the same data set in the same order. Raises UserError."""
+        args = dict(dataset.in_file_order(self.dataset_arguments), resolution=resolution_of(self.dataset.shape))
+        data_dir = args.pop('data_dir', None)
+        if 'tfrecord_dir' in args:
+            args['tfrecord_dir'] = os.path.abspath(os.path.join(data_dir or '', args['tfrecord_dir']))
+        return args
+
     @property
     def codes(self):
         """The data set of codes that the generator was trained on, in file order; None for one of images."""
         args = self._dataset_args
         if self._codes is None and args is not None and image_arguments(args) is not args:
-            self._codes = dataset.load_dataset(**dict(args, shuffle_mb=0, prefetch_mb=0))
+            self._codes = dataset.load_dataset(**dataset.in_file_order(args))
         return self._codes
 
     def reals(self, chunk, size, at_random=False):

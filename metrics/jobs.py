@@ -112,7 +112,7 @@ class Job:
 
 def _fingerprint(dataset_args, record):
     """Fingerprint of the data set as the record's network would use it."""
-    args = dict(image_arguments(dataset_args) or {}, shuffle_mb=0, prefetch_mb=0)
+    args = dataset.in_file_order(image_arguments(dataset_args) or {})
     args.pop('max_label_size', None)
     try:
         with dataset.load_dataset(**args) as data:

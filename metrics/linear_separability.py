@@ -44,9 +44,9 @@ class LS(MetricBase):
     Args:
         num_samples: latents drawn and classified; a whole number from 2 to 1e9
         num_keep: most confident ones that are kept per attribute; a whole number from 2 to 1e9
-        minibatch_per_gpu: images per chunk; a whole number from 1 to 1e6
         attrib_indices: numbers of the attributes, null: all that there are classifiers for;
             a list of whole numbers from 0 to 39, or null
+        minibatch_per_gpu: images per chunk; a whole number from 1 to 1e6
     """
 
     uses_networks = ('classifier',)
@@ -54,7 +54,7 @@ class LS(MetricBase):
     suffixes = ('_z', '_w')
     keep_planes = None      # file for the planes in W, which no setting is, since no score depends on it
 
-    def __init__(self, num_samples, num_keep, minibatch_per_gpu, attrib_indices=None, **kwargs):
+    def __init__(self, num_samples, num_keep, attrib_indices=None, minibatch_per_gpu=4, **kwargs):
         super().__init__(**kwargs)
         self._check_numbers(4, num_samples=num_samples)
         self._check_numbers(2, num_keep=num_keep)

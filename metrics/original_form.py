@@ -9,6 +9,7 @@ import numpy as np
 
 from dnnlib import tflib
 from dnnlib.files import make_folders
+from dnnlib.util import EasyDict
 from metrics.context import LATENTS, chunk_rng
 from metrics.scores import records
 from metrics.scores.result import VALUE_FORMAT, Result
@@ -18,23 +19,46 @@ class OriginalForm:
     """A mixin of `metrics.base.MetricBase`, which sets `name` and, while it measures, `_ctx`."""
 
     _ctx = None         # The `metrics.context.Context` of the measurement that is under way.
-    _reported = None    # The Result that `_report_result` adds to.
+    _results = ()       # What the last run found: EasyDicts of value, suffix and fmt.
+    _eval_time = 0      # Seconds that it took.
 
     @contextlib.contextmanager
     def _measuring_in(self, ctx):
         """Makes the helpers below work. What the metric draws from numpy's global generator follows from the seed."""
         state = np.random.get_state()
         np.random.seed(ctx.seed & 0xFFFFFFFF)
-        self._ctx, self._reported = ctx, Result()
+        self._ctx, self._results = ctx, []
         try:
             yield
         finally:
-            self._ctx = self._reported = None
+            self._ctx = None
             np.random.set_state(state)
+
+    # What the original's class knows of the measurement that is under way; None at other times.
+
+    @property
+    def _network_pkl(self):
+        return self._ctx and self._ctx.network.path
+
+    @property
+    def _dataset_args(self):
+        """Keywords of `load_dataset`, to which `data_dir` may be added. Raises UserError without a data set."""
+        return self._ctx and self._ctx.dataset_keywords()
+
+    @property
+    def _mirror_augment(self):
+        return self._ctx and self._ctx.mirror_augment
+
+    def _reported(self):
+        """The Result of what `_report_result` entered."""
+        result = Result()
+        for found in self._results:
+            result.add(found.value, found.suffix, fmt=found.fmt)
+        return result
 
     def _report_result(self, value, suffix='', fmt=VALUE_FORMAT):
         """Enters a value; its name is the metric's with the suffix."""
-        self._reported.add(value, suffix, fmt=fmt)
+        self._results += [EasyDict(value=value, suffix=suffix, fmt=fmt)]
 
     def _get_dataset_obj(self):
         """The data set, at the network's resolution and in file order."""

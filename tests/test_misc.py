@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import dnnlib
 from data.records.dataset import SyntheticDataset
+from dnnlib import tflib
 from dnnlib.util import UserError
 from training import misc, snapshot
 
@@ -141,6 +143,26 @@ def test_a_class_that_the_data_lack_leaves_its_cells_empty():
     only_class = data.get_samples_np([0])[1].argmax()
     is_filled = grid.reals.reshape(4, -1).max(axis=1) > 0
     assert is_filled.tolist() == [cell_class == only_class for cell_class in (0, 0, 1, 1)]
+
+
+def test_networks_among_plain_data_come_back(fresh_graph, tmp_path):
+    """Whatever `save_pkl` stores: programs keep networks in dicts, and more or fewer than three."""
+    D = tflib.Network('D', 'training.networks_stylegan.D_basic', num_channels=1, resolution=8, fmap_base=8, fmap_max=4)
+    path = str(tmp_path / 'state.pkl')
+    misc.save_pkl(dnnlib.EasyDict(D=D, again=[D, 3], mean=np.ones(2), kimg=2.5), path)
+    found = misc.load_pkl(path)
+    assert type(found) is dnnlib.EasyDict and found.again[0] is found.D and isinstance(found.D, tflib.Network)
+    assert np.array_equal(found.D.get_var('4x4/Dense1/weight'), D.get_var('4x4/Dense1/weight')) and found.kimg == 2.5
+    for networks in ((D, D), [D], (D, D, D, dict(lod=1.0))):
+        misc.save_pkl(networks, path)
+        found = misc.load_pkl(path)
+        assert type(found) is type(networks) and len(found) == len(networks) and found[0].name == 'D'
+    with open(path, 'rb') as file:
+        content = file.read().replace(b'D_basic', b'D_bosic')
+    with open(path, 'wb') as file:
+        file.write(content)
+    with pytest.raises(UserError, match='D_bosic'):
+        misc.load_pkl(path)
 
 
 def test_plain_data_that_is_stored_comes_back_and_nothing_else_does(tmp_path):

@@ -1,6 +1,7 @@
 """Functions that programs written for the original call, and which this project itself does not need."""
 
 import ctypes
+import inspect
 import io
 import os
 import pickle
@@ -53,6 +54,52 @@ def test_small_helpers():
     assert util.tuple_product((2, 3, 4)) == 24 and util.tuple_product(()) == 1
     assert util.is_pickleable([1]) and not util.is_pickleable(lambda: 1)
     assert util.get_module_dir_by_obj_name('training.misc.save_image') == os.path.dirname(misc.__file__)
+
+
+def test_names_may_begin_with_the_usual_short_ones():
+    assert util.get_obj_by_name('np.random.RandomState') is np.random.RandomState
+    assert util.get_obj_by_name('tf.train.AdamOptimizer') is tf.train.AdamOptimizer
+    assert util.call_func_by_name(2, func_name='np.sqrt') == np.sqrt(2)
+
+
+# Parameters that programs give by position, in the original's order.
+PARAMETERS = {
+    'dnnlib.util.Logger': 'file_name file_mode should_flush',
+    'dnnlib.util.list_dir_recursively_with_ignore': 'dir_path ignores add_base_to_relative',
+    'dnnlib.RunContext': 'submit_config config_module max_epoch',
+    'dnnlib.RunContext.update': 'self loss cur_epoch max_epoch',
+    'dnnlib.tflib.create_session': 'config_dict force_as_default',
+    'dnnlib.tflib.convert_images_from_uint8': 'images drange nhwc_to_nchw',
+    'dnnlib.tflib.convert_images_to_uint8': 'images drange nchw_to_nhwc shrink',
+    'dnnlib.tflib.Network.setup_as_moving_average_of': 'self src_net beta beta_nontrainable',
+    'dnnlib.tflib.Optimizer': 'name tf_optimizer learning_rate use_loss_scaling loss_scaling_init loss_scaling_inc '
+                              'loss_scaling_dec',
+    'training.dataset.TFRecordDataset': 'tfrecord_dir resolution label_file max_label_size repeat shuffle_mb '
+                                        'prefetch_mb buffer_mb num_threads',
+    'training.dataset.SyntheticDataset': 'resolution num_channels dtype dynamic_range label_size label_dtype',
+    'training.dataset.load_dataset': 'class_name data_dir verbose',
+    'training.misc.save_image': 'image filename drange quality',
+    'training.misc.save_image_grid': 'images filename drange grid_size',
+    'training.misc.setup_snapshot_image_grid': 'G training_set size layout',
+    'training.training_loop.process_reals': 'x lod mirror_augment drange_data drange_net',
+    'training.training_loop.training_schedule': (
+        'cur_nimg training_set num_gpus lod_initial_resolution lod_training_kimg lod_transition_kimg minibatch_base '
+        'minibatch_dict max_minibatch_per_gpu G_lrate_base G_lrate_dict D_lrate_base D_lrate_dict lrate_rampup_kimg '
+        'tick_kimg_base tick_kimg_dict'),
+    'training.loss.D_wgan_gp': 'G D opt training_set minibatch_size reals labels wgan_lambda wgan_epsilon wgan_target',
+    'training.loss.D_logistic_simplegp': 'G D opt training_set minibatch_size reals labels r1_gamma r2_gamma',
+    'metrics.metric_base.MetricBase.run': 'self network_pkl run_dir dataset_args mirror_augment num_gpus tf_config '
+                                          'log_results',
+    'metrics.frechet_inception_distance.FID.__init__': 'self num_images minibatch_per_gpu',
+    'metrics.perceptual_path_length.PPL.__init__': 'self num_samples epsilon space sampling minibatch_per_gpu',
+    'metrics.linear_separability.LS.__init__': 'self num_samples num_keep attrib_indices minibatch_per_gpu',
+}
+
+
+@pytest.mark.parametrize('name', sorted(PARAMETERS))
+def test_parameters_come_in_the_originals_order(name):
+    found = list(inspect.signature(util.get_obj_by_name(name)).parameters)
+    assert found[:len(PARAMETERS[name].split())] == PARAMETERS[name].split()
 
 
 # ---- dnnlib.tflib

@@ -13,6 +13,7 @@ from golden_networks import runs_channels_first
 import config
 import dnnlib
 import train
+from data.records import dataset
 from data.records.tfrecord import Encoder
 from dnnlib import submission, tflib
 from dnnlib.tflib import tf
@@ -172,6 +173,30 @@ def test_a_group_of_metrics_takes_its_arguments_from_the_caller(root, tmp_path):
     group.run(network_pkl=save_snapshot(tmp_path), run_dir=str(tmp_path), dataset_args=dict(tfrecord_dir='tiny'),
               mirror_augment=False, num_gpus=1)
     assert (tmp_path / 'metric-color8.txt').exists() and 'color8 ' in group.get_result_str()
+    found = {result.suffix: result for result in group.metrics[0]._results}
+    assert list(found) == ['', '_labels', '_uint8'] and found['_labels'].value == 0
+    assert found[''].value == group.metrics[0].record['values']['color8'] and group.metrics[0]._eval_time > 0
+
+
+def test_data_sets_of_somebodys_own_are_opened_by_what_they_take(root, tmp_path, monkeypatch):
+    (tmp_path / 'my_data.py').write_text('''
+from training.dataset import TFRecordDataset
+
+class Small(TFRecordDataset):
+    def __init__(self, tfrecord_dir, resolution=None):
+        super().__init__(tfrecord_dir, resolution, None, 0, True, 0)
+
+class Plain:
+    shape, dtype, dynamic_range, label_size = [3, 4, 4], 'uint8', [0, 255], 0
+''', encoding='utf-8')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    options = dict(class_name='my_data.Small', data_dir=config.data_dir, tfrecord_dir='tiny')
+    for data in (dataset.load_dataset(**dataset.in_file_order(options)), dataset.load_training_set(3, **options)):
+        assert np.array_equal(data.get_minibatch_np(4)[0], data.get_samples_np(range(4))[0])
+    assert dataset.load_dataset('my_data.Plain', verbose=True).label_size == 0
+    with pytest.raises(dnnlib.UserError, match='my_data.Plain of the data set cannot say .* in a loop of your own'):
+        dataset.load_training_set(3, class_name='my_data.Plain')
+    sys.modules.pop('my_data')
 
 
 def test_networks_of_somebodys_own_train_where_their_layout_runs(root, tmp_path):

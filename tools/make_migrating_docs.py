@@ -20,7 +20,8 @@ BEGIN, END = '<!-- Made by tools/make_migrating_docs.py -->\n', '<!-- End of the
 # Module, names as attributes of it, what is different (nothing: the same).
 NAMES = [
     ('dnnlib', 'EasyDict RunContext SubmitTarget PathType submit_run get_path_from_template submit_config', ''),
-    ('dnnlib.RunContext', 'should_stop update get_time_since_start get_time_since_last_update close', ''),
+    ('dnnlib.RunContext', 'should_stop update get_time_since_start get_time_since_last_update '
+     'get_last_update_interval close', ''),
     ('dnnlib', 'SubmitConfig', ''),
     ('dnnlib.util', 'Logger format_time ask_yes_no tuple_product get_dtype_and_ctype is_pickleable '
      'get_module_from_obj_name get_obj_from_module get_obj_by_name call_func_by_name get_module_dir_by_obj_name '
@@ -93,7 +94,10 @@ ABSENT = [
     ('dataset_tool', 'create_mnist create_mnistrgb create_cifar10 create_cifar100 create_svhn create_lsun '
      'create_lsun_wide create_celeba create_from_images create_from_hdf5 display extract compare',
      'a command of this name; the function is in `data`'),
+    ('dataset_tool', 'error execute_cmdline', 'a command line that says `error: …` in one line'),
     ('dataset_tool', 'ThreadPool WorkerThread ExceptionInfo', '`data.workers`: processes'),
+    ('run_metrics', 'run_pickle run_snapshot run_all_snapshots', 'options of `./reproduce metrics`'),
+    ('generate_figures', 'load_Gs', '`training.misc.load_network_pkl`'),
     ('generate_figures', 'draw_uncurated_result_figure draw_style_mixing_figure draw_noise_detail_figure '
      'draw_noise_components_figure draw_truncation_trick_figure', '`figures.drawing`; `./reproduce figures` calls it'),
 ]

@@ -38,32 +38,16 @@ def open_file_or_url(file_or_url, check=None):
 
 
 def load_pkl(file_or_url, trust_stored_code=False):
-    """Loads what `save_pkl` stores, without executing anything stored in it: networks, or plain data.
+    """Loads what `save_pkl` stores, without executing anything stored in it: networks, plain data, or both together.
 
-    Networks are (G, D, Gs) or a single one; plain data are numbers, texts, NumPy arrays and containers of these, as the
-    original's programs keep them, and arrays are then read-only. `trust_stored_code` executes stored module source for
-    build functions that are not ours, for this file only. Raises UserError for everything else.
+    Networks are most often (G, D, Gs); plain data are numbers, texts, NumPy arrays and containers of these, in which
+    networks may stand, as the original's programs keep them. Arrays are read-only. `trust_stored_code` executes stored
+    module source for build functions that are not ours, for this file only. Raises UserError for everything else.
     """
     from dnnlib.tflib import safe_pickle
-    with open_file_or_url(file_or_url, check=lambda path, _: _read_any(path)) as file:
-        content, name = _read_any(file), str(getattr(file, 'name', file_or_url))
-    if isinstance(content, safe_pickle.NetworkState) or isinstance(content, tuple) and content \
-            and all(isinstance(item, safe_pickle.NetworkState) for item in content):
-        return safe_pickle.build_networks(content, name, trust_stored_code, expect='any')
-    return content
-
-
-def _read_any(path_or_file):
-    """`NetworkState` records, or plain data."""
-    from dnnlib.tflib import safe_pickle
-    try:
-        return safe_pickle.read_networks(path_or_file)
-    except safe_pickle.PickleRefused as err:
-        if err.reason != 'not-a-network':
-            raise
-    if hasattr(path_or_file, 'seek'):
-        path_or_file.seek(0)
-    return safe_pickle.load_arrays(path_or_file)
+    with open_file_or_url(file_or_url, check=lambda path, _: safe_pickle.read_content(path)) as file:
+        content, name = safe_pickle.read_content(file), str(getattr(file, 'name', file_or_url))
+    return safe_pickle.build_content(content, name, trust_stored_code)
 
 
 def save_pkl(obj, filename):

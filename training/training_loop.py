@@ -5,7 +5,7 @@ import json
 import os
 
 import config
-from data.records.dataset import load_dataset
+from data.records.dataset import load_training_set
 from dnnlib import files, tflib, util
 from dnnlib.seeds import LARGEST_OF_A_RUN, check_seed
 from dnnlib.submission import liveness, processes, submit
@@ -102,7 +102,7 @@ def training_loop(
     settings.tf_config = _open_session(tf_config or {}, seed, device, num_gpus, deterministic, restored)
     settings.run_dir = run_dir = _join_others(settings)
 
-    training_set = load_dataset(verbose=True, **dict(dict(seed=seed), **dataset_args))
+    training_set = load_training_set(seed, verbose=True, **dataset_args)
     try:
         _record_data(run_dir, training_set, run_context.should_stop)
     except StopRequested:

@@ -1,6 +1,7 @@
 """Data sets for training and metrics: multi-resolution TFRecords, and random pictures for tests of speed."""
 
 import glob
+import inspect
 import os
 import re
 
@@ -27,19 +28,19 @@ class TFRecordDataset(Dataset):
                     or null
     label_file:     labels as a .npy array [N, components], null for the directory's own; a text, or null
     max_label_size: 0 for no labels, n for the first n components, full for all; 0 to 1048576, or full
-    share:          use only this share of the records, 1: all of them. Which ones is a random choice that is always the
-                    same, and a larger share holds all of a smaller one; a number from 1e-6 to 1
     repeat:         begin again after the last image.
     shuffle_mb:     0 for the files' order, any other value for a new permutation per epoch; 0 to 1e9
     prefetch_mb:    0 to read without a thread; 0 to 1e9
     buffer_mb, num_threads: accepted and not needed; 0 to 1e9
     seed:           chooses the permutations; 0 to 2147483647
+    share:          use only this share of the records, 1: all of them. Which ones is a random choice that is always the
+                    same, and a larger share holds all of a smaller one; a number from 1e-6 to 1
 
     Raises UserError if files are missing, damaged or do not fit together.
     """
 
-    def __init__(self, tfrecord_dir, resolution=None, label_file=None, max_label_size=0, share=1, repeat=True,
-                 shuffle_mb=4096, prefetch_mb=2048, buffer_mb=256, num_threads=2, seed=0):
+    def __init__(self, tfrecord_dir, resolution=None, label_file=None, max_label_size=0, repeat=True, shuffle_mb=4096,
+                 prefetch_mb=2048, buffer_mb=256, num_threads=2, seed=0, share=1):
         self.tfrecord_dir = os.fspath(tfrecord_dir)
         manifest = read_manifest(self.tfrecord_dir)
         _check_codec_is_told(self.tfrecord_dir, manifest)
@@ -243,15 +244,44 @@ class SyntheticDataset(Dataset):
         return rng.uniform(self.dynamic_range[0], self.dynamic_range[1], size=self.shape).astype(self.dtype)
 
 
-def load_dataset(class_name='data.records.dataset.TFRecordDataset', data_dir=None, verbose=False, **kwargs):
+_CLASS = 'data.records.dataset.TFRecordDataset'
+
+
+def load_dataset(class_name=_CLASS, data_dir=None, verbose=False, **kwargs):
     """Makes the data set of class `class_name`; its `tfrecord_dir` is relative to `data_dir` if that is given."""
     if 'tfrecord_dir' in kwargs and data_dir is not None:
         kwargs['tfrecord_dir'] = os.path.join(data_dir, kwargs['tfrecord_dir'])
     dataset = util.get_obj_by_name(class_name)(**kwargs)
     if verbose:
-        print(f'Data set: {dataset.num_images} samples of {dataset.shape} {dataset.dtype} in {dataset.dynamic_range}, '
+        count = getattr(dataset, 'num_images', 'any number of')     # which programs' own classes need not say
+        print(f'Data set: {count} samples of {dataset.shape} {dataset.dtype} in {dataset.dynamic_range}, '
               f'{dataset.label_size} label components', flush=True)
     return dataset
+
+
+def in_file_order(args):
+    """`load_dataset` keywords of the same data set in file order, read without a thread, if its class can do so."""
+    return dict(args, **_taken(args, shuffle_mb=0, prefetch_mb=0))
+
+
+def load_training_set(seed, **kwargs):
+    """`load_dataset` for a training with this seed, which the class need not take.
+
+    Raises UserError for a class that offers no more than the original's.
+    """
+    training_set = load_dataset(**dict(_taken(kwargs, seed=seed), **kwargs))
+    if not isinstance(training_set, Dataset):
+        raise UserError(f"the class {kwargs['class_name']} of the data set cannot say what a training has to know "
+                        'besides its minibatches, such as where to go on; derive it from '
+                        'training.dataset.TFRecordDataset, or train with it in a loop of your own')
+    return training_set
+
+
+def _taken(args, **options):
+    """Those options that the class of the data set takes: programs' own classes need not take all."""
+    parameters = inspect.signature(util.get_obj_by_name(args.get('class_name', _CLASS))).parameters
+    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
+    return options if takes_any else {key: value for key, value in options.items() if key in parameters}
 
 
 # ---- Single records, for programs that read the files by other means

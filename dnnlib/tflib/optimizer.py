@@ -42,8 +42,7 @@ class Optimizer:
         self.loss_scaling_inc = loss_scaling_inc
         self.loss_scaling_dec = loss_scaling_dec
         if isinstance(tf_optimizer, str):
-            tf_optimizer = (util.get_obj_from_module(tf, tf_optimizer[len('tf.'):])
-                            if tf_optimizer.startswith('tf.') else util.get_obj_by_name(tf_optimizer))
+            tf_optimizer = util.get_obj_by_name(tf_optimizer)
         if epsilon_after_correction:
             if tf_optimizer is not tf.train.AdamOptimizer:
                 raise util.UserError(f"optimizer '{name}': epsilon_after_correction is an option of "

@@ -16,7 +16,8 @@ from dnnlib.tflib import registry
 from dnnlib.util import UserError
 from dnnlib.values import value_types
 
-__all__ = ['NetworkState', 'PickleRefused', 'build_networks', 'load_arrays', 'load_network_pickle', 'read_networks']
+__all__ = ['NetworkState', 'PickleRefused', 'build_networks', 'load_arrays', 'load_network_pickle', 'read_content',
+           'read_networks']
 
 NETWORK_CLASSES = ('dnnlib.tflib.network.Network', 'tfutil.Network')
 VERSIONS = (2, 3)
@@ -89,10 +90,38 @@ def read_networks(path_or_file):
     Raises:
         PickleRefused: with a sentence that says what the file is instead, or what in it is not allowed.
     """
+    content, name = _read(path_or_file, limits=_LIMITS)
+    if isinstance(content, pickle_globals.Instance):
+        return checked_state(content, name, [0])
+    if isinstance(content, (tuple, list)) and content \
+            and all(isinstance(item, pickle_globals.Instance) for item in content):
+        count = [0]
+        return tuple(checked_state(item, name, count) for item in content)
+    raise PickleRefused('not-a-network', f'{name}: a pickle, but of {_describe(content)}; expected the networks '
+                                         '(G, D, Gs) of a snapshot')
+
+
+def read_content(path_or_file):
+    """Reads a pickle of plain data in which networks may stand, such as a dict of both, as data.
+
+    Returns what was stored, with a NetworkState for every network. Raises PickleRefused like `read_networks`.
+    """
+    content, name = _read(path_or_file)
+    states, count = {}, [0]
+
+    def state_of(found):
+        if id(found) not in states:
+            states[id(found)] = checked_state(found, name, count)
+        return states[id(found)]
+    return _replaced(content, pickle_globals.Instance, state_of)
+
+
+def _read(path_or_file, **options):
+    """(what a pickle holds, networks as `Instance` records; name for sentences)."""
     file, name, owned = open_bounded(path_or_file)
     try:
         _refuse_other_files(file, name)
-        content = Reader(file, name, table=_globals(), limits=_LIMITS).load()
+        content = Reader(file, name, table=_globals(), **options).load()
     except PickleRefused as err:
         if err.reason == 'foreign-name' and re.search(r' for torch', str(err)) or err.reason == 'foreign-object':
             raise _pytorch(name) from None
@@ -100,16 +129,24 @@ def read_networks(path_or_file):
     finally:
         if owned:
             file.close()
-    if isinstance(content, pickle_globals.Instance):
-        return checked_state(content, name, [0])
-    if isinstance(content, (tuple, list)) and content \
-            and all(isinstance(item, pickle_globals.Instance) for item in content):
-        count = [0]
-        return tuple(checked_state(item, name, count) for item in content)
     if isinstance(content, int) and content == _TORCH_MAGIC:
         raise _pytorch(name)
-    raise PickleRefused('not-a-network', f'{name}: a pickle, but of {_describe(content)}; expected the networks '
-                                         '(G, D, Gs) of a snapshot')
+    return content, name
+
+
+def _replaced(content, kind, replace):
+    """Plain containers in which every object of a class is replaced; they themselves where they hold none."""
+    if isinstance(content, kind):
+        return replace(content)
+    if isinstance(content, dict):
+        values = {key: _replaced(value, kind, replace) for key, value in content.items()}
+        if any(values[key] is not value for key, value in content.items()):
+            content = type(content)((key, values[key]) for key in content)
+    elif isinstance(content, (list, tuple)):
+        values = [_replaced(value, kind, replace) for value in content]
+        if any(new is not old for new, old in zip(values, content)):
+            content = type(content)(values)
+    return content
 
 
 def load_network_pickle(path_or_file, trust_stored_code=False, which=None, expect='snapshot'):
@@ -147,11 +184,24 @@ def build_networks(content, name, trust_stored_code=False, which=None, expect='s
     if not single and len(content) != 3:
         raise PickleRefused('not-a-snapshot', f'{name}: holds {len(content)} networks; a snapshot is (G, D, Gs)')
     states = [content] if single else [content[SNAPSHOT.index(which)]] if which else list(content)
+    networks = _lazy_networks(states, [content] if single else content, name, trust_stored_code)
+    return networks[0] if single or which else networks
+
+
+def build_content(content, name, trust_stored_code=False):
+    """What `read_content` returned, with a Network for every NetworkState; see `load_network_pickle`."""
+    states = []
+    _replaced(content, NetworkState, lambda state: states.append(state) if state not in states else None)
+    networks = dict(zip(map(id, states), _lazy_networks(states, states, name, trust_stored_code)))
+    return _replaced(content, NetworkState, lambda state: networks[id(state)])
+
+
+def _lazy_networks(states, all_states, name, trust_stored_code):
+    """A tuple of networks, in the scopes that they have where all of a file's networks are built."""
     for state in (inner for outer in states for inner in outer.walk()):
         _check_build_func(state, name, trust_stored_code)
-    scopes = _Scopes([content] if single else content)
-    networks = tuple(_lazy_network(state, name, trust_stored_code, scopes) for state in states)
-    return networks[0] if single or which else networks
+    scopes = _Scopes(all_states)
+    return tuple(_lazy_network(state, name, trust_stored_code, scopes) for state in states)
 
 
 # What the file is

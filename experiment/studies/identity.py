@@ -13,7 +13,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from data.records.dataset import load_dataset
+from data.records.dataset import in_file_order, load_dataset
 from dnnlib.files import atomic_write, check_writable, make_folders, recall_json, write_json
 from dnnlib.progress import Progress
 from dnnlib.submission.run_dir import run_id_of
@@ -52,7 +52,7 @@ def measure(network, out_dir, num_images=5000, embedding=None, value_range=(-1.0
     with open_context(network, dataset_args=dataset_args, **options) as ctx:
         if not ctx.makes_images:
             raise UserError('the generator makes no images')
-        arguments = dict(ctx.dataset_arguments, max_label_size='full', shuffle_mb=0, prefetch_mb=0)
+        arguments = dict(in_file_order(ctx.dataset_arguments), max_label_size='full')
         arguments.setdefault('resolution', max(ctx.output_shape))
         with load_dataset(**arguments) as data:
             embed = open_embedding(embedding, value_range, is_toyfaces(arguments))

@@ -5,9 +5,10 @@ import os
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+import config
 import dnnlib.tflib as tflib
 from metrics import metric_base
-from training import misc
+from training import dataset, misc
 
 
 class Color(metric_base.MetricBase):
@@ -51,6 +52,15 @@ class Color(metric_base.MetricBase):
             end = min(begin + minibatch_size, self.num_images)
             colors[begin:end] = np.concatenate(tflib.run(result_expr), axis=0)[:end - begin]
         self._report_result(np.linalg.norm(np.mean(colors, axis=0) - mu_real), fmt='%-8.2f')
+
+        # The same data, opened as metrics do that look at labels.
+        training_set = dataset.load_dataset(data_dir=config.data_dir, **self._dataset_args)
+        images, labels = training_set.get_minibatch_np(self.num_images)
+        training_set.close()
+        if not self._mirror_augment:
+            assert np.allclose(np.mean(images, axis=(0, 2, 3)), mu_real, atol=1e-3)
+        assert os.path.isfile(self._network_pkl)
+        self._report_result(labels.shape[1], suffix='_labels', fmt='%-4d')
 
         # The same through the iterator.
         for images in self._iterate_fakes(Gs, minibatch_size, num_gpus):

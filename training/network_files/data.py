@@ -1,7 +1,7 @@
 """The data set that a network was trained on, found by the network's file or its run."""
 
 import config
-from data.records.dataset import load_dataset
+from data.records.dataset import in_file_order, load_dataset
 from data.records.source import holds_mirrored
 from dnnlib import registry
 from dnnlib.submission import read_submit_config
@@ -15,9 +15,8 @@ def open_training_data(network_path, folder=None, **kwargs):
 
     `kwargs` are further arguments of `load_dataset`. Raises UserError if there is none, or it cannot be opened.
     """
-    kwargs = dict(dict(shuffle_mb=0, prefetch_mb=0), **kwargs)
     if folder is not None:
-        return load_dataset(tfrecord_dir=folder, **kwargs)
+        return load_dataset(**dict(in_file_order(dict(tfrecord_dir=folder)), **kwargs))
     run_dir = runs.run_dir_of(network_path)
     if run_dir is None:
         raise UserError(f'{network_path} does not lie in the directory of a run; name the data set that it was trained '
@@ -26,7 +25,7 @@ def open_training_data(network_path, folder=None, **kwargs):
     args = dict(record['config'].get('dataset') or {}, data_dir=record.get('data_dir'))
     registry.check('dataset', args.get('class_name', 'training.dataset.TFRecordDataset'),
                    f'dataset.class_name in the record of {run_dir}')
-    return load_dataset(**dict(args, **kwargs))
+    return load_dataset(**dict(in_file_order(args), **kwargs))
 
 
 def data_of(run_dir, dataset_args=None, mirror_augment=None):
