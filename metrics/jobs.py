@@ -105,8 +105,8 @@ class Job:
                           dataset_fingerprint=_fingerprint(self._options['dataset_args'], record))
         if best.without_unnamed(records.plain(metric.settings)) != best.without_unnamed(record.get('settings') or {}):
             return False
-        return all(record.get(key) == value for key, value in wanted.items()) and all(
-            network['file_sha256'] == _current_hash(network) for network in record['feature_networks'].values()) \
+        return all(record.get(key) == value for key, value in wanted.items()) \
+            and all(map(_is_present, record['feature_networks'].values())) \
             and labels.is_as_asked(record, self._options.get('labels'), self.network.path)
 
 
@@ -124,11 +124,12 @@ def _fingerprint(dataset_args, record):
     return stored if stored.startswith(found) else found
 
 
-def _current_hash(network):
+def _is_present(network):
+    """Whether the feature network that a record names is the one that would be taken now."""
     if network['is_standin']:
         from metrics.networks import standin
-        return sha256_file(standin.WEIGHTS)
+        return all(network.get(key) == value for key, value in standin.hashes().items())
     path = artifacts.find(network['file'])
     if network.get('folder'):
         path = os.path.join(network['folder'], network['file'])
-    return sha256_file(path) if path and os.path.isfile(path) else None
+    return bool(path) and os.path.isfile(path) and sha256_file(path) == network['file_sha256']

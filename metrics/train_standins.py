@@ -28,7 +28,7 @@ from metrics.networks.files import slug
 MAX_BYTES = 2 << 20
 CLASSIFIER = dict(func_name='training.networks_stylegan.D_basic', fmap_base=64, fmap_max=16, num_channels=3,
                   resolution=standin.SIZE, label_size=0, mbstd_group_size=0)
-FEATURES = dict(func_name='metrics.networks.standin.standin_features')
+FEATURES = dict(func_name='metrics.networks.standin.standin_features', reduction='area')
 PERCEPTUAL = dict(func_name='metrics.networks.vgg16_lpips.vgg16_lpips', stages=standin.PERCEPTUAL_STAGES)
 
 

@@ -238,10 +238,34 @@ def test_stand_ins_are_verified_by_what_is_in_them(fresh_graph, own_standins):
     assert load()['verified'] is False
 
 
+@pytest.mark.both
+def test_stand_ins_reduce_larger_images_by_means_and_say_so(fresh_graph, own_standins):
+    images = np.random.RandomState(5).randint(256, size=[3, 3, 64, 64]).astype(np.float32)
+    means = images.reshape([3, 3, 32, 2, 32, 2]).mean(axis=(3, 5))
+
+    def load():
+        with tf.Graph().as_default(), tflib.create_session().as_default():
+            network = FeatureNetworks('standin').inception()
+            return network.record, [network.net.run(batch) for batch in (images, means, images[:, :, ::2, ::2],
+                                                                         images[:, :, :16, :16])]
+
+    record, (large, of_means, of_samples, small) = load()
+    assert record['reduction'] == 'area'
+    np.testing.assert_allclose(large, of_means, rtol=1e-5, atol=1e-5)
+    # A record without the keyword is one of the first version, whose scores are told apart from ours.
+    own_standins[1].write_text(own_standins[1].read_text().replace('"reduction": "area"', ''))
+    first, (first_large, first_of_means, first_of_samples, first_small) = load()
+    np.testing.assert_allclose(first_large, of_samples, rtol=1e-5, atol=1e-5)
+    for ours, former in ((of_means, first_of_means), (of_samples, first_of_samples), (small, first_small)):
+        np.testing.assert_array_equal(ours, former)
+    assert 'reduction' not in first and first['file_sha256'] == record['file_sha256']
+    assert all(first[key] != record[key] for key in ('record_sha256', 'weights_sha256'))
+
+
 @pytest.mark.parametrize('changes', [
     dict(func_name='os.system'), dict(func_name='training.networks_stylegan.G_style'), dict(func_name=3),
     dict(kwargs=[]), dict(kwargs={'num_features': 10 ** 12}), dict(kwargs={'num_features': 'x'}),
-    dict(kwargs={'fmaps': 10 ** 9}), dict(kwargs={'name': 'x'})], ids=stable_id)
+    dict(kwargs={'fmaps': 10 ** 9}), dict(kwargs={'name': 'x'}), dict(kwargs={'reduction': 'x'})], ids=stable_id)
 def test_a_changed_record_of_the_stand_ins_is_refused(fresh_graph, own_standins, changes):
     record = json.loads(own_standins[1].read_text())
     record['networks']['features'].update(changes)

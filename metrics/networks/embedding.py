@@ -19,7 +19,7 @@ from metrics.networks import frozen_graph, standin, weights
 
 STANDIN_WEIGHTS = os.path.join(standin.FOLDER, 'identity.npz')
 STANDIN_RECORD = os.path.join(standin.FOLDER, 'identity.json')
-STANDIN = dict(func_name='metrics.networks.standin.standin_features', num_features=32)
+STANDIN = dict(func_name='metrics.networks.standin.standin_features', num_features=32, reduction='area')
 _LARGEST_INPUT = 1024
 _OPERATIONS = frozen_graph.OPERATIONS | {
     'AddV2', 'All', 'BatchToSpaceND', 'BroadcastTo', 'Const', 'DepthwiseConv2dNative', 'Div', 'Elu', 'ExpandDims',
@@ -89,7 +89,8 @@ def _standin():
     return Embedding(OrderedDict(
         name="this project's stand-in, which tells drawn persons apart", is_standin=True,
         file=os.path.basename(STANDIN_WEIGHTS), file_sha256=sha256_file(STANDIN_WEIGHTS),
-        trained_on=record.get('dataset')), None, lambda images: net.run(images, minibatch_size=64))
+        reduction=STANDIN['reduction'], trained_on=record.get('dataset')),
+        None, lambda images: net.run(images, minibatch_size=64))
 
 
 def _image_layout(shape, path):

@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 from dnnlib import tflib
 from dnnlib.tflib import tf
-from dnnlib.util import UserError, sha256_file
+from dnnlib.util import UserError
 from metrics.networks import files, released, standin, weights
 from metrics.networks.choice import RELEASED, STANDIN
 
@@ -76,11 +76,12 @@ def _load_standin(name):
     verified = standin.are_as_published()
     record = OrderedDict([
         ('name', f'stand-in {name} (trained on drawn faces)'), ('is_standin', True),
-        ('file', os.path.basename(standin.WEIGHTS)), ('file_sha256', sha256_file(standin.WEIGHTS)),
-        ('verified', verified)])
+        ('file', os.path.basename(standin.WEIGHTS))] + list(standin.hashes().items()) + [('verified', verified)])
     if not verified:
         record['note'] = 'the stand-ins here are not those that came with this project'
-    return weights.FeatureNetwork(net, record)
+    if 'reduction' in entry['kwargs']:
+        record['reduction'] = entry['kwargs']['reduction']
+    return weights.FeatureNetwork(net, record, record.get('reduction', ''))
 
 
 def _tuples(value):

@@ -22,7 +22,7 @@ WEIGHTS = os.path.join(FOLDER, 'standins.npz')
 RECORD = os.path.join(FOLDER, 'standins.json')
 # What the two files of this project are. `train_standins` writes others, which are no less good, but not these.
 WEIGHTS_SHA256 = '6a3a23230a70555d6aa73859de65b72ad3b3be9ec09547d0719a95af3f3424a2'
-RECORD_SHA256 = 'fcc5e19bc0e4707e4b3999525a3ef3798003e5916eef81708668e38610d4c1eb'
+RECORD_SHA256 = '000ee6848d7f52f5aa0a9bfec2280a5f11e2535b5fcf0b74b83110c2ad6d2453'
 BUILD_FUNCS = {full.rpartition('.')[2]: full for full in (
     'metrics.networks.standin.standin_features', 'metrics.networks.vgg16_lpips.vgg16_lpips',
     'training.networks_stylegan.D_basic')}
@@ -35,12 +35,13 @@ def standin_features(
         images_in,                      # [N, 3, H, W] of any size, RGB, values 0...255.
         num_features=64,                # Size of the output.
         fmaps=32,                       # Channels of the first layer.
+        reduction='bilinear',           # How larger images are reduced: 'area', by means of the pixels that fall
+                                        # together, or 'bilinear', by samples of single ones, as first versions did.
         data_format='NCHW',             # Layout of the activations.
         **_kwargs):
     """Features [N, num_features]: the last hidden layer of a small classifier of attributes."""
     images_in.set_shape([None, 3, None, None])
-    x = to_layout(tf.cast(images_in, tf.float32), 'NHWC')
-    x = tf.image.resize_bilinear(x, [SIZE, SIZE], align_corners=False)
+    x = _resize(to_layout(tf.cast(images_in, tf.float32), 'NHWC'), reduction)
     x = tf.transpose(x, [0, 3, 1, 2]) if data_format == 'NCHW' else x
     x = (x - 127.5) * (1.0 / 127.5)
     axis = 1 if data_format == 'NCHW' else 3
@@ -60,6 +61,21 @@ def standin_features(
                                  initializer=tf.initializers.variance_scaling(1.0))
         bias = tf.get_variable('bias', [num_features], initializer=tf.initializers.zeros())
     return tf.identity(tf.nn.elu(tf.matmul(x, weight) + bias), name='features_out')
+
+
+def _resize(x, reduction):
+    """Images [N, SIZE, SIZE, 3] of [N, H, W, 3]. Those of SIZE stay bit by bit as they are, smaller ones are
+    interpolated.
+
+    Samples of single pixels keep a contrast between neighbours that images of SIZE do not have (Parmar et al., "On
+    Aliased Resizing and Surprising Subtleties in GAN Evaluation", 2022); means do not.
+    """
+    if reduction == 'bilinear':
+        return tf.image.resize_bilinear(x, [SIZE, SIZE], align_corners=False)
+    if reduction != 'area':
+        raise ValueError(f"reduction is {reduction!r}; it must be 'area' or 'bilinear'")
+    x = tf.image.resize_bilinear(x, tf.maximum(tf.shape(x)[1:3], SIZE), align_corners=False)
+    return tf.image.resize_area(x, [SIZE, SIZE])
 
 
 def read_record():
@@ -89,6 +105,11 @@ def read_weights(name):
     return values
 
 
+def hashes():
+    """What a score's record says of the two files: the weights, and how the networks that have them are built."""
+    return OrderedDict(file_sha256=sha256_file(WEIGHTS), record_sha256=sha256_file(RECORD))
+
+
 def are_as_published():
     """Whether both files are those that came with this project, so that scores are comparable with other people's."""
-    return all(sha256_file(path) == digest for path, digest in ((WEIGHTS, WEIGHTS_SHA256), (RECORD, RECORD_SHA256)))
+    return list(hashes().values()) == [WEIGHTS_SHA256, RECORD_SHA256]

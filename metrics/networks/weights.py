@@ -1,5 +1,6 @@
 """A feature network with the record of its origin, and its weights as values."""
 
+import hashlib
 from collections import OrderedDict
 
 import numpy as np
@@ -15,12 +16,17 @@ class FeatureNetwork:
 
     Attributes:
         net: tflib.Network.
-        record: dict for result records: name, is_standin, file, file_sha256, weights_sha256, verified, and more.
+        record: dict for result records: name, is_standin, file, file_sha256, weights_sha256, verified, and more. By
+            weights_sha256 scores and kept statistics of reals are told apart, so that it depends on `variant`, too.
     """
 
-    def __init__(self, net, record):
+    def __init__(self, net, record, variant=''):
+        """`variant`: what else than the weights decides on the features, if anything does."""
+        digest = network_state.weights_hash(net)
+        if variant:
+            digest = hashlib.sha256(f'{digest} {variant}'.encode()).hexdigest()
         self.net = net
-        self.record = OrderedDict(record, weights_sha256=network_state.weights_hash(net))
+        self.record = OrderedDict(record, weights_sha256=digest)
         self._copies = {0: net}
 
     def on_device(self, index):
