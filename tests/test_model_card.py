@@ -72,7 +72,7 @@ def test_the_card_tells_what_the_run_stands_for(run_dir, tmp_path):
             'TensorFlow: 1.15.5 (tf1)', 'Apache License 2.0', 'drawn by this program',
             './reproduce generate --network RUN/network-snapshot-000003.pkl',
             "misc.load_pkl('RUN/network-snapshot-000003.pkl')",
-            '- command: `train.py --config demo --data-dir my data --result-dir=']:
+            "- command: `./reproduce train --config demo --data-dir 'my data' --result-dir="]:
         assert expected in text, expected
     assert '| 300 |' not in text and '| 20 |' not in text       # scores of other snapshots
     assert 'stand-in' not in text

@@ -9,6 +9,7 @@ import re
 
 import config as folders
 from dnnlib import config_files
+from dnnlib.command_line import told
 from dnnlib.config_files import format_value
 from dnnlib.errors import FileError, UserError
 from dnnlib.files import atomic_write, read_bytes, recall_json, sha256_file
@@ -176,7 +177,7 @@ def _configuration(run):
 
 
 def _command(arguments):
-    return ' '.join([os.path.basename(arguments[0])] + [_pathless(text) for text in arguments[1:]])
+    return told(os.path.basename(arguments[0]), [_pathless(text) for text in arguments[1:]])
 
 
 def _scores(run):
