@@ -79,7 +79,7 @@ def examine(args):
 
 def print_finding(finding):
     """One line, and one more with what to do."""
-    print(f'{finding.state:<8} {finding.area:<10} {finding.text}')
+    print(typed(f'{finding.state:<8} {finding.area:<10} {finding.text}'))
     if finding.advice:
         print(typed(f'{"":<19} -> {finding.advice}'), flush=True)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 
+from dnnlib.command_line import typed
 from dnnlib.util import StopRequested, UserError, call_func_by_name
 from metrics.context import Unopened, open_context
 from metrics.presets import settings_of
@@ -95,7 +96,7 @@ def update_best(ctx, record):
         own = own_protocol(ctx.run_dir, record['metric'])
         best.update(ctx.run_dir, record, own)
     except (OSError, UserError) as err:
-        print(f'warning: the best snapshot of {ctx.run_dir} was not chosen anew: {err}', flush=True)
+        print(typed(f'warning: the best snapshot of {ctx.run_dir} was not chosen anew: {err}'), flush=True)
 
 
 def make_metric(spec):

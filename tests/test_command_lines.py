@@ -12,7 +12,7 @@ import pytest
 
 from data.commands import EXAMPLES as DATASET_EXAMPLES
 from dnnlib.util import UserError
-from experiment import doctor
+from experiment import doctor, facts
 from experiment.studies import unwarping
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -172,13 +172,17 @@ def test_commands_stand_in_texts_as_they_are_typed(monkeypatch):
     assert typed('dataset_tool.py info; ./reproduce train') == 'stylegan-repro data info; stylegan-repro train'
 
 
-def test_the_demos_print_commands_that_a_shell_takes_as_they_are(monkeypatch, capsys):
+def test_the_demos_print_commands_that_a_shell_takes_and_make_the_data_that_others_tell_of(monkeypatch, capsys):
     import subprocess
     started = []
     monkeypatch.setattr(subprocess, 'call', lambda command: started.append(command) or 0)
     demo = runpy.run_path(str(ROOT / 'tools' / 'demo.py'), run_name='demo')
     demo['run_step']('Train', 'train.py', '--config', 'demo', '--set', *demo['QUICK'], '--data-dir', 'my data')
     line = capsys.readouterr().out.splitlines()[-1]
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    for name, data_set in (('demo', 'demo-faces-32'), ('acceleration_demo', 'acceleration-demo-64')):
+        made = runpy.run_path(str(ROOT / 'tools' / f'{name}.py'), run_name=name)['NUM_FACES']
+        assert facts.making_of(data_set)[0].endswith(f' --num {made}')     # what a dry run tells to make
     assert shlex.split(line) == ['$', './reproduce', 'train'] + started[0][2:]
 
 

@@ -116,7 +116,8 @@ def test_a_second_training_on_a_gpu_is_warned(nvidia_smi, tmp_path, monkeypatch,
 
 def test_a_configuration_whose_data_are_missing_is_told(machine, tmp_path, capsys):
     assert machine['run']('--config', 'toyfaces-32', '--data-dir', str(tmp_path)) == doctor.AREAS['data']
-    assert 'does not exist' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert 'does not exist; make it with ./reproduce data create_' in out and '.py' not in out
     with pytest.raises(UserError, match='nosuch'):
         machine['run']('--config', 'nosuch')
 

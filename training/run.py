@@ -10,6 +10,7 @@ import config
 from data.records.dataset import load_dataset
 from data.records.source import holds_mirrored
 from dnnlib import files, tflib
+from dnnlib.command_line import typed
 from dnnlib.submission import liveness, processes
 from dnnlib.tflib import collectives, pickle_writer
 from dnnlib.util import EasyDict, StopRequested, UserError
@@ -231,10 +232,10 @@ class Run:
             self.run_metrics(path)
             self.metrics.update_autosummaries()
         except StopRequested:
-            print(f'The metrics of {path} were broken off, as the run was asked to stop; ./reproduce metrics can '
-                  'measure it later', flush=True)
+            print(typed(f'The metrics of {path} were broken off, as the run was asked to stop; ./reproduce metrics can '
+                        'measure it later'), flush=True)
         except UserError as err:
-            print(f'warning: the metrics of {path} were not computed: {err}', flush=True)
+            print(typed(f'warning: the metrics of {path} were not computed: {err}'), flush=True)
         except Exception as err:  # whatever it is, the training is worth more
             traceback.print_exc()
             print(f'warning: the metrics of {path} were not computed: {type(err).__name__}: {err}', flush=True)

@@ -10,7 +10,7 @@ from collections import OrderedDict
 import config as folders
 from data.records.dataset import load_dataset
 from dnnlib import registry
-from dnnlib.command_line import Parser, shown
+from dnnlib.command_line import Parser, shown, told
 from dnnlib.config_files import format_value
 from dnnlib.files import make_folders, recall_json
 from dnnlib.submission.submit import run_in_dir
@@ -80,8 +80,8 @@ def train_all(args):
         print('Stopped; start again to go on', flush=True)
         return 0
     print(f"The classifiers cover {files.coverage(files.find_classifiers(args.out))} of CelebA's "
-          f'{len(files.ATTRIBUTES)} attributes; measure with: run_metrics.py ls --classifiers {shown(args.out)}',
-          flush=True)
+          f"{len(files.ATTRIBUTES)} attributes; measure with: "
+          + told('run_metrics.py', ['ls', '--network', 'NETWORK', '--classifiers', shown(args.out)]), flush=True)
     return 0
 
 
