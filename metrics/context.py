@@ -94,6 +94,7 @@ class Context:
         self._scratch = None
         self.fake_labels = choose_labels(labels, Gs.input_shapes[1][1] if Gs.num_inputs > 1 else 0, network.path)
         self._copies = {0: Gs}
+        self._towers = {}
         self._watched = []
 
     def forget_training(self):
@@ -247,7 +248,10 @@ class Context:
         return self.fake_labels.draw(count, chunk_rng(self.seed, LABELS, chunk))
 
     def placeholders(self, num_latents, num_images=None):
-        """What `run_chunks` has to know of the inputs that `feed_inputs` gives: dict name -> (dtype, shape)."""
+        """What `run_chunks` has to know of the inputs that `feed_inputs` gives: dict name -> (dtype, shape).
+
+        `num_latents` may be None, any number, where `num_images` is given.
+        """
         inputs = {'latents': (tf.float32, [num_latents, self.latent_size]), 'seed': (tf.int32, [2])}
         if self.fake_labels.label_size:
             inputs['labels'] = (tf.float32, [num_images or num_latents, self.fake_labels.label_size])
@@ -261,9 +265,12 @@ class Context:
         return values
 
     def label_inputs(self, network, holders, repeats=1):
-        """The inputs of a network after z, from the placeholders: labels, `repeats` times over, if there are any."""
+        """The inputs of a network after z, from the placeholders: labels, `repeats` times over, if there are any.
+
+        `repeats` may be a tensor.
+        """
         labels = holders.get('labels')
-        if labels is not None and repeats > 1:
+        if labels is not None and (tflib.is_tf_expression(repeats) or repeats > 1):
             labels = tf.tile(labels, [repeats, 1])
         return [labels] * (network.num_inputs - 1)
 
@@ -284,7 +291,7 @@ class Context:
 
     # ---- Work in chunks
 
-    def run_chunks(self, label, num_samples, chunk_size, inputs, build, feed, before=None):
+    def run_chunks(self, label, num_samples, chunk_size, inputs, build, feed, before=None, graph=None):
         """Runs a graph once per chunk, on all devices in turn, and yields (chunk, first sample, count, outputs).
 
         Where several processes share the work, each computes its share of the chunks and gets the outputs of all.
@@ -299,14 +306,14 @@ class Context:
             build: function (device index, dict of placeholders) -> list of tensors.
             feed: function (chunk) -> dict name -> array.
             before: function (device index, placeholders) -> an operation to run first, or None.
+            graph: a tuple that equal graphs share, whichever metric builds them, and no other: what they compute, and
+                all that `inputs`, `build` and `before` depend on. Such a graph is built once. None: built anew.
         """
-        towers = []
-        for index in range(self.num_gpus):
-            with tf.device(tflib.device_name(index)), tf.name_scope(f'Metric{index}'):
-                holders = {name: tf.placeholder(dtype, shape, name=name) for name, (dtype, shape) in inputs.items()}
-                self._watched = []
-                outputs = list(build(index, holders)) + [tf.reduce_all(self._watched + [tf.constant(True)])]
-                towers.append((holders, outputs, before(index, holders) if before else None))
+        towers = self._towers.get(graph)
+        if towers is None:
+            towers = [self._build_tower(index, inputs, build, before) for index in range(self.num_gpus)]
+        if graph is not None:
+            self._towers[graph] = towers
         with Progress(label, num_samples, 'samples', stream=self.share.stream()) as progress:
             for chunk, outputs in self._outputs_of_chunks(-(-num_samples // chunk_size), towers, feed):
                 start = chunk * chunk_size
@@ -315,6 +322,14 @@ class Context:
                     raise MetricFailure(f'generated images from number {start} on contain NaN or infinite values')
                 progress.add(count)
                 yield chunk, start, count, outputs[:-1]
+
+    def _build_tower(self, index, inputs, build, before):
+        """(placeholders by name, outputs of `build` and whether images are finite, `before`'s operation) of a device."""
+        with tf.device(tflib.device_name(index)), tf.name_scope(f'Metric{index}'):
+            holders = {name: tf.placeholder(dtype, shape, name=name) for name, (dtype, shape) in inputs.items()}
+            self._watched = []
+            outputs = list(build(index, holders)) + [tf.reduce_all(self._watched + [tf.constant(True)])]
+            return holders, outputs, before(index, holders) if before else None
 
     def _outputs_of_chunks(self, num_chunks, towers, feed):
         """Yields (chunk, its outputs) in order."""

@@ -52,7 +52,8 @@ def real_features(ctx, num_images, chunk_size, at_random=False):
         return {'images': ctx.reals(chunk, chunk_size, at_random)}
 
     for _, start, count, (features,) in ctx.run_chunks('features of reals', num_images, chunk_size,
-                                                       {'images': (tf.uint8, shape)}, build, feed):
+                                                       {'images': (tf.uint8, shape)}, build, feed,
+                                                       graph=('features of reals',)):
         yield _checked(features[:count], 'reals', start)
 
 
@@ -84,25 +85,26 @@ def fake_features(ctx, num_images, chunk_size, num_mixed=1):
     `num_mixed` latents control consecutive layers each, with crossover points drawn per image.
     """
     network = ctx.features.inception()
-    inputs = ctx.placeholders(chunk_size * num_mixed, chunk_size)
-    if num_mixed > 1:
+    is_mixed = num_mixed > 1
+    inputs = ctx.placeholders(None if is_mixed else chunk_size, chunk_size)     # one graph for any number of them
+    if is_mixed:
         inputs['owner'] = (tf.int32, [chunk_size, num_mixable_layers(ctx, num_mixed)])
 
     def build(index, holders):
-        images = ctx.build_images(index, holders) if num_mixed == 1 else _mixed_images(ctx, index, holders, num_mixed)
+        images = _mixed_images(ctx, index, holders) if is_mixed else ctx.build_images(index, holders)
         images = tflib.convert_images_to_uint8(images)
         return [network.on_device(index).get_output_for(to_rgb(tf.cast(images, tf.float32)))]
 
     def feed(chunk):
         values = ctx.feed_inputs(chunk, chunk_size * num_mixed, chunk_size)
-        if num_mixed > 1:
+        if is_mixed:
             rng = chunk_rng(ctx.seed, MIXING, chunk)
             values['owner'] = np.stack([mixing_owners(rng, inputs['owner'][1][1], num_mixed)
                                         for _ in range(chunk_size)])
         return values
 
     for chunk, start, count, (features,) in ctx.run_chunks('features of fakes', num_images, chunk_size, inputs, build,
-                                                           feed):
+                                                           feed, graph=('features of fakes', chunk_size, is_mixed)):
         yield chunk, _checked(features[:count], 'fakes', start)
 
 
@@ -126,14 +128,15 @@ def num_mixable_layers(ctx, num_mixed):
     return num_layers
 
 
-def _mixed_images(ctx, index, holders, num_mixed):
+def _mixed_images(ctx, index, holders):
+    """Images [N, C, H, W] whose layers follow the latents that `owner` [N, layers] says, of as many as are fed."""
     mapping, synthesis = ctx.parts(index)
+    num_images, num_layers = holders['owner'].shape.as_list()
+    num_mixed = tf.shape(holders['latents'])[0] // num_images
     dlatents = mapping.get_output_for(holders['latents'], *ctx.label_inputs(mapping, holders, num_mixed))
-    dlatents = tf.reshape(dlatents, [num_mixed, -1] + dlatents.shape.as_list()[1:])
-    mixed = 0.0
-    for number in range(num_mixed):
-        is_owner = tf.cast(tf.equal(holders['owner'], number), tf.float32)
-        mixed = mixed + dlatents[number] * is_owner[:, :, tf.newaxis]
+    dlatents = tf.reshape(dlatents, [num_mixed, num_images, num_layers, dlatents.shape.as_list()[-1]])
+    images, layers = np.indices([num_images, num_layers], np.int32)
+    mixed = tf.gather_nd(dlatents, tf.stack([holders['owner'], images, layers], axis=2))
     return ctx.watch(synthesis.get_output_for(mixed, randomize_noise=True, seed=holders['seed']))
 
 

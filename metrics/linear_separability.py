@@ -102,7 +102,10 @@ class LS(MetricBase):
 
     def _classify_samples(self, ctx, indices, has_w):
         """Logits float32 [num_samples, attributes], and w of the last layer on the disk (or None)."""
-        classifiers = [ctx.features.classifier(index) for index in indices]
+        classifiers = []
+        for index in indices:
+            classifiers.append(ctx.features.classifier(index))
+            check_shape(ctx.output_shape, classifiers[-1].net.input_shape[-1])
         size = self.minibatch_per_gpu
         inputs = ctx.placeholders(size)
 
@@ -262,12 +265,18 @@ def fit_svm(samples, targets, seed, keep=None):
     return outputs, None, is_converged
 
 
-def fit_to_classifier(images, resolution):
-    """Box-downscales [N, C, H, H] to a classifier's resolution, RGB. Raises MetricFailure for smaller images."""
-    channels, height, width = images.shape.as_list()[1:]
+def check_shape(shape, resolution):
+    """Raises MetricFailure unless images of [C, H, W] can be downscaled to a classifier's resolution."""
+    height, width = shape[1:]
     if height != width or height < resolution or height % resolution:
         raise MetricFailure(f'the classifiers look at images of {resolution}x{resolution}, or a multiple; these are '
                             f'{width}x{height}')
+
+
+def fit_to_classifier(images, resolution):
+    """Box-downscales [N, C, H, H] to a classifier's resolution, RGB. Raises MetricFailure for smaller images."""
+    channels, height, _ = images.shape.as_list()[1:]
+    check_shape(images.shape.as_list()[1:], resolution)
     factor = height // resolution
     if factor > 1:
         images = tf.reduce_mean(tf.reshape(images, [-1, channels, resolution, factor, resolution, factor]),

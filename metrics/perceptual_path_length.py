@@ -60,10 +60,11 @@ class PPL(MetricBase):
         self.rejection = rejection
 
     def _evaluate(self, ctx):
-        network = ctx.features.perceptual()
         size = self.minibatch_per_gpu
         if self.space == 'w':
             ctx.parts()
+        check_shape(ctx.output_shape)
+        network = ctx.features.perceptual()
         inputs = {'start': (tf.float32, [size, ctx.latent_size]), 'end': (tf.float32, [size, ctx.latent_size]),
                   't': (tf.float32, [size, 1, 1]), 'seed': (tf.int32, [2])}
         if ctx.fake_labels.label_size:
@@ -93,7 +94,8 @@ class PPL(MetricBase):
 
         distances = np.empty([self.num_samples])
         for _, start, count, (values,) in ctx.run_chunks(self.name, self.num_samples, size, inputs, build, feed,
-                                                         before=redraw_noise):
+                                                         before=redraw_noise,
+                                                         graph=('path length', self.space, self.epsilon, size)):
             distances[start:start + count] = values[:count]
         return self._score(distances, ctx.seed)
 
@@ -164,13 +166,18 @@ def noise_variables(network):
     return [synthesis.own_vars[name] for name in sorted(names, key=lambda name: int(name[len('noise'):]))]
 
 
-def prepare_images(images):
-    """Crops [N, C, H, W] in [-1, 1] to the face, box-downscales to at most 256, maps to RGB [0, 255]."""
-    channels, height, width = images.shape.as_list()[1:]
-    unit = height // 8
-    if height % 8 or height != width or 4 * unit < MIN_SIZE:
+def check_shape(shape):
+    """Raises MetricFailure unless images of [C, H, W] can be cropped to the face."""
+    height, width = shape[1:]
+    if height % 8 or height != width or height < 2 * MIN_SIZE:
         raise MetricFailure(f'the path length is made for square images of at least {2 * MIN_SIZE} pixels; these are '
                             f'{width}x{height}')
+
+
+def prepare_images(images):
+    """Crops [N, C, H, W] in [-1, 1] to the face, box-downscales to at most 256, maps to RGB [0, 255]."""
+    check_shape(images.shape.as_list()[1:])
+    unit = images.shape.as_list()[2] // 8
     images = to_rgb(images[:, :, 3 * unit:7 * unit, 2 * unit:6 * unit])
     factor = 4 * unit // MAX_SIZE
     if factor > 1:
