@@ -46,13 +46,17 @@ def open_data(config, data_dir, dry=False, run_dir=None, metrics=()):
         return EasyDict(_assumed_data(config, data_dir, missing, metrics), restored=_read_run(run_dir, config))
     missing_files = needs.missing_files(metrics, dict(config.dataset, data_dir=data_dir))
     with load_training_set(config.seed, data_dir=data_dir, **config.dataset) as data:
-        label_file = getattr(data, 'label_file', None)
-        return EasyDict(
-            shape=list(data.shape), resolution=data.resolution, resolution_log2=data.resolution_log2,
-            num_images=data.num_images, label_size=data.label_size, label_names=data.label_names,
-            is_image=data.is_image, is_codes=data.codec is not None, codec=data.codec, missing=None,
-            missing_files=missing_files, restored=_read_run(run_dir, config, data),
-            unused_labels=label_file if label_file and not data.label_size else None)
+        return EasyDict(describe(data), missing_files=missing_files, restored=_read_run(run_dir, config, data))
+
+
+def describe(data):
+    """What plans depend on of an open data set: the facts of `open_data`, where no metric and no run is looked at."""
+    label_file = getattr(data, 'label_file', None)
+    return EasyDict(
+        shape=list(data.shape), resolution=data.resolution, resolution_log2=data.resolution_log2,
+        num_images=data.num_images, label_size=data.label_size, label_names=data.label_names, is_image=data.is_image,
+        is_codes=data.codec is not None, codec=data.codec, missing=None, missing_files=[], restored=None,
+        unused_labels=label_file if label_file and not data.label_size else None)
 
 
 def _read_run(run_dir, config, data=None):

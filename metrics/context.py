@@ -324,7 +324,7 @@ class Context:
                 yield chunk, start, count, outputs[:-1]
 
     def _build_tower(self, index, inputs, build, before):
-        """(placeholders by name, outputs of `build` and whether images are finite, `before`'s operation) of a device."""
+        """A device's (placeholders by name, outputs of `build` and whether images are finite, operation before)."""
         with tf.device(tflib.device_name(index)), tf.name_scope(f'Metric{index}'):
             holders = {name: tf.placeholder(dtype, shape, name=name) for name, (dtype, shape) in inputs.items()}
             self._watched = []

@@ -129,7 +129,8 @@ def _is_present(network):
     if network['is_standin']:
         from metrics.networks import standin
         return all(network.get(key) == value for key, value in standin.hashes().items())
-    path = artifacts.find(network['file'])
-    if network.get('folder'):
+    if network.get('folder'):   # one of the user's own
         path = os.path.join(network['folder'], network['file'])
+    else:
+        path = artifacts.find(network['file'])
     return bool(path) and os.path.isfile(path) and sha256_file(path) == network['file_sha256']

@@ -60,11 +60,11 @@ class PPL(MetricBase):
         self.rejection = rejection
 
     def _evaluate(self, ctx):
+        network = ctx.features.perceptual()
         size = self.minibatch_per_gpu
         if self.space == 'w':
             ctx.parts()
         check_shape(ctx.output_shape)
-        network = ctx.features.perceptual()
         inputs = {'start': (tf.float32, [size, ctx.latent_size]), 'end': (tf.float32, [size, ctx.latent_size]),
                   't': (tf.float32, [size, 1, 1]), 'seed': (tf.int32, [2])}
         if ctx.fake_labels.label_size:

@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from metric_helpers import make_faces, make_network
+from metric_helpers import make_faces
 
 import run_metrics
 import train
@@ -20,7 +20,8 @@ from metrics.scores.result import Result
 from training.network_files.locate import locate
 
 pytestmark = pytest.mark.usefixtures('no_downloads')
-SMALL = ['--set', 'train.total_kimg=0.02', '--set', 'D.fmap_base=32', '--set', 'D.fmap_max=4', '--device', 'cpu']
+SMALL = ['--set', 'train.total_kimg=0.02', '--set', 'D.fmap_base=32', '--set', 'D.fmap_max=4', '--set',
+         'dataset.resolution=8', '--device', 'cpu']
 
 
 @pytest.fixture(scope='module')
@@ -28,7 +29,7 @@ def faces(tmp_path_factory):
     return make_faces(tmp_path_factory.mktemp('faces'))
 
 
-def test_classifiers_are_trained_once_and_measure_separability(faces, tmp_path, capsys):
+def test_classifiers_are_trained_once_and_measure_separability(faces, little_network, tmp_path, capsys):
     out = str(tmp_path / 'out')
     words = ['attributes', '--dataset', faces, '--out', out, *SMALL]
     assert train.main(words + ['--attributes', 'Smiling']) == 0
@@ -45,19 +46,18 @@ def test_classifiers_are_trained_once_and_measure_separability(faces, tmp_path, 
     # The released classifiers' form of a name is known too; a file that is none of both does no harm.
     os.rename(os.path.join(out, 'classifier-bald.pkl'), os.path.join(out, 'celebahq-classifier-08-bald.pkl'))
     assert list(files.find_classifiers(out)) == ['smiling', 'bald']
-    network = make_network(tmp_path)
-    measured = ['ls', '--network', network, '--num-samples', '24', '--classifiers', out, '--out', str(tmp_path / 'ls'),
-                '--device', 'cpu']
-    run_metrics.main(measured)
+    run_metrics.main(['ls', '--network', little_network, '--num-samples', '24', '--classifiers', out, '--out',
+                      str(tmp_path / 'ls'), '--device', 'cpu'])
     record = records.read_record(str(tmp_path / 'ls' / 'ls.json'))
     assert "classifiers of 2 of CelebA's 40 attributes: not comparable" in ' '.join(record['problems'])
     assert not record['is_standin'] and record['feature_networks']['classifier-1']['name'] == 'classifier of bald'
     # Measured already, unless other classifiers are asked for.
     spec = presets.preset('ls', num_samples=24, num_keep=12)
     shutil.copytree(out, str(tmp_path / 'copy'))
-    for settings, is_done in (({'classifiers': out}, None not in record['values'].values()),
-                              ({'classifiers': str(tmp_path / 'copy')}, False), ({}, False)):
-        job = Job([spec], locate(network), str(tmp_path / 'ls'), features='standin', feature_settings=settings)
+    assert None not in record['values'].values()
+    for settings, is_done in (({'classifiers': out}, True), ({'classifiers': str(tmp_path / 'copy')}, False),
+                              ({}, False)):
+        job = Job([spec], locate(little_network), str(tmp_path / 'ls'), features='standin', feature_settings=settings)
         assert (job.done(job.metrics[0]) is not None) == is_done
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -111,7 +112,10 @@ def test_a_dry_run_names_networks_commands_and_forecasts(capsys, tmp_path):
     args = ['table', 'stylegan-5', '--dry-run', '--device', 'cpu', '--data-dir', str(tmp_path)]
     assert run_metrics.main(args) == 2
     text = capsys.readouterr().out
-    assert text.count('./reproduce train --config') == 9 and text.count('V100-days') == 9
+    assert text.count('./reproduce train --config') == 9
+    days = [float(found) for found in re.findall(r'# forecast: (\S+) V100-days', text)]
+    total, = re.findall(r'Forecast of these 9 trainings in all: (\S+) V100-days', text)
+    assert len(days) == 9 and float(total) == pytest.approx(sum(days), rel=5e-3)
     assert './reproduce data create_lsun_wide datasets/lsun-car-512' in text
     assert './reproduce train --config lsun-horse' in text
     assert '--max-images 200000' in text and 'bedrooms-256' in text
@@ -162,6 +166,8 @@ def test_networks_and_data_sets_of_the_user_take_their_places(network, tmp_path)
     for texts, words in ((['a=x', 'a=y'], "'x' and 'y' are both given for 'a'"), (['x', 'y'], 'for the whole table')):
         with pytest.raises(UserError, match=words):
             run_metrics.pairs(texts)
+    with pytest.raises(UserError, match="--network celeba: there is no file '.*absent.pkl'"):
+        sources.choose_sources(table, {'celeba': str(tmp_path / 'absent.pkl')})
 
 
 # ---- Filling and writing

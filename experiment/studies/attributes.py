@@ -63,8 +63,8 @@ def train_all(args):
     overrides = [f'dataset.tfrecord_dir={format_value(name)}', f'dataset.resolution={resolution}',
                  f'train.attribute={format_value(wanted[0])}'] + args.overrides
     base, _ = run_config.load(CONFIG, folders.config_dir, overrides, dict(seed=args.seed, device=args.device))
-    Plan(base, facts.open_data(base, data_dir))     # refuses what a classifier would pass over
-    with load_dataset(data_dir=data_dir, **dict(base.dataset, prefetch_mb=0)) as data:
+    with load_dataset(data_dir=data_dir, **dict(base.dataset, prefetch_mb=0)) as data:  # as the configuration has it
+        Plan(base, facts.describe(data))    # refuses what a classifier would pass over
         fingerprint = data.fingerprint
     pending = [attribute for attribute in wanted if not _is_done(args.out, attribute, base, fingerprint)]
     print(f'{len(wanted)} classifiers, of which {len(wanted) - len(pending)} are done already', flush=True)

@@ -81,14 +81,15 @@ class Member:
         return sorted(found.items())
 
     def records(self, metric):
-        """[(kimg, path, record)] of a metric's scores on the run's own data and terms."""
+        """[(kimg, path, record)] of a metric's scores on the run's own data and terms, without those that failed."""
         own = own_protocol(self.dir, metric)
         own = {key: own[key] for key in ('dataset_fingerprint', 'mirror_augment', 'labels') if key in own}
         found = []
         for kimg, name in self.snapshots():
             for path, record in store.find(os.path.join(self.dir, 'metrics', name), metric):
+                has_value = any(value is not None for value in records.values_of(record).values())
                 # What a metric does not depend on is null there.
-                if all(best.protocol_of(record)[key] in (value, None) for key, value in own.items()):
+                if has_value and all(best.protocol_of(record)[key] in (value, None) for key, value in own.items()):
                     found.append((kimg, path, record))
         return found
 

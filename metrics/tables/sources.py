@@ -66,7 +66,7 @@ def choose_sources(table, networks_given=None, datasets_given=None):
         settings, _ = config_files.load_config(network.config, folders.config_dir)
         mirror_augment, args, run_dir = bool(settings.get('train', {}).get('mirror_augment', False)), None, None
         if network.name in networks_given:
-            run_dir, run_args, run_mirrors = _run_of(text)
+            run_dir, run_args, run_mirrors = _run_of(text, f'--network {network.name}')
             if run_args is not None:
                 mirror_augment, args = run_mirrors, run_args if given is None else None
         sources[network.name] = Source(network, text, dataset, folder, args, mirror_augment, run_dir,
@@ -83,7 +83,7 @@ def own_table(table, network, folder):
     if any((cell.metric, cell.value) != (first[cell.row].metric, first[cell.row].value) for cell in table.cells):
         raise UserError(f'--network {network}: say which network of {table.name} it is, as in NAME={network} '
                         f"(names: {', '.join(table.networks)})")
-    run_dir, args, mirrors = _run_of(network)
+    run_dir, args, mirrors = _run_of(network, '--network')
     found = locate(network)
     title = os.path.basename(run_dir) if run_dir else found.name
     definition = Network(OWN, None, None, None)
@@ -114,11 +114,11 @@ def _shape_of(settings, dataset):
     return known or resolution and [None, resolution, resolution]
 
 
-def _run_of(text):
+def _run_of(text, option):
     """(run directory, its data set's arguments, whether it mirrors) of a network given; (None, None, False): none."""
     if '://' in text or artifacts.lookup(text) is not None and not os.path.exists(text):
         return None, None, False
-    run_dir = locate(text).run_dir
+    run_dir = locate(text, option=option).run_dir
     return (run_dir,) + data_of(run_dir)
 
 
@@ -206,12 +206,17 @@ def describe_missing(missing, gpu_days=None):
         return ['Everything that the table needs is here.']
     width = max(len(item.what) for item in missing)
     lines = [f'{len(missing)} things that the table needs are missing:']
+    forecasts = {}
     for item in missing:
         lines.append(f'  {item.what:<{width}}  {item.name}  (for {item.purpose})')
         for command in item.commands:
             days = gpu_days(command.split()[-1]) if gpu_days and command.startswith('train.py --config') else None
+            if days is not None:
+                forecasts[command] = days
             forecast = f'    # forecast: {days:.3g} V100-days' if days is not None else ''
             lines.append(f'  {"":<{width}}      {typed(command)}{forecast}')
+    if len(forecasts) > 1:
+        lines.append(f'Forecast of these {len(forecasts)} trainings in all: {sum(forecasts.values()):.3g} V100-days')
     lines.append('Released networks are downloaded when the table is made, or may be put into '
                  f'{os.path.abspath(artifacts.folder())}; networks of your own are named with --network NAME=NETWORK, '
                  'data sets with --dataset NAME=DIR.')
