@@ -12,6 +12,7 @@ from dnnlib.files import read_json
 from dnnlib.util import UserError
 from experiment import run_config
 from experiment.studies import paper_demo, unwarping
+from experiment.studies.runs import Trainer, Wanted
 from metrics.tables import definition
 
 STUDY = 'configs/studies/amount-of-data.yaml'
@@ -101,5 +102,29 @@ def test_the_demo_trains_each_network_of_its_table(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition('--config ')[2].split()[0] for line in lines] == [
         'demo-traditional-0', 'demo-traditional-8', 'demo-style-0', 'demo-style-1', 'demo-style-2', 'demo-style-8']
-    for run in paper_demo.plan(definition.load_table('paper-demo', config.config_dir)):
+    table = definition.load_table('paper-demo', config.config_dir)
+    runs = paper_demo.plan(table)
+    for run in runs:
         assert run.config.train.total_kimg == 20 and run.config.sched.lod_transition_kimg == 2
+    # FID is that of training.
+    assert [paper_demo.measure_command(table, run, 'dir')[1] for run in runs] == [
+        'ppl_zfull,ppl_zend,ls', 'ppl_zfull,ppl_zend,ls,ppl_wfull,ppl_wend', 'ppl_zfull,ppl_zend,ls',
+        'ppl_wfull,ppl_wend,ls', 'ppl_wfull,ppl_wend,ls', 'ppl_wfull,ppl_wend,ls']
+
+
+def test_what_follows_a_run_is_done_once_it_is_trained_and_only_then(tmp_path, monkeypatch):
+    calls = []
+    found = iter([('run', False), ('run', True), ('run', True)])
+    monkeypatch.setattr(run_config, 'find_run', lambda folder, wanted: next(found))
+    monkeypatch.setattr(Trainer, '_call', lambda self, words: calls.append(words) or (0, ''))
+    trainer = Trainer('data', str(tmp_path), after=lambda run, run_dir: ['measure.py', run.title, run_dir])
+    for _ in range(2):  # the second time, it is finished already
+        assert trainer.train_all([Wanted('demo', 'demo')]) == ['run']
+    assert calls == [['train.py', '--resume', 'run'], ['measure.py', 'demo', 'run']]
+
+
+@pytest.mark.both
+def test_scripts_that_runs_need_are_processes_that_are_waited_for(tmp_path):
+    assert Trainer(str(tmp_path), str(tmp_path))._call(['check_python.py']) == (0, '')
+    status, output = Trainer(str(tmp_path), str(tmp_path))._call(['absent.py'])
+    assert status == 2 and 'absent.py' in output

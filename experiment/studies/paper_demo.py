@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 
 import config as folders
 from data.converters.create_toyfaces import create_toyfaces
@@ -16,6 +17,7 @@ from dnnlib.command_line import Parser, shown, told
 from dnnlib.files import atomic_write, make_folder, read_json
 from dnnlib.util import UserError, format_digits, format_time, run_main
 from experiment.studies.runs import Trainer, Wanted
+from metrics.presets import settings_of
 from metrics.tables import definition
 
 TABLE, PAPERS_TABLE = 'paper-demo', 'stylegan-4'
@@ -44,6 +46,16 @@ def plan(table, quick=False):
     """OrderedDict-like list of `Wanted`, one for each network of the table."""
     overrides = ONE_THREAD + ['device=cpu'] + (QUICK + ['dataset.tfrecord_dir=demo-faces-32-quick'] if quick else [])
     return [Wanted(network.name, network.config, overrides) for network in table.used_networks()]
+
+
+def measure_command(table, run, run_dir):
+    """run_metrics.py and its arguments for what a table holds of a trained run, but for what training has measured.
+
+    With several processors it is done while other networks are trained; the table then takes the records of the run.
+    """
+    known = {settings_of(spec)['name'] for spec in run.config.metrics}
+    names = OrderedDict.fromkeys(cell.metric for cell in table.cells_of(run.title) if cell.metric not in known)
+    return ['run_metrics.py', ','.join(names), '--run', run_dir, '--preset', 'quick', '--device', 'cpu']
 
 
 def run_metrics(*words):
@@ -135,7 +147,9 @@ def main(argv=None):
     if not has_manifest(data_set):
         create_toyfaces(data_set, 32, QUICK_NUM_FACES if args.quick else NUM_FACES)
     print(f'{len(wanted)} runs, {args.jobs} at a time', flush=True)
-    run_dirs = Trainer(args.data_dir, args.result_dir, args.jobs).train_all(wanted)
+    trainer = Trainer(args.data_dir, args.result_dir, args.jobs,
+                      after=lambda run, run_dir: measure_command(table, run, run_dir))
+    run_dirs = trainer.train_all(wanted)
 
     out = os.path.join(args.result_dir, 'table')
     words = ['table', TABLE, '--preset', 'quick', '--out', out, '--data-dir', args.data_dir, '--device', 'cpu']
