@@ -93,7 +93,7 @@ def _choose(data, asked):
     # Also where there are no labels: says so.
     found = OrderedDict()
     for name in asked.split(','):
-        name = find_attribute(data, name.strip())[1]
+        name = find_attribute(data, name.strip(), '--attributes')[1]
         slug = files.slug(name)
         if not re.match(r'[^/\\\0]{1,100}\Z', slug):
             raise UserError(f"the attribute '{name:.60}' can be no part of a file's name; rename it in the manifest of "

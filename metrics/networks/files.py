@@ -39,10 +39,10 @@ def slug(name):
     return name.strip().lower().replace('_', '-').replace(' ', '-')
 
 
-def find_attribute(data, attribute):
+def find_attribute(data, attribute, option='train.attribute'):
     """(column, name) of a label component given by name in any spelling, or by number. Raises UserError.
 
-    `data`: anything with `label_size` and `label_names`, which may be None.
+    `data`: anything with `label_size` and `label_names`, which may be None; `option`: what sentences call the name.
     """
     names = data.label_names or [f'label-{index}' for index in range(data.label_size)]
     if data.label_size == 0:
@@ -55,7 +55,7 @@ def find_attribute(data, attribute):
     for column, name in enumerate(names):
         if slug(str(attribute)) == slug(name):
             return column, name
-    raise UserError(f"train.attribute is '{attribute}'; the data set has {', '.join(map(slug, names))}")
+    raise UserError(f"{option} is '{attribute}'; the data set has {', '.join(map(slug, names))}")
 
 
 def find_classifiers(folder):
