@@ -63,7 +63,7 @@ def test_classifiers_are_trained_once_and_measure_separability(faces, little_net
 
 def test_mistakes_are_answered_with_a_sentence(faces, tmp_path):
     for words, message in ((['--dataset', 'absent'], "no data set 'absent'"),
-                           (['--dataset', faces, '--attributes', 'beard'], "--attributes is 'beard'; the data set has b"),
+                           (['--dataset', faces, '--attributes', 'beard'], "--attributes is 'beard'; the data set has"),
                            (['--dataset', faces, '--set', 'train.total_kmg=1'], 'total_kmg'),
                            (['--dataset', faces, '--set', 'D.mbstd_group_size=4'], 'each image by itself'),
                            (['--dataset', faces, '--set', 'sched.minibatch_base=4'], 'reads nothing of this')):
