@@ -8,7 +8,7 @@ import re
 from collections import OrderedDict
 
 import config as folders
-from data.records.dataset import load_dataset
+from data.records.dataset import load_dataset, load_training_set
 from dnnlib import registry
 from dnnlib.command_line import Parser, shown, told
 from dnnlib.config_files import format_value
@@ -63,7 +63,7 @@ def train_all(args):
     overrides = [f'dataset.tfrecord_dir={format_value(name)}', f'dataset.resolution={resolution}',
                  f'train.attribute={format_value(wanted[0])}'] + args.overrides
     base, _ = run_config.load(CONFIG, folders.config_dir, overrides, dict(seed=args.seed, device=args.device))
-    with load_dataset(data_dir=data_dir, **dict(base.dataset, prefetch_mb=0)) as data:  # as the configuration has it
+    with load_training_set(base.seed, data_dir=data_dir, **dict(base.dataset, prefetch_mb=0)) as data:
         Plan(base, facts.describe(data))    # refuses what a classifier would pass over
         fingerprint = data.fingerprint
     pending = [attribute for attribute in wanted if not _is_done(args.out, attribute, base, fingerprint)]
