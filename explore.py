@@ -61,13 +61,13 @@ def main(argv=None):
         sock = serving.take_port(args.port)
         renderer = opening.open_renderer(args)
         is_serving.set()
-        if not serving.serve(sock, renderer, stop, not args.no_browser):
-            sys.stdout.flush()
-            os._exit(0)                 # a picture that takes long must not keep us
+        serving.serve(sock, renderer, stop, not args.no_browser)
+        sys.stdout.flush()
+        # A picture that takes long must not keep us, nor taking TensorFlow apart: seconds, where other work has the cores.
+        os._exit(0)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return 0
 
 
 if __name__ == '__main__':

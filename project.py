@@ -42,6 +42,9 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     args.is_named = args.outdir is not None
     args.outdir = args.outdir if args.is_named else default
+    folders_given = [path for path in args.photos if os.path.isdir(path)]
+    if folders_given:
+        raise UserError(f"'{folders_given[0]}' is a folder; name the pictures in it")
     missing = [path for path in args.photos if not os.path.isfile(path)]
     if missing:
         raise UserError(f"there is no file '{missing[0]}'")

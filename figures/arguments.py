@@ -43,7 +43,7 @@ def _at_least_1(text):
     return int(text)
 
 
-def find_network(args):
+def find_network(args, option='--network'):
     """Where the network is that the options name, as `training.network_files.locate.Located`: asked once, told once.
 
     No TensorFlow is imported, so that a wrong name is answered at once. Raises UserError.
@@ -51,7 +51,7 @@ def find_network(args):
     if getattr(args, 'found', None) is None:
         from training.network_files import locate
         registry.allow_modules(args)
-        args.found = locate.locate(args.network, args.artifacts_dir, option='--network').tell()
+        args.found = locate.locate(args.network, args.artifacts_dir, option=option).tell()
     return args.found
 
 

@@ -155,6 +155,7 @@ def main(argv=None):
     from figures import arguments
     # Built for the processor: what is inside is then in a layout that runs everywhere.
     args.device, args.minibatch = 'cpu', CHECKED
+    arguments.find_network(args, option='NETWORK')
     gen, _ = arguments.open_generator(args)
     frozen = freeze(gen, args.cutoff)
     takes = ', '.join(frozen.inputs)

@@ -23,6 +23,7 @@ from dnnlib import UserError, tflib
 from dnnlib.util import EasyDict
 from figures.explorer import opening, render, server, state, worker
 from figures.generator import Generator
+from figures.latent_files import Latents
 
 pytestmark = pytest.mark.optimized  # as the page's process: equal bits are compared
 
@@ -216,6 +217,7 @@ def test_without_the_token_or_for_another_host_nothing_is_given(running):
     ('/image?seed=x', 400), ('/image?seed=1&seed=2', 400), ('/image?psi=nan', 400), ('/image?what=1', 400),
     ('/image?mix=1&mix_layers=7', 400), ('/image?class=9', 400), ('/image?seed=%00', 400), ('/image?seed=%ff', 400),
     ('/image?photo=0', 400), ('/image?noise_layers=0-50', 400), ('/image?seed=' + '1' * 5000, 413),
+    ('/image?client=' + 'a' * 100000, 413),
     ('/static/..%2fserver.py', 404), ('/static/explorer.html', 404), ('/other', 404)])
 def test_bad_requests_get_a_sentence(running, path, status):
     found, body = running.get(path)
@@ -224,7 +226,9 @@ def test_bad_requests_get_a_sentence(running, path, status):
 
 def test_large_bodies_and_other_methods_are_refused(running):
     assert running.get('/image', data=b'x' * 200000)[0] == 413
+    assert running.get('/image', headers={'X': 'x' * 100000}) == (413, b'the request is too large\n')
     assert running.get('/image', data=b'x')[0] == 405
+    assert running.get('/image', method='OPTIONS')[0] == 405
     assert running.image('seed=1').shape == (16, 16, 3)     # and it goes on
 
 
@@ -288,6 +292,14 @@ def test_history_neighbours_path_and_command(running, browser):
     np.testing.assert_array_equal(pixels(browser, 'seed=0')[0], first)
     browser.evaluate('document.getElementById("redo").click()')
     np.testing.assert_array_equal(pixels(browser, 'seed=5')[0], second)
+    browser.wait('document.querySelectorAll("#history canvas").length == 1')
+    browser.evaluate('document.getElementById("seed-next").click(); document.getElementById("seed-next").click()')
+    browser.evaluate('document.getElementById("undo").click()')     # however quickly they followed each other
+    np.testing.assert_array_equal(pixels(browser, 'seed=6')[0], running.image('seed=6'))
+    browser.evaluate(f'{SET}("seed", "-7", "input"); document.getElementById("to").focus()')
+    assert browser.evaluate('document.getElementById("seed").value') == '6'
+    browser.evaluate('document.getElementById("undo").click()')
+    pixels(browser, 'seed=5')
     browser.evaluate('document.getElementById("neighbours").click()')
     browser.wait('document.querySelectorAll("#grid img").length == 8')
     browser.evaluate('document.getElementById("neighbour-3").click()')
@@ -301,7 +313,6 @@ def test_history_neighbours_path_and_command(running, browser):
     browser.evaluate('document.getElementById("play").click()')
     browser.evaluate('document.getElementById("show-command").click()')
     assert './reproduce generate' in browser.wait('document.getElementById("command").textContent')
-    assert browser.evaluate('document.querySelectorAll("#history img").length') >= 1
     link = browser.evaluate('document.getElementById("download-latents").href')
     assert '/latents?token=' in link and 'to=9' in link
 
@@ -378,6 +389,17 @@ def test_commands_quote_what_a_shell_would_take_apart():
         gen = Generator(tflib.Network('Gs', STYLEGAN, **TINY), progress=False)
         renderer = render.Renderer(gen, EasyDict(network="a b'c.pkl", sha256=None))
         assert "'a b'" in server.command_of(state.parse([('seed', '1')]), renderer)
+
+
+def test_latents_that_were_given_have_neighbours_too():
+    with new_session():
+        gen = Generator(tflib.Network('Gs', STYLEGAN, **TINY), progress=False)
+        photos = Latents(gen.dlatents(gen.latents(9)))
+        renderer = render.Renderer(gen, EasyDict(network='a', sha256=None), photos=photos)
+        found = [renderer.point(state.parse([('photo', '0'), ('psi', '1'), ('near', near)])).w
+                 for near in ('', '1', '2', '1,2')]
+        assert len({w.tobytes() for w in found}) == 4
+        np.testing.assert_array_equal(found[0], photos.w)
 
 
 def test_sliders_move_along_directions_that_are_named(networks, tmp_path):

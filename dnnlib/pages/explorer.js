@@ -10,7 +10,7 @@
                 class: '', mix: '', mix_from: 0, mix_to: Math.min(3, Math.max(facts.layers - 1, 0)),
                 sliders: [0, 0, 0, 0], to: '', t: 0 };
   var state = copy(START), past = [], future = [], thumbs = [];
-  var busy = false, wanted = null, playing = false, shownUrl = null, settleTimer = null;
+  var busy = false, wanted = null, playing = false, shownUrl = null, settleTimer = null, dragged = null, settled = null;
 
   function copy(value) { return JSON.parse(JSON.stringify(value)); }
 
@@ -54,6 +54,7 @@
         if (shownUrl) URL.revokeObjectURL(shownUrl);
         shownUrl = url;
         image.dataset.query = q;
+        keep();
         tell(Math.round(performance.now() - began) + ' ms', false);
       });
     }).catch(function (err) {
@@ -72,12 +73,14 @@
   }
 
   // ---- Changes, undone and redone
-  function change(apply) {
+  // One drag of a slider, or a number typed, is one step of the history: changes by the same `control` within half a second.
+  function change(apply, control) {
     var before = copy(state);
     apply(state);
     if (JSON.stringify(before) === JSON.stringify(state)) return;
-    if (settleTimer === null) { past.push(before); if (past.length > 200) past.shift(); }
-    clearTimeout(settleTimer);  // one drag of a slider is one step of the history
+    if (settleTimer === null || !control || control !== dragged) { past.push(before); if (past.length > 200) past.shift(); }
+    dragged = control;
+    clearTimeout(settleTimer);
     settleTimer = setTimeout(settle, 500);
     future = [];
     show();
@@ -85,14 +88,21 @@
   }
   function settle() {
     settleTimer = null;
-    var strip = byId('history'), q = query(state), kept = copy(state);
-    if (thumbs[0] === q) return;
-    thumbs.unshift(q);
-    var button = document.createElement('button'), small = document.createElement('img');
+    settled = { q: query(state), state: copy(state) };
+    keep();
+  }
+  // Puts what has settled before the others of the strip, once its picture is there: a small copy, for which the model need
+  // not run again.
+  function keep() {
+    if (!settled || settled.q !== image.dataset.query || thumbs[0] === settled.q) return;
+    var strip = byId('history'), kept = settled.state, button = document.createElement('button');
+    var small = document.createElement('canvas');
+    thumbs.unshift(settled.q);
     button.type = 'button';
-    button.title = q;
-    small.alt = q;
-    small.src = address('/image', q + '&thumb=64');
+    button.title = settled.q;
+    button.setAttribute('aria-label', 'back to ' + settled.q);
+    small.width = small.height = 64;
+    small.getContext('2d').drawImage(image, 0, 0, 64, 64);
     button.appendChild(small);
     button.addEventListener('click', function () { change(function (s) { Object.assign(s, copy(kept)); }); });
     strip.insertBefore(button, strip.firstChild);
@@ -132,28 +142,30 @@
     byId('command').hidden = true;
   }
   function on(id, event, listener) { if (byId(id)) byId(id).addEventListener(event, listener); }
-  function setSeed(value) {
-    change(function (s) { s.seed = Math.min(Math.max(value, 0), 4294967295); s.near = []; s.photo = ''; });
+  function setSeed(value, control) {
+    change(function (s) { s.seed = Math.min(Math.max(value, 0), 4294967295); s.near = []; s.photo = ''; }, control);
   }
   function whole(text) { return /^\d{1,10}$/.test(text) && +text <= 4294967295 ? +text : null; }
 
-  on('seed', 'input', function () { var v = whole(byId('seed').value); if (v !== null) setSeed(v); });
+  on('seed', 'input', function () { var v = whole(byId('seed').value); if (v !== null) setSeed(v, 'seed'); });
   on('seed-prev', 'click', function () { setSeed(state.seed - 1); });
   on('seed-next', 'click', function () { setSeed(state.seed + 1); });
   on('seed-random', 'click', function () { setSeed(Math.floor(Math.random() * 1e6)); });
   ['mix', 'to'].forEach(function (id) {
     on(id, 'input', function () {
       var text = byId(id).value, v = whole(text);
-      if (text === '' || v !== null) change(function (s) { s[id] = text === '' ? '' : v; });
+      if (text === '' || v !== null) change(function (s) { s[id] = text === '' ? '' : v; }, id);
       if (id === 'to' && text === '') stop();
     });
   });
+  // What means nothing, such as a number cut short, gives way to what is shown.
+  ['seed', 'mix', 'to'].forEach(function (id) { on(id, 'blur', show); });
   ['psi', 'cutoff', 't'].forEach(function (id) {
-    on(id, 'input', function () { change(function (s) { s[id] = +byId(id).value; }); });
+    on(id, 'input', function () { change(function (s) { s[id] = +byId(id).value; }, id); });
   });
   on('t', 'pointerdown', function () { stop(); });
-  on('mix-from', 'input', function () { change(function (s) { s.mix_from = +byId('mix-from').value; }); });
-  on('mix-to', 'input', function () { change(function (s) { s.mix_to = +byId('mix-to').value; }); });
+  on('mix-from', 'input', function () { change(function (s) { s.mix_from = +byId('mix-from').value; }, 'mix-from'); });
+  on('mix-to', 'input', function () { change(function (s) { s.mix_to = +byId('mix-to').value; }, 'mix-to'); });
   on('photo', 'change', function () { change(function (s) { s.photo = byId('photo').value; s.near = []; }); });
   on('class', 'change', function () { change(function (s) { s.class = byId('class').value.trim(); }); });
   on('noise', 'change', function () { change(function (s) { s.noise = byId('noise').value; }); });
@@ -166,7 +178,7 @@
     change(function (s) { s.noise_layers = kept.length === boxes.length ? null : kept; });
   });
   document.querySelectorAll('.slide').forEach(function (slider, index) {
-    slider.addEventListener('input', function () { change(function (s) { s.sliders[index] = +slider.value; }); });
+    slider.addEventListener('input', function () { change(function (s) { s.sliders[index] = +slider.value; }, slider.id); });
   });
   document.querySelector('form').addEventListener('submit', function (event) { event.preventDefault(); });
 
@@ -217,7 +229,8 @@
     button.type = 'button';
     button.id = 'neighbour-' + number;
     small.alt = 'neighbour ' + (number + 1);
-    small.src = address('/image', query(there) + '&thumb=128');
+    // Of the same place in a newer grid, so that those of an older one are dropped.
+    small.src = address('/image', query(there) + '&thumb=128&client=' + client + '-' + number);
     button.appendChild(small);
     button.addEventListener('click', function () {
       change(function (s) { s.near = there.near.slice(); s.seed = there.seed; });
@@ -235,8 +248,8 @@
       return event.shiftKey ? go(future, past) : go(past, future);
     }
     if (inControl || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === 'ArrowRight') setSeed(state.seed + 1);
-    else if (event.key === 'ArrowLeft') setSeed(state.seed - 1);
+    if (event.key === 'ArrowRight') setSeed(state.seed + 1, event.repeat && 'key');
+    else if (event.key === 'ArrowLeft') setSeed(state.seed - 1, event.repeat && 'key');
     else if (event.key === 'r') byId('seed-random').click();
     else if (event.key === 'p') byId('play').click();
     else if (event.key === 'u') go(past, future);

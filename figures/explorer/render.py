@@ -63,6 +63,10 @@ class Renderer:
             return Point(z, None, noise, noise_seed)
         if state.photo is not None:
             z, w = None, self.photos.w[state.photo:state.photo + 1]
+            if state.near:      # the way in w from the seed to its neighbour
+                both = np.concatenate([gen.latents(state.seed), self._latents(state)])
+                start, end = gen.dlatents(both, self.labels_of(state, state.seed).repeat(2, axis=0))
+                w = w + (end - start)
         else:
             z = self._latents(state)
             w = gen.dlatents(z, self.labels_of(state, state.seed))

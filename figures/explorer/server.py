@@ -49,6 +49,8 @@ def make_app(renderer, model, token, hosts):
             return _sentence('the request is too large', 413)
         if b'\0' in request.query_string or '\ufffd' in ''.join(request.args.values()):
             return _sentence('the request cannot be read', 400)
+        if request.method not in ('GET', 'HEAD'):
+            return _sentence('only GET is answered', 405)
         return None
 
     @app.after_request
@@ -59,7 +61,6 @@ def make_app(renderer, model, token, hosts):
 
     _add_routes(app, renderer, model, token)
     app.register_error_handler(404, lambda _err: _sentence('there is no such page', 404))
-    app.register_error_handler(405, lambda _err: _sentence('only GET is answered', 405))
     app.register_error_handler(UserError, lambda err: _sentence(str(err), 400))
     app.register_error_handler(worker.Busy, lambda _err: _sentence('too many requests wait; ask again', 503))
     app.register_error_handler(worker.Stale, lambda _err: _sentence('a newer request took its place', 409))
