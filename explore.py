@@ -63,7 +63,7 @@ def main(argv=None):
         is_serving.set()
         serving.serve(sock, renderer, stop, not args.no_browser)
         sys.stdout.flush()
-        # A picture that takes long must not keep us, nor taking TensorFlow apart: seconds, where other work has the cores.
+        # A picture that takes long must not keep us, nor taking TensorFlow apart, which takes seconds on busy cores.
         os._exit(0)
     finally:
         for number, handler in before.items():
