@@ -396,7 +396,7 @@ def test_latents_that_were_given_have_neighbours_too():
         gen = Generator(tflib.Network('Gs', STYLEGAN, **TINY), progress=False)
         photos = Latents(gen.dlatents(gen.latents(9)))
         renderer = render.Renderer(gen, EasyDict(network='a', sha256=None), photos=photos)
-        found = [renderer.point(state.parse([('photo', '0'), ('psi', '1'), ('near', near)])).w
+        found = [renderer.point(state.parse([('photo', '0'), ('near', near)])).w
                  for near in ('', '1', '2', '1,2')]
         assert len({w.tobytes() for w in found}) == 4
         np.testing.assert_array_equal(found[0], photos.w)

@@ -142,8 +142,15 @@
     byId('command').hidden = true;
   }
   function on(id, event, listener) { if (byId(id)) byId(id).addEventListener(event, listener); }
+  // Latents that were given are shown as they are, as generate.py shows them, unless another ψ was chosen.
+  function startFrom(s, photo) {
+    if (photo !== '' && s.photo === '' && s.psi === START.psi) s.psi = 1;
+    if (photo === '' && s.photo !== '' && s.psi === 1) s.psi = START.psi;
+    s.photo = photo;
+    s.near = [];
+  }
   function setSeed(value, control) {
-    change(function (s) { s.seed = Math.min(Math.max(value, 0), 4294967295); s.near = []; s.photo = ''; }, control);
+    change(function (s) { s.seed = Math.min(Math.max(value, 0), 4294967295); startFrom(s, ''); }, control);
   }
   function whole(text) { return /^\d{1,10}$/.test(text) && +text <= 4294967295 ? +text : null; }
 
@@ -166,7 +173,7 @@
   on('t', 'pointerdown', function () { stop(); });
   on('mix-from', 'input', function () { change(function (s) { s.mix_from = +byId('mix-from').value; }, 'mix-from'); });
   on('mix-to', 'input', function () { change(function (s) { s.mix_to = +byId('mix-to').value; }, 'mix-to'); });
-  on('photo', 'change', function () { change(function (s) { s.photo = byId('photo').value; s.near = []; }); });
+  on('photo', 'change', function () { change(function (s) { startFrom(s, byId('photo').value); }); });
   on('class', 'change', function () { change(function (s) { s.class = byId('class').value.trim(); }); });
   on('noise', 'change', function () { change(function (s) { s.noise = byId('noise').value; }); });
   on('noise-again', 'click', function () {
