@@ -17,11 +17,11 @@ THUMB = (16, 512)       # pixels of a small picture
 State = collections.namedtuple('State', 'seed near photo psi cutoff noise noise_seed noise_layers label mix mix_layers '
                                'sliders to t thumb client')
 """seed: of z; near: numbers of the neighbours that were stepped to, from there; photo: number of a row of the latents
-that were given, in place of seed, or None; psi, cutoff: truncation, by default ψ = 1 for such a row, else 0.7; noise: one
-of NOISES; noise_seed: of random noise, None: the seed; noise_layers: which keep their noise, None: all; label: class, or
-None; mix: seed whose styles take the layers mix_layers, or None; sliders: strengths along the directions, in standard
-deviations; to: seed at the end of a path, or None, and t in 0…1 on it; thumb: pixels of a small picture, or None;
-client: who asks, so that its newer request replaces its older ones."""
+that were given, in place of seed, or None; psi, cutoff: truncation, by default ψ = 1 for such a row, else 0.7; noise:
+one of NOISES; noise_seed: of random noise, None: the seed; noise_layers: which keep their noise, None: all; label:
+class, or None; mix: seed whose styles take the layers mix_layers, or None; sliders: strengths along the directions,
+in standard deviations; to: seed at the end of a path, or None, and t in 0…1 on it; thumb: pixels of a small picture,
+or None; client: who asks, so that its newer request replaces its older ones."""
 
 
 def _whole(low, high):
