@@ -194,6 +194,8 @@ def test_networks_without_w_and_bad_photographs_get_a_sentence(networks, tmp_pat
         project.main([str(tmp_path / 'no.png'), '--network', networks['styles'], '--outdir', str(tmp_path / 'o')])
     with pytest.raises(UserError, match='there is no file'):
         project.main([str(tmp_path / 'absent.png'), '--network', networks['styles']])
+    with pytest.raises(UserError, match='is a folder'):
+        project.main([str(tmp_path), '--network', networks['styles']])
 
 
 @pytest.mark.both
