@@ -18,17 +18,17 @@ def lead(start):
 
     `start`: a checked Start. Raises UserError.
     """
-    run_dir = start.run_dir or make_run_dir(start)
+    arguments, words = _loop_arguments(start), plan.in_words(start.plan, start.machine)
+    run_dir = start.run_dir or make_run_dir(start)     # from here on something is written
 
     def train(context):
-        words = plan.in_words(start.plan, start.machine)
         print('\n'.join([f'Run directory: {run_dir}'] + words), flush=True)
         if start.record is not None and start.config != start.record['config']:
             write_submit_config(run_dir, dict(start.record, config=start.config), start.origins)
         beside = watch.Watch(run_dir, start.plan)
         context.listeners.append(beside)
         context.closers.append(beside.close)
-        return _call_loop(start, context, run_dir)
+        return call_func_by_name(run_dir=run_dir, run_context=context, **arguments)
     try:
         outcome = run_in_dir(run_dir, train, max_epoch=start.plan.total_kimg)
     except OSError as err:
@@ -45,7 +45,7 @@ def follow(start):
     """Trains in step with the first process, which checks, writes and prints for all."""
     with open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere), FollowerContext() as context:
         start.check()
-        _call_loop(start, context, start.run_dir or '')
+        call_func_by_name(run_dir=start.run_dir or '', run_context=context, **_loop_arguments(start))
 
 
 def make_run_dir(start):
@@ -58,11 +58,10 @@ def make_run_dir(start):
                            ignore=[start.data_dir, folders.cache_dir])
 
 
-def _call_loop(start, context, run_dir):
-    """Calls the loop with what it takes. Returns what it returns: 'finished' or 'stopped'."""
+def _loop_arguments(start):
+    """What the loop is called with besides its directory and context: `func_name`, and what it takes."""
     arguments = run_config.loop_arguments(start.config, start.data_dir)
     beginning = dict(resume=start.run_dir is not None, init_from=start.init_from, resume_kimg=start.resume_kimg,
                      transfer=start.transfer)
     arguments.update((key, value) for key, value in beginning.items() if settings.loop_takes(start.config, key))
-    return call_func_by_name(func_name=start.config.train.get('func_name', settings.LOOP), run_dir=run_dir,
-                             run_context=context, **arguments)
+    return dict(arguments, func_name=start.config.train.get('func_name', settings.LOOP))
