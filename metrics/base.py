@@ -22,6 +22,8 @@ from metrics.scores.result import VALUE_FORMAT, Result
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'metric': ('DummyMetric',)}
 
+_MOST = 10 ** 9     # Of anything that settings count.
+
 
 class MetricBase(OriginalForm):
     """One metric.
@@ -54,10 +56,18 @@ class MetricBase(OriginalForm):
         self.record = None
 
     def _check_numbers(self, least, **settings):
-        """Raises UserError unless the settings are whole numbers of at least `least`."""
+        """Raises UserError unless the settings are whole numbers of at least `least`, which something can have."""
         for key, value in settings.items():
             if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
                 raise UserError(f'{self.name}: {key} is {value!r:.60}; a whole number of at least {least} is expected')
+            if value > _MOST:
+                raise UserError(f'{self.name}: {key} is more than {_MOST}; nothing can be so large')
+
+    def _check_share(self, least, most, **settings):
+        """Raises UserError unless the settings are numbers, with or without a fraction, from `least` to `most`."""
+        for key, value in settings.items():
+            if isinstance(value, bool) or not isinstance(value, numbers.Real) or not least <= value <= most:
+                raise UserError(f'{self.name}: {key} is {value!r:.60}; a number from {least:g} to {most:g} is expected')
 
     def _evaluate(self, ctx):
         """Measures within a `metrics.context.Context` and returns a `Result`. Raises MetricFailure."""

@@ -64,6 +64,8 @@ class LS(MetricBase):
         if attrib_indices is not None and not (isinstance(attrib_indices, (list, tuple)) and attrib_indices):
             raise UserError(f'{self.name}: attrib_indices is {attrib_indices!r:.60}; a list of numbers is expected')
         self._check_numbers(0, **{f'attrib_indices[{i}]': index for i, index in enumerate(attrib_indices or ())})
+        if len(set(attrib_indices or ())) < len(attrib_indices or ()):
+            raise UserError(f'{self.name}: attrib_indices names an attribute twice, which would count twice')
         self.num_samples = num_samples
         self.num_keep = num_keep
         self.minibatch_per_gpu = minibatch_per_gpu

@@ -49,8 +49,7 @@ class PPL(MetricBase):
             raise UserError(f'{self.name}: ends is {ends!r:.60} and rejection {rejection!r:.60}; start or both, and '
                             'true or false, are expected')
         self._check_numbers(1, num_samples=num_samples, minibatch_per_gpu=minibatch_per_gpu)
-        if isinstance(epsilon, bool) or not isinstance(epsilon, (int, float)) or not 0 < epsilon <= 1:
-            raise UserError(f'{self.name}: epsilon is {epsilon!r:.60}; a number above 0, up to 1, is expected')
+        self._check_share(1e-9, 1, epsilon=epsilon)
         self.num_samples = num_samples
         self.epsilon = epsilon
         self.space = space

@@ -35,6 +35,12 @@ def test_fractional_phases_grow_within_a_few_images():
     assert lods == pytest.approx([1, 1, 0.5, 0, 0])
 
 
+@pytest.mark.parametrize('kimg', [1e-320, 1e-9])
+def test_phases_of_no_length_are_over_at_once(kimg):
+    kwargs = dict(lod_initial_resolution=8, lod_training_kimg=kimg, lod_transition_kimg=kimg)
+    assert [training_schedule(n, 6, **kwargs).lod for n in (0, 64, 10 ** 12)] == [3, 0, 0]
+
+
 def test_data_without_rows_and_columns_never_grows():
     points = SyntheticDataset(shape=[2, 1, 1], dtype='float32')
     assert training_schedule(0, points).lod == 0

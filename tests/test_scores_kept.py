@@ -239,7 +239,13 @@ def test_one_damaged_snapshot_does_not_end_the_measuring_of_all(network, tmp_pat
     ('ppl_wend', dict(space='y'), "space is 'y'"), ('ppl_wend', dict(num_samples=0), 'num_samples is 0'),
     ('ls', dict(num_samples=1, num_keep=1), 'num_samples is 1; a whole number of at least 4'),
     ('ls', dict(num_samples=8, num_keep=9), 'num_keep is 9, more than'), ('ls', dict(attrib_indices=3), 'a list'),
-    ('ls', dict(attrib_indices=['x']), "is 'x'"), ('ls', dict(attrib_indices=[]), 'a list')])
+    ('ls', dict(attrib_indices=['x']), "is 'x'"), ('ls', dict(attrib_indices=[]), 'a list'),
+    ('ls', dict(attrib_indices=[0, 3, 0]), 'names an attribute twice'),
+    ('ppl_wend', dict(epsilon=1e-320), 'from 1e-09 to 1'),
+    ('fid50k', dict(num_images=10 ** 400), 'num_images is more than 1000000000'),
+    ('jsd', dict(num_samples=4), 'num_samples is 4'), ('jsd', dict(num_cells=10 ** 6), 'num_cells is 1000000'),
+    ('mode_coverage', dict(least_share=float('nan')), 'least_share is nan; a number from 1e-09 to 1'),
+    ('mode_coverage', dict(max_deviations='x'), "max_deviations is 'x'")])
 def test_senseless_settings_are_refused_when_a_metric_is_made(name, changes, words):
     with pytest.raises(UserError, match=words):
         make_metric(dict(preset(name), **changes))

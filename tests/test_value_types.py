@@ -68,6 +68,10 @@ def known_settings():
             for key, setting in known.items():
                 if key not in (section.selector, 'by_num_gpus'):
                     yield f'{name}.{key} of {function}', setting
+    for function in registry.declared('metric'):
+        for key, setting in settings.parameters('metric', dict(func_name=function)).items():
+            if key != 'func_name':
+                yield f'{key} of {function}', setting
     for optimizer in settings.TF_OPTIMIZERS:
         for key, setting in settings.parameters('G_opt', dict(tf_optimizer=optimizer)).items():
             yield f'G_opt.{key} of {optimizer}', setting

@@ -83,7 +83,8 @@ def _level_of_detail(kimg, resolution_log2, initial_resolution, training_kimg, t
         raise UserError('sched.lod_training_kimg and sched.lod_transition_kimg must not be negative; they are '
                         f'{training_kimg} and {transition_kimg}')
     phase_kimg = training_kimg + transition_kimg
-    phase = int(math.floor(kimg / phase_kimg)) if phase_kimg > 0 else 0
+    # Later phases than a data set has levels are all the same, however short they are.
+    phase = int(min(kimg / phase_kimg, resolution_log2 + 1)) if phase_kimg > 0 else 0
     lod = resolution_log2 - math.log2(initial_resolution) - phase
     if transition_kimg > 0:
         lod -= max(kimg - phase * phase_kimg - training_kimg, 0.0) / transition_kimg

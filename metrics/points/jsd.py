@@ -25,10 +25,10 @@ class JSD(MetricBase):
     bound but for chance, and sees what is finer than a cell.
 
     Args:
-        num_samples: points of each side.
-        num_cells: cells along each axis.
-        num_steps: training steps of the discriminator.
-        minibatch_per_gpu: points per chunk.
+        num_samples: points of each side; a whole number from 5 to 1e9
+        num_cells: cells along each axis; a whole number from 1 to 4096
+        num_steps: training steps of the discriminator; a whole number from 1 to 1e9
+        minibatch_per_gpu: points per chunk; a whole number from 1 to 1e6
     """
 
     uses_dataset = True
@@ -37,8 +37,9 @@ class JSD(MetricBase):
 
     def __init__(self, num_samples, num_cells=64, num_steps=3000, minibatch_per_gpu=10000, **kwargs):
         super().__init__(**kwargs)
-        self._check_numbers(1, num_samples=num_samples, num_cells=num_cells, num_steps=num_steps,
-                            minibatch_per_gpu=minibatch_per_gpu)
+        self._check_numbers(5, num_samples=num_samples)     # of which the discriminator is tried on two
+        self._check_numbers(1, num_cells=num_cells, num_steps=num_steps, minibatch_per_gpu=minibatch_per_gpu)
+        self._check_share(1, 4096, num_cells=num_cells)
         self.num_samples = num_samples
         self.num_cells = num_cells
         self.num_steps = num_steps

@@ -17,10 +17,10 @@ class ModeCoverage(MetricBase):
     Where the data have no modes, equal pieces of their curve stand for them.
 
     Args:
-        num_samples: points of the generator.
-        max_deviations: a point is near a mode within so many of its standard deviations.
-        least_share: a mode is hit if so large a share of all points is near it.
-        minibatch_per_gpu: points per chunk.
+        num_samples: points of the generator; a whole number from 1 to 1e9
+        max_deviations: a point is near a mode within so many of its standard deviations; a number from 1e-6 to 1e6
+        least_share: a mode is hit if so large a share of all points is near it; a number from 1e-9 to 1
+        minibatch_per_gpu: points per chunk; a whole number from 1 to 1e6
     """
 
     uses_dataset = True
@@ -30,6 +30,8 @@ class ModeCoverage(MetricBase):
     def __init__(self, num_samples, max_deviations=3.0, least_share=0.01, minibatch_per_gpu=10000, **kwargs):
         super().__init__(**kwargs)
         self._check_numbers(1, num_samples=num_samples, minibatch_per_gpu=minibatch_per_gpu)
+        self._check_share(1e-6, 1e6, max_deviations=max_deviations)
+        self._check_share(1e-9, 1, least_share=least_share)
         self.num_samples = num_samples
         self.max_deviations = max_deviations
         self.least_share = least_share
