@@ -16,14 +16,15 @@ PROGRAM = '''
 import sys
 import numpy as np
 import tensorflow.compat.v1 as tf
-arrays = np.load('in.npz')
-with tf.Graph().as_default(), tf.Session() as session:
-    model = tf.saved_model.load(session, ['serve'], 'model')
-    signature = model.signature_def['serving_default']
-    feed = {info.name: arrays[key] for key, info in signature.inputs.items()}
-    np.save('out.npy', session.run(signature.outputs['images'].name, feed))
+for name in sys.argv[1:]:
+    arrays = np.load(name + '/in.npz')
+    with tf.Graph().as_default(), tf.Session() as session:
+        model = tf.saved_model.load(session, ['serve'], name + '/model')
+        signature = model.signature_def['serving_default']
+        feed = {info.name: arrays[key] for key, info in signature.inputs.items()}
+        np.save(name + '/out.npy', session.run(signature.outputs['images'].name, feed))
+    print(name, ' '.join(sorted(signature.inputs)))
 assert not {'dnnlib', 'training', 'figures'} & set(sys.modules)
-print(' '.join(sorted(signature.inputs)))
 '''
 
 
@@ -45,7 +46,8 @@ def opened(networks):
 
 def test_a_saved_model_runs_in_a_fresh_process(networks, tmp_path, opened, monkeypatch, capsys):
     from figures import arguments
-    for name, inputs in (('styles', 'labels latents psi'), ('plain', 'latents')):
+    expected, wanted = (('styles', 'labels latents psi'), ('plain', 'latents')), {}
+    for name, inputs in expected:
         gen, folder = opened[name], tmp_path / name
         folder.mkdir()
         monkeypatch.setattr(arguments, 'open_generator', lambda _args, gen=gen: (gen, None))
@@ -53,12 +55,14 @@ def test_a_saved_model_runs_in_a_fresh_process(networks, tmp_path, opened, monke
         assert 'serving_default' in capsys.readouterr().out
         arrays = {key: value for key, value in exporting.trial(gen).items() if key in inputs.split()}
         np.savez(str(folder / 'in.npz'), **arrays)
-        done = subprocess.run([sys.executable, '-c', PROGRAM], cwd=str(folder), stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, universal_newlines=True)
-        assert done.returncode == 0 and done.stdout.strip() == inputs, done.stderr[-2000:]
-        wanted = gen.images(arrays['latents'], arrays.get('labels'), psi=0.7, noise='stored')
-        found = np.load(str(folder / 'out.npy'))
-        assert found.dtype == np.uint8 and np.abs(found.astype(int) - wanted).max() <= 1
+        wanted[name] = gen.images(arrays['latents'], arrays.get('labels'), psi=0.7, noise='stored')
+    done = subprocess.run([sys.executable, '-c', PROGRAM] + list(wanted), cwd=str(tmp_path), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == [f'{name} {inputs}' for name, inputs in expected]
+    for name, images in wanted.items():
+        found = np.load(str(tmp_path / name / 'out.npy'))
+        assert found.dtype == np.uint8 and np.abs(found.astype(int) - images).max() <= 1
     with pytest.raises(UserError, match='exists already'):
         export.main([networks['plain'], str(tmp_path / 'plain' / 'model')])
 

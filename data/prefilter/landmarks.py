@@ -53,7 +53,7 @@ def _checked(where, values):
         landmarks = np.array(values, np.float64).reshape(-1, 2)
     except (TypeError, ValueError):
         raise UserError(f'{where}: landmarks are not pairs of numbers') from None
-    if len(landmarks) not in _KINDS or not np.all(np.abs(landmarks) < 1e6):
+    if len(landmarks) not in _KINDS or not np.all(np.isfinite(landmarks)) or np.abs(landmarks).max() >= 1e6:
         raise UserError(f'{where}: {len(landmarks)} points; 5 (eyes, nose, corners of the mouth) or 68 finite ones are '
                         'expected')
     return landmarks

@@ -118,9 +118,11 @@ def project(gen, distance, photographs, settings, place, minibatch, first_noise=
         first_noise: arrays [1, 1, H, W] to start from, or None.
         between: function of (number of the first photograph, step, images).
 
-    Returns the arrays of `optimise` for all of them, with w for every layer. Raises UserError for a network without w.
+    Returns the arrays of `optimise` for all of them, with w for every layer. Raises UserError for a network without w,
+    and where another projection was interrupted.
     """
     check(gen)
+    place.load(0)       # another projection's is refused at once
     mean, deviation = schedule.mean_and_deviation(sample_dlatents(gen, schedule.SAMPLES))
     layers, parts, projectors = max(gen.num_layers, 1), [], {}
     for group, begin in enumerate(range(0, len(photographs), minibatch)):
