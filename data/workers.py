@@ -129,7 +129,7 @@ class _Worker:
         return answer
 
     def _died(self):
-        self._process.join(1)
+        self._process.join(10)  # its pipe is closed a moment before it is gone
         return UserError(f'a worker process ended unexpectedly (status {self._process.exitcode}); it may have run out '
                          f'of memory: repeat with fewer --workers')
 

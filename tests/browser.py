@@ -5,6 +5,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -32,17 +33,18 @@ class Browser:
     Attributes: `problems`, what the page's console and network reported as errors so far.
     """
 
-    def __init__(self, seconds=60):
+    def __init__(self, seconds=300):
+        program = find()
         self._seconds = seconds
         self._folder = tempfile.mkdtemp()
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
         # The program reads descriptor 3 and writes 4; a shell moves ours there.
-        command = [find(), *OPTIONS, f'--user-data-dir={self._folder}', 'about:blank']
+        command = [program, *OPTIONS, f'--user-data-dir={self._folder}', 'about:blank']
         self._process = subprocess.Popen(
             ['/bin/bash', '-c', f'exec "$@" 3<&{to_browser} 4>&{from_browser}', 'browser'] + command,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            pass_fds=(to_browser, from_browser))
+            pass_fds=(to_browser, from_browser), start_new_session=True)
         os.close(to_browser)
         os.close(from_browser)
         self._buffer, self._number, self._session = b'', 0, None
@@ -63,8 +65,8 @@ class Browser:
         self.close()
 
     def close(self):
-        """Ends the browser."""
-        self._process.kill()
+        """Ends the browser with all its processes, which would write into its folder for a while."""
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         os.close(self._write)
         os.close(self._read)

@@ -1,5 +1,6 @@
 """Starts training runs as processes of their own and kills them at random moments, until they reach their end."""
 
+import contextlib
 import errno
 import os
 import random
@@ -43,6 +44,21 @@ D: {fmap_base: 64, fmap_max: 8}'''
 SMALLEST = '''G: {func_name: training.networks_gan2014.G_fully_connected, hidden: 8}
 D: {func_name: training.networks_gan2014.D_fully_connected, units: 4}'''
 KILLS = (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
+# train.py, which waits for its standard input to end before the loop begins, and says so.
+HELD = '''import os, sys
+sys.path.insert(0, {root!r})
+import train
+from dnnlib.util import run_main
+from experiment import running
+
+def wait(*args, call=running._call_loop):
+    os.write(1, b'held' + os.linesep.encode())
+    sys.stdin.read()
+    return call(*args)
+
+running._call_loop = wait
+run_main(train.main)
+'''
 
 
 class Harness:
@@ -72,6 +88,26 @@ class Harness:
         args = ['--config', self.config, '--result-dir', self.results] if run_dir is None else ['--resume', run_dir]
         command = [interpreter, os.path.join(ROOT, 'train.py'), '--data-dir', os.path.dirname(self.data)] + args
         return subprocess.Popen(command + list(options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **popen_args)
+
+    def start_held(self, run_dir):
+        """Goes on with a run that has taken hold of its directory when this returns, and trains after `let_go`."""
+        command = [sys.executable, '-c', HELD.format(root=ROOT), '--data-dir', os.path.dirname(self.data), '--resume',
+                   run_dir]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if line == b'held\n':
+                return process
+        raise AssertionError(b''.join(said).decode('utf-8', 'replace'))
+
+    @staticmethod
+    def let_go(process):
+        """Lets a held run train, and waits for its end. Returns (exit status, everything printed from then on)."""
+        process.stdin.close()
+        process.stdin = None
+        out = process.communicate()[0].decode('utf-8', 'replace')
+        return process.returncode, out
 
     def finish(self, run_dir=None, *args, **kwargs):
         """Starts or goes on and waits for the end. Returns (exit status, everything printed, run directory)."""
@@ -106,11 +142,12 @@ class Harness:
             for path in checkpoint.list_checkpoints(os.path.join(run_dir, 'checkpoints')):
                 checkpoint.read_checkpoint(path)  # none is half-written
             runs[-1] = run_dir
-            if is_finished(run_dir):
-                assert status == 0
+            if not is_finished(run_dir):
+                landed += 1
+            elif status == 0:
                 runs.append(None)
             else:
-                landed += 1
+                runs[-1] = None     # met it after its end, which says nothing
         if runs[-1] is None:
             return runs[:-1]
         status, out, _ = self.finish(runs[-1])
@@ -134,7 +171,7 @@ class Harness:
             time.sleep(0.01)
         out = process.communicate()[0].decode('utf-8', 'replace')
         assert process.returncode != 2, out
-        return process.returncode, run_dir
+        return process.returncode, run_dir or self.newest_run()
 
     @staticmethod
     def size_of_notes(run_dir):
@@ -144,8 +181,8 @@ class Harness:
 
     def after_some_seconds(self, longest):
         """A moment for `kill_many_times`: after a random number of seconds."""
-        end = time.time() + self.random.uniform(0, longest)
-        return lambda run_dir: time.time() >= end
+        end = time.monotonic() + self.random.uniform(0, longest)
+        return lambda run_dir: time.monotonic() >= end
 
     def after_some_images(self, most):
         """A moment for `kill_many_times`: after a random number of images."""
@@ -182,15 +219,15 @@ class SmallDisk:
             try:
                 self._shell = subprocess.Popen(['unshare', options, 'sh'], stdin=subprocess.PIPE,
                                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            except OSError:
+                break   # no such program
+            self.path = f'/proc/{self._shell.pid}/root{folder}'
+            with contextlib.suppress(OSError):  # it ended at once, or nobody may look into it
                 self._shell.stdin.write(f"mount -t tmpfs -o size={megabytes}m none '{folder}'; echo $?\n".encode())
                 self._shell.stdin.flush()
-                self.path = f'/proc/{self._shell.pid}/root{folder}'
                 if self._shell.stdout.readline() == b'0\n' and os.statvfs(self.path).f_blocks:
                     return
-            except (FileNotFoundError, BrokenPipeError):
-                pass
-            else:
-                self.close()
+            self.close()
         raise OSError('neither user namespaces nor mounts are allowed')
 
     def fill(self, spare):
@@ -219,7 +256,8 @@ class SmallDisk:
             os.unlink(path)
 
     def close(self):
-        self._shell.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._shell.stdin.close()
         self._shell.stdout.close()
         self._shell.wait()
 

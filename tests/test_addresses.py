@@ -145,7 +145,7 @@ def test_all_stages_run_on_an_s3_server(tmp_path, monkeypatch, capsys):
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(fsspec.config.conf, 's3', {'client_kwargs': {'endpoint_url': address}})
     try:
-        deadline = time.time() + 120
+        deadline = time.time() + 300
         while True:
             try:
                 urllib.request.urlopen(address, timeout=5).read()

@@ -61,7 +61,7 @@ class Running:
         path += f'{separator}token={quote(token)}' if token else ''
         request = urllib.request.Request(self.base + path, **more)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=300) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as err:
             return err.code, err.read()
@@ -74,7 +74,7 @@ class Running:
     def end(self, number):
         """Sends a signal; returns the exit status."""
         self.process.send_signal(number)
-        status = self.process.wait(timeout=60)
+        status = self.process.wait(timeout=300)
         self.process.stdout.close()
         self.process.stderr.close()
         return status
@@ -139,7 +139,7 @@ def test_the_thread_answers_in_order_and_hands_errors_back():
     with pytest.raises(ZeroDivisionError):
         model.do(lambda: 1 // 0)
     assert model.do(threading.current_thread) is not threading.current_thread()
-    assert model.stop(60)
+    assert model.stop(300)
     with pytest.raises(worker.Busy):
         model.do(lambda: 1)
 
@@ -171,7 +171,7 @@ def test_stale_requests_are_dropped_and_the_queue_has_a_limit():
     for thread in threads:
         thread.join()
     assert results == {'old': worker.Stale, 'new': 'new', 'other': 'other', 'too many': worker.Busy}
-    model.stop(60)
+    model.stop(300)
 
 
 # ---- Pictures
@@ -308,9 +308,9 @@ def test_history_neighbours_path_and_command(running, browser):
     browser.evaluate('document.getElementById("step-back").click()')
     browser.wait('document.getElementById("image").dataset.query.indexOf("near") < 0')
     browser.evaluate(f'{SET}("to", "9", "input"); document.getElementById("play").click()')
-    seen = {browser.wait('document.getElementById("image").dataset.query').partition('&t=')[2]}
-    while len(seen) < 4:
-        seen.add(browser.evaluate('document.getElementById("image").dataset.query').partition('&t=')[2])
+    browser.evaluate('window.seen = {}')
+    browser.wait('(function () { window.seen[document.getElementById("image").dataset.query.split("&t=")[1]] = true; '
+                 'return Object.keys(window.seen).length >= 4; })()')
     browser.evaluate('document.getElementById("play").click()')
     browser.evaluate('document.getElementById("show-command").click()')
     assert './reproduce generate' in browser.wait('document.getElementById("command").textContent')

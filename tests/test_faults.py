@@ -7,7 +7,6 @@ import pathlib
 import resource
 import shutil
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -107,13 +106,9 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint_and_the_run_goes_on_lat
         shutil.copytree(half, run_dir)
         before = contents(os.path.join(run_dir, 'checkpoints'))
         for spare in (1 << 16, 0):  # room for lines of the log but not for a checkpoint; no room at all
-            begun = harness.size_of_notes(run_dir)
-            process = harness.start(run_dir)
-            while process.poll() is None and harness.size_of_notes(run_dir) == begun:
-                time.sleep(0.01)
+            process = harness.start_held(run_dir)
             disk.fill(spare)
-            out = process.communicate()[0].decode()
-            assert_refused(process.returncode, out, 'o space left on', 'intact', f'--resume {run_dir}')
+            assert_refused(*harness.let_go(process), 'o space left on', 'intact', f'--resume {run_dir}')
             assert leftovers(run_dir) == []
             assert contents(os.path.join(run_dir, 'checkpoints')) == before
             disk.make_room()

@@ -11,7 +11,7 @@ import gpu_check  # noqa: E402
 
 
 def test_figures_are_written_and_a_part_out_of_time_is_told(tmp_path, monkeypatch):
-    slow = gpu_check.step_part(256, 'fp32', 0.2, {})
+    slow = gpu_check.step_part(256, 'fp32', 0.005, {})
     monkeypatch.setattr(gpu_check, 'PARTS', [part for part in gpu_check.PARTS if part.name == 'devices'] + [slow])
     out = tmp_path / 'out'
     assert gpu_check.main(['--out', str(out), '--device', 'cpu', '--small', '--jobs', '2']) == 1

@@ -32,8 +32,8 @@ def state(**changes):
     return NetworkState(**dict(fields, **changes))
 
 
-def refused_quickly(function, *args, megabytes=200, seconds=20):
-    """The sentence with which a reader refuses, in little memory and time."""
+def refused_quickly(function, *args, megabytes=200, seconds=300):
+    """The sentence with which a reader refuses, in little memory and before its work doubles again and again."""
     start = time.process_time()
     tracemalloc.start()
     try:

@@ -213,7 +213,7 @@ def test_hours_that_are_over_end_all(tmp_path):
 
 def test_sums_measurements_and_guards_are_the_same_in_both():
     result = _run(LAUNCH + ['-np', '2', 'tests/processes_probe.py', 'sums'])
-    assert result.returncode == 0 and result.stdout.endswith('all sums are right\n'), result.stdout
+    assert result.returncode == 0 and 'all sums are right\n' in result.stdout, result.stdout
 
 
 # ---- When something fails
@@ -265,7 +265,7 @@ def test_long_steps_are_no_hang():
 
 @pytest.mark.parametrize('mode,sentence', [
     ('stop1', 'process 1 of 2 on .* has not answered for'), ('stop0', 'process 0 of 2 on .* has not answered for'),
-    ('hang1', 'process 1 on .* of 2 did not move for . seconds, while reading data'),
+    ('hang1', r'process 1 on .* of 2 did not move for \d+ seconds, while reading data'),
     ('die1', 'process 1 of 2 was ended by SIGKILL; ending the others'), ('write0', None)])
 def test_a_process_that_hangs_or_dies_ends_all_with_its_number(mode, sentence, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(ROOT)
@@ -354,7 +354,7 @@ def _training(folder, ticks, **environ):
 
 
 def _children(pid):
-    deadline = time.time() + 120
+    deadline = time.time() + 300
     while time.time() < deadline:
         with open(f'/proc/{pid}/task/{pid}/children') as f:
             found = [int(child) for child in f.read().split()]

@@ -3,7 +3,6 @@ import collections
 import ctypes
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -94,7 +93,8 @@ def gpu_verdict(engine, cards, loads=can_load):
 
 def tf1_platform(system=None, machine=None):
     """None where TensorFlow 1.15 has packages, else why not."""
-    system, machine = system or sys.platform, machine or platform.machine()
+    # The module `platform` would start a program to find it out.
+    system, machine = system or sys.platform, machine or (os.uname().machine if hasattr(os, 'uname') else 'an unknown')
     if system.startswith('linux') and machine in ('x86_64', 'AMD64'):
         return None
     return f'TensorFlow 1.15 has packages for Linux on x86-64 only, this is {system} on {machine}'

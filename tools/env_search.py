@@ -15,7 +15,7 @@ Python = collections.namedtuple('Python', 'path version where')   # path: the re
 # A release that still offers CPython 3.7 (3.7.9); later ones dropped it.
 UV_PIN = 'uv==0.5.0'
 UV_DOWNLOAD_SECONDS = 300
-PROBE_SECONDS = 30
+PROBE_SECONDS = 120
 PROBE = '''
 import json, platform, struct, sys, sysconfig
 missing = []

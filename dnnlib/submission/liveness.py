@@ -244,7 +244,9 @@ class Watch:
                         known[message['rank']] = _state_of(message)
             told += seconds
             if told >= self.interval:
-                lines.send({})
+                # Not to those that did not say yet who they are: where one dies with something unread, the system
+                # forgets what it said, and its end would be that of nobody.
+                lines.send({}, ranks)
                 told = 0.0
             if gone:    # it says itself why, or is named when its time is over
                 sentence = next((f'process {rank} of {self.world.size} on {known[rank].host} is gone'
@@ -330,10 +332,12 @@ class _Lines:
         for connection in list(self._buffers):
             self.drop(connection)
 
-    def send(self, message):
-        """Sends to all. Whom it does not reach is found by its silence."""
+    def send(self, message, connections=None):
+        """Sends to all, or to some. Whom it does not reach is found by its silence."""
         data = json.dumps(message).encode() + b'\n'
         for connection in list(self._buffers):
+            if connections is not None and connection not in connections:
+                continue
             with contextlib.suppress(OSError):
                 connection.sendall(data)
 

@@ -124,11 +124,11 @@ def _hosts_of_launcher(environ, size):
 
 def wait_for_others(seconds=300):
     """Returns when every process of the World listens at its address. Raises UserError naming those that do not."""
-    deadline = time.time() + seconds
+    deadline = time.monotonic() + seconds
     missing = list(enumerate(world().addresses))
     while missing:
         missing = [(rank, address) for rank, address in missing if not _listens(address)]
-        if missing and time.time() > deadline:
+        if missing and time.monotonic() > deadline:
             raise UserError(f'process {missing[0][0]} of {world().size} did not come up at {missing[0][1]} within '
                             f'{seconds:g} seconds; look at what it printed, and at the firewall between the hosts')
         if missing:
