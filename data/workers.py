@@ -56,10 +56,10 @@ def ordered_fill(function, tasks, workers, room, window=3):
     window = max(1, min(window, _MOST_SHARED // max(room, 1)))
     team = []
     try:
-        for _ in range(workers):
-            team.append(_Worker(function, window, room, team))
         pending = collections.deque()
         for number, task in enumerate(tasks):
+            if len(team) < workers:     # no more than there are tasks, on machines of many cores
+                team.append(_Worker(function, window, room, team))
             worker = team[number % workers]
             worker.send(task)
             pending.append(worker)

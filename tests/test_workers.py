@@ -44,6 +44,12 @@ def test_results_keep_their_order():
     assert list(ordered_map(double, range(20), 2)) == [2 * i for i in range(20)]
 
 
+def test_no_more_workers_start_than_there_are_tasks(monkeypatch):
+    started, real = [], workers._Worker
+    monkeypatch.setattr(workers, '_Worker', lambda *args: started.append(args) or real(*args))
+    assert list(ordered_map(double, range(3), 64)) == [0, 2, 4] and len(started) == 3
+
+
 def test_large_tasks_and_large_results_do_not_wait_for_each_other():
     tasks = [bytes([i]) * 300000 for i in range(12)]
     assert list(ordered_map(double, tasks, 2)) == [task * 2 for task in tasks]
