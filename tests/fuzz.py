@@ -254,17 +254,20 @@ def main(argv=None):
     parser.add_argument('--seed', type=int, default=int(time.time()), metavar='N', help='default: the time')
     parser.add_argument('--out', default=os.path.join(ROOT, 'results', 'fuzz'), metavar='DIR',
                         help='where failing inputs are kept (default: results/fuzz)')
+    parser.add_argument('--most', type=int, metavar='N', help='try at most so many files for each reader: so a fast '
+                        'machine tries no others than a slow one (default: as many as there is time for)')
     parser.add_argument('--here', action='store_true', help='run the one named reader in this process')
     args = parser.parse_args(argv)
     os.makedirs(args.out, exist_ok=True)
     names = args.names or list(READERS)
     if args.here:
-        return run_one(names[0], args.seconds, args.seed, args.out)
+        return run_one(names[0], args.seconds, args.seed, args.out, args.most)
     print(f'seed {args.seed}', flush=True)
     failed = False
     for name in names:
         command = [sys.executable, os.path.abspath(__file__), name, '--here', '--seconds',
                    str(args.seconds / len(names)), '--seed', str(args.seed), '--out', args.out]
+        command += [] if args.most is None else ['--most', str(args.most)]
         log = os.path.join(args.out, name.replace(' ', '-') + '.log')
         with open(log, 'wb') as stderr:
             result = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, cwd=ROOT)

@@ -2,8 +2,10 @@
 
 import contextlib
 import glob
+import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -261,6 +263,21 @@ def test_long_steps_are_no_hang():
     assert watch._state(0.0).limit == 1000 and watch._state(0.0).count == 8
     watch.enter(*before)
     assert 300 <= watch._state(0.0).limit < 310 and watch._state(0.0).place == 'reading data'
+
+
+def test_nothing_is_sent_to_a_process_before_it_said_who_it_is():
+    """Else its end, with something unread, would take back what it said."""
+    watch = liveness.Watch(processes.World(0, 3, ('localhost:65535',) * 3), 60.0)
+    watch.interval = 0.02
+    port, token = watch.listen().split()
+    watch.start(port, token)
+    with socket.create_connection(('127.0.0.1', int(port))) as silent, \
+            socket.create_connection(('127.0.0.1', int(port))) as known:
+        known.sendall(json.dumps(dict(_state(1, 0, 0.0)._asdict(), token=token)).encode() + b'\n')
+        with known.makefile('r') as lines:
+            assert [lines.readline() for _ in range(3)] == ['{}\n'] * 3
+        assert not select.select([silent], [], [], 0)[0]
+        watch.close()
 
 
 @pytest.mark.parametrize('mode,sentence', [
