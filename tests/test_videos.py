@@ -66,7 +66,8 @@ def test_noise_keeps_its_deviation_on_the_way():
 @pytest.mark.parametrize('kind, options', [
     ('interpolation', {}), ('interpolation', dict(space='w', curve='spline')), ('mixing', {}), ('noise', {}),
     ('truncation', {}), ('edit', dict(move=lambda w, share, layers: w + 2 * np.float32(share)))])
-def test_every_kind_loops_and_is_repeatable(generators, kind, options):
+def test_every_kind_loops_and_is_repeatable(generators, kind, options, monkeypatch):
+    monkeypatch.setattr(kinds, 'AT_ONCE', 16)   # so that w is asked for more than once
     gen, _ = generators['styles']
     seeds = [1, 2, 3] if kind in ('interpolation', 'mixing') else [1, 2]
     first, again = [[np.stack(frame) for frame in kinds.frames(kind, gen, seeds, 24, psi=0.7, **options)]

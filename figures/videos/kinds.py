@@ -8,6 +8,7 @@ from figures.videos import paths
 KINDS = ('interpolation', 'mixing', 'noise', 'truncation', 'edit')
 NOISE_KEYS = 4      # draws of noise that a video of noise goes through
 NOISE = 3           # makes them independent of latents and labels of the same seed
+AT_ONCE = 64        # frames whose w are in memory
 SWING = 1.0         # truncation goes from this ψ to its opposite and back
 
 
@@ -41,9 +42,10 @@ def frames(kind, gen, seeds, count, psi=0.7, cutoff=8, space='z', curve=None, no
         if space == 'w':
             raise UserError('the network has no w; use --space z')
         return _plain(gen, seeds, count, curve)
-    w = {'interpolation': _interpolation, 'mixing': _mixing}.get(kind)
-    if w is not None:
-        return _single(gen, w(gen, seeds, count, psi, cutoff, space, curve, layers), noise)
+    moving = {'interpolation': _interpolation, 'mixing': _mixing}.get(kind)
+    if moving is not None:
+        w_of = moving(gen, seeds, count, space, curve, layers)
+        return _single(gen, lambda some: _truncated(gen, w_of(some), psi, cutoff), count, noise)
     still = _truncated(gen, gen.dlatents(np.concatenate([gen.latents(seed) for seed in seeds]), gen.labels_of(seeds)),
                        1 if kind == 'truncation' else psi, cutoff)
     return {'noise': _noise, 'truncation': _truncation, 'edit': _edit}[kind](gen, still, seeds, count, cutoff, noise,
@@ -61,41 +63,52 @@ def _truncated(gen, w, psi, cutoff):
 
 
 def _path(gen, seeds, count, space, curve):
-    """w along a closed path through seeds, [count, layers, size]; labels are those of the first one."""
+    """A function from a range of frames to their w [N, layers, size], on a closed path through seeds.
+
+    Labels are those of the first seed.
+    """
     z = np.concatenate([gen.latents(seed) for seed in seeds])
     labels = gen.labels(seeds[0])
     if space == 'z':
-        return gen.dlatents(paths.closed(z, count, _curve(space, curve)), np.repeat(labels, count, axis=0))
-    w = gen.dlatents(z, np.repeat(labels, len(z), axis=0))
-    return paths.closed(w, count, _curve(space, curve)).astype(np.float32)
+        path = paths.closed(z, count, _curve(space, curve))
+        return lambda some: gen.dlatents(path[some.start:some.stop], np.repeat(labels, len(some), axis=0))
+    w = paths.closed(gen.dlatents(z, np.repeat(labels, len(z), axis=0)), count, _curve(space, curve))
+    return lambda some: w[some.start:some.stop].astype(np.float32)
 
 
-def _interpolation(gen, seeds, count, psi, cutoff, space, curve, _layers):
-    return _truncated(gen, _path(gen, seeds, count, space, curve), psi, cutoff)
+def _interpolation(gen, seeds, count, space, curve, _layers):
+    return _path(gen, seeds, count, space, curve)
 
 
-def _mixing(gen, seeds, count, psi, cutoff, space, curve, layers):
+def _mixing(gen, seeds, count, space, curve, layers):
     if len(seeds) < 3:
         raise UserError('--video mixing needs three seeds at least: one that stays, and two whose styles it takes')
     chosen = list(range(min(4, gen.num_layers)) if layers is None else layers)
-    w = np.repeat(gen.dlatents(gen.latents(seeds[0]), gen.labels(seeds[0])), count, axis=0)
-    w[:, chosen] = _path(gen, seeds[1:], count, space, curve)[:, chosen]
-    return _truncated(gen, w, psi, cutoff)
+    still = gen.dlatents(gen.latents(seeds[0]), gen.labels(seeds[0]))
+    others = _path(gen, seeds[1:], count, space, curve)
+
+    def mixed(some):
+        w = np.repeat(still, len(some), axis=0)
+        w[:, chosen] = others(some)[:, chosen]
+        return w
+    return mixed
 
 
-def _batches(gen, count):
-    return [range(begin, min(begin + gen.minibatch, count)) for begin in range(0, count, gen.minibatch)]
+def _ranges(count, size):
+    return [range(begin, min(begin + size, count)) for begin in range(0, count, size)]
 
 
-def _single(gen, w, noise):
-    for batch in _batches(gen, len(w)):
-        for image in gen.synthesize(w[batch.start:batch.stop], noise):
-            yield [image]
+def _single(gen, w_of, count, noise):
+    for some in _ranges(count, AT_ONCE):
+        w = w_of(some)
+        for batch in _ranges(len(w), gen.minibatch):
+            for image in gen.synthesize(w[batch.start:batch.stop], noise):
+                yield [image]
 
 
 def _plain(gen, seeds, count, curve):
     z = paths.closed(np.concatenate([gen.latents(seed) for seed in seeds]), count, _curve('z', curve))
-    for batch in _batches(gen, count):
+    for batch in _ranges(count, gen.minibatch):
         labels = np.repeat(gen.labels(seeds[0]), len(batch), axis=0)
         for image in gen.images(z[batch.start:batch.stop], labels):
             yield [image]
