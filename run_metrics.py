@@ -265,6 +265,8 @@ def parse_curves_args(argv):
                        'folder)')
     _common(parser)
     args = parser.parse_args(argv)
+    if args.snapshots is not None and not args.measure:
+        parser.error('--snapshots goes with --measure')
     if args.snapshots is not None and args.snapshots < 2:
         parser.error('--snapshots must be at least 2')
     return _checked(args)
@@ -458,7 +460,9 @@ def options_of(args):
         os.environ[store.ENVIRONMENT] = os.path.abspath(args.artifacts_dir)
     settings = {'classifier_blur': args.classifier_blur == 'yes'}
     if args.classifiers is not None:
+        from metrics.networks import files
         settings['classifiers'] = os.path.abspath(args.classifiers)
+        files.find_classifiers(settings['classifiers'])     # names what is wrong before anything is loaded
     return dict(num_gpus=args.num_gpus, seed=args.seed, features=args.features,
                 feature_settings=settings,
                 trust_stored_code=args.trust_stored_code)

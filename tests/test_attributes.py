@@ -76,8 +76,9 @@ def test_mistakes_are_answered_with_a_sentence(faces, tmp_path):
         (tmp_path / 'empty' / name).write_bytes(b'')
     with pytest.raises(UserError, match="two classifiers of 'smiling'"):
         files.find_classifiers(str(tmp_path / 'empty'))
-    with pytest.raises(UserError, match='cannot be read'):
-        files.find_classifiers(str(tmp_path / 'absent'))
+    for words in (['table', 'stylegan-4', '--dry-run'], ['ls', '--network', 'ffhq-1024']):
+        with pytest.raises(UserError, match='the folder of classifiers .*absent cannot be read'):
+            run_metrics.main([*words, '--classifiers', str(tmp_path / 'absent'), '--device', 'cpu'])
 
 
 @pytest.mark.both

@@ -106,6 +106,8 @@ def test_mistakes_are_answered_with_a_sentence(two_runs, tmp_path):
                            ([two_runs[0], '--measure'], 'holds no network snapshot to measure')):
         with pytest.raises(UserError, match=message):
             run_metrics.main(['curves', *words, '--out', str(tmp_path / 'out'), '--device', 'cpu'])
+    with pytest.raises(SystemExit):     # which would do nothing
+        run_metrics.main(['curves', two_runs[0], '--snapshots', '2'])
 
 
 def test_missing_scores_are_measured_once(tmp_path, little_network, monkeypatch, capsys):
