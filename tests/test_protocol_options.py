@@ -97,6 +97,14 @@ def test_steps_begin_at_either_end_or_at_the_first_only():
     assert len(set(places('full', ends='both').ravel())) == 64
 
 
+def test_classifiers_with_and_without_blur_are_told_apart():
+    with_blur, without = (some_record(metric='ls', feature_networks={'classifier-0': dict(
+        name='classifier of male', built_as=f'D_basic {word} blur (setting classifier_blur)')})
+        for word in ('with', 'without'))
+    line, = [line for line in explain.compare(with_blur, without) if 'built_as' in line]
+    assert 'feature_networks.classifier-0.built_as' in line and 'see --classifier-blur' in line
+
+
 def test_tables_take_the_released_codes_choices_unless_told_otherwise():
     assert preset('fid50k')['reals'] == 'order' and preset('ppl_zend')['ends'] == 'start'
     changed = dict(reals='random', ends='both', rejection=False)

@@ -5,10 +5,11 @@ from collections import OrderedDict
 
 from metrics.scores import records, standard
 
-# What a difference in a field means. A prefix of the dotted name is enough; the first that fits counts.
+# What a difference in a field means. A prefix of the dotted name is enough, or its end after a star; the first counts.
 MEANINGS = OrderedDict([
     ('metric', 'different metrics: the values cannot be compared'),
     ('is_standin', 'one score uses stand-in networks: the values cannot be compared'),
+    ('*.built_as', 'the weights were put into other layers, see --classifier-blur: the values cannot be compared'),
     ('feature_networks', 'the feature networks differ: the values cannot be compared unless the files hold the same '
                          'weights'),
     ('network_sha256', 'two different generators (or two files) were measured'),
@@ -78,7 +79,7 @@ def differences(a, b):
 
 
 def _fits(field, key):
-    return field == key or field.startswith(key + '.')
+    return field == key or field.startswith(key + '.') or key.startswith('*') and field.endswith(key[1:])
 
 
 def _meaning(field):
