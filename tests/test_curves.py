@@ -126,8 +126,8 @@ def test_missing_scores_are_measured_once(tmp_path, little_network, monkeypatch,
     # (The first one's images are too small for path lengths.) The run's report shows what was measured.
     assert 'ppl_wend' in open(os.path.join(run, 'report.html'), encoding='utf-8').read()
     capsys.readouterr()
-    run_metrics.main(words)
-    assert capsys.readouterr().out.count('is measured already') == 3
+    run_metrics.main([word.replace(',ppl_zend,ppl_wend', '') for word in words])
+    assert capsys.readouterr().out.count('is measured already') == 2
 
 
 def test_runs_of_one_name_are_told_apart_and_a_run_named_twice_is_one(two_runs, tmp_path, capsys):
