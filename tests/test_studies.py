@@ -112,6 +112,16 @@ def test_the_demo_trains_each_network_of_its_table(capsys):
         'ppl_wfull,ppl_wend,ls', 'ppl_wfull,ppl_wend,ls', 'ppl_wfull,ppl_wend,ls']
 
 
+def test_a_table_with_an_empty_cell_is_compared_and_a_failure_is_told(monkeypatch, capsys):
+    statuses = [0, 1, 2]
+    monkeypatch.setattr(paper_demo.subprocess, 'call', lambda words: statuses.pop(0))
+    paper_demo.run_metrics('table', 'paper-demo')
+    paper_demo.run_metrics('table', 'paper-demo')   # a cell stayed empty
+    with pytest.raises(UserError, match='ended with status 2'):
+        paper_demo.run_metrics('table', 'paper-demo')
+    assert capsys.readouterr().out.count('$ ./reproduce metrics table paper-demo') == 3
+
+
 def test_what_follows_a_run_is_done_once_it_is_trained_and_only_then(tmp_path, monkeypatch):
     calls = []
     found = iter([('run', False), ('run', True), ('run', True)])
