@@ -44,7 +44,8 @@ def parse_args(argv=None):
     args.outdir = args.outdir if args.is_named else default
     if (args.seeds is None) == (args.latents is None) and not (args.edit_table and args.seeds is None):
         raise UserError('give either --seeds, such as 0-99, or --latents with a file')
-    args.psi = (0.7 if args.latents is None else 1.0) if args.psi is None else args.psi
+    args.asks_psi = args.psi is not None
+    args.psi = args.psi if args.asks_psi else 0.7 if args.latents is None else 1.0
     arguments.check_psi(args.psi)
     args.seeds = None if args.seeds is None else arguments.parse_seeds(args.seeds)
     for option, needed in (('edit', 'directions'), ('hold', 'edit'), ('edit_table', 'directions'), ('space', 'video'),
@@ -52,6 +53,10 @@ def parse_args(argv=None):
         if getattr(args, option) not in (None, False) and getattr(args, needed) is None:
             raise UserError(f"--{option.replace('_', '-')} goes with --{needed}")
     args.space = args.space or 'z'
+    if args.video is not None and args.noise == 'random':
+        raise UserError('--noise random would flicker from frame to frame; --video noise goes smoothly through draws')
+    if args.video not in (None, 'edit') and args.edit is not None:
+        raise UserError(f'--video {args.video} shows no edit; --edit goes with --video edit, or with pictures')
     if args.layers is not None and args.edit is None and not args.edit_table and args.video != 'mixing':
         raise UserError('--layers says which layers --edit changes, or --video mixing')
     return args
@@ -101,6 +106,8 @@ def main(argv=None):
     make_writable_folder(args.outdir, 'choose another one with --outdir')
     gen, facts = arguments.open_generator(args)
     arguments.choose_labels(gen, facts, args)
+    for sentence in generating.without_effect(gen, args):
+        print(f'warning: {sentence}', flush=True)
     order = generating.Order(gen, facts, args)
     if args.edit_table:
         from metrics.networks.answers import Answers

@@ -80,6 +80,16 @@ class Order:
         return f'{self.kind}{number:04d}.png'
 
 
+def without_effect(gen, args):
+    """Sentences about options that were given, and of which this network makes no use."""
+    found = []
+    if args.asks_psi and not gen.is_style_based:
+        found.append('--psi changes nothing, for the network has no w')
+    if args.noise != 'stored' and not gen.has_noise:
+        found.append(f'--noise {args.noise} changes nothing, for the network has no noise inputs')
+    return found
+
+
 def write_images(order):
     """Stores all images, contact sheets, a page and a record, and strips of edits. Returns a sentence."""
     gen, args = order.gen, order.args
@@ -125,18 +135,17 @@ def write_video(order):
     count = int(round(args.seconds * args.fps))
     if count < 2:
         raise UserError(f'--seconds {args.seconds:g} at --fps {args.fps:g} are {count} frames; two at least are needed')
-    noise = 'stored' if args.noise == 'random' else args.noise    # fresh noise in every frame would flicker
     move = None
     if order.edits:
         def move(w, share, layers):
             return edits.move(w, order.edits, share, layers)
-    frames = kinds.frames(args.video, gen, order.numbers, count, args.psi, args.cutoff, args.space, args.curve, noise,
-                          order.layers, move)
+    frames = kinds.frames(args.video, gen, order.numbers, count, args.psi, args.cutoff, args.space, args.curve,
+                          args.noise, order.layers, move)
     path = os.path.join(args.outdir, f'{args.video}.mp4')
     writer.write(path, frames, args.fps)
     sheet.write_record(os.path.join(args.outdir, f'{args.video}.json'), dict(
         order.record, seeds=args.seeds, video=args.video, frames=count, fps=args.fps, space=args.space,
-        curve=args.curve, noise=noise))
+        curve=args.curve, noise=args.noise))
     return f'{path}: {count} frames, {count / args.fps:g} s, which loop'
 
 

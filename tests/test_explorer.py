@@ -359,6 +359,7 @@ def test_networks_without_styles_say_so_and_end_on_a_signal(networks):
         status, body = page.get('/image?' + query)
         assert status == 400 and b'network has no' in body or b'there are 0' in body
     assert b'no styles per layer' in page.get('/')[1]
+    assert page.get('/command?seed=3')[1].decode().split()[-2:] == ['--seeds', '3']
     assert page.end(signal.SIGINT) == 0
 
 
@@ -386,7 +387,7 @@ def running_port():
 
 
 def test_commands_quote_what_a_shell_would_take_apart():
-    renderer = EasyDict(gen=None, facts=EasyDict(network="a b'c.pkl"))
+    renderer = EasyDict(gen=EasyDict(is_style_based=True, has_noise=True), facts=EasyDict(network="a b'c.pkl"))
     words = shlex.split(server.command_of(state.parse([('seed', '1')]), renderer))
     assert words[:6] == ['./reproduce', 'generate', '--network', "a b'c.pkl", '--seeds', '1']
 

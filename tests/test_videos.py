@@ -10,7 +10,7 @@ from PIL import Image
 
 import generate
 from dnnlib import UserError
-from figures import arguments
+from figures import arguments, generating
 from figures.videos import kinds, paths, writer
 
 imageio_ffmpeg = pytest.importorskip('imageio_ffmpeg')
@@ -99,6 +99,9 @@ def test_networks_without_styles_interpolate_and_say_what_they_cannot(generators
         kinds.frames('interpolation', gen, [1, 2], 6, space='w')
     with pytest.raises(UserError, match='linear and spline'):
         kinds.frames('interpolation', generators['styles'][0], [1, 2], 6, space='w', curve='spherical')
+    args = generate.parse_args(['--network', 'x', '--seeds', '1', '--psi', '0.5', '--noise', 'none'])
+    assert [len(generating.without_effect(found, args)) for found, _ in (generators['styles'], generators['plain'])] \
+        == [0, 2]
 
 
 def test_the_command_writes_a_video_that_plays(generators, networks, tmp_path, monkeypatch):
@@ -115,6 +118,9 @@ def test_the_command_writes_a_video_that_plays(generators, networks, tmp_path, m
     assert np.abs(frames[0] - wanted).mean() < 12       # colours are stored at half the resolution
     with pytest.raises(UserError, match='--video'):
         generate.parse_args(['--network', 'x', '--seeds', '1', '--curve', 'spline'])
+    for words, match in ((['--noise', 'random'], 'flicker'), (['--edit', 'a=1', '--directions', 'pca:1'], 'no edit')):
+        with pytest.raises(UserError, match=match):
+            generate.parse_args(['--network', 'x', '--seeds', '1,2', '--video', 'truncation'] + words)
     with pytest.raises(UserError, match='--directions'):
         generate.parse_args(['--network', 'x', '--seeds', '1', '--edit', 'a=1'])
 

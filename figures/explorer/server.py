@@ -130,11 +130,10 @@ def command_of(wanted, renderer):
                     or any(wanted.sliders) or wanted.photo is not None or wanted.noise_layers is not None) \
         and (wanted.noise != 'random' or wanted.noise_seed in (None, wanted.seed))
     words = ['stylegan-repro' if config.installed else './reproduce', 'generate', '--network', network]
-    if is_plain:
-        words += ['--seeds', str(wanted.seed), '--psi', f'{wanted.psi:g}', '--cutoff', str(wanted.cutoff)]
-    else:
-        words += ['--latents', 'latents.npz']
+    words += ['--seeds', str(wanted.seed)] if is_plain else ['--latents', 'latents.npz']
+    if is_plain and renderer.gen.is_style_based:
+        words += ['--psi', f'{wanted.psi:g}', '--cutoff', str(wanted.cutoff)]
     label = wanted.label if wanted.label is not None else renderer.facts.get('asked_label')
     if label is not None and (is_plain or not renderer.gen.is_style_based):
         words += ['--class', shlex.quote(label)]
-    return ' '.join(words + ['--noise', wanted.noise])
+    return ' '.join(words + (['--noise', wanted.noise] if renderer.gen.has_noise else []))
