@@ -9,6 +9,7 @@ import sys
 
 import config
 from dnnlib.atomic import NAME_BYTES
+from dnnlib.errors import UserError
 
 _COMMANDS = {   # scripts and modules, as texts and data files name them → the command that people type
     'train.py doctor': 'doctor', 'train.py': 'train', 'run_metrics.py table1': 'table1', 'run_metrics.py': 'metrics',
@@ -54,6 +55,20 @@ class Parser(argparse.ArgumentParser):
         if kwargs.get('add_help', True):
             self.add_argument('--version', action='version', version=f'stylegan-repro {config.version}',
                               help='print the version and end')
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse does. Raises UserError for an option that is given as an empty text.
+
+        A shell's variable without a value is one, and must not be taken for an option left out.
+        """
+        found, rest = super().parse_known_args(args, namespace)
+        for action in self._actions:
+            value = getattr(found, action.dest, None)
+            if action.option_strings and value != action.default \
+                    and '' in (value if isinstance(value, (list, tuple)) else [value]):
+                raise UserError(f"{action.option_strings[-1]} is '', which says nothing; leave it out, or give it a "
+                                'value')
+        return found, rest
 
 
 def shown(path):

@@ -96,8 +96,8 @@ def _assumed_data(config, data_dir, missing, metrics):
     resolution = resolution_of(shape)
     return EasyDict(
         shape=list(shape), resolution=resolution, resolution_log2=(resolution - 1).bit_length(), num_images=None,
-        label_size=labels, is_image=len(shape) == 3 and not is_codes, is_codes=is_codes or None, codec=None,
-        missing=missing, unused_labels=None, missing_files=needs.missing_files(
+        label_size=labels, label_names=None, is_image=len(shape) == 3 and not is_codes, is_codes=is_codes or None,
+        codec=None, missing=missing, unused_labels=None, missing_files=needs.missing_files(
             metrics, dict(config.dataset, data_dir=data_dir),
             STANDIN if _is_drawn(config.dataset.tfrecord_dir) else 'auto'))
 
@@ -106,7 +106,8 @@ def recorded_data(record):
     """What `open_data` tells, from the `dataset.json` of a run (see `training.state.resume.DATA`)."""
     resolution = resolution_of(record['shape'])
     return EasyDict(record, resolution=resolution, resolution_log2=(resolution - 1).bit_length(), missing=None,
-                    is_image=len(record['shape']) == 3, is_codes=None, codec=None, unused_labels=None)
+                    is_image=len(record['shape']) == 3, is_codes=None, codec=None, unused_labels=None,
+                    label_names=None, missing_files=[], restored=None)
 
 
 def making_of(folder):

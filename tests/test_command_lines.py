@@ -11,7 +11,8 @@ import shlex
 import pytest
 
 from data.commands import EXAMPLES as DATASET_EXAMPLES
-from dnnlib.util import UserError
+from data.records.dataset import SyntheticDataset
+from dnnlib.util import EasyDict, UserError
 from experiment import doctor, facts
 from experiment.studies import unwarping
 
@@ -160,6 +161,27 @@ def test_every_command_tells_its_version(page, capsys):
 
 
 @pytest.mark.both
+@pytest.mark.parametrize('line', [
+    'run_metrics.py fid50k --run', 'run_metrics.py fid --images a --reference b --out',
+    'run_metrics.py table1 --out', 'train.py --config demo --max-hours',
+    'train.py --config demo --dry-run --data-dir', 'train.py doctor --result-dir',
+    'generate.py --network x.pkl --outdir', 'dataset_tool.py create_from_images new old --labels',
+    'explore.py --network x.pkl --latents'])
+def test_an_option_given_as_nothing_is_no_option_left_out(line):
+    """A shell's variable without a value, in quotes, must not send results to the default place."""
+    with pytest.raises(UserError, match=f"{line.split()[-1]} is '', which says nothing"):
+        call(line.split() + [''])
+
+
+def test_what_is_known_of_data_that_are_not_here_has_the_same_names():
+    config = EasyDict(dataset=EasyDict(tfrecord_dir='toyfaces-32', resolution=32))
+    with SyntheticDataset(resolution=32) as data:
+        known = set(facts.describe(data))
+    assert known == set(facts.open_data(config, 'nowhere', dry=True, metrics=[]))
+    record = dict(shape=[3, 32, 32], dtype='uint8', num_images=5, label_size=0, fingerprint='x')
+    assert known <= set(facts.recorded_data(record))
+
+
 def test_commands_stand_in_texts_as_they_are_typed(monkeypatch):
     import config
     from dnnlib.command_line import _COMMANDS, typed
