@@ -309,11 +309,11 @@ class Context:
             graph: a tuple that equal graphs share, whichever metric builds them, and no other: what they compute, and
                 all that `inputs`, `build` and `before` depend on. Such a graph is built once. None: built anew.
         """
-        towers = self._towers.get(graph)
+        towers = None if graph is None else self._towers.get(graph)
         if towers is None:
             towers = [self._build_tower(index, inputs, build, before) for index in range(self.num_gpus)]
-        if graph is not None:
-            self._towers[graph] = towers
+            if graph is not None:
+                self._towers[graph] = towers
         with Progress(label, num_samples, 'samples', stream=self.share.stream()) as progress:
             for chunk, outputs in self._outputs_of_chunks(-(-num_samples // chunk_size), towers, feed):
                 start = chunk * chunk_size
