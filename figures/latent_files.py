@@ -88,7 +88,7 @@ def read(path, gen, sha256=None):
 
 def _checked(path, name, array, shape, other=None, most=1e9):
     if array.dtype.kind not in 'fiu' or list(array.shape[1:]) != shape or array.ndim != len(shape) + 1 \
-            or not 0 < len(array) <= MOST or not np.all(np.isfinite(array)) or np.abs(array).max() > most:
+            or not 0 < len(array) <= MOST or not np.all(np.abs(array.astype(np.float64)) <= most):
         raise UserError(f"{path}: '{name}' is {array.dtype} {list(array.shape)}; finite numbers [N"
                         + ''.join(f', {length}' for length in shape) + '] are needed for this network')
     if other is not None and len(other) != len(array):

@@ -101,6 +101,9 @@ def test_labelled_samples_give_the_direction_that_labelled_them(gen, tmp_path):
 @pytest.mark.parametrize('name, content, words', [
     ('a.csv', 'seed,x\n1,0\n2,1\n', 'at least 4'), ('a.csv', 'x\n1\n', "'seed'"), ('a.csv', 'seed,x\n1.5,1\n', 'seeds'),
     ('a.csv', 'seed,x\n1,one\n', 'numbers'), ('a.csv', 'seed,x\n1,0\n2,inf\n', 'numbers'),
+    ('a.csv', 'seed,x\n1,0\n2,1_0\n', 'numbers'), ('a.csv', 'seed,x\n1,0\n2,1e308\n', 'numbers of usual size'),
+    ('a.csv', 'seed,x\n"' + 'x' * 200000 + '",1\n', 'not a table'),
+    ('a.csv', 'seed,\n' + ''.join(f'{4294967295 - i},{i % 2}\n' for i in range(6)), 'without a name'),
     ('a.npy', b'no', 'no array'), ('a.txt', 'x', 'none that can be read'),
     ('a.npz', b'no', 'a.npz')])
 def test_sources_that_cannot_be_read_get_a_sentence(gen, opened, tmp_path, name, content, words):
@@ -112,10 +115,12 @@ def test_sources_that_cannot_be_read_get_a_sentence(gen, opened, tmp_path, name,
         sources.load('pca:3', opened['plain'][0])
     with pytest.raises(UserError, match='principal components'):
         sources.load('pca:900', gen)
-    for names, deviations, words in ((['a', 'a'], [1, 1], "two directions named 'a'"),
-                                     (['a', 'b'], [1, 0], 'deviations')):
-        np.savez(str(tmp_path / 'p.npz'), names=np.array(names), normals=np.eye(2, gen.dlatent_avg.shape[-1]),
-                 intercepts=np.zeros(2), deviations=np.array(deviations, np.float64))
+    for names, deviations, scale, words in (
+            ('aa', [1.0, 1.0], 1, "two directions named 'a'"), ('ab', [1.0, 0.0], 1, 'deviations'),
+            ('ab', [1.0, 1.0], 1e308, 'finite vectors'), ('ab', ['1', 'x'], 1, 'do not fit'),
+            ('ab', [1, 2j], 1, 'do not fit')):
+        np.savez(str(tmp_path / 'p.npz'), names=np.array(list(names)), intercepts=np.zeros(2),
+                 normals=np.eye(2, gen.dlatent_avg.shape[-1]) * scale, deviations=np.array(deviations))
         with pytest.raises(UserError, match=words):
             sources.load(str(tmp_path / 'p.npz'), gen)
     np.save(str(tmp_path / 'short.npy'), np.zeros([2, 3]))

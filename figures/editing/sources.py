@@ -15,6 +15,7 @@ from figures.editing.directions import SAMPLES, Direction, principal_components,
 FORMS = ('planes of `run_metrics.py ls --keep-planes FILE` (.npz), labelled samples (.csv with the columns seed and '
          'one per attribute), vectors [size] or [K, size] (.npy), or pca:K')
 MOST = 512                      # directions
+LARGEST = 1e9                   # component of one, or label
 MOST_BYTES = 1 << 28
 FEWEST_SAMPLES = 4
 REGULARISATION = 1.0            # of the logistic regression, as scikit-learn has it
@@ -45,6 +46,8 @@ def load(source, gen, sha256=None):
     else:
         raise UserError(f"directions '{source}' are none that can be read; expected are {FORMS}")
     names = [direction.name for direction in found]
+    if '' in names:
+        raise UserError(f'{source} has a direction without a name; give it one')
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UserError(f"{source} has two directions named '{twice[0]}'; give each a name of its own")
@@ -54,10 +57,15 @@ def load(source, gen, sha256=None):
 def _checked(path, array, gen):
     size = gen.dlatent_avg.shape[-1]
     if array.dtype.kind not in 'fi' or array.ndim != 2 or array.shape[1] != size or not 0 < len(array) <= MOST \
-            or not np.all(np.isfinite(array)) or not np.all(np.linalg.norm(array, axis=1) > 1e-12):
-        raise UserError(f'{path}: directions are {array.dtype} {list(array.shape)}; finite vectors [K, {size}] '
-                        'that are not zero are needed for this network')
+            or not _are_usual(array) or not np.all(np.linalg.norm(array.astype(np.float64), axis=1) > 1e-12):
+        raise UserError(f'{path}: directions are {array.dtype} {list(array.shape)}; finite vectors [K, {size}] that '
+                        f'are not zero are needed for this network, of numbers up to {LARGEST:g}')
     return array.astype(np.float64)
+
+
+def _are_usual(numbers):
+    """Whether all are finite, and no larger than lengths and products of them can be computed with."""
+    return bool(np.all(np.abs(numbers.astype(np.float64)) <= LARGEST))
 
 
 def _planes(path, gen, sha256):
@@ -67,7 +75,8 @@ def _planes(path, gen, sha256):
     normals, names = _checked(path, arrays['normals'], gen), arrays['names']
     count = (len(normals),)
     if names.dtype.kind != 'U' or not names.shape == arrays['intercepts'].shape == arrays['deviations'].shape == count \
-            or not all(np.all(np.isfinite(arrays[key].astype(np.float64))) for key in ('intercepts', 'deviations')):
+            or not all(arrays[key].dtype.kind in 'fi' and _are_usual(arrays[key])
+                       for key in ('intercepts', 'deviations')):
         raise UserError(f'{path}: names, normals, intercepts and deviations do not fit each other')
     if not np.all(arrays['deviations'] > 0):
         raise UserError(f'{path}: deviations are the lengths of one standard deviation along the normals; numbers '
@@ -100,17 +109,23 @@ def _measured(name, vector, samples, intercept=None):
 def _labelled(path, gen):
     """A plane per attribute: logistic regression where labels are 0 and 1, else least squares towards the number."""
     text = read_bytes(path, MOST_BYTES, what='labelled samples').decode('utf-8-sig', 'replace')
-    rows = [row for row in csv.reader(io.StringIO(text.replace('\0', ''))) if row]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text.replace('\0', ''))) if row]
+    except csv.Error as err:
+        raise UserError(f'{path}: not a table of labelled samples ({err})') from None
     header = [name.strip() for name in rows[0]] if rows else []
     if 'seed' not in header or len(header) < 2 or len(set(header)) < len(header):
         raise UserError(f"{path}: the first line must name the columns: 'seed', and one per attribute")
     try:
         table = np.array([[float(text) if text.strip() else np.nan for text in row] for row in rows[1:]], np.float64)
-        if any(text.strip() and not np.isfinite(float(text)) for row in rows[1:] for text in row):
+        if any(text.strip() and not re.match(r'[-+0-9.eE]+\Z', text.strip()) for row in rows[1:] for text in row):
             raise ValueError
-        seeds = table[:, header.index('seed')]
+        seeds, labels = table[:, header.index('seed')], np.delete(table, header.index('seed'), axis=1)
+        if not _are_usual(labels[~np.isnan(labels)]):
+            raise ValueError
     except (ValueError, IndexError):
-        raise UserError(f'{path}: every line needs {len(header)} numbers; a label that is not known is empty') from None
+        raise UserError(f'{path}: every line needs {len(header)} numbers of usual size; a label that is not known is '
+                        'empty') from None
     if table.ndim != 2 or not np.all((seeds >= 0) & (seeds < 2 ** 32) & (seeds == np.floor(seeds))):
         raise UserError(f'{path}: seeds are whole numbers from 0 to 4294967295')
     seeds = [int(seed) for seed in seeds]
