@@ -51,12 +51,12 @@ import train
 from dnnlib.util import run_main
 from experiment import running
 
-def wait(*args, call=running._call_loop):
+def wait(*args, call=running.call_func_by_name, **kwargs):
     os.write(1, b'held' + os.linesep.encode())
     sys.stdin.read()
-    return call(*args)
+    return call(*args, **kwargs)
 
-running._call_loop = wait
+running.call_func_by_name = wait
 run_main(train.main)
 '''
 
