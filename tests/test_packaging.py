@@ -17,7 +17,8 @@ import config
 from dnnlib.util import UserError
 
 PROGRAMS = sorted(path.relative_to(ROOT).as_posix() for folder in ('', 'tools', 'benchmarks')
-                  for path in (ROOT / folder).glob('*.py') if "if __name__ == '__main__':" in path.read_text())
+                  for path in (ROOT / folder).glob('*.py')
+                  if "if __name__ == '__main__':" in path.read_text(encoding='utf-8'))
 COMMANDS = runpy.run_path(str(ROOT / 'reproduce'))['COMMANDS']
 # Those that make the environment, or look at the source alone.
 NEED_NO_PACKAGES = {'tools/bootstrap.py', 'tools/lock.py', 'tools/import_graph.py', 'tools/draw_architecture.py'}
