@@ -56,7 +56,7 @@ def measure(path, steps):
 
     from dnnlib import tflib
     from dnnlib.tflib import safe_pickle
-    tflib.init_tf()
+    tflib.init_tf(tflib.FOR_PICTURES)
     tflib.select_device('cpu')
     tflib.run(tflib.tf.ones([]) * 2)
     results = [(0.0, peak_mb())]

@@ -64,7 +64,7 @@ def open_network(args):
     found = find_network(args)
     from dnnlib import tflib
     from training.network_files import locate
-    tflib.init_tf()
+    tflib.init_tf(tflib.FOR_PICTURES)
     tflib.select_device(args.device)
     network = locate.load_generator(found, args.trust_stored_code)
     from figures.generator import check_makes_images

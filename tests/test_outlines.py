@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dnnlib import UserError, tflib
-from dnnlib.tflib import tf
+from dnnlib.tflib import network_state, tf
 from dnnlib.tflib.network import Network
 from training.layers import outlines
 
@@ -55,6 +55,42 @@ def test_outlines_tell_what_graphs_would(fresh_graph, kwargs):
     net = Network.from_state(state)
     assert num_ops('Conv2D') == num_ops('MatMul') == 0
     assert facts(net) == expected
+
+
+def test_variables_without_a_graph_lie_where_those_of_a_graph_do(fresh_graph):
+    # With first values of the same seeds, and found by those who build on them.
+    state, _ = stored(latent_size=200)
+    told = []
+    for build in (lambda: Network('G', FUNCTION, **dict(SMALL, latent_size=200)), lambda: Network.from_state(state)):
+        with tf.Graph().as_default(), tflib.create_session().as_default(), tf.device('/cpu:0'):
+            tf.set_random_seed(5)
+            net = build()
+            told.append([(var.name, var.device, var.initializer.device, var.value().device, var.initial_value.op.type,
+                          var.op.type, var in tf.global_variables(), var in tf.trainable_variables())
+                         for var in net.vars.values()])
+            net.get_output_for(tf.ones([1, 200]), tf.ones([1, 0]), structure='fixed')
+            assert len(tf.global_variables()) == len(net.vars)
+    assert told[0] == told[1]
+
+
+def test_first_values_are_drawn_as_the_engine_draws_them(fresh_graph):
+    normal, zeros = tf.initializers.random_normal(0, 3.0), tf.initializers.zeros()
+    wanted = [outlines.Variable('a', [40, 30], normal, True), outlines.Variable('b', [1001], zeros, False)]
+    drawn = []
+    for is_told in (False, True):
+        with tf.Graph().as_default(), tflib.create_session().as_default():
+            tf.set_random_seed(5)
+            if is_told:
+                made = network_state.make_variables('net', wanted)
+            else:
+                with tf.variable_scope('net'):
+                    made = [tf.get_variable(var.name, shape=var.shape, initializer=var.initializer,
+                                            trainable=var.is_trainable) for var in wanted]
+            tflib.run([var.initializer for var in made])
+            drawn.append(tflib.get_vars(made))
+    assert drawn[0][0].std() > 2.5
+    for one, other in zip(*drawn):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_network_from_a_file_is_built_once_and_listed_when_asked(fresh_graph, capsys):

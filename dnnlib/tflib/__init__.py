@@ -17,9 +17,9 @@ _HOMES = {
     'dnnlib.tflib.registry': ('register_build_func',),
     'dnnlib.tflib.rnd': (),
     'dnnlib.tflib.tfutil': (
-        'TfExpression', 'TfExpressionEx', 'absolute_name_scope', 'absolute_variable_scope', 'assert_tf_initialized',
-        'convert_images_from_uint8', 'convert_images_to_uint8', 'create_session', 'create_var_with_large_initial_value',
-        'exp2', 'flatten', 'get_vars', 'init_tf', 'init_uninitialized_vars', 'is_tf_expression', 'lerp', 'lerp_clip',
+        'FOR_PICTURES', 'TfExpression', 'TfExpressionEx', 'absolute_name_scope', 'absolute_variable_scope',
+        'assert_tf_initialized', 'convert_images_from_uint8', 'convert_images_to_uint8', 'create_session',
+        'create_var_with_large_initial_value', 'exp2', 'flatten', 'get_vars', 'init_tf', 'init_uninitialized_vars', 'is_tf_expression', 'lerp', 'lerp_clip',
         'log2', 'run', 'set_vars', 'shape_to_list'),
 }
 _MODULES = {home.rpartition('.')[2]: home for home in _HOMES}

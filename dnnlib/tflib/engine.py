@@ -47,6 +47,21 @@ def _do_not_look_for_deprecated_arguments():
 
 _do_not_look_for_deprecated_arguments()
 
+
+def adopt_variable(name, first_value, is_trainable):
+    """The variable whose operations the default graph has, as if `tf.get_variable` had made it under this name.
+
+    first_value: name of the operation that makes its initial value.
+    """
+    proto = importlib.import_module('tensorflow.core.framework.variable_pb2').VariableDef(
+        variable_name=name + ':0', initializer_name=name + '/Assign', snapshot_name=name + '/read:0',
+        initial_value_name=first_value + ':0', trainable=is_trainable)
+    var = tf.Variable.from_proto(proto)
+    tf.add_to_collections([tf.GraphKeys.GLOBAL_VARIABLES] + [tf.GraphKeys.TRAINABLE_VARIABLES] * is_trainable, var)
+    importlib.import_module('tensorflow.python.ops.variable_scope')._get_default_variable_store()._vars[name] = var
+    return var
+
+
 ENGINE = 'tf1' if tf.__version__.startswith('1.') else 'tf2'
 
 

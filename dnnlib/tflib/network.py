@@ -328,9 +328,7 @@ class Network:
     def _fill(self, outline):
         """Makes the variables of an outline, see `network_state.outline`, and takes its shapes."""
         self._set_shapes(outline.input_shapes, outline.output_shapes, outline.output_names)
-        with tfutil.absolute_variable_scope(self.scope), tf.control_dependencies(None):
-            self._collect_vars([tf.get_variable(var.name, shape=var.shape, initializer=var.initializer,
-                                                trainable=var.is_trainable) for var in outline.variables])
+        self._collect_vars(network_state.make_variables(self.scope, outline.variables))
 
     def copy_here(self):
         """The same network in the default graph, another than its own. The variables get no values."""

@@ -14,8 +14,9 @@ import config
 from dnnlib import registry as names
 from dnnlib import util
 from dnnlib.tflib import registry, tfutil
-from dnnlib.tflib.engine import tf
+from dnnlib.tflib.engine import adopt_variable, tf
 
+_MOST_IN_CONSTANT = 1000    # from so many equal numbers on, the engine makes them by filling
 STORED = 'stored'   # in place of True: trust stored code, and run it even where our functions have its names
 
 
@@ -128,6 +129,72 @@ def _shapes(found):
 def _is_outline_of(found, net):
     return found is not None and (found.input_shapes, found.output_shapes) == (net.input_shapes, net.output_shapes) \
         and _shapes(found) == {name: tfutil.shape_to_list(var.shape) for name, var in net.own_vars.items()}
+
+
+def make_variables(scope, told):
+    """Variables as `tf.get_variable` makes them, with the same operations, at a tenth of the time.
+
+    Args:
+        scope: of all, counted from the graph's root.
+        told: list of variables as outlines have them, which are initialised with zeros, ones or normal numbers.
+    """
+    graph_def = tf.GraphDef()
+    graph_def.versions.producer = tf.get_default_graph().graph_def_versions.producer
+    starts = [_add_variable(graph_def, f'{scope}/{var.name}', var) for var in told]
+    with tf.control_dependencies(None):
+        tf.import_graph_def(graph_def, name='')
+    return [adopt_variable(f'{scope}/{var.name}', start, var.is_trainable) for var, start in zip(told, starts)]
+
+
+def _add_variable(graph_def, name, var):
+    """Adds a variable's operations to a graph's definition. Returns the name of the one that makes its first value."""
+    number, integer = tf.float32.as_datatype_enum, tf.int32.as_datatype_enum
+
+    def add(op, suffix, inputs=(), tensor=None, is_colocated=True, **types):
+        node = graph_def.node.add(op=op, name=name + suffix, input=inputs)
+        if tensor is not None:
+            node.attr['value'].tensor.CopyFrom(tf.make_tensor_proto(tensor))
+            types['dtype'] = node.attr['value'].tensor.dtype
+        for key, value in types.items():
+            node.attr[key].type = value
+        if is_colocated:
+            node.attr['_class'].list.s.append(f'loc:@{name}'.encode())
+        return node
+
+    def first_value():
+        shape = np.array(var.shape, np.int32)
+        if isinstance(var.initializer, tf.initializers.random_normal):
+            start = '/Initializer/random_normal'
+            parts = [add('Const', f'{start}/{key}', tensor=value).name for key, value in (
+                ('shape', shape), ('mean', np.float32(var.initializer.mean)),
+                ('stddev', np.float32(var.initializer.stddev)))]
+            seeds = _seeds(len(graph_def.node))
+            drawn = add('RandomStandardNormal', start + '/RandomStandardNormal', parts[:1], T=integer, dtype=number)
+            drawn.attr['seed'].i, drawn.attr['seed2'].i = seeds
+            scaled = add('Mul', start + '/mul', [drawn.name, parts[2]], T=number)
+            return add('Add', start, [scaled.name, parts[1]], T=number)
+        kind = {tf.initializers.zeros: 'zeros', tf.initializers.ones: 'ones'}[type(var.initializer)]
+        start, value = f'/Initializer/{kind}', np.float32(kind == 'ones')
+        if np.prod(shape) < _MOST_IN_CONSTANT:
+            return add('Const', start, tensor=np.full(shape, value))
+        parts = [add('Const', start + '/shape_as_tensor', tensor=shape).name,
+                 add('Const', start + '/Const', tensor=value).name]
+        return add('Fill', start, parts, T=number, index_type=integer)
+
+    start = first_value().name
+    # Not bound to itself, as the engine has it, since it would not take the device of the scope that it is made in.
+    variable = add('VariableV2', '', is_colocated=False, dtype=number)
+    variable.attr['shape'].shape.CopyFrom(tf.TensorShape(var.shape).as_proto())
+    assign = add('Assign', '/Assign', [name, start], T=number)
+    assign.attr['use_locking'].b = assign.attr['validate_shape'].b = True
+    add('Identity', '/read', [name], T=number)
+    return start
+
+
+def _seeds(number):
+    """The seeds that the engine would give a random operation that is `number` operations away from being made."""
+    seed, own = tf.get_seed(None)
+    return (0, 0) if seed is None else (seed, own + number)
 
 
 def check_values(net, values):
