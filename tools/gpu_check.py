@@ -9,8 +9,10 @@ the time ends. What a part prints is in FOLDER/PART.log.
 """
 
 import collections
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -50,6 +52,9 @@ PARTS = [
     Part('twice', 150, ['twice'], {}),
     step_part(1024, 'fp16', 240, {}, '--dtype', 'float16'),
     step_part(256, 'fp16-nhwc', 150, {}, '--dtype', 'float16', '--layout', 'NHWC'),
+    step_part(256, 'fp16-own-gradients', 150, {}, '--dtype', 'float16', '--own-gradients'),
+    step_part(256, 'fp16-fixed', 150, {}, '--dtype', 'float16', '--fixed'),
+    Part('reader', 60, ['reader'], {}),
     Part('features', 90, ['features'], {}),
     step_part(256, 'fp16-deterministic', 150, {}, '--dtype', 'float16', '--deterministic'),
     step_part(256, 'fp32-deterministic', 150, FULL_FLOAT32, '--deterministic'),
@@ -87,7 +92,8 @@ class Record:
                       for figure in part['figures']]
             if part.get('busy') is not None:
                 lines.append(f'| {name} | GPU busy while measuring | {part["busy"]} % |')
-            lines.append(f'| {name} | {part["state"]} | {part.get("seconds", "")} s |')
+            state = part['state'] + (f': {part["reason"]}' if part.get('reason') else '')
+            lines.append('| {} | {} | {} s |'.format(name, state.replace('|', '/'), part.get('seconds', '')))
         return '\n'.join(lines) + '\n'
 
 
@@ -113,16 +119,20 @@ class Sampler(threading.Thread):
 
 
 def run_part(part, args, record, sampler, deadline):
-    """Runs one part and records what it prints."""
+    """Runs one part and records what it prints. Returns False if it failed by itself."""
     limit = min(part.limit * (1 if args.device == 'gpu' else SLOWER), deadline - time.time())
     began = time.time()
     command = [sys.executable, os.path.join(ROOT, 'tools', 'gpu_parts.py'), *part.arguments,
                '--device', args.device, '--out', args.out] + (['--small'] if args.small else [])
     record.change(part.name)
-    with open(os.path.join(args.out, f'{part.name}.log'), 'w', encoding='utf-8') as log:
+    path = os.path.join(args.out, f'{part.name}.log')
+    with open(path, 'w', encoding='utf-8') as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, universal_newlines=True, cwd=ROOT,
-                                   env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL='1', **part.environment))
-        watchdog = threading.Timer(limit, process.kill)
+                                   env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL='1', **part.environment),
+                                   start_new_session=True)
+        _running.add(process)
+        is_late = threading.Event()
+        watchdog = threading.Timer(limit, lambda: (is_late.set(), kill(process)))
         watchdog.start()
         for line in process.stdout:
             log.write(line)
@@ -134,11 +144,43 @@ def run_part(part, args, record, sampler, deadline):
                 else:
                     record.change(part.name, figure=found)
         status = process.wait()
-        ended = not watchdog.is_alive()
         watchdog.cancel()
-    state = 'done' if status == 0 else 'out of time' if ended else f'FAILED, status {status}, see {part.name}.log'
-    record.change(part.name, state=state, seconds=round(time.time() - began, 1))
-    print(f'{part.name}: {state}, {time.time() - began:.0f} s', flush=True)
+        _running.discard(process)
+    has_failed = status != 0 and not is_late.is_set()
+    state = 'done' if status == 0 else f'FAILED, status {status}, see {part.name}.log' if has_failed else 'out of time'
+    reason = {'reason': last_line(path)} if has_failed else {}
+    record.change(part.name, state=state, seconds=round(time.time() - began, 1), **reason)
+    print(': '.join([part.name, f'{state}, {time.time() - began:.0f} s', *reason.values()]), flush=True)
+    return not has_failed
+
+
+_running = set()
+
+
+def kill(process):
+    """Ends a part with all the processes that it has started, which would keep the card from the others."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def last_line(path):
+    """The last line of a log, where a sentence about the failure stands."""
+    with open(path, encoding='utf-8', errors='replace') as f:
+        lines = [line.strip() for line in f if line.strip()]
+    return lines[-1][:300] if lines else ''
+
+
+def _run_together(work, jobs):
+    """Runs a function in so many threads; ends the parts that run if this is broken off."""
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(jobs)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        for process in list(_running):
+            kill(process)
 
 
 def parse_args(argv=None):
@@ -175,13 +217,16 @@ def main(argv=None):
                 return
             run_part(part, args, record, sampler, deadline)
 
-    threads = [threading.Thread(target=work) for _ in range(max(args.jobs, 1))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    problem = 'no time was left'
+    # The first part alone, since without a card that TensorFlow can use all others would fail too.
+    if waiting and waiting[0].name == 'devices' and time.time() < deadline - 15 \
+            and not run_part(waiting.popleft(), args, record, sampler, deadline):
+        problem = f'there is nothing to measure: {record.parts["devices"].get("reason")}'
+        print(problem, file=sys.stderr)
+    else:
+        _run_together(work, max(args.jobs, 1))
     for part in waiting:
-        record.change(part.name, state='not begun: no time was left')
+        record.change(part.name, state='not begun: ' + problem)
     print(f'Figures: {os.path.join(args.out, "gpu.md")}')
     return 0 if all(part['state'] == 'done' for part in record.parts.values()) else 1
 

@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 from unittest import mock
 
@@ -122,9 +123,14 @@ def step(args):
     resolution = min(args.resolution, 64) if args.small else args.resolution
     minibatch = MINIBATCH[resolution]
     network_args = dict(SMALL_NETWORKS if args.small else {}, dtype=args.dtype)
+    if args.fixed:
+        network_args['structure'] = 'fixed'     # without the conditionals of growing
     if args.deterministic:
         tflib.set_deterministic()
     with contextlib.ExitStack() as stack:
+        if args.own_gradients:
+            stack.enter_context(mock.patch.object(tflib.tf.Graph, 'gradient_override_map',
+                                                  lambda graph, names: contextlib.ExitStack()))
         if args.layout is not None:
             stack.enter_context(mock.patch.object(tflib.device, 'data_format', lambda: args.layout))
         began = time.time()
@@ -135,9 +141,12 @@ def step(args):
             began = time.time()
             train(wait=True)
             tell('first step', time.time() - began, 's')
-            for what, function in functions + [('training step', lambda wait: train(wait=wait))]:
+            for what, function in functions:
                 tell(f'{what} {resolution}², minibatch {minibatch}',
                      minibatch / seconds_per_call(function, args), 'images/s')
+        with card(args):    # of which how busy it was is told
+            tell(f'training step {resolution}², minibatch {minibatch}',
+                 minibatch / seconds_per_call(lambda wait: train(wait=wait), args), 'images/s')
             memory = tflib.peak_gpu_memory()
         if memory:
             tell('most memory on the card', memory / 2 ** 30, 'GiB')
@@ -189,6 +198,15 @@ def phases(args):
             tell(f'{phase.resolution}² {phase.kind}, minibatch {phase.minibatch}', seconds, 's/kimg')
     close()
     tell(f'{args.config} on one card, without snapshots and metrics', total / 86400, 'days')
+
+
+def reader(args):
+    """Images per second from TFRecords to the training, which a fast card may wait for."""
+    import bench_data
+    with tempfile.TemporaryDirectory() as folder:
+        for resolution, minibatch, count in ((32, 64, 500), ) if args.small else ((32, 64, 20000), (256, 32, 2000)):
+            row = bench_data.reading_row(folder, resolution, minibatch, count, 1 if args.small else 3)
+            tell(row['what'], row['figure'], row['unit'])
 
 
 def features(args):
@@ -256,7 +274,7 @@ def main(argv=None):
     parser = Parser(description=__doc__)
     subparsers = parser.add_subparsers(dest='part')
     subparsers.required = True
-    for part in (devices, doctor, golden, step, phases, features, demo, twice):
+    for part in (devices, doctor, golden, step, phases, reader, features, demo, twice):
         subparser = subparsers.add_parser(part.__name__)
         subparser.set_defaults(run=part)
         subparser.add_argument('--device', default='gpu')
@@ -267,6 +285,8 @@ def main(argv=None):
     of_step.add_argument('--dtype', default='float32')
     of_step.add_argument('--layout')
     of_step.add_argument('--deterministic', action='store_true')
+    of_step.add_argument('--own-gradients', action='store_true')
+    of_step.add_argument('--fixed', action='store_true')
     subparsers.choices['phases'].add_argument('config')
     args = parser.parse_args(argv)
     return args.run(args)

@@ -14,7 +14,7 @@ import config
 from dnnlib import registry as names
 from dnnlib import util
 from dnnlib.tflib import registry, tfutil
-from dnnlib.tflib.engine import adopt_variable, tf
+from dnnlib.tflib.engine import ENGINE, adopt_variable, tf
 
 _MOST_IN_CONSTANT = 1000    # from so many equal numbers on, the engine makes them by filling
 STORED = 'stored'   # in place of True: trust stored code, and run it even where our functions have its names
@@ -172,7 +172,7 @@ def _add_variable(graph_def, name, var):
             drawn = add('RandomStandardNormal', start + '/RandomStandardNormal', parts[:1], T=integer, dtype=number)
             drawn.attr['seed'].i, drawn.attr['seed2'].i = seeds
             scaled = add('Mul', start + '/mul', [drawn.name, parts[2]], T=number)
-            return add('Add', start, [scaled.name, parts[1]], T=number)
+            return add('Add' if ENGINE == 'tf1' else 'AddV2', start, [scaled.name, parts[1]], T=number)
         kind = {tf.initializers.zeros: 'zeros', tf.initializers.ones: 'ones'}[type(var.initializer)]
         start, value = f'/Initializer/{kind}', np.float32(kind == 'ones')
         if np.prod(shape) < _MOST_IN_CONSTANT:

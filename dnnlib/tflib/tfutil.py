@@ -20,9 +20,9 @@ TfExpressionEx = Union[TfExpression, int, float, np.ndarray]
 # TensorFlow goes over a graph with its optimizer twice; the second time takes seconds and finds next to nothing.
 SESSION_DEFAULTS = {'graph_options.rewrite_options.meta_optimizer_iterations': 1}
 
-# For programs that make pictures with one network: TensorFlow 1.15's optimizer takes longer over a generator's graph
-# than some pictures of 1024x1024 take, and none is faster for it. On TensorFlow 2 it gains what it costs.
-FOR_PICTURES = {'graph_options.rewrite_options.disable_meta_optimizer': True} if ENGINE == 'tf1' else {}
+# For programs that make pictures with one network: going over a generator's graph takes longer than some pictures of
+# 1024x1024 take, and no picture is made faster, nor another, for it.
+FOR_PICTURES = {'graph_options.rewrite_options.disable_meta_optimizer': True}
 
 stored_code = weakref.WeakKeyDictionary()   # graph -> a build function in it whose code came from a file, as allowed
 _known = weakref.WeakKeyDictionary()  # session -> its variables that are known to have a value

@@ -51,7 +51,21 @@ def _sum(op, dy):
 @gradient_of('Mul')
 def _product(op, dy):
     x, y = op.inputs
-    return _summed_to(times(dy, y), x), None if _is_number(y) else _summed_to(times(dy, x), y)
+    if _is_number(y):
+        return times(dy, y), None
+    if _is_outer(x, y):
+        channels = y.shape.as_list()[-1]
+        # A quarter of the time of a product and its sum.
+        by_y = tf.matmul(tf.reshape(x, [-1, 1]), tf.reshape(dy, [-1, channels]), transpose_a=True)
+        return _summed_to(times(dy, y), x), tf.reshape(by_y, y.shape)
+    return _summed_to(times(dy, y), x), _summed_to(times(dy, x), y)
+
+
+def _is_outer(x, y):
+    """Whether one has a single channel, and the other nothing but channels, as noise and its strengths do."""
+    column, row = x.shape.as_list(), y.shape.as_list()
+    return x.dtype == tf.float32 and len(column) == len(row) > 0 and column[-1] == 1 and row[-1] not in (None, 1) \
+        and all(size == 1 for size in row[:-1])
 
 
 def _is_number(tensor):
@@ -64,22 +78,26 @@ def _summed_to(value, like):
         return tf.reduce_sum(value)
     axes = [axis for axis, (size, own) in enumerate(zip(value.shape.as_list(), like.shape.as_list()))
             if own == 1 and size != 1]
-    return tf.reduce_sum(value, axis=axes, keepdims=True) if axes else value
+    return _one_by_one(tf.reduce_sum, value, axes)
+
+
+def _one_by_one(reduction, x, axes):
+    """A reduction of one axis after another, which are kept with size 1.
+
+    A CPU adds the million pixels of a 1024x1024 image up in sequence otherwise, which loses digits and takes twice as
+    long.
+    """
+    for axis in reversed(axes):
+        x = reduction(x, axis=axis, keepdims=True)
+    return x
 
 
 def moments(x, axes):
     """(mean, variance) of x [N, ...] over `axes`, which are kept with size 1 and whose sizes are known."""
-    mean = _mean(x, axes)
-    variance = _mean(tf.squared_difference(x, mean), axes)
+    mean = _one_by_one(tf.reduce_mean, x, axes)
+    variance = _one_by_one(tf.reduce_mean, tf.squared_difference(x, mean), axes)
     with _moments():
         return tf.identity_n([mean, variance, x])[:2]
-
-
-def _mean(x, axes):
-    """One axis after another: a CPU adds the million pixels of a 1024x1024 image up in sequence, which loses digits."""
-    for axis in reversed(axes):
-        x = tf.reduce_mean(x, axis=axis, keepdims=True)
-    return x
 
 
 @gradient_of('IdentityN')
@@ -92,6 +110,10 @@ def _moments(op, d_mean, d_variance, _):
 
 # ---- Activation
 
+# Takes 0 to the side of the slope 1, where the operation for slopes has only what is above 0, and nothing else.
+_LEAST = {tf.float32: 2.0 ** -126, tf.float16: 2.0 ** -24}
+
+
 def leaky_relu(x, alpha=0.2):
     """max(x, alpha x); the slope at 0 is 1."""
     with _leaky_relu():
@@ -100,16 +122,15 @@ def leaky_relu(x, alpha=0.2):
 
 @gradient_of('LeakyRelu')
 def _leaky_relu(op, dy):
-    # 1 where the slope is 1; the operation for slopes, which asks for values above 0, then takes 0 to that side too.
-    is_steep = tf.cast(op.outputs[0] >= 0, dy.dtype)
-    return _sloped(dy, is_steep, op.get_attr('alpha'))
+    return _sloped(dy, op.outputs[0] + _LEAST.get(op.outputs[0].dtype, 0.0), op.get_attr('alpha'))
 
 
-def _sloped(dy, is_steep, alpha):
+def _sloped(dy, x, alpha):
+    """dy times the slope for an input or output of x, of which `_LEAST` was added to 0."""
     if not hasattr(tf, 'raw_ops'):  # TensorFlow 1.13, under the original library
-        return times(dy, alpha + (1 - alpha) * is_steep)
+        return times(dy, alpha + (1 - alpha) * tf.cast(x > 0, dy.dtype))
     with _slopes():
-        return tf.raw_ops.LeakyReluGrad(gradients=dy, features=is_steep, alpha=alpha)
+        return tf.raw_ops.LeakyReluGrad(gradients=dy, features=x, alpha=alpha)
 
 
 @gradient_of('LeakyReluGrad')
