@@ -65,6 +65,16 @@ def adopt_variable(name, first_value, is_trainable):
 ENGINE = 'tf1' if tf.__version__.startswith('1.') else 'tf2'
 
 
+def seeds_ahead(number):
+    """The two seeds of a random operation before which `number` other operations will have been made.
+
+    What has none of its own gets, below the graph's, the number of operations so far on TensorFlow 1.15, and of random
+    ones on TensorFlow 2, for which asking counts.
+    """
+    seed, own = tf.get_seed(None)
+    return (0, 0) if seed is None else (seed, own + number if ENGINE == 'tf1' else own)
+
+
 def list_gpus():
     """Names of the GPUs that TensorFlow can use, in its order. Does not reserve their memory."""
     return [device.name for device in tf.config.experimental.list_physical_devices('GPU')]
