@@ -19,8 +19,8 @@ _HOMES = {
     'dnnlib.tflib.tfutil': (
         'FOR_PICTURES', 'TfExpression', 'TfExpressionEx', 'absolute_name_scope', 'absolute_variable_scope',
         'assert_tf_initialized', 'convert_images_from_uint8', 'convert_images_to_uint8', 'create_session',
-        'create_var_with_large_initial_value', 'exp2', 'flatten', 'get_vars', 'init_tf', 'init_uninitialized_vars', 'is_tf_expression', 'lerp', 'lerp_clip',
-        'log2', 'run', 'set_vars', 'shape_to_list'),
+        'create_var_with_large_initial_value', 'exp2', 'flatten', 'get_vars', 'init_tf', 'init_uninitialized_vars',
+        'is_tf_expression', 'lerp', 'lerp_clip', 'log2', 'run', 'set_vars', 'shape_to_list'),
 }
 _MODULES = {home.rpartition('.')[2]: home for home in _HOMES}
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
