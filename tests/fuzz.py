@@ -136,6 +136,8 @@ READERS = {     # name -> (good files, reader, suffix of the file's name)
                               '.safetensors'),
     'networks .json': (descriptions, read_plain_networks, '.bin'),
     'plain pickles': (pickles, _late('dnnlib.pickle_reader', 'load_arrays'), '.pkl'),
+    'networks in data': (lambda: [*network_files('.pkl'), *pickles()],
+                         _late('dnnlib.tflib.safe_pickle', 'read_content'), '.pkl'),
     'arrays .npz': (arrays, _late('dnnlib.array_files', 'read_npz', True), '.npz'),
     'downloads': (lambda: [*pickles(), *arrays(), *graphs()], _late('dnnlib.content', 'check', 'download'), '.bin'),
     'frozen graphs': (graphs, _late('metrics.networks.frozen_graph', 'read_weights'), '.pb'),

@@ -19,7 +19,7 @@ def out(tmp_path, monkeypatch):
     return str(tmp_path)
 
 
-@pytest.mark.parametrize('name', ['plain pickles', 'arrays .npz', 'score records', 'released files',
+@pytest.mark.parametrize('name', ['plain pickles', 'networks in data', 'arrays .npz', 'score records', 'released files',
                                   'runs labels', 'runs checkpoints', 'runs of the original', *fuzz_data.READERS])
 def test_readers_give_data_or_a_sentence(out, capsys, name):
     fuzz.run_one(name, 60, 1, out, most=30)

@@ -175,6 +175,10 @@ def test_plain_data_that_is_stored_comes_back_and_nothing_else_does(tmp_path):
         misc.save_pkl(content, path)
         found = misc.load_pkl(path)
         assert type(found) is type(content) and repr(found) == repr(content)
+        for protocol in (0, 1, 2):
+            with open(path, 'wb') as file:
+                pickle.dump(content, file, protocol)
+            assert repr(misc.load_pkl(path)) == repr(content)
     beyond = pickle.dumps(np.array(['\U0010ffff' * 3])).replace(b'\xff\xff\x10\x00', b'\xff\xff\x11\x00')
     with open(path, 'wb') as file:
         file.write(beyond)

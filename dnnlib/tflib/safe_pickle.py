@@ -106,7 +106,7 @@ def read_content(path_or_file):
 
     Returns what was stored, with a NetworkState for every network. Raises PickleRefused like `read_networks`.
     """
-    content, name = _read(path_or_file)
+    content, name = _read(path_or_file, of_any_age=True)
     states, count = {}, [0]
 
     def state_of(found):
@@ -116,11 +116,14 @@ def read_content(path_or_file):
     return _replaced(content, pickle_globals.Instance, state_of)
 
 
-def _read(path_or_file, **options):
-    """(what a pickle holds, networks as `Instance` records; name for sentences)."""
+def _read(path_or_file, of_any_age=False, **options):
+    """(what a pickle holds, networks as `Instance` records; name for sentences).
+
+    of_any_age: also what the protocols 0 and 1 wrote, as Python 2 did; networks never were stored so.
+    """
     file, name, owned = open_bounded(path_or_file)
     try:
-        _refuse_other_files(file, name)
+        _refuse_other_files(file, name, of_any_age)
         content = Reader(file, name, table=_globals(), **options).load()
     except PickleRefused as err:
         if err.reason == 'foreign-name' and re.search(r' for torch', str(err)) or err.reason == 'foreign-object':
@@ -214,7 +217,7 @@ def _globals():
     return table
 
 
-def _refuse_other_files(file, name):
+def _refuse_other_files(file, name, of_any_age=False):
     """Raises PickleRefused for the files that people most often have in place of a network."""
     start = file.tell()
     head = file.read(4096)
@@ -239,7 +242,7 @@ def _refuse_other_files(file, name):
                                        'export, convert it with `./reproduce convert`')
     if head.startswith(b'\x1f\x8b'):
         raise PickleRefused('archive', f'{name}: compressed with gzip; unpack it first')
-    if not head.startswith(b'\x80'):
+    if not head.startswith(b'\x80') and not of_any_age:
         raise PickleRefused('not-a-pickle', f'{name}: not a network pickle (it starts with {head[:8]!r})')
 
 
