@@ -28,9 +28,9 @@ def networks(resolution, channels=3, label_size=0, name=''):
     return [G, D, G.clone('Gs' + name)]
 
 
-def store(folder):
-    """(path of a snapshot of 8x8, its G), made in the session that is open."""
-    nets = networks(8)
+def store(folder, resolution=8):
+    """(path of a snapshot, its G), made in the session that is open."""
+    nets = networks(resolution)
     for net in nets:
         rnd = np.random.RandomState(1)
         tflib.set_vars({var: 0.3 * rnd.randn(*var.shape.as_list()) for key, var in net.vars.items()
@@ -95,12 +95,12 @@ def test_networks_of_another_kind_are_refused(stored):
 
 def test_the_command_line_lists_copies_and_trains(tmp_path, capsys):
     with new_session():
-        path, _ = store(tmp_path)
-    dataset_tool(['create_toyfaces', str(tmp_path / 'data' / 'faces'), '--resolution', '16', '--num', '20'])
+        path, _ = store(tmp_path, 4)
+    dataset_tool(['create_toyfaces', str(tmp_path / 'data' / 'faces'), '--resolution', '8', '--num', '20'])
     words = ['--config', 'demo', '--init-from', path, '--data-dir', str(tmp_path / 'data'), '--result-dir',
              str(tmp_path / 'results'), '--device', 'cpu']
     for setting in ('dataset.tfrecord_dir=faces', 'metrics=[]', 'train.total_kimg=0.016', 'sched.minibatch_dict={}',
-                    'sched.minibatch_base=4', 'grid.size=2x2', 'sched.lod_initial_resolution=16',
+                    'sched.minibatch_base=4', 'grid.size=2x2', 'sched.lod_initial_resolution=8',
                     'D.mbstd_group_size=2',
                     *(f'{net}.{key}={value}' for net in 'GD' for key, value in SMALL.items()),
                     *(f'G.{key}={value}' for key, value in STYLE.items() if key not in SMALL)):
@@ -109,7 +109,7 @@ def test_the_command_line_lists_copies_and_trains(tmp_path, capsys):
         train.main(words + ['--dry-run'])
     train.main(words + ['--transfer', '--dry-run'])
     printed = capsys.readouterr().out
-    assert re.search('starts anew: .*G_synthesis/16x16/Conv1 ', printed) and 'has no place here' not in printed
+    assert re.search('starts anew: .*G_synthesis/8x8/Conv1 ', printed) and 'has no place here' not in printed
     assert not os.path.exists(str(tmp_path / 'results'))
     train.main(words + ['--transfer'])
     run_dir = str(tmp_path / 'results' / '00000-demo')
