@@ -1,15 +1,20 @@
-"""The pre-filter's and the converter's rate per worker on a cluster beside that of this machine's process pool.
+"""The rate per worker of data work on a cluster beside that without: of the process pool, or of one process.
 
-    ./reproduce shell python benchmarks/bench_cluster.py [--workers N] [--images N] [--rounds N]
+    ./reproduce shell python benchmarks/bench_cluster.py [--workers N] [--images N] [--rounds N] [--only STAGE]
 
 Needs the extra `cluster`; measures nothing without. Photographs are drawn faces; the contenders take turns, and what
-counts is the ratio. Rates are those at work: from the first result on, without the start of processes. On a busy
-machine the ratio of processor time, that of all processes together, says more than that of the rates.
+counts is the ratio. Rates are those at work: without the start of processes, and without the building of networks. On a
+busy machine the ratio of processor time, that of all processes together, says more than that of the rates.
+`verify` and `encode` have no pool: one process does them where there is no cluster.
 """
 
 import argparse
+import itertools
+import multiprocessing
 import os
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,69 +26,108 @@ if ROOT not in sys.path:
 import check_python  # noqa: E402, F401
 
 AIM = 0.95
+STAGES = ('prefilter', 'create_from_images', 'verify', 'encode')
+_VERIFIED = 4   # times in a row, since it is quick
 
 
-def rows(workers=2, images=800, rounds=3):
+def rows(workers=2, images=800, rounds=3, stages=STAGES):
     """Measures. Returns a list of dicts: what, figure, unit, ratio, ratio_to, floor."""
+    return list(_measure(workers, images, rounds, stages))
+
+
+def _measure(workers, images, rounds, stages):
+    """Yields the rows, each stage's once it is measured."""
     import importlib.util
     if importlib.util.find_spec('distributed') is None:
-        return []
+        return
     from data.cluster.engine import Cluster
-    found = {}
     with tempfile.TemporaryDirectory() as folder:
-        photos, many = draw(folder, images)
+        few, photos, many, whole = draw(folder, images)
+        codec = make_codec(folder) if 'encode' in stages else None
         with Cluster(f'local:{workers}') as cluster:
-            for name, source, measure in (('prefilter', photos, filter_all), ('create_from_images', many, convert_all)):
-                measure(source, os.path.join(folder, f'{name}-first'), workers, cluster)  # loads what it needs
-                found[name] = [], []
-                for number in range(rounds):
+            for stage in stages:
+                source = dict(prefilter=photos, create_from_images=many, verify=whole, encode=few)[stage]
+                measure = dict(prefilter=filter_all, create_from_images=convert_all, verify=verify_all,
+                               encode=lambda *args: encode_all(*args, codec=codec))[stage]
+                found = [], []
+                for number in range(rounds + 1):
                     for side, contender in enumerate((None, cluster)):
-                        out = os.path.join(folder, f'{name}-{number}-{side}')
-                        found[name][side].append(run(contender, measure, source, out, workers))
-    return [row for name, (ours, theirs) in found.items() for row in compare(name, workers, ours, theirs)]
+                        out = os.path.join(folder, f'{stage}-{number}-{side}')
+                        rates = measure(source, out, workers, contender)
+                        shutil.rmtree(out, ignore_errors=True)
+                        if number:  # the first loads what it needs
+                            found[side].append(rates)
+                yield from compare(stage, workers, *found)
 
 
 def draw(folder, images):
-    """Makes a folder of drawn faces, and one that has each eight times. Returns their paths."""
+    """Makes a data set of drawn faces, a folder of them, one that has each eight times, and a data set of that.
+
+    Returns their paths."""
     from data.commands import main
-    main(['create_toyfaces', os.path.join(folder, 'set'), '--resolution', '64', '--num', str(images)])
-    photos, many = os.path.join(folder, 'photos'), os.path.join(folder, 'many')
-    main(['extract', os.path.join(folder, 'set'), photos])
+    few, photos, many, whole = paths = [os.path.join(folder, name) for name in ('few', 'photos', 'many', 'whole')]
+    main(['create_toyfaces', few, '--resolution', '64', '--num', str(images)])
+    main(['extract', few, photos])
     os.unlink(os.path.join(photos, 'labels.csv'))
     os.mkdir(many)
     for name in os.listdir(photos):
         for copy in range(8):
             os.link(os.path.join(photos, name), os.path.join(many, f'{copy}-{name}'))
-    return photos, many
+    main(['create_from_images', whole, many])
+    return paths
 
 
-def compare(name, workers, ours, theirs):
-    """Rows of the pool's and the cluster's (images per second, images per second of processor time) by round."""
-    # The pool's processes of the pre-filter spend seconds of processor time on their start; a cluster's have started.
-    units = ('images/s', 'images/s of processor time')[:1 if name == 'prefilter' else 2]
-    for place, unit in enumerate(units):
-        pool, cluster = ([values[place] for values in side] for side in (ours, theirs))
-        yield dict(what=f'{name} on a cluster, {workers} workers', figure=statistics.median(cluster), unit=unit,
-                   ratio=statistics.median(cluster) / statistics.median(pool), ratio_to='the process pool',
-                   floor=f'at least {AIM}')
+def make_codec(folder):
+    """A codec that nobody has trained. It is made by another process, since TensorFlow would slow the pool's start."""
+    path = os.path.join(folder, 'codec.pkl')
+    program = (
+        'import sys; from dnnlib import tflib; from training import misc; tflib.select_device("cpu")\n'
+        'with tflib.tf.Graph().as_default(), tflib.create_session().as_default():\n'
+        '    misc.save_pkl(tuple(tflib.Network(name, "training.networks_codec." + name + kind, num_channels=3,\n'
+        '        resolution=64) for name, kind in zip("FHD", ("_encoder", "_decoder", "_codec"))), sys.argv[1])')
+    subprocess.run([sys.executable, '-c', program, path], cwd=ROOT, check=True)
+    return path
 
 
-def run(cluster, measure, source, out, workers):
-    """(images per second, images per second of the processor time of all processes) of one run."""
-    def processor_time():
-        spent = os.times()
-        theirs = 0 if cluster is None else sum(cluster.run_everywhere(time.process_time).values())
-        return spent.user + spent.system + (spent.children_user + spent.children_system if cluster is None else theirs)
+def compare(stage, workers, ours, theirs):
+    """Rows of rounds without and with the cluster, each (images/s, images/s of processor time)."""
+    alone = 'one process' if stage in ('verify', 'encode') else 'the process pool'
+    for place, unit in enumerate(('images/s', 'images/s of processor time')):
+        if place == 0 and alone == 'one process':
+            continue    # which has all cores for its arithmetic
+        before, cluster = ([values[place] for values in side] for side in (ours, theirs))
+        ratios = [after / first for first, after in zip(before, cluster)]   # of neighbours in time
+        yield dict(what=f'{stage} on a cluster, {workers} workers', figure=statistics.median(cluster), unit=unit,
+                   ratio=statistics.median(ratios), ratio_to=alone,
+                   floor=f'at least {AIM}; {min(ratios):.3f} to {max(ratios):.3f}')
 
-    before, began = processor_time(), time.time()
-    rate = measure(source, out, workers, cluster)
-    used, seconds = processor_time() - before, time.time() - began
-    count = len(os.listdir(source))
-    return rate or count / seconds, count / used
+
+class Clock:
+    """Seconds, and seconds of the processor time of this process and of workers: of a cluster's, or of children."""
+
+    def __init__(self, cluster):
+        import psutil
+        pids = [] if cluster is None else cluster.run_everywhere(os.getpid).values()
+        self._workers = [psutil.Process(pid) for pid in pids]
+
+    def read(self, *more):
+        """(seconds, seconds of processor time); `more`: other processes of interest, of psutil."""
+        own, used = os.times(), 0
+        for process in list(self._workers) + list(more):
+            spent = process.cpu_times()
+            used += spent.user + spent.system
+        return time.time(), used + own.user + own.system + own.children_user + own.children_system
+
+
+def rates(count, before, after):
+    """(images per second, images per second of processor time) between two readings of a clock."""
+    return tuple(count / (end - begin) for begin, end in zip(before, after))
 
 
 def filter_all(photos, out, workers, cluster):
-    """Filters all photographs. Returns images per second between the first results and the last ones."""
+    """Filters all photographs; measures between the first results and the last ones."""
+    import psutil
+
     from data.cluster.photographs import FIRST_PORTION, ClusterPool
     from data.ledger import create
     from data.prefilter import locks
@@ -94,28 +138,64 @@ def filter_all(photos, out, workers, cluster):
     os.makedirs(work)
     ledger, lock_path = os.path.join(out, 'ledger.csv'), os.path.join(out, 'lock')
     create(ledger)
-    lock, settings, times = locks.acquire(lock_path), Settings(photos, out, size=64), []
+    lock, settings, clock = locks.acquire(lock_path), Settings(photos, out, size=64), Clock(cluster)
+    entries, readings, done = list(walk(photos)), [], itertools.count(1)
+    edge = FIRST_PORTION * workers
     pool = Pool(settings, ledger, work, lock_path, workers) if cluster is None else \
         ClusterPool(settings, ledger, work, cluster)
-    pool.run(walk(photos), lambda decision: times.append(time.time()))
+
+    others = {process.pid for process in multiprocessing.active_children()}
+
+    def report(decision):
+        if next(done) in (edge, len(entries) - edge):
+            mine = {process.pid for process in multiprocessing.active_children()} - others
+            readings.append(clock.read(*[psutil.Process(pid) for pid in mine]))
+
+    pool.run(iter(entries), report)
     locks.release(lock)
-    edge = FIRST_PORTION * workers
-    return (len(times) - 2 * edge) / (times[-edge - 1] - times[edge - 1])
+    return rates(len(entries) - 2 * edge, *readings)
 
 
 def convert_all(photos, out, workers, cluster):
     """Makes a data set of all pictures; the processes of the pool are quick to start."""
     from data.converters.create_from_images import create_from_images
+    clock = Clock(cluster)
+    before = clock.read()
     create_from_images(out, photos, workers=workers, cluster=cluster)
+    return rates(len(os.listdir(photos)), before, clock.read())
+
+
+def verify_all(dataset, out, workers, cluster):
+    """Verifies a data set several times."""
+    from data.records.dataset import TFRecordDataset
+    from data.verify import verify
+    clock, count = Clock(cluster), len(TFRecordDataset(dataset, prefetch_mb=0))
+    before = clock.read()
+    for _ in range(_VERIFIED):
+        verify(dataset, cluster)
+    return rates(_VERIFIED * count, before, clock.read())
+
+
+def encode_all(dataset, out, workers, cluster, codec):
+    """Encodes a data set without and with mirrored copies; the difference costs no start."""
+    from data.converters.encode import encode
+    from data.records.dataset import TFRecordDataset
+    clock, readings = Clock(cluster), []
+    for mirror in (False, True):
+        before = clock.read()
+        encode(os.path.join(out, str(mirror)), dataset, codec, mirror=mirror, device='cpu', cluster=cluster)
+        readings.append([end - begin for begin, end in zip(before, clock.read())])
+    return rates(len(TFRecordDataset(dataset, prefetch_mb=0)), *readings)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--images', type=int, default=800)
     parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument('--only', choices=STAGES, action='append', metavar='STAGE', help='one of ' + ', '.join(STAGES))
     args = parser.parse_args()
-    for row in rows(args.workers, args.images, args.rounds):
+    for row in _measure(args.workers, args.images, args.rounds, args.only or STAGES):
         print(f"{row['what']}: {row['figure']:.1f} {row['unit']}, {row['ratio']:.3f} of {row['ratio_to']} "
               f"({row['floor']})", flush=True)
 

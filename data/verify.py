@@ -18,7 +18,8 @@ from dnnlib.progress import Progress
 from dnnlib.util import UserError, sha256_file
 
 _BATCH_BYTES = 4 << 20
-_BATCHES_OF_A_TASK = 16  # on a cluster
+_BATCHES_OF_A_TASK = 16  # on a cluster, at most
+_TASKS_OF_A_WORKER = 3   # there, at least
 _SCREENFUL = 20
 
 
@@ -146,7 +147,9 @@ def _check_records(dataset, cluster):
     sample_bytes = int(np.prod(dataset.shape)) * np.dtype(dataset.dtype).itemsize
     batch = max(1, min(1024, _BATCH_BYTES // sample_bytes))
     with Progress('verify', len(dataset)) as progress:
-        batch *= 1 if cluster is None else _BATCHES_OF_A_TASK
+        if cluster is not None:
+            share = len(dataset) // (_TASKS_OF_A_WORKER * cluster.num_workers * batch)
+            batch *= max(1, min(share, _BATCHES_OF_A_TASK))
         tasks = ((start, min(start + batch, len(dataset))) for start in range(0, len(dataset), batch))
         for count, found in _map(cluster, _RecordChecker(os.path.abspath(dataset.tfrecord_dir)), tasks):
             problems += found

@@ -1,6 +1,7 @@
 """Spreading work over processes while keeping its order and bounding its memory."""
 
 import collections
+import contextlib
 import itertools
 import mmap
 import multiprocessing
@@ -17,7 +18,25 @@ import numpy as np
 from dnnlib.util import UserError
 
 _NOT_TO_FORK = ('tensorflow',)  # its threads do not survive it
+ONE_THREAD = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'TF_CPP_MIN_LOG_LEVEL': '2'}
+"""Environment of worker processes that compute: they are the parallelism."""
+
 _MOST_SHARED = 64 << 20  # bytes of memory shared with a worker, unless one result alone takes more
+
+
+@contextlib.contextmanager
+def environment(values):
+    """Has processes that are started meanwhile find these environment variables."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def ordered_map(function, tasks, workers, window=3):

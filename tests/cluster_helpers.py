@@ -40,3 +40,10 @@ class FullDisk:
         except FileExistsError:
             return number
         raise OSError(28, 'No space left on device', 'crops')
+
+
+def environment_of_worker():
+    """Its variables when it was started, before any code of it could change them, and those of now."""
+    with open('/proc/self/environ', 'rb') as f:
+        at_start = dict(os.fsdecode(entry).split('=', 1) for entry in f.read().split(b'\0') if b'=' in entry)
+    return at_start, dict(os.environ)

@@ -1,8 +1,11 @@
 """Folders at addresses of object stores as input and output of data commands."""
 
+import contextlib
+import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -131,34 +134,62 @@ def test_addresses_without_the_extra_are_refused_in_a_sentence(monkeypatch):
     assert is_address('s3://a') and not is_address('C:/x') and not is_address('faces')
 
 
-@pytest.mark.slow
-def test_all_stages_run_on_an_s3_server(tmp_path, monkeypatch, capsys):
-    pytest.importorskip('s3fs', reason='the extra `cluster` is not installed')
-    pytest.importorskip('moto', reason='the extra `cluster` is not installed')
-    import fsspec
-    port = processes.free_port()
-    server = subprocess.Popen([sys.executable, '-c', 'from moto.server import main; main()', '-p', str(port)],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f'http://127.0.0.1:{port}'
-    for name, value in (('AWS_ACCESS_KEY_ID', 'test'), ('AWS_SECRET_ACCESS_KEY', 'test'),
-                        ('AWS_DEFAULT_REGION', 'us-east-1')):
-        monkeypatch.setenv(name, value)
-    monkeypatch.setitem(fsspec.config.conf, 's3', {'client_kwargs': {'endpoint_url': address}})
+@contextlib.contextmanager
+def serving(arguments, address):
+    """A program of Python that answers at an address."""
+    server = subprocess.Popen([sys.executable] + arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.time() + 300
         while True:
             try:
                 urllib.request.urlopen(address, timeout=5).read()
                 break
+            except urllib.error.HTTPError:
+                break
             except OSError:
                 assert time.time() < deadline and server.poll() is None
                 time.sleep(0.2)
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.mark.slow
+def test_all_stages_run_on_an_s3_server(tmp_path, monkeypatch, capsys):
+    pytest.importorskip('s3fs', reason='the extra `cluster` is not installed')
+    pytest.importorskip('moto', reason='the extra `cluster` is not installed')
+    import fsspec
+    port = processes.free_port()
+    address = f'http://127.0.0.1:{port}'
+    for name, value in (('AWS_ACCESS_KEY_ID', 'test'), ('AWS_SECRET_ACCESS_KEY', 'test'),
+                        ('AWS_DEFAULT_REGION', 'us-east-1')):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(fsspec.config.conf, 's3', {'client_kwargs': {'endpoint_url': address}})
+    with serving(['-c', 'from moto.server import main; main()', '-p', str(port)], address):
         system = fsspec.filesystem('s3')
         system.mkdir('bucket')
         journey(system, 's3', tmp_path, monkeypatch)
         assert 'is sound: checksums, 9 records' in capsys.readouterr().out
-    finally:
-        server.kill()
-        server.wait()
     with pytest.raises(UserError, match="cannot read 's3://bucket/sets/faces'"):
         main(['verify', 's3://bucket/sets/faces'])
+
+
+@pytest.mark.slow
+def test_all_stages_run_on_a_google_cloud_storage_server(tmp_path, monkeypatch, capsys):
+    """One that runs already, at STORAGE_EMULATOR_HOST, or an emulator that is started here."""
+    gcsfs = pytest.importorskip('gcsfs', reason='gcsfs, which gs:// needs, is not installed')
+    with contextlib.ExitStack() as stack:
+        if 'STORAGE_EMULATOR_HOST' not in os.environ:
+            pytest.importorskip('gcp_storage_emulator', reason='gcp-storage-emulator is not installed')
+            port = processes.free_port()
+            address = f'http://127.0.0.1:{port}'
+            stack.enter_context(serving(['-m', 'gcp_storage_emulator', 'start',
+                                         '--port', str(port), '--in-memory'], address))
+            monkeypatch.setenv('STORAGE_EMULATOR_HOST', address)
+        gcsfs.GCSFileSystem.clear_instance_cache()
+        system = gcsfs.GCSFileSystem()
+        system.mkdir('bucket')
+        stack.callback(gcsfs.GCSFileSystem.clear_instance_cache)
+        journey(system, 'gs', tmp_path, monkeypatch)
+    assert 'is sound: checksums, 9 records' in capsys.readouterr().out

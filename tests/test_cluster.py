@@ -7,14 +7,14 @@ import shutil
 import time
 
 import pytest
-from cluster_helpers import DeadlyLoader, FullDisk, Square
+from cluster_helpers import DeadlyLoader, FullDisk, Square, environment_of_worker
 from prefilter_helpers import ALWAYS, content, make_tree, save_photo, settings
 from test_prefilter_run import rows
 
 from data import ledger
 from data.cluster import engine, starters
 from data.cluster.attempts import Attempt
-from data.cluster.photographs import ClusterPool, Portion, recover
+from data.cluster.photographs import ClusterPool, Portion, _Portions, recover
 from data.commands import main
 from data.converters.create_from_images import create_from_images
 from data.prefilter.run import prefilter
@@ -117,6 +117,36 @@ def test_a_deadly_picture_is_refused_by_name_or_left_out(tmp_path, monkeypatch, 
     manifest = json.loads((tmp_path / 'set' / 'manifest.json').read_text())
     assert manifest['num_images'] == 6 and [entry['file'] for entry in manifest['skipped']] == ['deadly.png']
     verify(str(tmp_path / 'set'), OneByOne(is_local))
+
+
+@pytest.mark.parametrize('is_local', [True, False])
+def test_pieces_of_several_chunks_become_the_same_data_set(tmp_path, monkeypatch, is_local):
+    make_tree(tmp_path / 'in', 23, size=(16, 16))
+    (tmp_path / 'in' / 'broken.png').write_bytes(b'no picture')
+    create_from_images(str(tmp_path / 'alone' / 'set'), str(tmp_path / 'in'), skip_bad=True, workers=1)
+    monkeypatch.setattr('data.converters.loading._CHUNK_BYTES', 2 * 3 * 16 * 16)
+    monkeypatch.setattr('data.converters.loading._PIECE_BYTES', 7 * 3 * 16 * 16)
+    create_from_images(str(tmp_path / 'many' / 'set'), str(tmp_path / 'in'), skip_bad=True, cluster=OneByOne(is_local))
+    alone, many = ({path.name: path.read_bytes() for path in (tmp_path / where / 'set').glob('*.tfrecords')}
+                   for where in ('alone', 'many'))
+    assert alone == many and len(many) == 3
+    manifests = [json.loads((tmp_path / where / 'set' / 'manifest.json').read_text()) for where in ('alone', 'many')]
+    for key in ('num_images', 'fingerprint', 'skipped'):
+        assert manifests[0][key] == manifests[1][key]
+    assert manifests[1]['num_images'] == 23 and len(manifests[1]['skipped']) == 1
+
+
+def test_portions_of_photographs_take_a_second_and_become_small_at_the_end():
+    portions = _Portions(range(3000), OneByOne())
+    found = []
+    for number, portion in portions:
+        assert number == len(found)
+        found.append(portion)
+        portions.learn(0.004)   # seconds for each
+    assert [entry for portion in found for entry in portion] == list(range(3000))
+    sizes = [len(portion) for portion in found]
+    assert sizes[:6] == [16, 32, 64, 128, 250, 250] and sizes[-1] <= 16
+    assert sizes[5:] == sorted(sizes[5:], reverse=True)
 
 
 def test_attempts_count_only_deaths_of_their_own_piece(tmp_path):
@@ -263,6 +293,12 @@ def test_a_cluster_makes_what_processes_make(tmp_path, photos, cluster, capsys):
     shutil.copy(str(next((tmp_path / 'a' / 'set').glob('*-r02.tfrecords'))), str(path))
     with pytest.raises(UserError, match='lacks|bytes instead|have the same resolution'):
         verify(str(tmp_path / 'a' / 'set'), cluster)
+
+
+def test_workers_have_one_thread_and_the_memory_management_of_other_processes(cluster):
+    for at_start, now in cluster.run_everywhere(environment_of_worker).values():
+        assert at_start['OMP_NUM_THREADS'] == at_start['OPENBLAS_NUM_THREADS'] == '1'
+        assert {name for name in dict(at_start, **now) if name.startswith('MALLOC_')} <= set(os.environ)
 
 
 def test_work_of_lost_workers_is_done_by_others(tmp_path, cluster):

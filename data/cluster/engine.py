@@ -23,26 +23,28 @@ import warnings
 import numpy as np
 
 from data.cluster import starters
+from data.workers import ONE_THREAD, environment
 from dnnlib.errors import UserError
 from dnnlib.files import list_dir_recursively_with_ignore
 from dnnlib.machine import usable_cores
 
-AHEAD = 4             # pieces under way for each worker
+AHEAD = 3             # pieces under way for each worker
 CONNECT_SECONDS = 60
 LOST_SECONDS = 20     # without a scheduler until it counts as lost
 IDLE_SECONDS = 300    # without a single worker until the work ends
 MOST_RETRIES = 100    # of a piece whose every end is noted (see `Attempt`); of others a single one
 PORT = 8786
 
-_ENVIRONMENT = {'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1',
-                'TF_CPP_MIN_LOG_LEVEL': '2', 'DASK_LOGGING__DISTRIBUTED': 'critical'}
+_ENVIRONMENT = dict(ONE_THREAD, DASK_LOGGING__DISTRIBUTED='critical')
 # The engine looks at itself up to a hundred times a second, for a dashboard that nobody here has. Even idle that takes
 # 40 ms of each worker's second, and 50 ms of the scheduler's. A worker gets this from what starts it, whose settings
 # overrule variables of its environment.
 _SETTINGS = {'distributed.worker.profile.interval': '1s', 'distributed.worker.profile.cycle': '10s',
              'distributed.admin.tick.interval': '1s', 'distributed.admin.system-monitor.interval': '10s',
              'distributed.scheduler.work-stealing-interval': '1s',
-             'distributed.diagnostics.computations.ignore-modules': ['.*']}  # else each piece has our source text read
+             'distributed.diagnostics.computations.ignore-modules': ['.*'],  # else each piece has our source text read
+             # Else workers get MALLOC_TRIM_THRESHOLD_, which has them give freed memory back and clear new memory.
+             'distributed.nanny.environ': {}, 'distributed.nanny.pre-spawn-environ': {}}
 _ALIKE = ('python', 'dask', 'distributed', 'msgpack', 'cloudpickle')  # of scheduler, workers and client
 _RESULT, _MISTAKE, _FULL, _FAILURE = 'result', 'mistake', 'full', 'failure'
 
@@ -103,12 +105,13 @@ class Cluster:
     def __enter__(self):
         distributed = _distributed()
         try:
-            address = self._start(distributed)
+            scheduler = self._start(distributed)
             try:
-                self._client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+                # With a scheduler of ours it shares the event loop: no message has to go from thread to thread.
+                self._client = distributed.Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
             except Exception as err:  # whatever another version answers
                 raise UserError(f'no scheduler of this version of Dask ({distributed.__version__}) answers at '
-                                f'{self._detail or address}: {" ".join(str(err).split())[:200]}; start one with '
+                                f'{self._detail}: {" ".join(str(err).split())[:200]}; start one with '
                                 '`./reproduce cluster scheduler`') from None
             self._closing.callback(_quietly(self._client.close), timeout=5)
             self._check_versions()
@@ -121,13 +124,14 @@ class Cluster:
         self._closing.close()
 
     def _start(self, distributed):
-        """Starts what is to be started. Returns the address of the scheduler."""
+        """Starts what is to be started. Returns the scheduler, or its address."""
         if self._kind == 'address':
             return f'tcp://{self._detail}'
         import dask
         dask.config.set({'distributed.scheduler.allowed-failures': 2, 'distributed.comm.timeouts.connect': 30})
         count = (self._detail or self._workers or usable_cores()) if self.is_local else 0
-        os.environ.setdefault('DASK_LOGGING__DISTRIBUTED', 'critical')
+        # What a worker is told once it runs is too late for libraries that read their environment when they are loaded.
+        self._closing.enter_context(environment(_ENVIRONMENT))
         scheduler = distributed.LocalCluster(
             n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0,
             host='127.0.0.1' if self.is_local else self._options['host'], env=_ENVIRONMENT,
@@ -136,7 +140,7 @@ class Cluster:
         if not self.is_local:
             self._closing.enter_context(starters.started(self._kind, self._detail, self._options,
                                                          scheduler.scheduler_address.partition('//')[2]))
-        return scheduler.scheduler_address
+        return scheduler
 
     # ---- What scheduler and workers are
 
@@ -265,8 +269,9 @@ class _Work:
         where = {}
         if self._full:
             where = {'workers': self._cluster.others(self._full), 'allow_other_workers': True}
-        future = self._cluster.submit(_run, self._function, task, key=f'{self._token}-{number}-{uuid.uuid4().hex[:6]}',
-                                      **where)
+        # As bytes, both ways, since the engine goes through lists and tuples item by item, several times.
+        future = self._cluster.submit(_run, self._function, pickle.dumps(task, protocol=4),
+                                      key=f'{self._token}-{number}-{uuid.uuid4().hex[:6]}', **where)
         self.under_way[number] = future, task, losses
         future.add_done_callback(lambda future: self._done.put((number, future)))
 
@@ -290,7 +295,7 @@ class _Work:
                 self.start(number, task, losses)  # its result went with its worker; `Attempt` counts what is guilty
                 continue
             try:
-                kind, value, worker = future.result(timeout=60)
+                kind, value, worker = pickle.loads(future.result(timeout=60))
             except Exception as err:
                 if not self._cluster.is_running():
                     raise self._lost() from None
@@ -348,22 +353,27 @@ _loaded = {}  # token → function, in a worker process
 
 
 def _run(carrier, task):
-    """What a worker process does: (kind, value, its address)."""
+    """What a worker process does with a pickled task: pickled (kind, value, its address)."""
     import distributed
     worker = distributed.get_worker().address
+    return pickle.dumps(_try(carrier, pickle.loads(task)) + (worker,), protocol=4)
+
+
+def _try(carrier, task):
+    """(kind, value)."""
     try:
         if carrier.token not in _loaded:
             _loaded.clear()
             _loaded[carrier.token] = pickle.loads(carrier.content)
-        return _RESULT, _loaded[carrier.token](task), worker
+        return _RESULT, _loaded[carrier.token](task)
     except UserError as err:
-        return _MISTAKE, str(err), worker
+        return _MISTAKE, str(err)
     except OSError as err:
         if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            return _FULL, f"cannot write{f' to {err.filename!r}' if err.filename else ''}: {err.strerror}", worker
-        return _FAILURE, traceback.format_exc(), worker
+            return _FULL, f"cannot write{f' to {err.filename!r}' if err.filename else ''}: {err.strerror}"
+        return _FAILURE, traceback.format_exc()
     except Exception:
-        return _FAILURE, traceback.format_exc(), worker
+        return _FAILURE, traceback.format_exc()
 
 
 def own_facts():
@@ -422,6 +432,7 @@ def serve_workers(address, count):
     distributed = _distributed()
     import dask
     dask.config.set({'distributed.comm.timeouts.connect': CONNECT_SECONDS})
+    os.environ.update(_ENVIRONMENT)
 
     async def serve():
         nannies = [distributed.Nanny(f'tcp://{address}', nthreads=1, memory_limit=0, env=_ENVIRONMENT,

@@ -5,6 +5,7 @@ finished is lost with a worker, a scheduler or this process, and nothing of it i
 its rows move into the ledger of the run.
 """
 
+import collections
 import contextlib
 import copy
 import glob
@@ -18,8 +19,13 @@ from data.cluster.attempts import Attempt, forget, own_name
 from data.prefilter.pool import IMAGE_SECONDS, given_up
 from data.prefilter.worker import Examiner, Saver
 
-FIRST_PORTION, LARGEST_PORTION = 16, 64
-"""Photographs of a piece of work. They grow, so that few photographs keep many workers busy, too."""
+FIRST_PORTION, LARGEST_PORTION = 16, 512
+"""Photographs of a piece of work. They grow until one takes a second, so that few photographs keep many workers busy,
+too, and become small again towards the end."""
+
+_SECONDS = 1.0
+_LAST_PORTIONS = 3   # of each worker, that become smaller
+_FORESIGHT = 4096    # photographs that are looked at before their turn, to see the end come
 
 
 class ClusterPool:
@@ -38,21 +44,41 @@ class ClusterPool:
     def run(self, entries, report):
         """Works on all entries of an iterator, calling `report(decision)` for each that is done. Raises UserError."""
         self._cluster.check_folder(self._folder)
-        work = Portion(self._settings, self._folder)
-        for number, versions in self._cluster.map(work, _portions(iter(entries)), ordered=False, is_noted=True):
+        work, portions = Portion(self._settings, self._folder), _Portions(entries, self._cluster)
+        for number, versions, seconds in self._cluster.map(work, portions, ordered=False, is_noted=True):
             self.versions = versions
+            portions.learn(seconds)
             for row in _fold(self._folder, f'{number:09}-', self._ledger_path):
                 report(row.decision)
             forget(self._folder, number)
 
 
-def _portions(entries):
-    """Yields (number, list of entries)."""
-    for number in itertools.count():
-        portion = list(itertools.islice(entries, min(FIRST_PORTION + 4 * number, LARGEST_PORTION)))
-        if not portion:
-            return
-        yield number, portion
+class _Portions:
+    """Iterates over (number, list of entries)."""
+
+    def __init__(self, entries, cluster):
+        self._entries, self._cluster = iter(entries), cluster
+        self._ahead = collections.deque()
+        self._number, self._size = -1, FIRST_PORTION
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        size = self._size
+        wanted = min(_LAST_PORTIONS * self._cluster.num_workers * size, _FORESIGHT)
+        self._ahead.extend(itertools.islice(self._entries, max(wanted - len(self._ahead), 0)))
+        if not self._ahead:
+            raise StopIteration
+        if len(self._ahead) < wanted:   # the end is near
+            size = max(FIRST_PORTION, len(self._ahead) // (_LAST_PORTIONS * self._cluster.num_workers))
+        self._number += 1
+        return self._number, [self._ahead.popleft() for _ in range(min(size, len(self._ahead)))]
+
+    def learn(self, seconds):
+        """Says how long a worker took for a photograph."""
+        fitting = int(_SECONDS / max(seconds, 1e-6))
+        self._size = max(FIRST_PORTION, min(fitting, 2 * self._size, LARGEST_PORTION))
 
 
 def recover(folder, ledger_path):
@@ -80,7 +106,10 @@ def _ledgers(folder, prefix):
 
 
 class Portion:
-    """What a worker process does with (number, entries): crops and rows, but for what earlier tries have finished."""
+    """What a worker process does with (number, entries): crops and rows, but for what earlier tries have finished.
+
+    Returns (number, versions, seconds for each photograph).
+    """
 
     def __init__(self, settings, folder):
         self._settings, self._folder = settings, folder
@@ -91,6 +120,7 @@ class Portion:
         if self._examiner is None:
             os.environ['CUDA_VISIBLE_DEVICES'] = '-1'  # as in the processes of `Pool`
             self._examiner = Examiner(self._settings)
+        began = time.time()
         done = {row.path for path in _ledgers(self._folder, f'{number:09}-') for row in ledger.read(path)
                 if ledger.is_complete(row, self._settings.out)}
         own = os.path.join(self._folder, f'{number:09}-{own_name()}.csv')
@@ -108,7 +138,7 @@ class Portion:
                 saver.flush()
         finally:
             saver.close()
-        return number, self._examiner.versions()
+        return number, self._examiner.versions(), (time.time() - began) / len(entries)
 
 
 def _begin_ledger(path):

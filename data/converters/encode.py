@@ -17,7 +17,10 @@ from dnnlib import registry
 from dnnlib.progress import Progress
 from dnnlib.util import UserError, sha256_file
 
-_MINIBATCHES_OF_A_TASK = 4  # on a cluster
+# On a cluster:
+_PIXELS_OF_A_TASK = 2 ** 21  # at most, but for a minibatch
+_TASKS_OF_A_WORKER = 3       # at least
+_ONE_THREAD = {'intra_op_parallelism_threads': 1, 'inter_op_parallelism_threads': 1}
 
 
 def add_arguments(subparsers):
@@ -78,7 +81,7 @@ def encode(dataset_dir, source, codec, dtype='float16', mirror=False, minibatch=
                 progress.add(end - start)
         else:
             for digests, records in fill(cluster, _OnCluster(source, codec, dtype, minibatch, device),
-                                         _portions(len(images), minibatch * _MINIBATCHES_OF_A_TASK, mirror),
+                                         _portions(len(images), _task_size(images, minibatch, cluster), mirror),
                                          out.parts_folder()):
                 out.add(([records], digests))
                 progress.add(len(digests))
@@ -87,15 +90,18 @@ def encode(dataset_dir, source, codec, dtype='float16', mirror=False, minibatch=
 
 
 class _Encoder:
-    """The encoder of a codec in a session of its own, which may be used in any thread. See `load_codec`."""
+    """The encoder of a codec in a session of its own, which may be used in any thread. See `load_codec`.
 
-    def __init__(self, codec, device):
+    is_one_of_many: other processes of this machine do the same, so that one thread must do.
+    """
+
+    def __init__(self, codec, device, is_one_of_many=False):
         from dnnlib import tflib
         from dnnlib.tflib import safe_pickle
         tflib.select_device(device)
         self._graph = tflib.tf.Graph()
         with self._graph.as_default():
-            self._session = tflib.create_session()
+            self._session = tflib.create_session(_ONE_THREAD if is_one_of_many else None)
             with self._session.as_default():
                 self._network = safe_pickle.build_networks(load_codec(codec), codec)[0]
 
@@ -121,6 +127,12 @@ def _portions(count, size, mirror):
             for start in range(0, count, size)]
 
 
+def _task_size(images, minibatch, cluster):
+    """How many images a worker of a cluster gets at a time: whole minibatches, whose codes do not depend on it."""
+    share = len(images) // (_TASKS_OF_A_WORKER * cluster.num_workers)
+    return max(1, min(share, _PIXELS_OF_A_TASK // images.resolution ** 2) // minibatch) * minibatch
+
+
 class _OnCluster:
     """Encodes portions in a worker process of a cluster: makes the blocks of a `Part`."""
 
@@ -133,7 +145,7 @@ class _OnCluster:
         flip, start, end = task
         if self._encoder is None:
             self._images = TFRecordDataset(self._source, shuffle_mb=0, prefetch_mb=0)
-            self._encoder = _Encoder(self._codec, self._device)
+            self._encoder = _Encoder(self._codec, self._device, is_one_of_many=True)
         codes = []
         for first in range(start, end, self._minibatch):
             if not attempt.begin(first):

@@ -12,9 +12,9 @@ from dnnlib.machine import usable_cores
 
 SHUFFLE_SEED = 123
 _CHUNK_BYTES, _CHUNK_IMAGES = 2 << 20, 256
-# On a cluster, where it takes 5 ms of processor time to hand a piece over. Towards the end they become as small as
-# the others, lest some workers wait for the rest.
-_PIECE_BYTES, _PIECE_IMAGES = 8 << 20, 1024
+# On a cluster, where it takes 5 ms of processor time to hand a piece over: several chunks make a piece. Towards the end
+# pieces become as small as chunks, lest some workers wait for the rest.
+_PIECE_BYTES, _PIECE_IMAGES = 12 << 20, 2048
 _LAST_PIECES = 3        # of each worker, that become smaller
 _SERIAL = 64  # so few images are done before worker processes have started
 
@@ -52,18 +52,18 @@ class Loader:
             raise BadImage(f'is {kinds[channels]} where {kinds[self.expected[0]]} is expected')
         return to_array(image)
 
-    def __call__(self, task, memory, attempt=None):
+    def __call__(self, task, memory, attempt=None, offset=0):
         """`task`: ([(number, source)], whether to encode, into `memory`, as `exporter.encode` does).
 
-        attempt: `Attempt` that images are noted in before they are loaded. Returns (digests, None if nothing was
-        encoded, numbers used, [(source, reason)]).
+        attempt: `Attempt` that images are noted in before they are loaded, by their places, which begin with `offset`.
+        Returns (digests, None if nothing was encoded, numbers used, [(source, reason)]).
         """
         items, wanted = task
         if self._arrays is None or len(self._arrays) < len(items):
             self._arrays = np.empty([len(items)] + self.expected, np.uint8)  # kept, since new memory costs time
         arrays = self._arrays
         used, bad = [], []
-        for place, (number, source) in enumerate(items):
+        for place, (number, source) in enumerate(items, offset):
             try:
                 if attempt is not None and not attempt.begin(place):
                     raise BadImage('ended every worker process that read it')
@@ -77,19 +77,28 @@ class Loader:
 
 
 class _OnCluster:
-    """A `Loader` for workers of a cluster: makes the blocks of a `Part`."""
+    """A `Loader` for workers of a cluster: makes the blocks of a `Part`, and a list of the loader's answers.
 
-    def __init__(self, loader, room):
-        self._loader, self._room = loader, room
+    It goes through a piece in chunks of `chunk` images, since more at a time would not stay in the processor's cache.
+    """
+
+    def __init__(self, loader, room, chunk):
+        self._loader, self._room, self._chunk = loader, room, chunk
         self._memory = None
 
     def __call__(self, task, attempt, memory):
         if memory is None:
             memory = self._memory = np.empty(self._room, np.uint8) if self._memory is None else self._memory
-        digests, used, bad = self._loader(task, memory, attempt)
-        if digests is None:
-            return None, (None, used, bad)
-        return exporter.split(memory, self._loader.expected, np.uint8, len(used)), (digests, used, bad)
+        items, wanted = task
+        blocks, answers = [], []
+        for start in range(0, len(items), self._chunk):
+            answer = self._loader((items[start:start + self._chunk], wanted), memory, attempt, start)
+            if answer[0] is not None:
+                found = exporter.split(memory, self._loader.expected, np.uint8, len(answer[1]))
+                memory = memory[sum(len(block) for block in found):]
+                blocks += found
+            answers.append(answer)
+        return blocks or None, answers
 
 
 def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=None, cluster=None):
@@ -121,12 +130,11 @@ def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=
             yield chunk, skip_bad or not bad
 
     room = exporter.forecast_bytes(loader.expected, np.uint8, count)
-    results = ordered_fill(loader, tasks(), workers, room) if cluster is None else \
-        fill(cluster, _OnCluster(loader, room), tasks(), out.parts_folder(), room)
-    for (digests, numbers, refused), memory in results:
-        encoded = None
-        if digests is not None:
-            encoded = exporter.split(memory, loader.expected, np.uint8, len(numbers)), digests
+    if cluster is None:
+        results = (([answer], memory) for answer, memory in ordered_fill(loader, tasks(), workers, room))
+    else:
+        results = fill(cluster, _OnCluster(loader, room, least), tasks(), out.parts_folder(), room)
+    for encoded, numbers, refused in _chunks(results, loader.expected):
         bad.extend(refused)
         progress.add(len(numbers) + len(refused))
         if most is not None and len(used) + len(numbers) >= most:
@@ -134,9 +142,23 @@ def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=
             out.add(exporter.first(encoded, keep, len(numbers)))
             return used + numbers[:keep], bad
         used.extend(numbers)
-        if digests is not None and (skip_bad or not bad):
+        if encoded is not None and (skip_bad or not bad):
             out.add(encoded)
     return used, bad
+
+
+def _chunks(results, shape):
+    """Yields (what `exporter.encode` returns or None, numbers used, [(source, reason)]) of each chunk.
+
+    results: of ([a loader's answers], the memory that they have filled, one behind the other).
+    """
+    for answers, memory in results:
+        for digests, numbers, refused in answers:
+            encoded = None
+            if digests is not None:
+                encoded = exporter.split(memory, shape, np.uint8, len(numbers)), digests
+                memory = memory[sum(len(block) for block in encoded[0]):]
+            yield encoded, numbers, refused
 
 
 def write_arrays(out, images, order):

@@ -10,6 +10,7 @@ import time
 
 from data import ledger
 from data.prefilter.worker import work
+from data.workers import ONE_THREAD, environment
 from dnnlib.util import UserError
 
 CHUNK = 8
@@ -25,13 +26,8 @@ _START = 'spawn'    # TensorFlow does not survive a fork
 _STILLBORN = 3
 _SECONDS_TO_STOP = 30
 
-_ENVIRONMENT = {
-    # One thread each: the processes are the parallelism.
-    'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1',
-    # These networks are too small for a GPU, whose memory every process would take a share of.
-    'CUDA_VISIBLE_DEVICES': '-1',
-    'TF_CPP_MIN_LOG_LEVEL': '2',
-}
+# These networks are too small for a GPU, whose memory every process would take a share of.
+_ENVIRONMENT = dict(ONE_THREAD, CUDA_VISIBLE_DEVICES='-1')
 
 
 def given_up(entry, reason, settings):
@@ -46,7 +42,7 @@ class _Member:
 
     def __init__(self, context, arguments):
         self.pipe, other = context.Pipe()
-        with _environment(_ENVIRONMENT):
+        with environment(_ENVIRONMENT):
             self.process = context.Process(target=work, args=arguments + (other,), daemon=True)
             self.process.start()
         other.close()
@@ -213,17 +209,3 @@ class Pool:
                 member.process.join()
             member.pipe.close()
         self._team = []
-
-
-@contextlib.contextmanager
-def _environment(values):
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
