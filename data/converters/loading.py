@@ -15,7 +15,7 @@ _CHUNK_BYTES, _CHUNK_IMAGES = 2 << 20, 256
 # On a cluster, where it takes 5 ms of processor time to hand a piece over: several chunks make a piece. Towards the end
 # pieces become as small as chunks, lest some workers wait for the rest.
 _PIECE_BYTES, _PIECE_IMAGES = 12 << 20, 2048
-_LAST_PIECES = 3        # of each worker, that become smaller
+_LAST_PIECES = 2        # of each worker, that become smaller
 _SERIAL = 64  # so few images are done before worker processes have started
 
 
