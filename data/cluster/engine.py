@@ -44,7 +44,9 @@ _SETTINGS = {'distributed.worker.profile.interval': '1s', 'distributed.worker.pr
              'distributed.scheduler.work-stealing-interval': '1s',
              'distributed.diagnostics.computations.ignore-modules': ['.*'],  # else each piece has our source text read
              # Else workers get MALLOC_TRIM_THRESHOLD_, which has them give freed memory back and clear new memory.
-             'distributed.nanny.environ': {}, 'distributed.nanny.pre-spawn-environ': {}}
+             'distributed.nanny.environ': {}, 'distributed.nanny.pre-spawn-environ': {},
+             # Else a worker that was lost, and takes over 15 s to start again, never comes back.
+             'distributed.deploy.lost-worker-timeout': '1h'}
 _ALIKE = ('python', 'dask', 'distributed', 'msgpack', 'cloudpickle')  # of scheduler, workers and client
 _RESULT, _MISTAKE, _FULL, _FAILURE = 'result', 'mistake', 'full', 'failure'
 
