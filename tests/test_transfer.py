@@ -96,12 +96,12 @@ def test_networks_of_another_kind_are_refused(stored):
 def test_the_command_line_lists_copies_and_trains(tmp_path, capsys):
     with new_session():
         path, _ = store(tmp_path, 4)
-    dataset_tool(['create_toyfaces', str(tmp_path / 'data' / 'faces'), '--resolution', '8', '--num', '20'])
+    dataset_tool(['create_toyfaces', str(tmp_path / 'data' / 'faces'), '--resolution', '16', '--num', '20'])
     words = ['--config', 'demo', '--init-from', path, '--data-dir', str(tmp_path / 'data'), '--result-dir',
              str(tmp_path / 'results'), '--device', 'cpu']
-    for setting in ('dataset.tfrecord_dir=faces', 'metrics=[]', 'train.total_kimg=0.016', 'sched.minibatch_dict={}',
-                    'sched.minibatch_base=4', 'grid.size=2x2', 'sched.lod_initial_resolution=8',
-                    'D.mbstd_group_size=2',
+    for setting in ('dataset.tfrecord_dir=faces', 'dataset.resolution=8', 'metrics=[]', 'train.total_kimg=0.016',
+                    'sched.minibatch_dict={}', 'sched.minibatch_base=4', 'grid.size=2x2',
+                    'sched.lod_initial_resolution=8', 'D.mbstd_group_size=2',
                     *(f'{net}.{key}={value}' for net in 'GD' for key, value in SMALL.items()),
                     *(f'G.{key}={value}' for key, value in STYLE.items() if key not in SMALL)):
         words += ['--set', setting]
