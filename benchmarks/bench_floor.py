@@ -1,16 +1,21 @@
 """How far the networks are from their floor: the processor time of their convolutions alone.
 
-    ./reproduce shell python benchmarks/bench_floor.py [generator] [step-32] [step-64] [step-256]
+    ./reproduce shell python benchmarks/bench_floor.py [generator] [step-32] [step-64] [step-256] [--against CHECKOUT]
 
 Generator: each of the 13 convolutions of `G_synthesis` at 256² in a session run of its own (those that upscale as four
 2x2 convolutions on the small input), float32, NHWC, minibatch 4, inputs in variables, output not fetched; the sum of
 the medians is the floor of the whole generator, which takes turns with them. Step: the operations of all convolutions,
 their gradients and matrix products of a training step, over the best rate of a product of 2048x2048 matrices in the
 same run. Processor time of two threads throughout, which does not count what other programs do.
+
+With a checkout of another commit, whose steps take turns with this one's in a process each, the excess of a step over
+its floor is compared with the other's.
 """
 
 import argparse
+import json
 import os
+import subprocess
 import sys
 import time
 
@@ -22,7 +27,7 @@ import check_python  # noqa: E402, F401, I001
 import numpy as np  # noqa: E402
 import training_steps  # noqa: E402
 from dnnlib.command_line import Parser  # noqa: E402
-from dnnlib.util import run_main  # noqa: E402
+from dnnlib.util import UserError, run_main  # noqa: E402
 
 ROUNDS = 9
 MINIBATCH = 4
@@ -130,19 +135,53 @@ def operations(graph, metadata):
     return total
 
 
+def operations_of(step):
+    """The same of a whole `training_steps.Step`."""
+    from dnnlib.tflib import tf
+    traces = step(options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE))
+    return sum(operations(graph, metadata) for graph, metadata in traces)
+
+
 def step_row(resolution, minibatch, rounds=5):
     """A training step's processor time over its floor, as `generator_row`."""
-    from dnnlib.tflib import tf
     step, close = training_steps.build_step(resolution, minibatch, session_config=THREADS)
     step()
-    traces = step(options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE))
-    count = sum(operations(graph, metadata) for graph, metadata in traces)
+    count = operations_of(step)
     seconds, = medians([step], rounds)
     close()
     floor = count / sgemm_rate()
     return dict(what=f'training step {resolution}², minibatch {minibatch}, processor time', figure=seconds, unit='s',
                 ratio=seconds / floor, ratio_to='its products at the rate of sgemm',
                 floor=f'{floor:.2f} s for {count / 1e9:.0f} GFLOP')
+
+
+def excess_row(resolution, minibatch, checkout, rounds=5):
+    """A training step's excess over its floor, over that of another checkout, as `generator_row`."""
+    worker = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'step_worker.py')
+    workers = [subprocess.Popen([sys.executable, worker, root, str(resolution), str(minibatch), json.dumps(THREADS)],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True)
+               for root in (os.path.abspath(checkout), ROOT)]
+
+    def answer(process, question=None):
+        if question:
+            process.stdin.write(question + '\n')
+            process.stdin.flush()
+        line = process.stdout.readline()
+        if not line:
+            raise UserError(f'a process that runs training steps ended (status {process.wait()}); see above')
+        return json.loads(line)
+
+    for process in workers:
+        answer(process)     # all is built
+    times = [[answer(process, 'step') for process in workers] for _ in range(rounds)]
+    floor = answer(workers[1], 'operations') / sgemm_rate()
+    for process in workers:
+        process.stdin.close()
+        process.wait()
+    before, now = np.median(times, axis=0)
+    return dict(what=f'training step {resolution}², minibatch {minibatch}, processor time', figure=now, unit='s',
+                ratio=(now - floor) / (before - floor), ratio_to=f"the other checkout's ({before:.2f} s), of each what "
+                'exceeds its products at the rate of sgemm', floor=f'{floor:.2f} s')
 
 
 def rows(quick=False):
@@ -157,13 +196,20 @@ def main():
     parts = ['generator'] + [f'step-{resolution}' for resolution in STEPS]
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('parts', metavar='PART', nargs='*', help=f"some of {', '.join(parts)} (default: all)")
+    parser.add_argument('--against', metavar='CHECKOUT', help='folder of another commit, to compare steps with')
+    parser.add_argument('--rounds', type=int, metavar='N', default=5, help='of steps (default: 5)')
     args = parser.parse_args()
     for name in args.parts:
         if name not in parts:
             parser.error(f"there is no part '{name}'; choose from {', '.join(parts)}")
     for name in args.parts or parts:
-        resolution = int(name.split('-')[1]) if name != 'generator' else None
-        print(step_row(resolution, STEPS[resolution]) if resolution else generator_row(), flush=True)
+        if name == 'generator':
+            print(generator_row(), flush=True)
+            continue
+        resolution = int(name.split('-')[1])
+        setting = resolution, STEPS[resolution]
+        print(excess_row(*setting, args.against, args.rounds) if args.against else step_row(*setting, args.rounds),
+              flush=True)
 
 
 if __name__ == '__main__':
