@@ -15,6 +15,9 @@ import time
 
 
 def main(argv):
+    if len(argv) != 4:
+        print(__doc__)
+        return
     root, resolution, minibatch, settings = argv[0], int(argv[1]), int(argv[2]), json.loads(argv[3])
     answers = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)   # what else is printed
