@@ -157,7 +157,7 @@ def step_row(resolution, minibatch, rounds=5):
 
 def excess_row(resolution, minibatch, checkout, rounds=5):
     """A training step's excess over its floor, over that of another checkout, as `generator_row`."""
-    worker = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'step_worker.py')
+    worker = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'bench_floor_worker.py')
     workers = [subprocess.Popen([sys.executable, worker, root, str(resolution), str(minibatch), json.dumps(THREADS)],
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True)
                for root in (os.path.abspath(checkout), ROOT)]

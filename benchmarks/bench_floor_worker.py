@@ -1,12 +1,13 @@
 """A training step of any checkout of this project, which runs when it is asked to; `bench_floor.py` starts it.
 
-    python benchmarks/step_worker.py CHECKOUT RESOLUTION MINIBATCH SESSION
+    ./reproduce shell python benchmarks/bench_floor_worker.py CHECKOUT RESOLUTION MINIBATCH SESSION
 
 SESSION is the configuration of the session, JSON. Each line of the input, `step` or `operations`, is answered by a
 line: seconds of processor time, or the operations of the convolutions and matrix products of a step, which newer
 checkouts can tell. The first answer, `0`, says that all is built and warm.
 """
 
+import argparse
 import importlib
 import json
 import os
@@ -14,21 +15,24 @@ import sys
 import time
 
 
-def main(argv):
-    if len(argv) != 4:
-        print(__doc__)
-        return
-    root, resolution, minibatch, settings = argv[0], int(argv[1]), int(argv[2]), json.loads(argv[3])
+def main():
+    # The checkout's own library is imported below, so that none of this one's may be before.
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkout')
+    parser.add_argument('resolution', type=int)
+    parser.add_argument('minibatch', type=int)
+    parser.add_argument('session', type=json.loads)
+    args = parser.parse_args()
     answers = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)   # what else is printed
-    sys.path[:0] = [root, os.path.join(root, 'benchmarks')]
+    sys.path[:0] = [args.checkout, os.path.join(args.checkout, 'benchmarks')]
     import training_steps
 
     from dnnlib import tflib
     make = tflib.create_session
     # Older checkouts have no other way to give a number of threads.
-    tflib.create_session = lambda config=None, **more: make(dict(config or {}, **settings), **more)
-    step, close = training_steps.build_step(resolution, minibatch)
+    tflib.create_session = lambda config=None, **more: make(dict(config or {}, **args.session), **more)
+    step, close = training_steps.build_step(args.resolution, args.minibatch)
 
     def timed():
         began = time.process_time()
@@ -47,4 +51,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    main()
