@@ -22,6 +22,11 @@ if DEVICE == 'gpu':
     # Products of float32 with all their digits; the libraries read this as they are loaded, in processes of tests too.
     os.environ.setdefault('NVIDIA_TF32_OVERRIDE', '0')
 
+# The first session of a process settles the number of threads of all later ones, and on TensorFlow 2 the last bits
+# depend on it. So sessions that ask for none have two on every machine, as those have whose bits are compared.
+for name in ('TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS'):
+    os.environ.setdefault(name, '2')
+
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # A shell starts background jobs like that, and the processes that tests interrupt would inherit it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
