@@ -254,8 +254,9 @@ def test_a_checkpoint_of_the_last_version_goes_on_to_the_same_weights(tmp_path, 
         for before, after in zip(old, new):
             values = [tflib.get_vars(list(net.vars.values())) for net in (before, after)]
             assert list(before.vars) == list(after.vars)
-            for name, a, b in zip(before.vars, *values):
-                np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4, err_msg=name)
+            off = [name for name, a, b in zip(before.vars, *values) if not np.allclose(a, b, rtol=1e-3, atol=1e-4)]
+            # The instance norm after it leaves this one a gradient of rounding alone, which Adam makes steps of.
+            assert set(off) <= {'G_synthesis/4x4/Const/bias'}, off
 
 
 def test_records_of_the_last_version_are_read_and_compared():
