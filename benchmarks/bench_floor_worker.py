@@ -14,6 +14,12 @@ import os
 import sys
 import time
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if ROOT not in sys.path:
+    sys.path.insert(0, ROOT)
+
+import check_python  # noqa: E402, F401
+
 
 def main():
     # The checkout's own library is imported below, so that none of this one's may be before.

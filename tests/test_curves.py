@@ -141,7 +141,7 @@ def test_runs_of_one_name_are_told_apart_and_a_run_named_twice_is_one(two_runs, 
 
 
 def test_metrics_that_no_run_shows_are_named(two_runs, tmp_path):
-    for names, message in (('ppl_wfull', 'no score to draw: no run shows ppl_wfull'), ('', 'names no metric')):
+    for names, message in (('ppl_wfull', 'no score to draw: no run shows ppl_wfull'), (',', 'names no metric')):
         with pytest.raises(UserError, match=message):
             run_metrics.main(['curves', two_runs[0], '--metrics', names, '--out', str(tmp_path), '--device', 'cpu'])
 

@@ -102,7 +102,7 @@ def test_labelled_samples_give_the_direction_that_labelled_them(gen, tmp_path):
     ('a.csv', 'seed,x\n1,0\n2,1\n', 'at least 4'), ('a.csv', 'x\n1\n', "'seed'"), ('a.csv', 'seed,x\n1.5,1\n', 'seeds'),
     ('a.csv', 'seed,x\n1,one\n', 'numbers'), ('a.csv', 'seed,x\n1,0\n2,inf\n', 'numbers'),
     ('a.csv', 'seed,x\n1,0\n2,1_0\n', 'numbers'), ('a.csv', 'seed,x\n1,0\n2,1e308\n', 'numbers of usual size'),
-    ('a.csv', 'seed,x\n"' + 'x' * 200000 + '",1\n', 'not a table'),
+    ('a.csv', 'seed,x\n"' + 'x' * 200000 + '",1\n', 'not a table|numbers of usual size'),
     ('a.csv', 'seed,\n' + ''.join(f'{4294967295 - i},{i % 2}\n' for i in range(6)), 'without a name'),
     ('a.npy', b'no', 'no array'), ('a.txt', 'x', 'none that can be read'),
     ('a.npz', b'no', 'a.npz')])
