@@ -164,9 +164,9 @@ def kill(process):
 
 
 def last_line(path):
-    """The last line of a log, where a sentence about the failure stands."""
+    """The last line of a log, where a sentence about the failure stands; figures may come in behind it."""
     with open(path, encoding='utf-8', errors='replace') as f:
-        lines = [line.strip() for line in f if line.strip()]
+        lines = [line.strip() for line in f if line.strip() and not line.startswith(FIGURE)]
     return lines[-1][:300] if lines else ''
 
 
