@@ -69,8 +69,9 @@ def devices(args):
     """What there is."""
     began = time.time()
     from dnnlib import machine, tflib
+    version = tflib.tf.__version__      # imported when it is first used
     tell('TensorFlow imported', time.time() - began, 's')
-    tell('TensorFlow', tflib.tf.__version__)
+    tell('TensorFlow', version)
     for gpu in machine.nvidia_gpus(['name', 'memory.total', 'driver_version']):
         tell('card', ', '.join(gpu.values()))
     tell('GPUs that TensorFlow can use', len(tflib.list_gpus()))
