@@ -81,15 +81,15 @@ def journey(system, protocol, tmp_path, monkeypatch):
     main(['prefilter', f'{base}/in', f'{base}/faces', '--size', '32', '--workers', '1'])
     prefilter(settings(tmp_path / 'in', tmp_path / 'faces'), 1)
     expected = content(tmp_path / 'faces')
-    found = {path.rpartition('bucket/faces/')[2]: system.cat(path) for path in system.find('/bucket/faces')}
+    found = {path.rpartition('bucket/faces/')[2]: system.cat(path) for path in system.find(f'{base}/faces')}
     assert {path: data for path, data in found.items() if path.endswith(('.png', '.csv'))} == expected
     save_photo(tmp_path / 'more' / 'new.png')
     put_folder(system, tmp_path / 'more', '/bucket/in')
     main(['prefilter', f'{base}/in', f'{base}/faces', '--size', '32', '--workers', '1', '--resume'])
-    assert system.exists('/bucket/faces/new.png')
+    assert system.exists(f'{base}/faces/new.png')
     main(['create_from_images', f'{base}/sets/faces', f'{base}/faces', '--workers', '1'])
     main(['verify', f'{base}/sets/faces'])
-    names = {path.rpartition('/')[2] for path in system.find('/bucket/sets/faces')}
+    names = {path.rpartition('/')[2] for path in system.find(f'{base}/sets/faces')}
     assert names == {f'faces-r0{log2}.tfrecords' for log2 in (2, 3, 4, 5)} | {'manifest.json'}
     with pytest.raises(UserError, match='holds something already'):
         main(['create_from_images', f'{base}/sets/faces', f'{base}/faces'])
