@@ -23,7 +23,7 @@ from experiment import run_config  # noqa: E402
 DATA, CODES = 'acceleration-demo-64', 'acceleration-demo-64-codes'
 CODEC, GANS = 'acceleration-demo-codec', ('acceleration-demo-codes', 'acceleration-demo-baseline')
 TITLES = {GANS[0]: 'GAN of codes', GANS[1]: 'GAN of images'}
-NUM_FACES, MINUTES = 10000, 12.0
+NUM_FACES, MINUTES = 10000, 12.7
 QUICK_NUM_FACES, QUICK_MINUTES = 300, 1.0
 QUICK_CODEC = ['train.total_kimg=1', 'sched.tick_kimg_base=0.5']
 COLUMNS = 12    # of the sheet, each kind in two rows
