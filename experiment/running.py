@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shutil
 
 import config as folders
 from dnnlib.command_line import shown, typed
@@ -11,6 +12,7 @@ from dnnlib.submission.run_context import FollowerContext
 from dnnlib.submission.submit import prepare_run_dir, run_in_dir
 from dnnlib.util import UserError, call_func_by_name, sha256_file
 from experiment import plan, run_config, settings, watch
+from training.state import resume
 
 
 def lead(start):
@@ -31,11 +33,17 @@ def lead(start):
         return call_func_by_name(run_dir=run_dir, run_context=context, **arguments)
     try:
         outcome = run_in_dir(run_dir, train, max_epoch=start.plan.total_kimg)
-    except OSError as err:
-        if err.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (UserError, OSError) as err:
+        is_full = isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT)
+        has_begun = start.run_dir is not None or resume.has_trained(run_dir)
+        if not has_begun and (is_full or isinstance(err, UserError)):
+            shutil.rmtree(run_dir, ignore_errors=True)  # as where a check refuses: nothing of what never began
+        if not is_full:
             raise
-        raise UserError(f'no space left on the disk of {run_dir}; its last good checkpoint is intact: free '
-                        f'some space and go on with ./reproduce train --resume {shown(run_dir)}') from err
+        go_on = f'go on with ./reproduce train --resume {shown(run_dir)}'
+        raise UserError(f'no space left on the disk of {run_dir}; ' + (
+            f'its last good checkpoint is intact: free some space and {go_on}' if has_begun
+            else 'free some space and start again')) from err
     if outcome == 'stopped':
         print(typed(f'To go on: ./reproduce train --resume {shown(run_dir)}'))
     print(f'Training {outcome}; everything is in {run_dir}', flush=True)
@@ -45,6 +53,7 @@ def follow(start):
     """Trains in step with the first process, which checks, writes and prints for all."""
     with open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere), FollowerContext() as context:
         start.check()
+        start.check_with_engine()
         call_func_by_name(run_dir=start.run_dir or '', run_context=context, **_loop_arguments(start))
 
 

@@ -70,9 +70,7 @@ def sums():
     both = collectives.gather(arrays)
     assert [part[0][0, 0] for part in both] == [0, 1] and [part[1].tolist() for part in both] == [[False], [True]]
     assert both[1][2].tolist() == [1, 2, 3, 4, 5] and np.isnan(both[0][0][0, 1])
-    collectives.check_same('the text', 'same')
-    with _refused('the text of process 1 is not that of process 0'):
-        collectives.check_same('the text', f'of {me}')
+    _differences(me, collectives)
     with tflib.tf.device('/cpu:0'):
         _sums_of_tensors(me, np, tflib, collectives)
     _optimizer(me, np, tflib, collectives)
@@ -81,6 +79,15 @@ def sums():
     liveness.end()
     if me == 0:
         print('all sums are right')
+
+
+def _differences(me, collectives):
+    collectives.check_same('the text', {'a': 'same', 'b': [1, None]})
+    with _refused('the text of process 1 is not that of process 0: b is 1 in process 1 and 0 in process 0; all need'):
+        collectives.check_same('the text', {'a': 'ü' * 3000, 'b': me})
+    facts = dict({'file': f'{me}' * 64, 'x': 'same'}, **({'new': 1, 'y': 2} if me else {'old': [1], 'z': 2}))
+    with _refused(': file differs, new is only in process 1, old is only in process 0, and 2 more; get equal ones'):
+        collectives.check_same('the text', facts, 'get equal ones')
 
 
 def _sums_of_tensors(me, np, tflib, collectives):

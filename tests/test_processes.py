@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import time
 import numpy as np
 import pytest
 import yaml
+from processes_helpers import LAUNCH, ROOT, newest_checkpoint, run, training_words
 
 from data.converters.create_points import create_points
 from data.records.dataset import SyntheticDataset
@@ -23,10 +25,7 @@ from dnnlib.files import read_json, read_json_lines
 from dnnlib.submission import liveness, processes
 from dnnlib.tflib import launch
 from dnnlib.util import UserError
-from training.state import checkpoint, run_state
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LAUNCH = [sys.executable, '-m', 'dnnlib.tflib.launch']
+from training.state import run_state
 
 
 # ---- Who they are
@@ -148,39 +147,13 @@ def test_draws_are_numbered_by_place(fresh_graph):
         assert fresh_graph.run(tflib.rnd.random_uniform([2])).tolist() == both[0]
 
 
-def _arguments(folder, length=2.0, name='run'):
-    """Words for a training of the minimal GAN on points in `folder`."""
-    data = os.path.join(folder, 'data', 'points')
-    if not os.path.isdir(data):
-        os.makedirs(os.path.dirname(data), exist_ok=True)
-        create_points(data, 'gaussians-8', num=500)
-    settings = {'dataset.tfrecord_dir': 'points', 'train.total_kimg': length, 'train.minibatch_repeats': 5,
-                'metrics': '[]', 'train.image_snapshot_ticks': 0, 'sched.tick_kimg_base': 0.5,
-                'train.checkpoint_kimg': 0.25,
-                'tf_config.intra_op_parallelism_threads': 1, 'tf_config.inter_op_parallelism_threads': 1}
-    words = ['train.py', '--config', 'minimal-gan', '--device', 'cpu', '--data-dir', os.path.dirname(data),
-             '--result-dir', os.path.join(folder, name)]
-    return words + [word for key, value in settings.items() for word in ('--set', f'{key}={value}')]
-
-
-def _checkpoint(folder, name='run'):
-    run_dir, = glob.glob(os.path.join(folder, name, '*'))
-    _, state, arrays = checkpoint.load_newest(os.path.join(run_dir, 'checkpoints'))
-    return state, {key: value.tobytes() for key, value in arrays.items()}
-
-
-def _run(command, **kwargs):
-    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
-                          timeout=300, **kwargs)
-
-
 @pytest.mark.slow
 def test_measurements_are_those_of_one_process(tmp_path):
     folder = str(tmp_path)
     measure = ['--set', 'metrics=[{preset: mode_coverage, num_samples: 700, minibatch_per_gpu: 100}]']
     for name, command in (('towers', [sys.executable]), ('shared', LAUNCH + ['-np', '2'])):
         towers = ['--num-gpus', '2'] if name == 'towers' else []
-        result = _run(command + _arguments(folder, 1, name) + measure + towers)
+        result = run(command + training_words(folder, 1, name) + measure + towers)
         assert result.returncode == 0, result.stdout
     scores, scores2 = _scores(folder, 'towers'), _scores(folder, 'shared')
     assert scores == scores2 and len(scores) == 2 and scores[0]['metric'] == 'mode_coverage'
@@ -198,8 +171,17 @@ def _scores(folder, name):
 
 
 @pytest.mark.slow
+def test_the_networks_to_begin_with_may_be_named_by_their_run(tmp_path):
+    folder = str(tmp_path)
+    assert run([sys.executable] + training_words(folder, 0.5, 'before')).returncode == 0
+    result = run(LAUNCH + ['-np', '2'] + training_words(folder, 0.5) + ['--init-from'] + glob.glob(
+        os.path.join(folder, 'before', '*')))
+    assert result.returncode == 0 and 'Training finished' in result.stdout, result.stdout
+
+
+@pytest.mark.slow
 def test_numbers_that_go_wrong_take_all_back_once(tmp_path):
-    result = _run(LAUNCH + ['-np', '2'] + _arguments(str(tmp_path)) + [
+    result = run(LAUNCH + ['-np', '2'] + training_words(str(tmp_path)) + [
         '--on-nan', 'rollback', '--set', 'train.max_skipped_updates=3', '--allow-module', 'loop_helpers', '--set',
         'D_loss.func_name=loop_helpers.nan_loss'], env=dict(os.environ, PYTHONPATH=os.path.join(ROOT, 'tests')))
     assert result.returncode != 0 and 'Traceback' not in result.stdout, result.stdout
@@ -208,13 +190,13 @@ def test_numbers_that_go_wrong_take_all_back_once(tmp_path):
 
 @pytest.mark.slow
 def test_hours_that_are_over_end_all(tmp_path):
-    result = _run(LAUNCH + ['-np', '2'] + _arguments(str(tmp_path), 1000) + ['--max-hours', '0.0003'])
+    result = run(LAUNCH + ['-np', '2'] + training_words(str(tmp_path), 1000) + ['--max-hours', '0.0003'])
     assert result.returncode == 0 and 'Training finished' in result.stdout, result.stdout
     assert 'The 0.0003 hours of train.max_hours are over' in result.stdout, result.stdout
 
 
 def test_sums_measurements_and_guards_are_the_same_in_both():
-    result = _run(LAUNCH + ['-np', '2', 'tests/processes_probe.py', 'sums'])
+    result = run(LAUNCH + ['-np', '2', 'tests/processes_probe.py', 'sums'])
     assert result.returncode == 0 and 'all sums are right\n' in result.stdout, result.stdout
 
 
@@ -316,6 +298,46 @@ def test_processes_of_other_launchers_watch_each_other(mode, tmp_path):
             process.communicate()
 
 
+@pytest.mark.parametrize('what', ['the configuration', pytest.param('the source code', marks=pytest.mark.slow),
+                                  pytest.param('the data set', marks=pytest.mark.slow)])
+def test_what_differs_between_processes_is_named_at_the_start_and_nothing_stays(what, tmp_path):
+    words = []
+    for rank in range(2):
+        folder = tmp_path / str(rank)
+        folder.mkdir()
+        (folder / 'own_loss.py').write_text(f'NUMBER = {rank if what == "the source code" else 0}\n')
+        words.append(training_words(str(folder)) + ['--allow-module', 'own_loss'])
+        words[rank][words[rank].index('--result-dir') + 1] = str(tmp_path / 'results')
+    if what == 'the configuration':
+        words[1] += ['--set', 'sched.minibatch_base=8']
+    if what == 'the data set':
+        shutil.rmtree(tmp_path / '1' / 'data' / 'points')
+        create_points(str(tmp_path / '1' / 'data' / 'points'), 'gaussians-8', num=400)
+    named = {'the configuration': r'sched\.minibatch_base is 8 in process 1 and \d+ in process 0',
+             'the source code': r'own_loss\.py differs',
+             'the data set': 'fingerprint differs, num_images is 400 in process 1 and 500 in process 0'}[what]
+    for status, said in _by_hand(words, tmp_path):
+        assert status == 2 and re.search(f'error: {what} of process 1 is not that of process 0: {named};', said), said
+        assert 'Traceback' not in said
+    assert os.listdir(tmp_path / 'results') == []
+
+
+def _by_hand(words, folder):
+    """[(status, output)] of the processes of one training, each with its own words, and modules in its own folder."""
+    addresses = ','.join(f'localhost:{port}' for port in processes.free_ports(len(words)))
+    started = [subprocess.Popen(
+        [sys.executable] + arguments, cwd=ROOT, universal_newlines=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, env=dict(os.environ, STYLEGAN_RANK=str(rank), STYLEGAN_ADDRESSES=addresses,
+                                           PYTHONPATH=str(folder / str(rank))))
+        for rank, arguments in enumerate(words)]
+    try:
+        said = [process.communicate(timeout=300)[0] for process in started]
+        return [(process.returncode, text) for process, text in zip(started, said)]
+    finally:
+        for process in started:
+            process.kill()
+
+
 def test_stopped_hung_and_gone_on_with_as_towers_it_stays_the_same_run(tmp_path):
     """One training hangs, another is stopped by signals. One process with two towers brings the first to the step of
     the second."""
@@ -325,7 +347,7 @@ def test_stopped_hung_and_gone_on_with_as_towers_it_stays_the_same_run(tmp_path)
         assert len(children) == 2
         os.kill(children[1], signal.SIGSTOP)
         # It hangs, since no sum ends any more, until it is noticed. The other one is to come further.
-        reached = _checkpoint(hung)[0]['progress']['cur_nimg']
+        reached = newest_checkpoint(hung)[0]['progress']['cur_nimg']
         with _training(stopped, reached // 500 + 3) as other:
             os.kill(_children(other.pid)[1], signal.SIGTERM)
             for _ in range(2):
@@ -333,17 +355,17 @@ def test_stopped_hung_and_gone_on_with_as_towers_it_stays_the_same_run(tmp_path)
             rest = other.stdout.read()
             assert other.wait(timeout=300) == 0, rest
         assert 'Training stopped' in rest and 'writing a network snapshot and a checkpoint' in rest, rest
-        state, arrays = _checkpoint(stopped)
+        state, arrays = newest_checkpoint(stopped)
         rest = launcher.stdout.read()
         assert launcher.wait(timeout=300) != 0
     assert 'process 1 of 2 on' in rest and 'has not answered' in rest and 'Traceback' not in rest, rest
     run_dir, = glob.glob(os.path.join(hung, 'run', '*'))
-    before, _ = _checkpoint(hung)
+    before, _ = newest_checkpoint(hung)
     assert before['progress']['cur_nimg'] < state['progress']['cur_nimg']
-    result = _run([sys.executable, 'train.py', '--resume', run_dir, '--device', 'cpu', '--set',
+    result = run([sys.executable, 'train.py', '--resume', run_dir, '--device', 'cpu', '--set',
                    f'train.total_kimg={(state["progress"]["cur_nimg"] - 0.5) / 1000}'])
     assert result.returncode == 0 and 'Training on 2 CPU device(s);' in result.stdout, result.stdout
-    state2, arrays2 = _checkpoint(hung)
+    state2, arrays2 = newest_checkpoint(hung)
     assert arrays == arrays2 and state['dataset'] == state2['dataset']
     assert state['circumstances'] == state2['circumstances']
 
@@ -355,7 +377,7 @@ def _training(folder, ticks, **environ):
     A tick is 500 images long, and two checkpoints.
     """
     said = []
-    with subprocess.Popen(LAUNCH + ['-np', '2'] + _arguments(folder, 1000), cwd=ROOT, stdout=subprocess.PIPE,
+    with subprocess.Popen(LAUNCH + ['-np', '2'] + training_words(folder, 1000), cwd=ROOT, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, universal_newlines=True,
                           env=dict(os.environ, **environ)) as launcher:
         for line in launcher.stdout:

@@ -93,12 +93,9 @@ class Run:
         liveness.steps_begin()
 
     def content(self):
-        """A hash of what the processes of a training have in common: values of networks and optimizers."""
+        """What the processes of a training have in common: {name: hash} of all values of networks and optimizers."""
         arrays = run_state.collect_arrays(self.networks, [self.graph.G_opt, self.graph.D_opt])
-        digest = hashlib.sha256()
-        for name in sorted(arrays):
-            digest.update(name.encode() + arrays[name].tobytes())
-        return digest.hexdigest()
+        return {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in arrays.items()}
 
     def close(self):
         """Closes the log."""
@@ -132,7 +129,7 @@ class Run:
                 f'{self.progress.cur_nimg / 1000:.1f} kimg')
         with liveness.section('reading a checkpoint', liveness.WRITE_SECONDS):
             restored = checkpoint.load_newest(self.checkpoint_dir, check=resume.check_state)
-        collectives.check_same('the newest checkpoint', os.path.basename(restored[0]) if restored else '',
+        collectives.check_same('the newest checkpoint', {'it': os.path.basename(restored[0]) if restored else None},
                                'all need the run directory, on a disk that they share')
         if self.settings.on_nan == 'rollback' and restored is not None and self.progress.rollbacks == 0:
             step = self.progress.step

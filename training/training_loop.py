@@ -1,14 +1,15 @@
 """The training loop: data, networks and schedule in, a run directory full of snapshots out."""
 
-import hashlib
-import json
 import os
+import platform
+
+import numpy as np
 
 import config
 from data.records.dataset import load_training_set
 from dnnlib import files, tflib, util
 from dnnlib.seeds import LARGEST_OF_A_RUN, check_seed
-from dnnlib.submission import liveness, processes, submit
+from dnnlib.submission import liveness, processes, records, submit
 from dnnlib.tflib import collectives, tf
 from dnnlib.util import EasyDict, StopRequested, UserError
 from training import codes, snapshot, steps, towers
@@ -24,6 +25,9 @@ from training.towers import process_reals  # noqa: F401  (part of this module)
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'train': ('training_loop',)}
+
+# Arguments of the loop that are options, or stand at a configuration's top; most others are of its section `train`.
+_OPTIONS = ('seed', 'device', 'num_gpus', 'resume', 'init_from', 'transfer', 'resume_kimg', 'resume_time')
 
 
 @takes_submit_config
@@ -249,12 +253,25 @@ def _join_others(settings):
     """The run directory, after the processes of this training found that they are about to do the same."""
     if processes.world().size > 1:
         own = ('run_dir', 'run_context', 'metric_group', 'tf_config')
-        asked = dict({key: value for key, value in settings.items() if key not in own},
-                     dataset_args=dict(settings.dataset_args, data_dir=None))
-        text = json.dumps(asked, sort_keys=True, default=str)
-        collectives.check_same('the configuration', hashlib.sha256(text.encode('utf-8')).hexdigest())
-        collectives.check_same('the source code', submit.source_hash())
+        asked = {_setting_of(key): value for key, value in settings.items() if key not in own}
+        asked['dataset'] = dict(asked['dataset'], data_dir=None)
+        if settings.init_from is not None:      # which may lie elsewhere on another host
+            asked['init_from'] = files.sha256_file(settings.init_from)
+        collectives.check_same('the configuration', dict(records.flatten(records.as_data(asked))))
+        collectives.check_same('the source code', submit.source_hashes())
+        collectives.check_same('the machine', dict(
+            Python='.'.join(platform.python_version_tuple()[:2]), TensorFlow=tf.__version__, NumPy=np.__version__,
+            device=tflib.device_kind()), 'all need the same packages, and devices of one kind')
     return collectives.from_first(settings.run_dir)
+
+
+def _setting_of(argument):
+    """The name that an argument of the loop has in configurations, or as an option."""
+    if argument.endswith('_args'):
+        return argument[:-len('_args')]
+    if argument == 'metric_arg_list':
+        return 'metrics'
+    return argument if argument in _OPTIONS else f'train.{argument}'
 
 
 def _record_data(run_dir, training_set, should_stop):
@@ -271,9 +288,9 @@ def _record_data(run_dir, training_set, should_stop):
             if resume_state.check_data(run_dir, training_set) is None:
                 files.write_json(os.path.join(run_dir, 'dataset.json'), resume_state.data_record(training_set))
             labels.keep(run_dir, training_set)
-        fingerprint, stops = training_set.fingerprint if processes.world().size > 1 else None, False
+        record, stops = resume_state.data_record(training_set) if processes.world().size > 1 else {}, False
     except StopRequested:
         stops = True
     if collectives.total([stops])[0]:
         raise StopRequested
-    collectives.check_same('the data set', fingerprint)
+    collectives.check_same('the data set', record)

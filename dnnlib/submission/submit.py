@@ -2,7 +2,6 @@
 
 import contextlib
 import enum
-import hashlib
 import os
 import shutil
 import sys
@@ -10,6 +9,7 @@ import time
 import traceback
 
 import config
+from dnnlib import registry
 from dnnlib.addresses import without_passwords
 from dnnlib.files import atomic_write, copy_files_and_create_dirs, sha256_file
 from dnnlib.submission import records, run_dir
@@ -23,6 +23,7 @@ from dnnlib.submission.paths import (  # noqa: F401  (part of this module)
 )
 from dnnlib.submission.run_context import RunContext
 from dnnlib.util import EasyDict, Logger, ask_yes_no, call_func_by_name, get_module_from_obj_name
+from dnnlib.values.signatures import find_module_file
 
 SOURCE_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -155,14 +156,15 @@ def submit_run(submit_config, run_func_name=None, **run_func_kwargs):
     return submit_config
 
 
-def source_hash():
-    """A hash of this project's Python files: their names and their content."""
-    digest = hashlib.sha256()
-    for path, relative in sorted(run_dir.list_source(
-            SOURCE_ROOT, ignore=[config.data_dir, config.result_dir, config.cache_dir]), key=lambda entry: entry[1]):
-        if relative.endswith('.py'):
-            digest.update(f'{relative} {sha256_file(path)}\n'.encode('utf-8', 'surrogateescape'))
-    return digest.hexdigest()
+def source_hashes():
+    """{path: hash} of this project's Python files, and of those of modules that the user allowed."""
+    files = run_dir.list_source(SOURCE_ROOT, ignore=[config.data_dir, config.result_dir, config.cache_dir])
+    for name in registry.allowed_modules():
+        path = find_module_file(name)
+        folder, base = os.path.split(path)
+        files += [(path, name + '.py')] if base != '__init__.py' else [
+            (file, os.path.join(name, relative)) for file, relative in run_dir.list_source(folder)]
+    return {relative: sha256_file(path) for path, relative in files if relative.endswith('.py')}
 
 
 def own_source(module):

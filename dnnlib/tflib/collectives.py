@@ -4,6 +4,10 @@ It is TensorFlow's own collective operations, which both engines have without an
 alone computes exactly what it would without this module.
 """
 
+import hashlib
+import json
+import re
+
 import numpy as np
 
 from dnnlib.errors import UserError
@@ -12,7 +16,10 @@ from dnnlib.tflib import device
 from dnnlib.tflib.engine import ENGINE, tf
 
 _LEADER = '/job:worker/replica:0/task:0'
-_TEXT = 4096            # bytes of the longest text that travels
+_TEXT = 4096            # bytes of a text that travel together
+_NAMED = 3              # How many of the facts that differ a sentence names,
+_SHOWN = 60             # and how many characters of each value.
+_HASH = re.compile('"[0-9a-f]{64}')
 _KEYS = 'collectives_keys'
 _KEYS_OF_SMALL = 1 << 20    # The first number of those operations that are in no graph of networks,
 _KEYS_OF_GATHERED = 1 << 25     # and of those that gather.
@@ -188,26 +195,53 @@ def check_others(err):
 
 
 def from_first(text):
-    """A short text of the first process, in every process."""
-    if processes.world().size == 1:
+    """A text of the first process, in every process."""
+    return _text_of(0, text)
+
+
+def _text_of(rank, text):
+    """A text of the process with this number, in every process."""
+    me = processes.world()
+    if me.size == 1:
         return text
-    data = np.zeros(_TEXT)
-    if processes.is_first():
-        encoded = (text or '').encode('utf-8', 'surrogateescape')
-        if len(encoded) > _TEXT:
-            raise UserError(f'a path of {len(encoded)} bytes is too long for several processes ({_TEXT})')
-        data[:len(encoded)] = np.frombuffer(encoded, np.uint8)
-    return total(data).astype(np.uint8).tobytes().rstrip(b'\0').decode('utf-8', 'surrogateescape')
+    encoded = (text or '').encode('utf-8', 'surrogateescape') if me.rank == rank else b''
+    length, parts = int(total([len(encoded)])[0]), []
+    for start in range(0, length, _TEXT):
+        data, part = np.zeros(_TEXT), encoded[start:start + _TEXT]
+        data[:len(part)] = np.frombuffer(part, np.uint8)
+        parts.append(total(data).astype(np.uint8).tobytes())
+    return b''.join(parts)[:length].decode('utf-8', 'surrogateescape')
 
 
-def check_same(what, text, need='all need the same code, configuration and data'):
-    """Raises UserError, in every process, unless `text` is the same in all of them."""
+def check_same(what, facts, need='all need the same code, configuration and data'):
+    """Raises UserError, in every process, unless `facts` are the same in all of them, and says which are not.
+
+    `facts`: dict from names to numbers, texts, or lists and dicts of such. Hashes are not shown, just named.
+    """
     me = processes.world()
     if me.size == 1:
         return
-    first = from_first(text)
+    text = json.dumps(facts, sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()
     differs = np.zeros(me.size)
-    differs[me.rank] = text != first
-    others = [str(rank) for rank in np.flatnonzero(total(differs))]
-    if others:
-        raise UserError(f"{what} of process {', '.join(others)} is not that of process 0; {need}")
+    differs[me.rank] = digest != from_first(digest)
+    others = np.flatnonzero(total(differs))
+    if len(others):
+        first, other = (json.loads(_text_of(rank, text)) for rank in (0, others[0]))
+        raise UserError(f"{what} of process {', '.join(str(rank) for rank in others)} is not that of process 0: "
+                        f'{_differences(first, other, others[0])}; {need}')
+
+
+def _differences(first, other, rank):
+    """What the facts of process 0 and of another have different, in words."""
+    found = []
+    for name in sorted(set(first) | set(other)):
+        values = [json.dumps(facts[name], ensure_ascii=False) if name in facts else None for facts in (other, first)]
+        if None in values:
+            found.append(f'{name} is only in process {rank if values[1] is None else 0}')
+        elif values[0] != values[1]:
+            words = [value if len(value) <= _SHOWN else value[:_SHOWN - 1] + '…' for value in values]
+            found.append(f'{name} differs' if words[0] == words[1] or _HASH.match(values[0]) else
+                         f'{name} is {words[0]} in process {rank} and {words[1]} in process 0')
+    more = len(found) - _NAMED
+    return ', '.join(found[:_NAMED]) + (f', and {more} more' if more > 0 else '')

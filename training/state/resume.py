@@ -64,13 +64,19 @@ def find_checkpoint(run_dir, seed, warn=print):
     if restored is None:
         if checkpoint.list_checkpoints(folder):
             raise UserError(f'every checkpoint in {folder} is damaged; {_as_a_new_run(run_dir)}')
-        if newest_snapshot(run_dir) or read_json_lines(os.path.join(run_dir, 'stats.jsonl'), absent=[]):
+        if has_trained(run_dir):
             raise UserError(f'{run_dir} has trained, but its checkpoints, which tell how far, are gone from {folder}; '
                             f'bring them back; or {_as_a_new_run(run_dir)}')
     elif restored[1]['seed'] != seed:
         raise UserError(f'{restored[0]} was written with the seed {restored[1]["seed"]}, this run has {seed}; leave '
                         'the seed as it was, or start a new run with --init-from')
     return restored
+
+
+def has_trained(run_dir):
+    """Whether a run has stored anything of its training: a checkpoint, a network, or the numbers of a tick."""
+    return bool(checkpoint.list_checkpoints(os.path.join(run_dir, 'checkpoints')) or newest_snapshot(run_dir)
+                or read_json_lines(os.path.join(run_dir, 'stats.jsonl'), absent=[]))
 
 
 def check_state(state, path):
