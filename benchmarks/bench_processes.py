@@ -159,7 +159,7 @@ class _Contender:
                 new = training.ticks()[skipped + len(found):]
                 found += [(tick, training.processor_time()) for tick in new[:1]]
                 training.check(is_late=time.monotonic() > deadline)
-            time.sleep(0.02)
+            time.sleep(0.05)
         for training in self._trainings:
             training.send(signal.SIGSTOP)
         return marks

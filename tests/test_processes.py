@@ -19,7 +19,7 @@ import yaml
 from processes_helpers import LAUNCH, ROOT, newest_checkpoint, run, training_words
 
 from data.converters.create_points import create_points
-from data.records.dataset import SyntheticDataset
+from data.records.dataset import SyntheticDataset, load_dataset
 from dnnlib import tflib
 from dnnlib.files import read_json, read_json_lines
 from dnnlib.submission import liveness, processes
@@ -130,6 +130,33 @@ def test_parts_of_a_minibatch_make_the_whole_and_read_nothing_else():
     for number, (samples, labels) in enumerate(minibatches):
         assert np.array_equal(np.concatenate([part[number][0] for part in parts]), samples)
         assert np.array_equal(np.concatenate([part[number][1] for part in parts]), labels)
+
+
+@pytest.mark.both
+def test_each_process_reads_the_bytes_of_its_own_records_and_no_others(tmp_path):
+    create_points(str(tmp_path / 'points'), 'gaussians-8', num=12)
+    for index in range(3):
+        part = load_dataset(data_dir=str(tmp_path), tfrecord_dir='points')
+        part.share(index, 3)
+        part._prefetch = False
+        record_file = part.level_file(0)
+        record_file._rows = rows = _Counted(record_file._rows)
+        for _ in range(4):
+            part.get_minibatch_np(6)
+        assert rows.bytes == 8 * record_file.record_size
+        part.close()
+
+
+class _Counted:
+    """The records of a mapped file; counts the bytes that are taken out of it."""
+
+    def __init__(self, rows):
+        self._rows, self.bytes = rows, 0
+
+    def __getitem__(self, indices):
+        taken = self._rows[indices]
+        self.bytes += taken.nbytes
+        return taken
 
 
 def test_draws_are_numbered_by_place(fresh_graph):
