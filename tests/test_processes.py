@@ -27,7 +27,6 @@ from dnnlib.tflib import launch
 from dnnlib.util import UserError
 from training.state import run_state
 
-
 # ---- Who they are
 
 @pytest.mark.parametrize('environ,rank,size,addresses', [
