@@ -13,7 +13,6 @@ short, fewer turns are taken.
 
 import argparse
 import contextlib
-import ctypes
 import glob
 import os
 import shutil
@@ -29,6 +28,7 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 import check_python  # noqa: E402, F401
+from dnnlib import machine  # noqa: E402
 from dnnlib.files import read_json_lines  # noqa: E402
 from dnnlib.submission import liveness, processes  # noqa: E402
 
@@ -46,7 +46,6 @@ CONTENDERS = {      # name -> (trainings side by side, processes of each, thread
     'two trainings of half the minibatch, one thread each': (2, 1, 1, True)}
 FIRST, _, TWO, APART = CONTENDERS
 HALF = {'two processes of one thread, gradients as float16': (1, 2, 1, True)}
-PR_SET_PDEATHSIG = 1
 
 
 def rows(quick=False, rounds=ROUNDS, half=False, resolutions=None):
@@ -178,13 +177,12 @@ class _Training:
         # Who is suspended does nothing for long.
         environ = dict(os.environ, **{liveness.STILL: '86400', processes.ADDRESSES: ','.join(
             f'localhost:{port}' for port in ports)})
-        libc = ctypes.CDLL(None)
         with open(self._log, 'w') as log:
             for rank in range(self._size):
                 self._started.append(subprocess.Popen(
                     [sys.executable, 'train.py', '--result-dir', self._folder] + self._words, cwd=ROOT, stdout=log,
                     stderr=subprocess.STDOUT, env=dict(environ, **{processes.RANK: str(rank)}),
-                    preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)))
+                    preexec_fn=machine.ends_with_parent(signal.SIGKILL)))
 
     def end(self):
         self.send(signal.SIGKILL)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 PROGRAM = 'nvidia-smi'
+_PR_SET_PDEATHSIG = 1    # of Linux's prctl.h
 
 
 def usable_cores():
@@ -85,6 +86,12 @@ def keep_freed_memory():
         return False
     # malloc.h: no blocks of their own (M_MMAP_MAX), nothing given back (M_TRIM_THRESHOLD), one heap (M_ARENA_MAX).
     return all([mallopt(parameter, value) for parameter, value in ((-4, 0), (-1, 2 ** 31 - 1), (-8, 1))])
+
+
+def ends_with_parent(number):
+    """For `preexec_fn` of a process: the signal reaches it when what started it ends, even if killed. Linux only."""
+    prctl = getattr(ctypes.CDLL(None), 'prctl', None)
+    return None if prctl is None else lambda: prctl(_PR_SET_PDEATHSIG, int(number))
 
 
 # ---- GPUs, as NVIDIA's driver knows them

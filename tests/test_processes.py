@@ -396,6 +396,15 @@ def test_stopped_hung_and_gone_on_with_as_towers_it_stays_the_same_run(tmp_path)
     assert state['circumstances'] == state2['circumstances']
 
 
+@pytest.mark.slow
+def test_a_launcher_that_is_killed_stops_its_processes_politely(tmp_path):
+    folder = str(tmp_path)
+    with _training(folder, 1) as launcher:
+        launcher.kill()
+        assert 'Training stopped' in launcher.stdout.read()     # to its end: nobody is left to write to it
+    assert newest_checkpoint(folder)[0]['progress']['cur_nimg'] >= 500
+
+
 @contextlib.contextmanager
 def _training(folder, ticks, **environ):
     """Two processes that train for long, after some ticks; yields their launcher, whose output so far had one voice.

@@ -175,7 +175,8 @@ class Started:
             command = ['ssh', '-tt', host, 'cd', _quoted(os.getcwd()), '&&', 'exec'] + [_quoted(word) for word in words]
             environ = {}
         self.process = subprocess.Popen(command, env=dict(os.environ, **environ), start_new_session=True,
-                                        stdin=subprocess.PIPE if self._is_remote else subprocess.DEVNULL)
+                                        stdin=subprocess.PIPE if self._is_remote else subprocess.DEVNULL,
+                                        preexec_fn=machine.ends_with_parent(signal.SIGTERM))
 
     def is_running(self):
         """Whether it has not ended."""
