@@ -38,7 +38,7 @@ AIM = 0.9           # rate of two processes over that of one
 PATIENCE = 120      # seconds without a tick
 SECONDS = 345       # that a resolution may take: no round begins that would end later
 OFF = 'tf_config.graph_options.rewrite_options.disable_meta_optimizer'
-CASES = {32: dict(minibatch=32, tick_kimg=0.256), 64: dict(minibatch=16, tick_kimg=0.064)}
+CASES = {32: dict(minibatch=32, repeats=4, tick_kimg=0.128), 64: dict(minibatch=16, repeats=2, tick_kimg=0.032)}
 CONTENDERS = {      # name -> (trainings side by side, processes of each, threads of each, is the graph optimizer off)
     'one process of two threads': (1, 1, 2, False),
     'one process of two threads, graph optimizer off': (1, 1, 2, True),
@@ -115,10 +115,11 @@ class _Contender:
         settings = {
             'sched.lod_initial_resolution': resolution, 'sched.minibatch_base': case['minibatch'] // trainings,
             'sched.minibatch_dict': 'null', 'sched.tick_kimg_base': case['tick_kimg'] / trainings,
-            'sched.tick_kimg_dict': '{}', 'train.total_kimg': 10000, 'train.image_snapshot_ticks': 0,
-            'train.network_snapshot_ticks': 0, 'train.checkpoint_kimg': 10000, 'metrics': '[]',
-            OFF: str(is_off).lower(), 'train.gradient_dtype': 'float16' if 'float16' in name else 'float32',
-            'tf_config.intra_op_parallelism_threads': threads, 'tf_config.inter_op_parallelism_threads': threads}
+            'sched.tick_kimg_dict': '{}', 'train.minibatch_repeats': case['repeats'], 'train.total_kimg': 10000,
+            'train.image_snapshot_ticks': 0, 'train.network_snapshot_ticks': 0, 'train.checkpoint_kimg': 10000,
+            'metrics': '[]', 'train.gradient_dtype': 'float16' if 'float16' in name else 'float32',
+            'tf_config.intra_op_parallelism_threads': threads, 'tf_config.inter_op_parallelism_threads': threads,
+            OFF: str(is_off).lower()}
         words = ['--config', f'toyfaces-{resolution}', '--device', 'cpu', '--num-gpus', '1', '--data-dir', data_dir]
         words += [word for key, value in settings.items() for word in ('--set', f'{key}={value}')]
         self._trainings = [_Training(f'{folder}-{number}', words, num_processes) for number in range(trainings)]
