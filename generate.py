@@ -6,7 +6,7 @@ import os
 import check_python  # noqa: F401
 import config as folders
 from dnnlib.command_line import Parser, shown
-from dnnlib.files import make_writable_folder
+from dnnlib.files import results_folder
 from dnnlib.util import UserError, run_main
 
 EXAMPLES = '''examples:
@@ -39,6 +39,10 @@ def parse_args(argv=None):
                        f'{default}, or with a number if other images are there)')
     _add_editing(parser)
     _add_video(parser)
+    parser.only_with('--directions', '--edit', '--edit-table')
+    parser.only_with('--edit', '--hold')
+    parser.only_with('--edit-table', '--features')
+    parser.only_with('--video', '--seconds', '--fps', '--space', '--curve')
     args = parser.parse_args(argv)
     args.is_named = args.outdir is not None
     args.outdir = args.outdir if args.is_named else default
@@ -48,15 +52,23 @@ def parse_args(argv=None):
     args.psi = args.psi if args.asks_psi else 0.7 if args.latents is None else 1.0
     arguments.check_psi(args.psi)
     args.seeds = None if args.seeds is None else arguments.parse_seeds(args.seeds)
-    for option, needed in (('edit', 'directions'), ('hold', 'edit'), ('edit_table', 'directions'), ('space', 'video'),
-                           ('curve', 'video')):
-        if getattr(args, option) not in (None, False) and getattr(args, needed) is None:
-            raise UserError(f"--{option.replace('_', '-')} goes with --{needed}")
-    args.space = args.space or 'z'
     if args.video is not None and args.noise == 'random':
         raise UserError('--noise random would flicker from frame to frame; --video noise goes smoothly through draws')
     if args.video not in (None, 'edit') and args.edit is not None:
         raise UserError(f'--video {args.video} shows no edit; --edit goes with --video edit, or with pictures')
+    if args.video == 'edit' and args.edit is None:
+        raise UserError('--video edit needs --edit, which says what changes')
+    if args.seeds is None and args.latents is None:
+        parser.refuse(['--noise'], 'has no meaning with --edit-table alone, which takes the stored noise')
+    if args.video not in (None, 'interpolation', 'mixing'):
+        parser.refuse(['--space', '--curve'], f'says how key frames are joined, of which --video {args.video} has none')
+    for kind, option in (('noise', '--noise'), ('truncation', '--psi')):
+        if args.video == kind:
+            parser.refuse([option], f'has no meaning with --video {kind}, which goes through all {kind} by itself')
+    if args.psi == 1 and args.video != 'truncation':
+        parser.refuse(['--cutoff'], 'says how many layers --psi truncates, and a psi of 1 truncates none')
+    if args.edit is None and not args.edit_table:
+        parser.refuse(['--directions'], 'goes with --edit or --edit-table, which say what is done with them')
     if args.layers is not None and args.edit is None and not args.edit_table and args.video != 'mixing':
         raise UserError('--layers says which layers --edit changes, or --video mixing')
     return args
@@ -83,7 +95,7 @@ def _add_video(parser):
                        help='an MP4 file: seeds are key frames; in noise, truncation and edit they stand side by side')
     group.add_argument('--seconds', type=_positive, default=8.0, metavar='NUMBER', help='its length (default: 8)')
     group.add_argument('--fps', type=_positive, default=25.0, metavar='NUMBER', help='frames per second (default: 25)')
-    group.add_argument('--space', choices=['z', 'w'], help='where key frames are joined (default: z)')
+    group.add_argument('--space', choices=['z', 'w'], default='z', help='where key frames are joined (default: z)')
     group.add_argument('--curve', choices=['spherical', 'linear', 'spline'],
                        help='how (default: spherical in z, linear in w)')
 
@@ -102,8 +114,13 @@ def main(argv=None):
     args = parse_args(argv)
     from figures import arguments
     arguments.find_network(args)
-    from figures import generating
-    make_writable_folder(args.outdir, 'choose another one with --outdir')
+    with results_folder(args.outdir, 'choose another one with --outdir'):
+        make(args)
+
+
+def make(args):
+    """Makes what the options ask for."""
+    from figures import arguments, generating
     gen, facts = arguments.open_generator(args)
     arguments.choose_labels(gen, facts, args)
     for sentence in generating.without_effect(gen, args):

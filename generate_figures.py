@@ -6,7 +6,7 @@ import sys
 import check_python  # noqa: F401
 import config as folders
 from dnnlib.command_line import Parser, shown
-from dnnlib.files import make_writable_folder
+from dnnlib.files import results_folder
 from dnnlib.util import UserError, run_main
 
 EXAMPLES = '''examples:
@@ -19,6 +19,10 @@ EXAMPLES = '''examples:
   ./reproduce figures unwarping       # Fig. 6 as an experiment; see unwarping --help
 '''
 FIGURES = ('uncurated', 'style-mixing', 'noise-detail', 'noise-components', 'truncation', 'interpolation')
+# Options that say how some figures are drawn, and have no effect on others.
+OPTIONS_OF = {'--psi': ('uncurated', 'interpolation'), '--draws': ('noise-detail',), '--sources': ('style-mixing',),
+              '--destinations': ('style-mixing',), '--styles': ('style-mixing',), '--path': ('interpolation',),
+              '--frames': ('interpolation',), '--dataset': ('nearest', 'dataset')}
 WITH_DATA = ('nearest', 'dataset')  # read training images, so that they are drawn only if they are named
 
 
@@ -56,6 +60,10 @@ def parse_args(argv=None):
     unknown = [name for name in args.figures if name not in FIGURES + WITH_DATA]
     if unknown:
         raise UserError(f"--figures: there is no figure '{unknown[0]}'; choose from {', '.join(FIGURES + WITH_DATA)}")
+    for option, names in OPTIONS_OF.items():
+        if not set(names) & set(args.figures):
+            parser.refuse([option], f"says how {' and '.join(names)} are drawn; name "
+                          f"{'one of them' if len(names) > 1 else 'it'} with --figures, or leave it out")
     for name in ('sources', 'destinations', 'path'):
         if getattr(args, name) is not None:
             setattr(args, name, arguments.parse_seeds(getattr(args, name), f'--{name}'))
@@ -101,10 +109,16 @@ def main(argv=None):
     if argv[:1] == ['unwarping']:
         from experiment.studies import unwarping
         return unwarping.main(argv[1:])
-    from figures import arguments, sheet
+    from figures import arguments
     args = parse_args(argv)
     arguments.find_network(args)
-    make_writable_folder(args.outdir, 'choose another one with --outdir')
+    with results_folder(args.outdir, 'choose another one with --outdir'):
+        draw_all(args)
+
+
+def draw_all(args):
+    """Draws the figures that the options name, and a page of them."""
+    from figures import arguments, sheet
     gen, facts = arguments.open_generator(args)
     arguments.choose_labels(gen, facts, args)
     blocks, record = [], dict(facts, figures={})

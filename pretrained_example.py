@@ -5,7 +5,7 @@ import os
 import check_python  # noqa: F401
 import config as folders
 from dnnlib.command_line import Parser, shown
-from dnnlib.files import make_writable_folder
+from dnnlib.files import results_folder
 from dnnlib.seeds import check_seed
 from dnnlib.util import UserError, run_main
 
@@ -35,10 +35,16 @@ def parse_args(argv=None):
 
 
 def main(argv=None):
-    from figures import arguments, composing, sheet
+    from figures import arguments
     args = parse_args(argv)
     arguments.find_network(args)
-    make_writable_folder(os.path.dirname(os.path.abspath(args.out)), 'choose another one with --out')
+    with results_folder(os.path.dirname(os.path.abspath(args.out)), 'choose another one with --out'):
+        write_example(args)
+
+
+def write_example(args):
+    """Lists the layers and writes the image."""
+    from figures import arguments, composing, sheet
     gen, facts = arguments.open_generator(args)
     arguments.choose_labels(gen, facts, args)
     gen.network.print_layers()

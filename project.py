@@ -7,7 +7,7 @@ import shutil
 import check_python  # noqa: F401
 import config as folders
 from dnnlib.command_line import Parser, shown
-from dnnlib.files import make_writable_folder, sha256_file
+from dnnlib.files import results_folder, sha256_file
 from dnnlib.seeds import seed_option
 from dnnlib.util import UserError, run_main
 
@@ -61,8 +61,13 @@ def main(argv=None):
     args = parse_args(argv)
     from figures import arguments
     arguments.find_network(args)
-    make_writable_folder(args.outdir, 'choose another one with --outdir')
-    from figures import sheet
+    with results_folder(args.outdir, 'choose another one with --outdir'):
+        project(args)
+
+
+def project(args):
+    """Finds the latents of the photographs that the options name."""
+    from figures import arguments, sheet
     from figures.projection import optimising, photographs, results, schedule
     from metrics.networks import distances
     gen, facts = arguments.open_generator(args)

@@ -31,23 +31,29 @@ EXAMPLES = '''examples:
 '''
 
 
+# Options that say how some metrics are measured, by the beginnings of these metrics' names.
+OPTIONS_OF = {('--fid-reals',): ('fid',), ('--ppl-ends',): ('ppl_zend', 'ppl_wend'), ('--ppl-rejection',): ('ppl',),
+              ('--classifiers', '--classifier-blur', '--keep-planes'): ('ls',)}
+
+
 def _examples(form):
     """The examples of one form of the command."""
     return ''.join(line for line in EXAMPLES.splitlines(True) if line.startswith('examples:') or f' {form} ' in line)
 
 
-def _common(parser, of_networks=True):
-    """Options that all forms which measure share, and those that only networks need."""
+def _common(parser, of_networks=True, of_metrics=True, is_random=True):
+    """Options that all forms which measure share, and those that need networks, metrics of these, or random numbers."""
     group = parser.add_argument_group('protocol')
-    if of_networks:
+    if of_networks and of_metrics:
         group.add_argument('--preset', choices=['full', 'quick'], default='full', help='full: the published numbers of '
                            'samples (default); quick: far fewer, for a first look')
-    group.add_argument('--seed', type=seed_option, default=0, metavar='INT',
-                       help='seed of all random numbers, 0 to 4294967295 (default: 0)')
+    if is_random:
+        group.add_argument('--seed', type=seed_option, default=0, metavar='INT',
+                           help='seed of all random numbers, 0 to 4294967295 (default: 0)')
     group.add_argument('--features', choices=['auto', 'released', 'standin'], default='auto',
                        help='feature networks: the released ones, or the small stand-ins that are part of this project '
                        '(default: auto, stand-ins for drawn faces and the released ones for everything else)')
-    if of_networks:
+    if of_networks and of_metrics:
         _add_choices(group)
     group = parser.add_argument_group('where')
     group.add_argument('--device', choices=['auto', 'cpu', 'gpu'], default='auto', help='what to compute on '
@@ -61,8 +67,9 @@ def _common(parser, of_networks=True):
     if of_networks:
         group.add_argument('--trust-stored-code', action='store_true', help='execute code stored in a network pickle '
                            'where this project does not know its build function')
-    else:
-        parser.set_defaults(num_gpus=1, classifiers=None, classifier_blur='yes', trust_stored_code=False)
+    # What a form does not ask for.
+    defaults = dict(num_gpus=1, seed=0, classifiers=None, classifier_blur='yes', trust_stored_code=False)
+    parser.set_defaults(**{name: value for name, value in defaults.items() if parser.get_default(name) is None})
 
 
 def _add_choices(group):
@@ -153,6 +160,9 @@ def _check_network_args(args, parser):
     # Names come first, so what is wrong with them is said first.
     args.specs = presets.chosen(args.names.split(','), args.preset == 'quick', args.num_samples,
                                 protocol(args))
+    for options, beginnings in OPTIONS_OF.items():
+        if not any(spec.name.startswith(beginnings) for spec in args.specs):
+            parser.refuse(options, f"has no effect on {args.names}; it is for {' and '.join(beginnings)}")
     if (args.network is None) == (args.run is None):
         parser.error('give either --network or --run')
     if args.reference is not None:
@@ -210,7 +220,7 @@ def parse_set_args(argv):
     group.add_argument('--out', metavar='FILE' if is_stats else 'DIR', required=is_stats,
                        help='file to write, .npz' if is_stats else
                        "folder of the records (default: metrics/ and the images' name in the results folder)")
-    _common(parser, of_networks=False)
+    _common(parser, of_networks=False, is_random=not is_stats)
     args = parser.parse_args(argv[1:] if is_stats else argv)
     if args.minibatch < 1:
         parser.error(f'--minibatch is {args.minibatch}; at least 1 is expected')
@@ -239,11 +249,16 @@ def parse_table_args(argv):
                         help='only list what is missing; the exit status is 2 if anything is')
     parser.add_argument('--skip-missing', action='store_true', help='make the table without what is missing')
     _common(parser)
-    args = _checked(parser.parse_args(argv[1:]))
+    args = parser.parse_args(argv[1:])
     args.stem = None
     if form == 'table1':
         args.name, args.list_tables, args.stem = 'retraining-1', False, 'table1'
-    return args
+    if args.name is None or args.list_tables:
+        parser.refuse([option for option in parser.options() if option != '--list-tables'],
+                      'says how a table is made: name it, or leave the option out to list the tables')
+        if args.name is not None:
+            raise UserError(f"--list-tables lists all tables; leave it out to make '{args.name}'")
+    return _checked(args)
 
 
 def parse_curves_args(argv):
@@ -264,9 +279,9 @@ def parse_curves_args(argv):
     group.add_argument('--out', metavar='DIR', help='folder of picture and table (default: curves in the results '
                        'folder)')
     _common(parser)
+    drawing = ['--metrics', '--measure', '--out', '--allow-module']
+    parser.only_with('--measure', *[option for option in parser.options() if option not in drawing])
     args = parser.parse_args(argv)
-    if args.snapshots is not None and not args.measure:
-        parser.error('--snapshots goes with --measure')
     if args.snapshots is not None and args.snapshots < 2:
         parser.error('--snapshots must be at least 2')
     return _checked(args)
@@ -292,7 +307,8 @@ def parse_identity_args(argv):
     group.add_argument('--labels', metavar='LABELS', help='labels of generated images (default: data)')
     group.add_argument('--out', metavar='DIR', help='folder of record, table and picture (default: metrics in the run '
                        'directory, or metrics/<network> in the results folder)')
-    _common(parser)
+    _common(parser, of_metrics=False)
+    parser.only_with('--embedding', '--embedding-range')
     args = parser.parse_args(argv)
     numbers = re.match(r'(-?\d{1,6}(?:\.\d{1,6})?),(-?\d{1,6}(?:\.\d{1,6})?)\Z', args.embedding_range)
     args.embedding_range = [float(number) for number in numbers.groups()] if numbers else [0, 0]

@@ -76,14 +76,17 @@ def make_parser():
 def parse_args(argv=None):
     """Parses the command line. Exits with a sentence where options do not go together."""
     parser = make_parser()
+    parser.only_with('--dry-run', '--probe')
+    parser.only_with('--init-from', '--transfer')
     args = parser.parse_args(argv)
+    if args.list_configs:
+        parser.refuse([option for option in parser.options() if option != '--list-configs'],
+                      'has no meaning with --list-configs, which lists all configurations')
+    if args.print_config:
+        parser.refuse(['--dry-run'], 'and --print-config are two ways to only look; choose one of them')
     args.overrides = (args.overrides + ([f'train.on_nan={args.on_nan}'] if args.on_nan else [])
                       + (['train.deterministic=true'] if args.deterministic else [])
                       + ([f'train.max_hours={args.max_hours}'] if args.max_hours is not None else []))
-    if args.probe and not args.dry_run:
-        parser.error('--probe goes with --dry-run')
-    if args.transfer and args.init_from is None:
-        parser.error('--transfer goes with --init-from')
     if args.resume is not None:
         for name in ('config', 'seed', 'init_from', 'resume_kimg'):
             if getattr(args, name) is not None:

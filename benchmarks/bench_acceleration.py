@@ -24,6 +24,9 @@ import numpy as np  # noqa: E402
 import training_steps  # noqa: E402
 from bench_load import peak_mb  # noqa: E402
 
+from dnnlib.command_line import Parser  # noqa: E402
+from dnnlib.util import run_main  # noqa: E402
+
 DOWNSCALE = 4
 WGAN = (dict(func_name='training.loss.G_wgan'),
         dict(func_name='training.loss.D_wgan_gp', wgan_lambda=10.0, wgan_epsilon=0.0))
@@ -202,7 +205,7 @@ def rows(quick=False, only=PARTS):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='tiny sizes, to see that everything runs')
     parser.add_argument('--only', default=','.join(PARTS), help='some of these (default: all): ' + ','.join(PARTS))
     parser.add_argument('--memory-of', nargs=2, metavar=('KIND', 'RESOLUTION'), help=argparse.SUPPRESS)
@@ -214,4 +217,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_main(main)

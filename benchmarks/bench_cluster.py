@@ -24,6 +24,8 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 import check_python  # noqa: E402, F401
+from dnnlib.command_line import Parser  # noqa: E402
+from dnnlib.util import run_main  # noqa: E402
 
 AIM = 0.95
 STAGES = ('prefilter', 'create_from_images', 'verify', 'encode')
@@ -189,7 +191,7 @@ def encode_all(dataset, out, workers, cluster, codec):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--images', type=int, default=800)
     parser.add_argument('--rounds', type=int, default=3)
@@ -201,4 +203,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_main(main)

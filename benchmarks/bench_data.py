@@ -5,7 +5,6 @@
 Every row carries a ratio measured in the same run, contenders taking turns, so that a busy machine slows both alike.
 """
 
-import argparse
 import io
 import os
 import shutil
@@ -20,6 +19,8 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 import check_python  # noqa: E402, F401
+from dnnlib.command_line import Parser  # noqa: E402
+from dnnlib.util import run_main  # noqa: E402
 
 ROUNDS = 5
 
@@ -202,7 +203,7 @@ def faces_row(folder, rounds):
 
 def main():
     """Prints the rows as a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser = Parser(description=__doc__.split('\n\n')[0])
     parser.add_argument('--gigabytes', type=float, default=1.0, metavar='N',
                         help="size of the data set for the reader's memory (default 1)")
     for row in rows(parser.parse_args().gigabytes):
@@ -211,4 +212,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_main(main)

@@ -9,7 +9,6 @@ machine does strikes all alike. A projection's step is compared with one forward
 measured alone.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -27,7 +26,9 @@ import check_python  # noqa: E402, F401
 import numpy as np  # noqa: E402
 
 from dnnlib import EasyDict, tflib  # noqa: E402
+from dnnlib.command_line import Parser  # noqa: E402
 from dnnlib.tflib import tf  # noqa: E402
+from dnnlib.util import run_main  # noqa: E402
 from figures import generator  # noqa: E402
 from figures.explorer import render, serving  # noqa: E402
 from figures.projection import graph, optimising, schedule  # noqa: E402
@@ -164,7 +165,7 @@ def projected(gen, distance, steps):
 
 def main():
     """Prints the rates."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('--network', metavar='RUN', help='run, file or name (default: random weights at 256x256)')
     parser.add_argument('--turns', type=int, default=9, metavar='INT', help='of each contender (default: 9)')
     parser.add_argument('--images', type=int, default=6, metavar='INT', help='per turn (default: 6)')
@@ -199,4 +200,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_main(main)

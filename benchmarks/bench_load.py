@@ -18,6 +18,8 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 import check_python  # noqa: E402, F401
+from dnnlib.command_line import Parser  # noqa: E402
+from dnnlib.util import run_main  # noqa: E402
 
 MEMORY_LIMIT = 1200 / 302  # peak above TensorFlow's own, relative to the file's size
 
@@ -109,7 +111,7 @@ def rows(quick=False):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='small networks, to see that everything runs')
     parser.add_argument('--write', help=argparse.SUPPRESS)
     parser.add_argument('--measure', help=argparse.SUPPRESS)
@@ -126,4 +128,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_main(main)

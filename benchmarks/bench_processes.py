@@ -29,8 +29,10 @@ if ROOT not in sys.path:
 
 import check_python  # noqa: E402, F401
 from dnnlib import machine  # noqa: E402
+from dnnlib.command_line import Parser  # noqa: E402
 from dnnlib.files import read_json_lines  # noqa: E402
 from dnnlib.submission import liveness, processes  # noqa: E402
+from dnnlib.util import run_main  # noqa: E402
 
 ROUNDS = 5
 TICKS = 1           # of a turn that count; the one before them, into which the suspension falls, does not
@@ -216,7 +218,7 @@ class _Training:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='one round, to see that everything runs')
     parser.add_argument('--rounds', type=int, default=ROUNDS, metavar='N', help='default: %(default)s')
     parser.add_argument('--half', action='store_true', help='also gradients as float16')
@@ -231,4 +233,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_main(main)

@@ -21,6 +21,8 @@ import training_steps  # noqa: E402
 from bench_networks import medians  # noqa: E402
 
 import check_python  # noqa: E402, F401
+from dnnlib.command_line import Parser  # noqa: E402
+from dnnlib.util import run_main  # noqa: E402
 
 NETWORK = dict(fmap_base=1024, fmap_max=64, mapping_fmaps=64, latent_size=64, dlatent_size=64)
 
@@ -209,7 +211,7 @@ def plot(results, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='fewer and smaller, to see that everything runs')
     parser.add_argument('--plot', metavar='FILE', help='draw the measured series')
     args = parser.parse_args()
@@ -223,4 +225,4 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    run_main(main)

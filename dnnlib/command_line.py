@@ -52,15 +52,17 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog=None, formatter_class=None, **kwargs):
         super().__init__(prog=typed(prog or os.path.basename(sys.argv[0])),
                          formatter_class=formatter_class or HelpFormatter, **kwargs)
+        self._words, self._rules = [], []
         if kwargs.get('add_help', True):
             self.add_argument('--version', action='version', version=f'stylegan-repro {config.version}',
                               help='print the version and end')
 
     def parse_known_args(self, args=None, namespace=None):
-        """As argparse does. Raises UserError for an option that is given as an empty text.
+        """As argparse does. Raises UserError for an option that is given as an empty text, or in vain.
 
-        A shell's variable without a value is one, and must not be taken for an option left out.
+        A shell's variable without a value is an empty text, and must not be taken for an option left out.
         """
+        self._words = list(sys.argv[1:] if args is None else args)
         found, rest = super().parse_known_args(args, namespace)
         for action in self._actions:
             value = getattr(found, action.dest, None)
@@ -68,7 +70,46 @@ class Parser(argparse.ArgumentParser):
                     and '' in (value if isinstance(value, (list, tuple)) else [value]):
                 raise UserError(f"{action.option_strings[-1]} is '', which says nothing; leave it out, or give it a "
                                 'value')
+        for other, options, is_needed in self._rules:
+            if self.is_given(other) != is_needed:
+                self.refuse(options, f'goes with {other}' if is_needed else f'has no meaning with {other}')
         return found, rest
+
+    def only_with(self, other, *options):
+        """Options that have an effect only beside another one are refused without it."""
+        self._rules.append((other, options, True))
+
+    def never_with(self, other, *options):
+        """Options that have no effect beside another one are refused with it."""
+        self._rules.append((other, options, False))
+
+    def refuse(self, options, why):
+        """Raises UserError, '--option why', for the first of the options that the command line gives."""
+        for option in options:
+            if self.is_given(option):
+                raise UserError(f'{option} {why}')
+
+    def options(self):
+        """All options that begin with two dashes, but for `--help` and `--version`."""
+        return [option for option in self._option_string_actions
+                if option.startswith('--') and option not in ('--help', '--version')]
+
+    def is_given(self, option):
+        """Whether the command line that was parsed last gives an option, be it with its default value."""
+        return self._option_string_actions[option].dest in self._given()
+
+    def _given(self):
+        """Destinations of all options that are given: what is entered where no option has a default."""
+        defaults, self._defaults = self._defaults, {}
+        actions = [(action, action.default) for action in self._actions if action.option_strings]
+        try:
+            for action, _ in actions:
+                action.default = argparse.SUPPRESS
+            return set(vars(super().parse_known_args(self._words)[0]))
+        finally:
+            self._defaults = defaults
+            for action, default in actions:
+                action.default = default
 
 
 def shown(path):

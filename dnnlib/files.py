@@ -283,6 +283,24 @@ def make_writable_folder(path, advice='choose another one'):
     return path
 
 
+@contextlib.contextmanager
+def results_folder(path, advice='choose another one'):
+    """A folder in which files can be made, as a context manager for what a command writes there.
+
+    If there is nothing in it afterwards, the folders that were made for it do not stay. Raises UserError.
+    """
+    missing, place = [], os.path.abspath(path) if path else ''
+    while place and not os.path.lexists(place):
+        missing.append(place)
+        place = os.path.dirname(place)
+    try:
+        yield make_writable_folder(path, advice)
+    finally:
+        for place in missing:
+            with contextlib.suppress(OSError):
+                os.rmdir(place)     # refused where there is something in it
+
+
 def check_listable(folder):
     """Raises UserError if a folder cannot be listed: to `glob` and `os.walk` it looks like an empty one."""
     try:

@@ -11,7 +11,7 @@ from data.records.codec import find_codec, load_codec, minibatch_for, scale_of
 from data.records.dataset import TFRecordDataset
 from dnnlib import registry, tflib
 from dnnlib.command_line import Parser, shown
-from dnnlib.files import make_writable_folder
+from dnnlib.files import results_folder
 from dnnlib.tflib import safe_pickle
 from dnnlib.util import EasyDict, UserError, sha256_file
 from figures import composing, drawing, sheet
@@ -151,7 +151,11 @@ def main(argv, lsun_class_of):
     codecs = [find_codec(name) for name in args.codec]      # wrong names are told before TensorFlow is imported
     before, after = (name and locate.locate(name, option=option)
                      for name, option in ((args.before, '--before'), (args.after, '--after')))
-    make_writable_folder(args.outdir, 'choose another one with --outdir')
+    with results_folder(args.outdir, 'choose another one with --outdir'):
+        _draw_all(args, codecs, before, after, lsun_class_of)
+
+
+def _draw_all(args, codecs, before, after, lsun_class_of):
     tflib.select_device(args.device)
     found = [reconstructions(codecs, args.dataset)] if codecs else []
     found += [before_after(before, after, lsun_class_of)] if before else []

@@ -8,7 +8,7 @@ import os
 from data.records import dataset
 from data.records.source import image_arguments
 from dnnlib import artifacts, tflib
-from dnnlib.files import make_writable_folder
+from dnnlib.files import results_folder
 from dnnlib.util import UserError, sha256_file
 from metrics.networks.choice import STANDIN, choose_source
 from metrics.scores import records, store
@@ -72,8 +72,8 @@ class Job:
             return [found[metric.name][1] for metric in self.metrics]
         from metrics.context import open_located
         from metrics.group import update_best
-        make_writable_folder(self.out_dir, 'choose another one with --out')
-        with open_located(self.network, self.features, out_dir=self.out_dir, **self._options) as ctx:
+        with results_folder(self.out_dir, 'choose another one with --out'), \
+                open_located(self.network, self.features, out_dir=self.out_dir, **self._options) as ctx:
             for metric in pending:
                 try:
                     found[metric.name] = None, metric.run_in(ctx)

@@ -173,6 +173,42 @@ def test_an_option_given_as_nothing_is_no_option_left_out(line):
         call(line.split() + [''])
 
 
+@pytest.mark.both
+@pytest.mark.parametrize('line, message', [
+    ('generate.py --network x --seeds 1 --seconds 8', '--seconds goes with --video'),
+    ('generate.py --network x --seeds 1 --fps=25', '--fps goes with --video'),
+    ('generate.py --network x --seeds 1 --video truncation --psi 1', '--psi has no meaning with --video truncation'),
+    ('generate.py --network x --seeds 1 --video noise --noise stored', '--noise has no meaning with --video noise'),
+    ('generate.py --network x --seeds 1 --video noise --space z', '--space says how key frames are joined'),
+    ('generate.py --network x --seeds 1 --directions pca:3', '--directions goes with --edit or --edit-table'),
+    ('generate.py --network x --seeds 1 --features standin', '--features goes with --edit-table'),
+    ('generate.py --network x --seeds 1 --psi 1 --cutoff 8', '--cutoff says how many layers --psi truncates'),
+    ('generate_figures.py --network x --figures truncation --psi 0.7', '--psi says how uncurated and interpolation a'),
+    ('generate_figures.py --network x --figures uncurated --draws 100', '--draws says how noise-detail'),
+    ('generate_figures.py --network x --dataset y', '--dataset says how nearest and dataset are drawn'),
+    ('train.py --list-configs --config demo', '--config has no meaning with --list-configs'),
+    ('train.py --config demo --print-config --dry-run', '--dry-run and --print-config are two ways'),
+    ('train.py doctor --set train.total_kimg=1', '--set goes with --config'),
+    ('run_metrics.py table --out x', '--out says how a table is made: name it'),
+    ('run_metrics.py table --list-tables --preset full', '--preset says how a table is made'),
+    ('run_metrics.py table stylegan-1 --list-tables', "leave it out to make 'stylegan-1'"),
+    ('run_metrics.py curves run --seed 0', '--seed goes with --measure'),
+    ('run_metrics.py identity --network x --embedding-range=-1,1', '--embedding-range goes with --embedding'),
+    ('run_metrics.py fid50k --network x --ppl-ends 0', '--ppl-ends has no effect on fid50k; it is for ppl_zend and pp'),
+    ('run_metrics.py ppl_wend --network x --fid-reals order', '--fid-reals has no effect on ppl_wend; it is for fid'),
+    ('run_metrics.py fid50k --network x --classifier-blur yes', '--classifier-blur has no effect on fid50k'),
+    ('dataset_tool.py create_from_images new old --crop center', '--crop goes with --resize'),
+    ('dataset_tool.py create_from_images new old --background white', '--background goes with --convert'),
+    ('dataset_tool.py import new old --crop center', '--crop goes with --resize'),
+    ('dataset_tool.py prefilter --merge old --margin 50', '--margin has no meaning with --merge'),
+    ('dataset_tool.py prepare folder new old --no-prefilter --align ffhq', '--align has no meaning with --no-pre'),
+    ('dataset_tool.py prepare folder new old --background white', '--background goes with --no-prefilter'),
+    ('dnnlib.artifacts add x --url y --record', '--record goes with --file')])
+def test_options_that_would_do_nothing_are_refused_even_with_their_defaults(line, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        call(line.split())
+
+
 def test_what_is_known_of_data_that_are_not_here_has_the_same_names():
     config = EasyDict(dataset=EasyDict(tfrecord_dir='toyfaces-32', resolution=32))
     with SyntheticDataset(resolution=32) as data:

@@ -64,7 +64,7 @@ def read_csv(folder):
 
 def test_runs_share_a_picture_each_in_its_own_space(two_runs, tmp_path, capsys):
     out = tmp_path / 'out'
-    run_metrics.main(['curves', *two_runs, '--out', str(out), '--device', 'cpu'])
+    run_metrics.main(['curves', *two_runs, '--out', str(out)])
     rows = read_csv(out)
     assert {(row['run'], row['metric'], row['space']) for row in rows} == {
         ('00000-b', 'fid50k', ''), ('00001-f', 'fid50k', ''), ('00000-b', 'ppl_zfull', 'z'),
@@ -105,9 +105,10 @@ def test_mistakes_are_answered_with_a_sentence(two_runs, tmp_path):
                            ([two_runs[0], '--metrics', 'kid50k'], 'no score to draw: 00000-b has no scores of kid50k'),
                            ([two_runs[0], '--measure'], 'holds no network snapshot to measure')):
         with pytest.raises(UserError, match=message):
-            run_metrics.main(['curves', *words, '--out', str(tmp_path / 'out'), '--device', 'cpu'])
-    with pytest.raises(SystemExit):     # which would do nothing
-        run_metrics.main(['curves', two_runs[0], '--snapshots', '2'])
+            run_metrics.main(['curves', *words, '--out', str(tmp_path / 'out')])
+    for option, value in (('--snapshots', '2'), ('--device', 'cpu'), ('--preset', 'full')):     # would do nothing
+        with pytest.raises(UserError, match=f'{option} goes with --measure'):
+            run_metrics.main(['curves', two_runs[0], option, value])
 
 
 def test_missing_scores_are_measured_once(tmp_path, little_network, monkeypatch, capsys):
@@ -135,7 +136,7 @@ def test_runs_of_one_name_are_told_apart_and_a_run_named_twice_is_one(two_runs, 
     twin = shutil.copytree(two_runs[1], str(elsewhere / '00001-f'))
     put(twin, 10, 'fid50k', 5.0)
     run_metrics.main(['curves', two_runs[1], twin, two_runs[1] + os.sep, '--metrics', 'fid50k,fid50k', '--out',
-                      str(tmp_path / 'out'), '--device', 'cpu'])
+                      str(tmp_path / 'out')])
     rows = [(row['run'], row['value']) for row in read_csv(tmp_path / 'out') if row['kimg'] == '10']
     assert rows == [(shown(two_runs[1]), '20.0'), (shown(twin), '5.0')] and rows[0][0] != rows[1][0]
 
@@ -143,7 +144,7 @@ def test_runs_of_one_name_are_told_apart_and_a_run_named_twice_is_one(two_runs, 
 def test_metrics_that_no_run_shows_are_named(two_runs, tmp_path):
     for names, message in (('ppl_wfull', 'no score to draw: no run shows ppl_wfull'), (',', 'names no metric')):
         with pytest.raises(UserError, match=message):
-            run_metrics.main(['curves', two_runs[0], '--metrics', names, '--out', str(tmp_path), '--device', 'cpu'])
+            run_metrics.main(['curves', two_runs[0], '--metrics', names, '--out', str(tmp_path)])
 
 
 def test_places_are_tried_before_the_work(two_runs, tmp_path, monkeypatch):

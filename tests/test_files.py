@@ -162,3 +162,17 @@ def test_gpus_are_what_the_driver_says(tmp_path, monkeypatch):
         {'index': '0', 'name': 'Card A', 'memory.total': '8000 MiB'}]
     assert machine.nvidia_gpus(['index', 'compute_cap']) == []
 
+
+
+def test_folders_for_results_stay_if_there_is_anything_in_them(tmp_path):
+    (tmp_path / 'mine').mkdir()
+    for place, name in (('a/b', None), ('mine/c', None), ('mine', None), ('a/b', 'x')):
+        with pytest.raises(KeyboardInterrupt), files.results_folder(str(tmp_path / place)) as folder:
+            if name is not None:
+                (tmp_path / place / name).write_text('a result')
+            assert os.path.isdir(folder)
+            raise KeyboardInterrupt
+        assert (tmp_path / place).exists() == (place == 'mine' or name is not None)
+        assert (tmp_path / 'a').exists() == (name is not None)
+    with pytest.raises(util.UserError, match='no folder can be made'), files.results_folder('/dev/null/x/y'):
+        pass

@@ -234,3 +234,26 @@ def test_paths_of_tensors_are_those_of_arrays(fresh_graph):
 def test_modules_of_the_library_are_attributes_of_it():
     for name in ('autosummary', 'network', 'optimizer', 'tfutil'):
         assert isinstance(getattr(tflib, name), types.ModuleType)
+
+
+@pytest.mark.both
+def test_layers_take_activations_as_the_original_does_and_refuse_what_is_no_layout(fresh_graph):
+    from training import networks_stylegan
+    from training.layers import network_layers
+    values = np.random.RandomState(0).randn(2, 3, 5, 4).astype(np.float32)
+    x, rows = tf.constant(values), tf.constant(values[:, :, 0, 0])
+    scale = np.sqrt(np.mean(np.square(values), axis=1, keepdims=True) + 1e-8)
+    found = tflib.run([networks_stylegan.pixel_norm(x), networks_stylegan.pixel_norm(rows),
+                       networks_stylegan.pixel_norm(tf.transpose(x, [0, 2, 3, 1]), 'NHWC')])
+    np.testing.assert_allclose(found[0], values / scale, rtol=1e-5)
+    np.testing.assert_allclose(found[2], np.transpose(values / scale, [0, 2, 3, 1]), rtol=1e-5)
+    np.testing.assert_allclose(np.mean(np.square(found[1]), axis=1), 1, rtol=1e-5)
+    for name, inputs in (('image', x), ('row', rows)):
+        with tf.variable_scope(name):
+            networks_stylegan.apply_bias(inputs, lrmul=0.01)
+    assert [variable.shape.as_list() for variable in tf.global_variables()] == [[3], [3]]
+    for misread in (lambda: networks_stylegan.pixel_norm(x, 1e-6), lambda: networks_stylegan.pixel_norm(rows, 1e-6),
+                    lambda: networks_stylegan.instance_norm(x, 1e-8), lambda: network_layers.upscale2d(x, 2),
+                    lambda: network_layers.downscale2d(x, 2)):
+        with pytest.raises(ValueError, match="'NCHW' or 'NHWC' is expected"):
+            misread()

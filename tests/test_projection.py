@@ -279,3 +279,19 @@ def test_a_wrong_name_of_a_network_leaves_no_folder(tmp_path):
         with pytest.raises(UserError, match='missing'):
             main(words + ['--network', str(tmp_path / 'missing')])
         assert not out.exists()
+
+
+def test_a_failure_at_the_first_input_leaves_no_folder(networks, tmp_path):
+    bad, network = str(tmp_path / 'bad.png'), networks['styles']
+    with open(bad, 'w') as file:
+        file.write('no picture')
+    before = sorted(path.name for path in tmp_path.iterdir())
+    out = str(tmp_path / 'deep' / 'out')
+    for main, words, message in (
+            (project.main, [bad], 'not an image'), (generate.main, ['--latents', bad], 'bad.png'),
+            (generate.main, ['--seeds', '1', '--directions', bad, '--edit', 'a=1'], 'bad.png'),
+            (generate.main, ['--seeds', '1,2', '--video', 'mixing'], 'three seeds'),
+            (generate_figures.main, ['--figures', 'nearest', '--dataset', bad], 'bad.png')):
+        with pytest.raises(UserError, match=message):
+            main(words + ['--network', network, '--outdir', out])
+        assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -207,7 +207,6 @@ def test_help_fits_a_screen_per_group(capsys):
     (['--resume', 'x', '--seed', '2'], '--seed cannot be changed'),
     (['--config', 'demo', '--device', 'tpu'], 'invalid choice'),
     (['--config', 'demo', '--seed', 'x'], 'invalid int'),
-    (['--config', 'demo', '--probe'], '--probe goes with --dry-run'),
     (['--resume', 'x', '--resume-kimg', '5'], '--resume-kimg cannot be changed with --resume'),
     (['--config', 'demo', 'extra'], 'unrecognized arguments')])
 def test_options_that_make_no_sense_are_refused(capsys, args, message):
@@ -219,6 +218,10 @@ def test_options_that_make_no_sense_are_refused(capsys, args, message):
 
 @pytest.mark.parametrize('args,message', [
     (['--config', 'demoo'], "no configuration 'demoo'; did you mean 'demo'"),
+    (['--config', 'demo', '--probe'], '--probe goes with --dry-run'),
+    (['--config', 'demo', '--transfer'], '--transfer goes with --init-from'),
+    (['--list-configs', '--seed', '1000'], '--seed has no meaning with --list-configs'),
+    (['--config', 'demo', '--print-config', '--dry-run'], 'two ways to only look'),
     (['--config', './missing.yaml'], "no configuration file 'missing.yaml'"),
     (['--config', '././a/./missing.yaml'], "no configuration file 'a/missing.yaml'"),
     (['--config', 'demo', '--set', 'train.total_kmg=1'], "did you mean 'total_kimg'"),

@@ -60,8 +60,10 @@ NAMES = [
     ('training.loss', 'fp32 G_wgan D_wgan D_wgan_gp D_hinge D_hinge_gp G_logistic_saturating '
      'G_logistic_nonsaturating D_logistic D_logistic_simplegp', ''),
     ('training.networks_stylegan', 'G_style G_mapping G_synthesis D_basic', 'besides, `data_format` and `seed`'),
-    ('training.networks_stylegan', 'blur2d dense conv2d upscale2d_conv2d conv2d_downscale2d apply_bias pixel_norm '
-     'instance_norm style_mod apply_noise', 'takes the layout `fmt` in place of what follows from NCHW'),
+    ('training.networks_stylegan', 'blur2d conv2d upscale2d_conv2d conv2d_downscale2d instance_norm style_mod '
+     'apply_noise', 'takes the layout `fmt`'),
+    ('training.networks_stylegan', 'apply_bias pixel_norm', 'besides, the layout `fmt`, by default NCHW'),
+    ('training.networks_stylegan', 'dense', 'takes [N, C], see `flatten_chw`'),
     ('training.networks_progan', 'G_paper D_paper', 'besides, `data_format`'),
     ('metrics.metric_base', 'fid50k ppl_zfull ppl_wfull ppl_zend ppl_wend ls dummy', ''),
     ('metrics.metric_base', 'MetricBase MetricGroup DummyMetric', 'record the protocol of every score'),

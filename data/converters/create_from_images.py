@@ -46,6 +46,8 @@ def add_arguments(subparsers):
     add_workers(parser)
     add_selection(parser)
     add_cluster(parser)
+    parser.only_with('--resize', '--crop')
+    parser.only_with('--convert', '--background')
     parser.set_defaults(run=_run)
 
 

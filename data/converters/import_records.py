@@ -30,6 +30,7 @@ def add_arguments(subparsers):
     parser.add_argument('--resize', type=power_of_two, metavar='N', help='bring every picture to NxN (a power of two)')
     parser.add_argument('--crop', choices=['center', 'pad', 'none'], default='center',
                         help='with --resize: cut to the central square, pad with black, or stretch (default center)')
+    parser.only_with('--resize', '--crop')
     parser.add_argument('--no-labels', action='store_true', help='leave the classes out')
     add_webp(parser)
     add_max_unpacked(parser, 'a file that is compressed')

@@ -45,6 +45,9 @@ def add_arguments(subparsers):
     add_workers(parser)
     group = parser.add_argument_group('labels')
     add_labels(group)
+    parser.never_with('--no-prefilter', '--margin', '--min-face', '--choose', '--align', '--landmarks', '--min-crop',
+                      '--min-score', '--no-exif', '--paper', '--max-pixels')
+    parser.only_with('--no-prefilter', '--background')
     parser.set_defaults(run=prepare)
 
 
@@ -72,10 +75,6 @@ def prepare(args):
         select(names, args, photos)  # refuses now what would be refused after hours
     _check_space(work, args.dataset_dir, len(names), size, not args.no_prefilter)
     if args.no_prefilter:
-        for option in ('margin', 'min_face', 'choose', 'upright', 'max_pixels', 'min_crop', 'min_score'):
-            if getattr(args, option) is not None:
-                raise UserError(f"--{option.replace('_', '-').replace('upright', 'no-exif')} has no meaning with "
-                                '--no-prefilter')
         images, summary, lines = photos, None, ''
     else:
         images = os.path.join(work, 'faces')

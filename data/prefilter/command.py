@@ -27,6 +27,8 @@ def add_arguments(subparsers):
     parser.add_argument('--resume', action='store_true', help='go on with the ledger that OUT has')
     parser.add_argument('--merge', action='store_true', help='join the ledgers of all shards in OUT')
     add_cluster(parser)
+    parser.never_with('--merge', *[option for option in parser.options() if option != '--merge'])
+    parser.only_with('--align', '--landmarks')
     parser.set_defaults(run=run)
 
 

@@ -149,6 +149,7 @@ def main(argv=None):
     sub.add_argument('--record', action='store_true', help="write FILE's size and checksum into the table as confirmed")
     sub.add_argument('--licence', metavar='TEXT', help='its licence')
     sub.add_argument('--purpose', metavar='TEXT', help='what it is for')
+    sub.only_with('--file', '--record')
     args = parser.parse_args(argv)
     return args.func(args, tables.read_table(args.table))
 

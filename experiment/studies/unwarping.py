@@ -14,7 +14,7 @@ import numpy as np
 
 import config as folders
 from dnnlib.command_line import Parser, shown
-from dnnlib.files import atomic_write, make_writable_folder, write_json
+from dnnlib.files import atomic_write, results_folder, write_json
 from dnnlib.seeds import seed_option
 
 EXAMPLES = '''examples:
@@ -112,7 +112,11 @@ def draw(data, z, w, points, facts):
 def main(argv=None):
     """Trains, draws, and prints how straight the factors are in both spaces."""
     args = parse_args(argv)
-    make_writable_folder(args.outdir, 'choose another one with --outdir')
+    with results_folder(args.outdir, 'choose another one with --outdir'):
+        _train_and_draw(args)
+
+
+def _train_and_draw(args):
     from dnnlib import tflib
     from experiment.studies import unwarping_networks
     rng = np.random.RandomState(args.seed)

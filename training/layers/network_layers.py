@@ -3,8 +3,9 @@
 The source of this file is stored in network pickles together with that of the network file, and must run under the
 original library on TensorFlow >= 1.13 too: from dnnlib it uses nothing.
 
-Activations are [N, C, H, W] where `fmt` is 'NCHW' and [N, H, W, C] where it is 'NHWC'. Variables have the same shape in
-both. Random draws take an optional int32 seed [2]: with it they are functions of the seed, without it TensorFlow's own.
+Activations are [N, C, H, W] where `fmt` is 'NCHW', which is the default wherever there is one, as it is that of the
+build functions' `data_format`, and [N, H, W, C] where it is 'NHWC'. Variables have the same shape in both. Random draws
+take an optional int32 seed [2]: with it they are functions of the seed, without it TensorFlow's own.
 """
 
 import functools
@@ -36,24 +37,31 @@ def named(name):
 
 # ---- Layout
 
+def is_channels_first(fmt):
+    """Whether activations are [N, C, H, W]. Raises ValueError for what is no layout, such as another argument."""
+    if fmt not in ('NCHW', 'NHWC'):
+        raise ValueError(f"the layout is {fmt!r}; 'NCHW' or 'NHWC' is expected")
+    return fmt == 'NCHW'
+
+
 def to_layout(x, fmt):
     """[N, C, H, W] to the inner layout."""
-    return x if fmt == 'NCHW' else tf.transpose(x, [0, 2, 3, 1])
+    return x if is_channels_first(fmt) else tf.transpose(x, [0, 2, 3, 1])
 
 
 def from_layout(x, fmt):
     """The inner layout to [N, C, H, W]."""
-    return x if fmt == 'NCHW' else tf.transpose(x, [0, 3, 1, 2])
+    return x if is_channels_first(fmt) else tf.transpose(x, [0, 3, 1, 2])
 
 
 def spatial_axes(fmt):
     """Positions of height and width."""
-    return [2, 3] if fmt == 'NCHW' else [1, 2]
+    return [2, 3] if is_channels_first(fmt) else [1, 2]
 
 
 def channel_axis(fmt):
     """Position of the channels."""
-    return 1 if fmt == 'NCHW' else 3
+    return 1 if is_channels_first(fmt) else 3
 
 
 def num_channels(x, fmt):
@@ -67,7 +75,7 @@ def static_resolution(x, fmt):
 
 
 def _strides(stride, fmt):
-    return [1, 1, stride, stride] if fmt == 'NCHW' else [1, stride, stride, 1]
+    return [1, 1, stride, stride] if is_channels_first(fmt) else [1, stride, stride, 1]
 
 
 # ---- Random numbers
@@ -112,9 +120,9 @@ def get_weight(shape, gain, use_wscale, lrmul=1.0):
     return times(weight, runtime_coef)
 
 
-def apply_bias(x, fmt='NHWC', lrmul=1.0):
-    """Adds a learned bias per channel ([N, C] or [N, ..., ...])."""
-    axis = 1 if x.shape.ndims == 2 else channel_axis(fmt)
+def apply_bias(x, fmt='NCHW', lrmul=1.0):
+    """Adds a learned bias per channel, of activations as `fmt` says or of [N, C]."""
+    axis = min(channel_axis(fmt), x.shape.ndims - 1)
     bias = tf.get_variable('bias', shape=[x.shape.as_list()[axis]], initializer=tf.initializers.zeros())
     if lrmul != 1.0:
         bias = times(bias, lrmul)
@@ -214,7 +222,7 @@ def upscale2d(x, fmt, factor=2):
         return x
     shape = x.shape.as_list()
     # By reshape and tile: the resize operation has no second derivative, which gradient penalties need.
-    if fmt == 'NCHW':
+    if is_channels_first(fmt):
         _, channels, height, width = shape
         x = tf.reshape(x, [-1, channels, height, 1, width, 1])
         x = tf.tile(x, [1, 1, 1, factor, 1, factor])
@@ -257,9 +265,9 @@ def blur2d(x, kernel, fmt):
 # ---- Normalisation and modulation
 
 @named('PixelNorm')
-def pixel_norm(x, fmt='NHWC', epsilon=EPSILON):
+def pixel_norm(x, fmt='NCHW', epsilon=EPSILON):
     """Scales the feature vector of every pixel (or row of [N, C]) to unit mean square."""
-    axis = 1 if x.shape.ndims == 2 else channel_axis(fmt)
+    axis = min(channel_axis(fmt), x.shape.ndims - 1)
     return x * tf.rsqrt(tf.reduce_mean(tf.square(x), axis=axis, keepdims=True) + tf.constant(epsilon, x.dtype))
 
 
