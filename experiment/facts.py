@@ -6,6 +6,7 @@ import config as folders
 from data.records.base import resolution_of
 from data.records.dataset import load_training_set, named_resolutions
 from data.records.manifest import has_manifest, read_manifest
+from data.records.source import folder_of, image_arguments
 from dnnlib import artifacts, machine
 from dnnlib.files import try_place
 from dnnlib.submission import read_submit_config
@@ -131,8 +132,9 @@ def _is_drawn(folder):
 def trained_on(network_path):
     """(LSUN's class, share of the height that its pictures fill) of the data that a network was trained on.
 
-    (None, 1) for other data. A run's data set says itself what it was made from; where it is not here, its folder does,
-    if it is that of a paper's table. A released network is known by its file.
+    (None, 1) for other data. A run's data set says itself what it was made from, one of codes the images that these
+    were made of; where it is not here, its folder does, if it is that of a paper's table. A released network is known
+    by its file.
     """
     run_dir = runs.run_dir_of(network_path)
     if run_dir is None:
@@ -142,11 +144,21 @@ def trained_on(network_path):
     if not isinstance(folder, str):
         return None, 1
     path = os.path.join(record.get('data_dir') or folders.data_dir, folder)
+    try:
+        path = folder_of(image_arguments(dict(tfrecord_dir=path)))      # of codes, what they were made of
+    except UserError:       # these are not here
+        return _class_of_folder(os.path.basename(str(read_manifest(path)['source']['name'])))
     if has_manifest(path):
         made = read_manifest(path)
         return _class_of_command([made.get('command')], made.get('arguments', {}))
-    return _class_of_words(next((data.command for data in _table_datasets() if data.folder == os.path.basename(folder)),
-                                ''))
+    return _class_of_folder(os.path.basename(path))
+
+
+def _class_of_folder(name):
+    """What `trained_on` tells, from the name of a folder that a paper's table has."""
+    command = next((data.command for data in _table_datasets() if data.folder == name), '')
+    words = command.split()
+    return _class_of_folder(os.path.basename(words[3])) if words[1:2] == ['encode'] else _class_of_words(command)
 
 
 def _table_datasets():

@@ -31,7 +31,7 @@ def network_sizes(G, D, data):
     for one image, by log2 of the resolution), or None for networks of other families. Raises UserError for keywords
     that leave a layer without channels.
     """
-    G = _trained_part(G)
+    G = trained_part(G)
     if G.func_name not in layer_table.TABLES or D.func_name not in layer_table.TABLES:
         return None
     log2 = int(math.log2(resolution_of(data.shape)))
@@ -39,14 +39,6 @@ def network_sizes(G, D, data):
     both = layers['G'] + layers['D']
     return EasyDict(G_params=layer_table.num_params(layers['G']), D_params=layer_table.num_params(layers['D']),
                     features=layer_table.features_by_res(both), macs=layer_table.operations_by_res(both))
-
-
-def _trained_part(G):
-    """The section of the network that a training step computes: of a generator of codes that of its code generator."""
-    code_func = with_defaults('G', G).get('code_func')
-    return G if code_func is None else EasyDict(
-        {key: value for key, value in G.items() if key not in ('code_func', 'code_kwargs')},
-        **dict(G.get('code_kwargs') or {}, func_name=code_func))
 
 
 def _layers(name, section, log2, data):

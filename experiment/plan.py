@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 
+from data.records.source import check_mirroring
 from dnnlib.command_line import typed
 from dnnlib.submission import processes
 from dnnlib.util import EasyDict, UserError
@@ -115,6 +116,7 @@ def _check_codes(config, data):
         raise UserError(f'G.func_name is {function}, which makes images, but the data set has codes of images, of '
                         f'{data.shape}; choose {_OF_CODES}, as accel-256 and accel-stylegan-256 do, or the data set of '
                         'the images')
+    check_mirroring(is_codes, value_of(config, 'train', 'mirror_augment'))
     names = {'G': config.G.get('code_func', _CODE_FUNC) if function == _OF_CODES else function, 'D': config.D.func_name}
     for section, name in names.items():
         if data.label_size and name.startswith(_WITHOUT_LABELS):
@@ -227,8 +229,9 @@ def _warnings_of_phases(plan):
         result.append('the run ends while the full resolution is still fading in; raise train.total_kimg')
     if data.num_images is not None and data.num_images < SMALL_DATA_SET:
         result.append(f'the data set has only {data.num_images} images: below {SMALL_DATA_SET} the discriminator tends '
-                      'to learn them by heart, and pictures get worse after a while; add images, keep '
-                      'train.mirror_augment on if left and right do not matter, save snapshots often '
+                      'to learn them by heart, and pictures get worse after a while; add images, '
+                      f"{'encode them with --mirror 1' if data.get('is_codes') else 'keep train.mirror_augment on'} "
+                      'if left and right do not matter, save snapshots often '
                       '(train.network_snapshot_ticks) and use the best')
     if data.unused_labels:
         result.append(f'the data set has labels ({os.path.basename(data.unused_labels)}) that this run does not use; '

@@ -248,3 +248,11 @@ def with_defaults(name, values):
     defaults = {key: setting.default for key, setting in known.items()
                 if setting.default not in (signatures.REQUIRED, signatures.COMPUTED)}
     return EasyDict(defaults, **values)
+
+
+def trained_part(G):
+    """The section of the network that a training step computes: of a generator of codes that of its code generator."""
+    code_func = with_defaults('G', G).get('code_func')
+    return G if code_func is None else EasyDict(
+        {key: value for key, value in G.items() if key not in ('code_func', 'code_kwargs')},
+        **dict(G.get('code_kwargs') or {}, func_name=code_func))

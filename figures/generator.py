@@ -7,6 +7,7 @@ from dnnlib import tflib
 from dnnlib.seeds import check_seed, signed32
 from dnnlib.tflib import tf
 from dnnlib.util import UserError
+from training.codes import style_parts, trained_part
 from training.network_files.labels import ZEROS, FakeLabels
 
 MINIBATCH = 8
@@ -28,7 +29,7 @@ def check_makes_images(network, path=None):
 
 
 class Generator:
-    """Renders images of a network of the StyleGAN or the Progressive GAN family.
+    """Renders images of a network of the StyleGAN or the Progressive GAN family, or of codes that are decoded.
 
     Args:
         network: the `Network`, usually Gs.
@@ -53,27 +54,27 @@ class Generator:
         self.latent_size = network.input_shapes[0][1]
         self.label_size = network.input_shapes[1][1] if network.num_inputs > 1 else 0
         self.fake_labels = FakeLabels(self.label_size, ZEROS if self.label_size else None)
-        self._synthesis = network.components.get('synthesis')
-        self._mapping = network.components.get('mapping')
-        self.is_style_based = self._synthesis is not None and self._mapping is not None \
-            and 'dlatent_avg' in network.own_vars
+        trained = trained_part(network)     # of a generator of codes, what has styles
+        self._mapping, self._synthesis = style_parts(network) or (None, None)
+        self.is_style_based = self._mapping is not None and 'dlatent_avg' in trained.own_vars
         self.num_layers = 0
         self.noise_vars = []
         if self.is_style_based:
             rows = self._mapping.output_shape[1] if len(self._mapping.output_shape) == 3 else 1
             self.num_layers = rows if rows > 1 else 0
             self.noise_vars = [var for name, var in self._synthesis.own_vars.items() if name.startswith('noise')]
-            self.dlatent_avg = network.get_var('dlatent_avg')
-            self._follow_lod()
+            self.dlatent_avg = trained.get_var('dlatent_avg')
+            self._follow_lod(trained)
         self.has_noise = bool(self.noise_vars)
         self._stored_noise = None
         self._renderers = {}
 
-    def _follow_lod(self):
+    def _follow_lod(self, trained):
         """The synthesis network, which is called directly, has a level of detail of its own."""
-        lod = float(self.network.get_var('lod')) if 'lod' in self.network.own_vars else 0.0
-        if 'lod' in self._synthesis.own_vars:
-            self._synthesis.set_var('lod', lod)
+        lod = float(trained.get_var('lod')) if 'lod' in trained.own_vars else 0.0
+        synthesis = trained.components['synthesis']
+        if 'lod' in synthesis.own_vars:
+            synthesis.set_var('lod', lod)
         # At full resolution the simplest graph gives the same images.
         self._structure = {'structure': 'fixed'} if lod == 0 else {}
 

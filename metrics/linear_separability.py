@@ -26,6 +26,7 @@ from metrics.context import HALVES, MetricFailure, chunk_rng
 from metrics.features import to_rgb
 from metrics.networks import files
 from metrics.scores.result import Result
+from training.codes import style_parts
 
 # Names that files may give, see dnnlib/registry.py.
 DECLARES = {'metric': ('LS',)}
@@ -81,7 +82,7 @@ class LS(MetricBase):
                             f"{len(attributes)}: {', '.join(attributes)}")
         result.details['attributes'] = chosen = [attributes[index] for index in indices]
         note_coverage(chosen, result)
-        has_w = 'mapping' in ctx.generator().components
+        has_w = style_parts(ctx.generator()) is not None
         logits, dlatents = self._classify_samples(ctx, indices, has_w)
         spaces = [('z', lambda rows: self._latents(ctx, rows))]
         if has_w:

@@ -30,11 +30,15 @@ from experiment.gpu_days import gpu_days
 from experiment.plan import Plan
 from experiment.start import Start
 from figures import acceleration
+from figures.generator import Generator
+from metrics import linear_separability
 from metrics.context import open_context
 from metrics.group import make_metric
 from metrics.presets import preset
+from metrics.tables import definition, filling, sources
 from train import parse_args
 from training import codes, misc, towers
+from training.network_files.data import data_of, open_training_data
 from training.state import checkpoint
 from training.training_loop import training_loop
 
@@ -266,6 +270,56 @@ def test_plans_refuse_networks_that_do_not_suit_the_data(name, changes, words):
     assert words in refused(Plan, config, EasyDict(facts, **changes))
 
 
+def test_codes_are_not_flipped_in_place_of_their_images(encoded, fresh_graph):
+    config, _ = run_config.load('accel-256', folders.config_dir, ['dataset.tfrecord_dir=any',
+                                                                  'train.mirror_augment=true'])
+    facts = dict(shape=[16, 64, 64], resolution=64, resolution_log2=6, num_images=50, label_size=0, is_codes=True,
+                 unused_labels=None, missing=None)
+    words = 'a flipped code is not that of the flipped image; leave it off, and encode the images with --mirror 1'
+    assert words in refused(Plan, config, EasyDict(facts))
+    small = dict(fmap_min=4, fmap_max=4)
+    data = TFRecordDataset(encoded)
+    networks = towers.build_networks(data, dict(func_name='training.networks_accel.G_accel', code_kwargs=small),
+                                     dict(func_name='training.networks_accel.D_code', **small))
+    losses = dict(func_name='training.loss.G_wgan'), dict(func_name='training.loss.D_wgan_gp')
+    assert words in refused(towers.build_training_graph, *networks, data, {}, {}, *losses, seed=1, num_gpus=1,
+                            G_smoothing_kimg=1, mirror_augment=True, drange_net=[-1, 1], is_growing=False)
+
+
+def test_figures_of_training_data_show_the_images_that_codes_stand_for(encoded, faces, codec, tmp_path):
+    from dnnlib.submission.records import write_submit_config
+    run = tmp_path / '00000-accel'
+    run.mkdir()
+    dataset = dict(tfrecord_dir=os.path.basename(encoded), resolution=8)
+    write_submit_config(str(run), dict(config=dict(dataset=dataset, train={}), data_dir=os.path.dirname(encoded)))
+    shutil.copy(codec, str(run / 'network-final.pkl'))
+    for folder in (None, encoded, faces):
+        with open_training_data(str(run / 'network-final.pkl'), folder, resolution=32) as data:
+            assert data.shape == [3, 32, 32] and data.fingerprint == TFRecordDataset(faces).fingerprint
+
+
+def test_scores_mirror_the_reals_of_mirrored_codes_whoever_names_these(encoded, faces, codec, tmp_path, monkeypatch):
+    """Also where the network lies outside of its run, whose record would say so."""
+    args = dict(tfrecord_dir=encoded)
+    assert data_of(None, args) == (args, True) and data_of(None, args, False) == (args, False)
+    assert data_of(None, dict(tfrecord_dir=faces)) == (dict(tfrecord_dir=faces), False)
+    asked = []
+
+    class Job(filling.Job):
+        def run(self, **kwargs):
+            asked.append(self._options['mirror_augment'])
+            return []
+
+    monkeypatch.setattr(filling, 'Job', Job)
+    located = SimpleNamespace(name='x', path=codec)
+    monkeypatch.setattr(filling, 'locate', lambda text: SimpleNamespace(tell=lambda: located))
+    table = definition.load_table('acceleration-4', folders.config_dir)
+    for name, folder in (('accel-256', encoded), ('accel-512', faces)):
+        source = sources.Source(table.networks[name], codec, None, folder)
+        filling.fill(table, {name: source}, str(tmp_path), True, lambda path: path, 'standin')
+    assert asked == [True, False]
+
+
 @pytest.mark.parametrize('function', ['networks_accel.G_code', 'networks_accel.D_code', 'networks_codec.G_codec',
                                       'networks_codec.D_codec'])
 def test_networks_without_use_for_labels_refuse_them(fresh_graph, function):
@@ -336,8 +390,8 @@ def test_gpu_days_of_the_tables_networks_are_forecast():
 
 # ---- Path lengths in W, FID of decoded codes
 
-def test_codes_have_every_metric_of_images(encoded, codec, faces, tmp_path):
-    """StyleGAN in codes: path lengths in W too, and what the codec alone costs."""
+def test_codes_have_every_metric_of_images(encoded, codec, faces, tmp_path, monkeypatch):
+    """StyleGAN in codes: path lengths and separability in W too, and what the codec alone costs."""
     path = str(tmp_path / 'network.pkl')
     small = dict(func_name='training.networks_accel.G_accel', code_func='training.networks_stylegan.G_style',
                  code_kwargs=dict(fmap_base=64, fmap_max=8, mapping_fmaps=8, mapping_layers=2, structure='fixed'))
@@ -352,10 +406,42 @@ def test_codes_have_every_metric_of_images(encoded, codec, faces, tmp_path):
             ('ppl_wend', dict(num_samples=4, epsilon=1e-2, minibatch_per_gpu=2)),
             ('fid50k', dict(num_images=20)),
             ('fid50k_decoded', dict(num_images=20)))}
+        # One classifier may well find all samples alike; what counts is that W is measured.
+        monkeypatch.setattr(linear_separability, 'fit_svm', lambda samples, targets, seed, keep: (targets, None, True))
+        separability = make_metric(dict(preset('ls'), num_samples=4, num_keep=4, minibatch_per_gpu=4,
+                                        attrib_indices=[0])).run_in(ctx, log_results=False)
+        assert separability['values'] == dict(ls_z=1.0, ls_w=1.0)
     assert all(np.isfinite(record['value']) for record in found.values())
     for name in ('fid50k', 'fid50k_decoded'):  # both compare with the images
         assert found[name]['is_standin'] and found[name]['dataset_fingerprint'] == TFRecordDataset(faces).fingerprint
     assert holds_mirrored(dict(tfrecord_dir=encoded)) and not holds_mirrored(dict(tfrecord_dir=faces))
+
+
+def test_stylegan_in_codes_is_steered_as_stylegan_is(encoded, fresh_graph):
+    """Truncation, styles and noise of its own: what generate, figures, projection and the explorer draw with."""
+    small = dict(func_name='training.networks_accel.G_accel', code_func='training.networks_stylegan.G_style',
+                 code_kwargs=dict(fmap_base=64, fmap_max=8, mapping_fmaps=8, mapping_layers=2, structure='fixed'))
+    _, _, Gs = towers.build_networks(TFRecordDataset(encoded), small, dict(
+        func_name='training.networks_accel.D_code', fmap_min=4, fmap_max=4))
+    code = Gs.components.code
+    code.set_var('dlatent_avg', np.full(8, 0.5, np.float32))
+    for name, var in code.components.synthesis.vars.items():
+        if name.endswith('Noise/weight'):
+            tflib.set_vars({var: np.ones(var.shape.as_list(), np.float32)})
+    gen = Generator(Gs)
+    assert (gen.is_style_based, gen.num_layers, gen.has_noise) == (True, 4, True)
+    z = gen.latents(1, 2)
+    for psi, cutoff in ((1, 8), (0.5, 2)):
+        wanted = Gs.run(z, None, randomize_noise=False, truncation_psi=psi, truncation_cutoff=cutoff,
+                        output_transform=dict(func=tflib.convert_images_to_uint8, nchw_to_nhwc=True))
+        found = gen.images(z, psi=psi, cutoff=cutoff, noise='stored')
+        assert np.abs(found.astype(int) - wanted).max() <= 1
+    w = gen.dlatents(z)
+    assert w.shape == (2, 4, 8)
+    plain, quiet = (gen.synthesize(w, noise).astype(int) for noise in ('stored', 'none'))
+    assert np.abs(plain - quiet).max() > 1
+    mixed = gen.synthesize(np.concatenate([w[:1, :2], w[1:, 2:]], axis=1)).astype(int)
+    assert min(np.abs(mixed - image).max() for image in plain) > 1
 
 
 # ---- Figures

@@ -100,6 +100,11 @@ def test_scores_that_could_not_be_computed_are_no_part_of_a_curve(two_runs):
     assert [[(point.kimg, point.value) for point in curve.points] for curve in found] == [[(10, 5.0)]] and not remarks
 
 
+def test_a_run_of_codes_has_the_space_of_its_code_generator(tmp_path):
+    for name, space in (('accel-stylegan-256', 'w'), ('accel-256', 'z'), ('stylegan-f', 'w')):
+        assert curves.Member(make_run(tmp_path, f'00000-{name}', name)).space == space
+
+
 def test_mistakes_are_answered_with_a_sentence(two_runs, tmp_path):
     for words, message in ((['absent'], "no run directory 'absent'"), ([two_runs[0], '--metrics', 'fid9'], "'fid9'"),
                            ([two_runs[0], '--metrics', 'kid50k'], 'no score to draw: 00000-b has no scores of kid50k'),

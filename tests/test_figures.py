@@ -256,7 +256,11 @@ def test_layouts_follow_the_network():
         lmdb_dir='/x/conference_room_train_lmdb')), ('conference_room', 1)),
     ('network-final.pkl', 'ffhq-f', dict(command='create_lsun_wide', arguments=dict(
         lmdb_dir='car_lmdb', width=64, height=48)), ('car', 0.75)),
-    ('network-final.pkl', 'lsun-cat', dict(command='create_from_images', arguments={}), (None, 1))])
+    ('network-final.pkl', 'lsun-cat', dict(command='create_from_images', arguments={}), (None, 1)),
+    ('network-final.pkl', 'accel-256', None, (None, 1)),
+    ('network-final.pkl', 'accel-lsun-bedroom', None, ('bedroom', 1)),
+    ('network-final.pkl', 'accel-lsun-cat', dict(command='encode', arguments={}, source=dict(
+        name='lsun-church-256', fingerprint='x')), ('church_outdoor', 1))])
 def test_what_a_network_was_trained_on_is_asked_of_its_data_set(tmp_path, file, config, manifest, expected):
     run = tmp_path / '00000-bedroom-cats'       # a name that says nothing
     run.mkdir()

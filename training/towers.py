@@ -6,6 +6,7 @@ import contextlib
 import numpy as np
 
 from data.pictures import adjust_dynamic_range
+from data.records.source import check_mirroring
 from dnnlib import tflib
 from dnnlib.seeds import signed32
 from dnnlib.submission import processes
@@ -132,6 +133,7 @@ def build_training_graph(
         sync_op: averages over towers what they track besides trainable variables; None for a single tower.
         G_opt, D_opt: the optimizers.  G_towers, D_towers: the networks of every tower, the first being G and D.
     """
+    check_mirroring(codes.codec_of(training_set) is not None, mirror_augment)
     with tf.name_scope('TrainInputs'), tf.device('/cpu:0'):
         g = EasyDict(
             step=tf.placeholder(tf.int32, [], name='step'), minibatch=tf.placeholder(tf.int32, [], name='minibatch'),

@@ -23,6 +23,13 @@ def holds_mirrored(dataset_args):
     return 'codec' in manifest and bool(manifest.get('arguments', {}).get('mirror'))
 
 
+def check_mirroring(is_codes, mirror_augment):
+    """Raises UserError for training on flipped codes: what they stand for is no mirrored image."""
+    if is_codes and mirror_augment:
+        raise UserError('train.mirror_augment flips images, but the data set has codes of images, and a flipped code '
+                        'is not that of the flipped image; leave it off, and encode the images with --mirror 1')
+
+
 def image_arguments(dataset_args):
     """`load_dataset` keywords of the images behind a set of codes; those of any other data set as they are.
 

@@ -55,7 +55,8 @@ class Member:
         self.dir = runs.locate_run_dir(run)
         self.name = os.path.basename(os.path.abspath(self.dir))
         self.config = run_config.outlined(read_submit_config(self.dir)['config'])
-        self.space = 'w' if settings.value_of(self.config, 'G', 'mapping_layers') else 'z'
+        trained = dict(G=settings.trained_part(self.config.G))
+        self.space = 'w' if settings.value_of(trained, 'G', 'mapping_layers') else 'z'
         self.full_kimg = self._full_kimg()
 
     def _full_kimg(self):

@@ -4,6 +4,7 @@ import os
 import re
 from collections import OrderedDict
 
+from data.records.source import holds_mirrored
 from dnnlib.command_line import typed
 from dnnlib.files import read_json
 from dnnlib.util import UserError
@@ -65,8 +66,9 @@ def _measure(table, name, source, out_dir, specs, resolve_dataset, features, ski
             specs = OrderedDict((key, spec) for key, spec in specs.items() if not key.startswith('fid'))
     found = locate(source.text).tell()
     in_run = [os.path.join(source.run_dir, 'metrics', found.name)] if source.run_dir is not None else []
+    mirrors = source.mirror_augment or holds_mirrored(dataset_args or {})
     job = Job(list(specs.values()), found, out_dir, other_dirs=in_run, dataset_args=dataset_args,
-              mirror_augment=source.mirror_augment, features=features, labels='zeros', **options)
+              mirror_augment=mirrors, features=features, labels='zeros', **options)
     measured = job.run(again=False, tolerant=skip_missing)
     if measured and _misfit(measured[0], source):
         print(f'warning: {name}: {_misfit(measured[0], source)}', flush=True)
