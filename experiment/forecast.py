@@ -9,7 +9,7 @@ import numpy as np
 
 from data.records.base import resolution_of
 from dnnlib.util import EasyDict, UserError
-from experiment.settings import value_of, with_defaults
+from experiment.settings import trained_part, value_of, with_defaults
 from training.layers import layer_table
 
 # Fitted to the peak resident memory of runs at 32x32 to 128x128 on a CPU. Weights count there many times, since what
