@@ -12,7 +12,7 @@ from data.records.dataset import TFRecordDataset
 from data.records.manifest import describe_file, read_manifest, write_manifest
 from data.records.shards import described_files, suffix, write_shard_manifests
 from data.verify import has_labels
-from dnnlib.files import atomic_folder, make_folder, sync
+from dnnlib.files import atomic_folder, new_folder, sync
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
@@ -82,8 +82,7 @@ def _copy(dataset_dir, source, dataset, counts, is_split):
     exporter.check_free_space(dataset_dir, sum(os.path.getsize(path) for level in levels for path in level.paths)
                               + sum(os.path.getsize(path) for path in others))
     fingerprint = dataset.fingerprint
-    make_folder(os.path.dirname(os.path.abspath(dataset_dir)))
-    with atomic_folder(dataset_dir) as temp, Progress(
+    with new_folder(os.path.dirname(os.path.abspath(dataset_dir))), atomic_folder(dataset_dir) as temp, Progress(
             'split' if is_split else 'merge', len(dataset) * len(levels), 'records') as progress:
         by_level = [_copy_level(temp, f'{name}-r{dataset.resolution_log2 - number:02}', level, counts, is_split,
                                 described, progress) for number, level in zip(dataset.levels, levels)]

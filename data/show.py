@@ -13,7 +13,7 @@ from data.records.dataset import TFRecordDataset
 from data.verify import has_labels
 from data.workers import ordered_map
 from dnnlib.atomic import NAME_BYTES
-from dnnlib.files import atomic_folder, atomic_path, make_folder
+from dnnlib.files import atomic_folder, atomic_path, new_folder
 from dnnlib.machine import usable_cores
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
@@ -87,9 +87,8 @@ def display(dataset_dir, output=None, num=None, start=0, device='auto'):
         picture = _sheet(images)
     else:
         picture = np.rint(dataset.draw_samples(images, dataset.dynamic_range, None) * 255).astype(np.uint8)
-    make_folder(os.path.dirname(os.path.abspath(output)))
     try:
-        with atomic_path(output) as temp:
+        with new_folder(os.path.dirname(os.path.abspath(output))), atomic_path(output) as temp:
             to_picture(picture).save(temp, 'PNG')
     except OSError as err:
         raise UserError(f"cannot write '{output}': {err.strerror or err}") from err
@@ -121,12 +120,12 @@ def extract(dataset_dir, output_dir, workers=None):
     """Writes every picture as a PNG file, and labels as a CSV file that `create_from_images --labels` reads."""
     dataset = _open_pictures(dataset_dir)
     check_new(output_dir)
-    make_folder(os.path.dirname(os.path.abspath(output_dir)))
     workers = usable_cores() if workers is None else workers
     if len(dataset) <= 4 * _CHUNK:
         workers = 1
     tasks = [(start, min(start + _CHUNK, len(dataset))) for start in range(0, len(dataset), _CHUNK)]
-    with atomic_folder(output_dir) as temp, Progress('extract', len(dataset)) as progress:
+    with new_folder(os.path.dirname(os.path.abspath(output_dir))), atomic_folder(output_dir) as temp, \
+            Progress('extract', len(dataset)) as progress:
         for count in ordered_map(PictureWriter(os.path.abspath(dataset_dir), temp), tasks, workers):
             progress.add(count)
         if dataset.label_size:

@@ -284,21 +284,30 @@ def make_writable_folder(path, advice='choose another one'):
 
 
 @contextlib.contextmanager
-def results_folder(path, advice='choose another one'):
-    """A folder in which files can be made, as a context manager for what a command writes there.
-
-    If there is nothing in it afterwards, the folders that were made for it do not stay. Raises UserError.
-    """
-    missing, place = [], os.path.abspath(path) if path else ''
-    while place and not os.path.lexists(place):
-        missing.append(place)
-        place = os.path.dirname(place)
+def new_folder(path):
+    """As `make_folder`, as a context manager: folders that it made, and that are empty afterwards, do not stay."""
+    missing = []
+    with contextlib.suppress(ValueError):   # a NUL in the name, of which `make_folder` tells
+        place = os.path.abspath(path)
+        while not os.path.lexists(place):
+            missing.append(place)
+            place = os.path.dirname(place)
     try:
-        yield make_writable_folder(path, advice)
+        yield make_folder(path)
     finally:
         for place in missing:
             with contextlib.suppress(OSError):
                 os.rmdir(place)     # refused where there is something in it
+
+
+@contextlib.contextmanager
+def results_folder(path, advice='choose another one'):
+    """As `make_writable_folder`, for what a command writes there: see `new_folder`."""
+    if not path:
+        raise UserError(f'an empty text names no folder; {advice}')
+    with new_folder(path):
+        check_writable(path, advice)
+        yield path
 
 
 def check_listable(folder):

@@ -335,3 +335,13 @@ def test_an_error_while_writing_leaves_nothing(tmp_path):
         with exporter.Exporter(tmp_path / 'set', [3, 8, 8]):
             pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_data_set_that_comes_to_nothing_leaves_no_folders_above_it(tmp_path):
+    bad = tmp_path / 'photos'
+    bad.mkdir()
+    (bad / 'a.png').write_text('no picture')
+    with pytest.raises(UserError):
+        main(['create_from_images', str(tmp_path / 'deep' / 'er' / 'set'), str(bad), '--resize', '8', '--skip-bad',
+              '--workers', '1'])
+    assert [path.name for path in tmp_path.iterdir()] == ['photos']

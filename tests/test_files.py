@@ -174,5 +174,6 @@ def test_folders_for_results_stay_if_there_is_anything_in_them(tmp_path):
             raise KeyboardInterrupt
         assert (tmp_path / place).exists() == (place == 'mine' or name is not None)
         assert (tmp_path / 'a').exists() == (name is not None)
-    with pytest.raises(util.UserError, match='no folder can be made'), files.results_folder('/dev/null/x/y'):
-        pass
+    for path in ('/dev/null/x/y', '', 'a\0b'):
+        with pytest.raises(util.UserError, match='no folder'), files.results_folder(path):
+            pass

@@ -19,7 +19,7 @@ from data.records.manifest import describe_file, write_manifest
 from data.records.shards import suffix, write_shard_manifests
 from data.records.tfrecord import Encoder
 from dnnlib import machine, util
-from dnnlib.files import check_elsewhere, make_folder, sync, temporary_folder
+from dnnlib.files import check_elsewhere, new_folder, sync, temporary_folder
 from dnnlib.util import UserError
 
 SMALLEST = 4  # resolution of the lowest level
@@ -105,7 +105,8 @@ class Exporter:
 
     def __enter__(self):
         parent = os.path.dirname(self.dataset_dir)
-        make_folder(parent)
+        self._parent = new_folder(parent)
+        self._parent.__enter__()
         # A kill that can be caught must leave nothing behind either.
         self._old_handler = _raise_on_sigterm()
         self._atomic = util.atomic_folder(self.dataset_dir)
@@ -113,6 +114,7 @@ class Exporter:
             self._temp = self._atomic.__enter__()
         except OSError as err:
             _restore_handler(self._old_handler)
+            self._parent.__exit__(None, None, None)
             raise UserError(f"cannot write to '{parent}': {err.strerror}") from err
         for log2, encoder in zip(self._log2s, _encoders(tuple(self.shape), self.dtype)):
             self._outputs.append(_Level(os.path.join(self._temp, f'{self.name}-r{log2:02}'), encoder.record_size,
@@ -179,6 +181,7 @@ class Exporter:
                 raise
         finally:
             _restore_handler(self._old_handler)
+            self._parent.__exit__(None, None, None)
 
     def _finish(self):
         if self.num_images == 0:

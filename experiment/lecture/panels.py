@@ -12,7 +12,7 @@ from data import points
 from data.converters.create_points import create_points
 from data.records.manifest import read_manifest
 from dnnlib.command_line import Parser, shown, told
-from dnnlib.files import make_folder, read_json
+from dnnlib.files import read_json, results_folder
 from dnnlib.seeds import LARGEST_OF_A_RUN, seed_option
 from dnnlib.util import UserError, format_time
 from experiment.studies.runs import Trainer, Wanted
@@ -240,7 +240,12 @@ def main(argv=None):
         for panel in wanted:
             print(told('train.py', panel.command(args.data_dir, args.outdir)))
         return
-    make_folder(args.outdir)
+    with results_folder(args.outdir, 'choose another one with --outdir'):
+        _make(args, wanted)
+    print(f'Done in {format_time(time.time() - began)}')
+
+
+def _make(args, wanted):
     make_data(args)
     print(f'{len(wanted)} runs, {args.jobs} at a time', flush=True)
     run_dirs = Trainer(args.data_dir, args.outdir, args.jobs, caption).train_all(wanted)
@@ -249,4 +254,3 @@ def main(argv=None):
     if args.seeds > 1:
         for entry in count(args, list(zip(wanted, run_dirs))):
             print(_counted(entry))
-    print(f'Done in {format_time(time.time() - began)}')
