@@ -113,14 +113,8 @@ def recorded_data(record):
 
 def making_of(folder):
     """(the command that makes a data set which configurations name, the shape of its samples or None)."""
-    known = definition.known_sets(folders.config_dir)
-    if folder in known:
-        return known[folder]['command'], known[folder]['shape']
-    for name, _, _ in definition.list_tables(folders.config_dir):
-        for data_set in definition.load_table(name, folders.config_dir).datasets.values():
-            if data_set.folder == folder:
-                return data_set.command, None
-    return f'dataset_tool.py, such as dataset_tool.py create_from_images datasets/{folder} PICTURES', None
+    command, shape = definition.making_of(folder, folders.config_dir)
+    return command or f'dataset_tool.py, such as dataset_tool.py create_from_images datasets/{folder} PICTURES', shape
 
 
 def _is_drawn(folder):
@@ -156,14 +150,9 @@ def trained_on(network_path):
 
 def _class_of_folder(name):
     """What `trained_on` tells, from the name of a folder that a paper's table has."""
-    command = next((data.command for data in _table_datasets() if data.folder == name), '')
+    command = definition.making_of(name, folders.config_dir)[0] or ''
     words = command.split()
     return _class_of_folder(os.path.basename(words[3])) if words[1:2] == ['encode'] else _class_of_words(command)
-
-
-def _table_datasets():
-    return [data for name, _, _ in definition.list_tables(folders.config_dir)
-            for data in definition.load_table(name, folders.config_dir).datasets.values()]
 
 
 def _class_of_released(file):

@@ -121,6 +121,18 @@ def test_a_dry_run_names_networks_commands_and_forecasts(capsys, tmp_path):
     assert '--max-images 200000' in text and 'bedrooms-256' in text
 
 
+def test_what_a_set_of_codes_is_made_of_is_told_before_it(capsys, tmp_path):
+    """Images and codec, each once, so that the commands can be typed one after the other."""
+    assert run_metrics.main(['table', 'acceleration-5', '--dry-run', '--device', 'cpu', '--data-dir',
+                             str(tmp_path)]) == 2
+    network = capsys.readouterr().out.split('\n  network ')[2]
+    lines = [line.split('#')[0].split() for line in network.splitlines()[1:]]
+    assert [words[1:4] for words in lines] == [
+        ['data', 'create_lsun', 'datasets/lsun-cat-256'], ['data', 'create_from_hdf5', 'datasets/celebahq'],
+        ['train', '--config', 'codec-h4'], ['data', 'encode', 'datasets/lsun-cat-256-codes-h4'],
+        ['train', '--config', 'accel-lsun-cat']]
+
+
 def test_dry_run_lists_everything_that_is_missing(capsys, tmp_path):
     assert run_metrics.main(['table1', '--dry-run', '--device', 'cpu', '--data-dir', str(tmp_path)]) == 2
     text = capsys.readouterr().out

@@ -79,6 +79,21 @@ def known_sets(config_dir):
     return config_files.parse_yaml(read_bytes(path, MAX_BYTES).decode('utf-8'), path)[0]
 
 
+def making_of(folder, config_dir):
+    """(the command that makes a data set which configurations or tables name, the shape of its samples or None).
+
+    The command is None for a data set that none of them names.
+    """
+    known = known_sets(config_dir)
+    if folder in known:
+        return known[folder]['command'], known[folder]['shape']
+    for name, _, _ in list_tables(config_dir):
+        for data_set in load_table(name, config_dir).datasets.values():
+            if data_set.folder == folder:
+                return data_set.command, None
+    return None, None
+
+
 def load_table(name, config_dir):
     """The Table called `name`, or in the file of that path. Raises UserError."""
     if name.endswith('.yaml'):

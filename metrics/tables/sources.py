@@ -1,6 +1,7 @@
 """Where each network and data set of a table comes from on this machine, and what is missing."""
 
 import os
+import re
 from collections import OrderedDict
 
 import config as folders
@@ -11,7 +12,7 @@ from dnnlib.util import UserError
 from metrics.networks import files
 from metrics.networks.choice import choose_source
 from metrics.networks.needs import missing_files
-from metrics.tables.definition import Network, Table, known_sets
+from metrics.tables.definition import Network, Table, known_sets, making_of
 from training.network_files.data import data_of
 from training.network_files.locate import Located, is_here, locate
 
@@ -181,16 +182,29 @@ def _missing_data(table, sources, resolve_dataset):
         try:
             resolve_dataset(folder)
         except UserError:
-            command = users[0].dataset.command if users[0].dataset is not None else 'dataset_tool.py --help'
+            dataset = users[0].dataset
+            commands = ['dataset_tool.py --help'] if dataset is None else data_commands(dataset.command)
             missing.append(Missing('data set', folder or '(none given)',
-                                   'FID, ' + ', '.join(user.network.name for user in users), [command]))
+                                   'FID, ' + ', '.join(user.network.name for user in users), commands))
     return missing
 
 
 def training_commands(source):
     """The commands that make a network that nobody released."""
-    commands = [source.dataset.command] if source.dataset is not None else []
+    commands = data_commands(source.dataset.command) if source.dataset is not None else []
     return commands + [f'train.py --config {source.network.config}']
+
+
+def data_commands(command):
+    """The command that makes a data set, after those that make what it reads: of codes, the images and the codec."""
+    encoding = re.match(r'dataset_tool\.py encode \S+ (\S+) --codec results/\d+-([\w-]+)/', command)
+    if encoding is None:
+        return [command]
+    images, codec = encoding.groups()
+    settings, _ = config_files.load_config(codec, folders.config_dir)
+    read = [making_of(os.path.basename(folder), folders.config_dir)[0]
+            for folder in (images, settings['dataset']['tfrecord_dir'])]
+    return list(OrderedDict.fromkeys([line for line in read if line] + [f'train.py --config {codec}', command]))
 
 
 def _purpose(name):
