@@ -122,7 +122,7 @@ class LS(MetricBase):
             logits = []
             for classifier in classifiers:
                 net = classifier.on_device(index)
-                inputs_ = [fit_to_classifier(images, net.input_shape[-1])] + [None] * (net.num_inputs - 1)
+                inputs_ = [fit_to_classifier(images, net.input_shape[-1], net.input_shape[1])] + [None] * (net.num_inputs - 1)
                 logits.append(net.get_output_for(*inputs_)[:, :1])
             return [tf.concat(logits, axis=1)] + ([dlatents[:, -1]] if has_w else [])
 
@@ -276,12 +276,17 @@ def check_shape(shape, resolution):
                             f'{width}x{height}')
 
 
-def fit_to_classifier(images, resolution):
-    """Box-downscales [N, C, H, H] to a classifier's resolution, RGB. Raises MetricFailure for smaller images."""
+def fit_to_classifier(images, resolution, wanted_channels=3):
+    """Box-downscales [N, C, H, H] to a classifier's resolution and channels: RGB, or grey for one that saw grey images.
+
+    Raises MetricFailure for smaller images, and for those in colour where grey ones are wanted.
+    """
     channels, height, _ = images.shape.as_list()[1:]
+    if wanted_channels == 1 != channels:
+        raise MetricFailure(f'a classifier looks at grey images; these have {channels} channels')
     check_shape(images.shape.as_list()[1:], resolution)
     factor = height // resolution
     if factor > 1:
         images = tf.reduce_mean(tf.reshape(images, [-1, channels, resolution, factor, resolution, factor]),
                                 axis=[3, 5])
-    return to_rgb(images)
+    return images if channels == wanted_channels else to_rgb(images)

@@ -8,15 +8,21 @@ from metric_helpers import make_faces
 
 import run_metrics
 import train
+from data.converters.create_points import create_points
+from dnnlib import tflib
 from dnnlib.files import read_json
+from dnnlib.tflib import tf
 from dnnlib.util import UserError
 from metrics import presets
+from metrics.context import MetricFailure
 from metrics.jobs import Job
-from metrics.linear_separability import note_coverage
+from metrics.linear_separability import fit_to_classifier, note_coverage
 from metrics.networks import files
 from metrics.networks.needs import missing_files
+from metrics.networks.released import open_classifier
 from metrics.scores import records
 from metrics.scores.result import Result
+from training import misc
 from training.network_files.locate import locate
 
 pytestmark = pytest.mark.usefixtures('no_downloads')
@@ -93,3 +99,28 @@ def test_scores_of_fewer_attributes_than_there_are_say_so():
 def test_own_classifiers_need_no_released_ones():
     assert len(missing_files(['ls'], features='released')) == 40
     assert missing_files(['ls'], features='released', own_classifiers=True) == []
+
+
+@pytest.mark.both
+def test_classifiers_of_grey_images_look_at_grey_images(tmp_path, fresh_graph):
+    for channels in (1, 16):
+        net = tflib.Network('D', 'training.networks_stylegan.D_basic', num_channels=channels, resolution=8, fmap_base=32,
+                            fmap_max=4, mbstd_group_size=0)
+        misc.save_pkl(net, str(tmp_path / f'{channels}.pkl'))
+    found, _ = open_classifier(str(tmp_path / '1.pkl'), 'grey')
+    assert found.input_shape[1:] == [1, 8, 8]
+    with pytest.raises(UserError, match='square images, RGB or grey, is expected'):
+        open_classifier(str(tmp_path / '16.pkl'), 'codes')
+    grey, rgb = tf.zeros([2, 1, 16, 16]), tf.zeros([2, 3, 16, 16])
+    assert [fit_to_classifier(images, 8, channels).shape.as_list()[1] for images, channels in (
+        (grey, 1), (grey, 3), (rgb, 3))] == [1, 3, 3]
+    with pytest.raises(MetricFailure, match='looks at grey images; these have 3 channels'):
+        fit_to_classifier(rgb, 8, 1)
+
+
+def test_what_is_no_picture_has_no_classifiers(tmp_path):
+    points = str(tmp_path / 'points')
+    create_points(points, 'ring', 20)
+    with pytest.raises(UserError, match='classifiers look at pictures'):
+        train.main(['attributes', '--dataset', points, '--out', str(tmp_path / 'out'), '--device', 'cpu'])
+    assert not (tmp_path / 'out').exists()

@@ -86,9 +86,9 @@ def open_classifier(path, net_name, settings=None):
     kwargs.update(label_size=0, mbstd_group_size=0)
     net = weights.build(net_name, func_name, kwargs, path)
     shape = net.input_shapes[0]
-    if shape[1:] != [3] + shape[-1:] * 2 or not 4 <= shape[-1] <= 1024 or net.output_shape[1:] != [1]:
+    if shape[1] not in (1, 3) or shape[2] != shape[3] or not 4 <= shape[-1] <= 1024 or net.output_shape[1:] != [1]:
         raise UserError(f'{path}: a network from {shape[1:]} to {net.output_shape[1:]}, where a classifier of square '
-                        'RGB images is expected')
+                        'images, RGB or grey, is expected')
 
     def kind_of(variable):
         return variable.rsplit('/', 1)[-1]
