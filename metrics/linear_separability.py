@@ -122,8 +122,8 @@ class LS(MetricBase):
             logits = []
             for classifier in classifiers:
                 net = classifier.on_device(index)
-                inputs_ = [fit_to_classifier(images, net.input_shape[-1], net.input_shape[1])] + [None] * (net.num_inputs - 1)
-                logits.append(net.get_output_for(*inputs_)[:, :1])
+                fitted = fit_to_classifier(images, net.input_shape[-1], net.input_shape[1])
+                logits.append(net.get_output_for(fitted, *[None] * (net.num_inputs - 1))[:, :1])
             return [tf.concat(logits, axis=1)] + ([dlatents[:, -1]] if has_w else [])
 
         def feed(chunk):

@@ -104,8 +104,8 @@ def test_own_classifiers_need_no_released_ones():
 @pytest.mark.both
 def test_classifiers_of_grey_images_look_at_grey_images(tmp_path, fresh_graph):
     for channels in (1, 16):
-        net = tflib.Network('D', 'training.networks_stylegan.D_basic', num_channels=channels, resolution=8, fmap_base=32,
-                            fmap_max=4, mbstd_group_size=0)
+        net = tflib.Network('D', 'training.networks_stylegan.D_basic', num_channels=channels, resolution=8,
+                            fmap_base=32, fmap_max=4, mbstd_group_size=0)
         misc.save_pkl(net, str(tmp_path / f'{channels}.pkl'))
     found, _ = open_classifier(str(tmp_path / '1.pkl'), 'grey')
     assert found.input_shape[1:] == [1, 8, 8]

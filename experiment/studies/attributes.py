@@ -58,7 +58,8 @@ def train_all(args):
     data_dir, name = os.path.split(os.path.abspath(args.dataset))
     with load_dataset(tfrecord_dir=args.dataset, max_label_size='full', prefetch_mb=0) as data:
         if not data.is_image:
-            raise UserError(f"'{args.dataset}' holds samples of {data.shape} {data.dtype}; classifiers look at pictures")
+            raise UserError(f"'{args.dataset}' holds samples of {data.shape} {data.dtype}; classifiers look at "
+                            'pictures')
         wanted = _choose(data, args.attributes)
         # What separability looks at is no larger.
         resolution = min(data.resolution, files.CLASSIFIER_RESOLUTION)

@@ -37,7 +37,7 @@ class _Answer:
             net = self._networks.classifier(self._index).net
             holder = tf.placeholder(tf.float32, [None] + list(images.shape[1:]))
             inputs = tf.transpose(tflib.convert_images_from_uint8(holder), [0, 3, 1, 2])
-            inputs = [fit_to_classifier(inputs, net.input_shape[-1], net.input_shape[1])] + [None] * (net.num_inputs - 1)
-            self._graph = holder, net.get_output_for(*inputs)[:, 0]
+            inputs = fit_to_classifier(inputs, net.input_shape[-1], net.input_shape[1])
+            self._graph = holder, net.get_output_for(inputs, *[None] * (net.num_inputs - 1))[:, 0]
         holder, logits = self._graph
         return np.asarray(tflib.run(logits, {holder: images}), np.float32)
