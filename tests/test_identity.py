@@ -139,28 +139,34 @@ def test_files_that_are_no_embedding_networks_are_refused(tmp_path):
 
 def test_an_onnx_model_is_asked_as_its_input_says(tmp_path, monkeypatch):
     class Session:
-        """Stands in for a session of the library: mean colours of images [1, 3, 4, 4]."""
+        """Stands in for a session of the library: mean colours of images [count, 3, 4, 4]."""
+
+        count = 1
 
         def __init__(self, path, providers):
             assert providers == ['CPUExecutionProvider']
 
         def get_inputs(self):
-            return [types.SimpleNamespace(name='data', shape=[1, 3, 4, 4])]
+            return [types.SimpleNamespace(name='data', shape=[self.count, 3, 4, 4])]
 
         def get_outputs(self):
             return [types.SimpleNamespace(name='fc1', shape=[1, 3])]
 
         def run(self, names, feeds):
-            assert names == ['fc1'] and feeds['data'].shape == (1, 3, 4, 4)
+            assert names == ['fc1'] and feeds['data'].shape == (self.count, 3, 4, 4)
             return [feeds['data'].mean(axis=(2, 3))]
     path = str(tmp_path / 'net.onnx')
     with open(path, 'wb'):
         pass
     monkeypatch.setitem(sys.modules, 'onnxruntime', types.SimpleNamespace(InferenceSession=Session))
     images = np.random.RandomState(0).randint(1, 256, [3, 3, 4, 4]).astype(np.uint8)
-    found = embedding.open_embedding(path, (0.0, 255.0))(images)
     wanted = images.mean(axis=(2, 3))
-    np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), rtol=1e-5)
+    for Session.count in (1, 2, 4):     # at a time
+        found = embedding.open_embedding(path, (0.0, 255.0))(images)
+        np.testing.assert_allclose(found, wanted / np.linalg.norm(wanted, axis=1, keepdims=True), rtol=1e-5)
+    monkeypatch.setattr(Session, 'run', lambda *args: [][0])
+    with pytest.raises(UserError, match='net.onnx cannot be run on images of 4x4 .IndexError'):
+        embedding.open_embedding(path, (0.0, 255.0))(images)
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     with pytest.raises(UserError, match='EXTRAS=export'):
         embedding.open_embedding(path)

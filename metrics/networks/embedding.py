@@ -78,7 +78,14 @@ def open_embedding(path=None, value_range=(-1.0, 1.0), is_drawn=False):
     if opened is None:
         raise UserError(f'{path}: an embedding network is an ONNX model (.onnx) or a frozen graph (.pb)')
     size, run = opened(path)
-    return Embedding(record, size, run, [float(value) for value in value_range])
+
+    def run_or_tell(images):
+        try:
+            return run(images)
+        except Exception as err:  # what the file's own mistakes come to when it is run is of every kind, too
+            raise UserError(f'{path} cannot be run on images of {images.shape[3]}x{images.shape[2]} '
+                            f'({type(err).__name__}: {" ".join(str(err).split())[:300]})') from err
+    return Embedding(record, size, run_or_tell, [float(value) for value in value_range])
 
 
 def _standin():
@@ -122,12 +129,14 @@ def _open_onnx(path):
     if len(inputs) != 1 or len(outputs) < 1:
         raise UserError(f'{path}: {len(inputs)} inputs and {len(outputs)} outputs; one of each is expected')
     size, channels_last = _image_layout(inputs[0].shape, path)
-    one_by_one = isinstance(inputs[0].shape[0], int) and inputs[0].shape[0] == 1
+    fixed = inputs[0].shape[0] if isinstance(inputs[0].shape[0], int) and inputs[0].shape[0] > 0 else None
 
     def run(images):
-        images = images.transpose(0, 2, 3, 1) if channels_last else images
-        parts = np.split(images, len(images)) if one_by_one else [images]
-        return np.concatenate([session.run([outputs[0].name], {inputs[0].name: part})[0] for part in parts])
+        count, images = len(images), images.transpose(0, 2, 3, 1) if channels_last else images
+        if fixed is not None:   # the model takes so many at a time, no more and no fewer
+            images = np.concatenate([images, np.repeat(images[-1:], -count % fixed, axis=0)])
+        parts = [images] if fixed is None else np.split(images, len(images) // fixed)
+        return np.concatenate([session.run([outputs[0].name], {inputs[0].name: part})[0] for part in parts])[:count]
     return size, run
 
 
