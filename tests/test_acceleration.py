@@ -420,7 +420,8 @@ def test_codes_have_every_metric_of_images(encoded, codec, faces, tmp_path, monk
 def test_stylegan_in_codes_is_steered_as_stylegan_is(encoded, fresh_graph):
     """Truncation, styles and noise of its own: what generate, figures, projection and the explorer draw with."""
     small = dict(func_name='training.networks_accel.G_accel', code_func='training.networks_stylegan.G_style',
-                 code_kwargs=dict(fmap_base=64, fmap_max=8, mapping_fmaps=8, mapping_layers=2, structure='fixed'))
+                 code_kwargs=dict(fmap_base=64, fmap_max=8, mapping_fmaps=8, mapping_layers=2, dlatent_size=8,
+                                  structure='fixed'))
     _, _, Gs = towers.build_networks(TFRecordDataset(encoded), small, dict(
         func_name='training.networks_accel.D_code', fmap_min=4, fmap_max=4))
     code = Gs.components.code
