@@ -87,6 +87,8 @@ def test_codecs_run_at_any_resolution(fresh_graph, downscale):
         values = F.run(images)
         assert values.shape == (1, 16, size // downscale, size // downscale) and np.abs(values).max() <= 1
         assert H.run(values).shape == images.shape
+    with pytest.raises(ValueError, match='images are 30x32; downscale .* does not divide that'):
+        F.run(np.zeros([1, 3, 32, 30]))
 
 
 def test_codes_are_those_of_the_encoder_in_order_with_labels_and_mirrored_copies(faces, codec, encoded, fresh_graph):

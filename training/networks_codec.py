@@ -49,6 +49,9 @@ def F_encoder(
     fmt, levels, nf = data_format, _levels(downscale, resolution), doubling_feature_maps(fmaps, fmap_max)
     act, gain = activation('lrelu')
     _set_sides(images_in, num_channels, resolution, is_template_graph)
+    height, width = images_in.shape.as_list()[2:]
+    if height % downscale or width % downscale:
+        raise ValueError(f'images are {width}x{height}; downscale ({downscale}) does not divide that')
     x = to_layout(images_in, fmt)
     with tf.variable_scope('Scale1'), tf.variable_scope('Conv'):
         x = act(apply_bias(conv2d(x, nf(0), 3, gain, use_wscale, fmt), fmt))
