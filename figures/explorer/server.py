@@ -132,7 +132,8 @@ def command_of(wanted, renderer):
     words = ['stylegan-repro' if config.installed else './reproduce', 'generate', '--network', network]
     words += ['--seeds', str(wanted.seed)] if is_plain else ['--latents', 'latents.npz']
     if is_plain and renderer.gen.is_style_based:
-        words += ['--psi', f'{wanted.psi:g}', '--cutoff', str(wanted.cutoff)]
+        psi = f'{wanted.psi:g}'
+        words += ['--psi', psi] + ([] if psi == '1' else ['--cutoff', str(wanted.cutoff)])    # of which 1 has no use
     label = wanted.label if wanted.label is not None else renderer.facts.get('asked_label')
     if label is not None and (is_plain or not renderer.gen.is_style_based):
         words += ['--class', shlex.quote(label)]
