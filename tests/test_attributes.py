@@ -3,12 +3,13 @@
 import os
 import shutil
 
+import numpy as np
 import pytest
 from metric_helpers import make_faces
 
 import run_metrics
 import train
-from data.converters.create_points import create_points
+from data.converters import exporter
 from dnnlib import tflib
 from dnnlib.files import read_json
 from dnnlib.tflib import tf
@@ -119,8 +120,10 @@ def test_classifiers_of_grey_images_look_at_grey_images(tmp_path, fresh_graph):
 
 
 def test_what_is_no_picture_has_no_classifiers(tmp_path):
-    points = str(tmp_path / 'points')
-    create_points(points, 'ring', 20)
+    codes = str(tmp_path / 'codes')
+    with exporter.Exporter(codes, [16, 4, 4], 'float32') as out:
+        out.add(exporter.encode(np.zeros([4, 16, 4, 4], np.float32)))
+        out.set_labels(np.eye(4)[:, :2], ['Smiling', 'Bald'])
     with pytest.raises(UserError, match='classifiers look at pictures'):
-        train.main(['attributes', '--dataset', points, '--out', str(tmp_path / 'out'), '--device', 'cpu'])
+        train.main(['attributes', '--dataset', codes, '--out', str(tmp_path / 'out'), '--device', 'cpu'])
     assert not (tmp_path / 'out').exists()
