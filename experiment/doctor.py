@@ -49,7 +49,7 @@ def make_parser():
     parser.add_argument('--device', choices=['auto', 'cpu', 'gpu'], default='auto',
                         help='what to check (default: auto)')
     parser.add_argument('--quick', action='store_true', help='do not read the whole data set')
-    parser.only_with('--config', '--set', '--data-dir', '--quick')
+    parser.only_with('--config', '--set', '--data-dir')
     return parser
 
 
