@@ -185,7 +185,7 @@ def test_planes_of_separability_are_kept_and_point_to_the_attribute(gen, opened_
     assert max(differences) > 0.1 and np.mean(differences) > 0
     paths = shares.store(str(tmp_path), table, 'note')
     assert 'attribute' in open(paths[0]).read() and Image.open(paths[1]).size[0] > 300
-    with pytest.raises(UserError, match='name the metric ls'):
+    with pytest.raises(UserError, match='--keep-planes has no effect on fid50k; it is for ls'):
         run_metrics.main(['fid50k', '--network', networks['styles'], '--dataset', faces, '--keep-planes', planes])
 
 
