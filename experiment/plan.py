@@ -21,6 +21,7 @@ SMALL_DATA_SET = 10000      # images; below it a discriminator tends to learn th
 _OURS = 'training.networks_'
 _FOR_POINTS = 'training.networks_minimal.'
 _OF_CODES, _CODE_FUNC = 'training.networks_accel.G_accel', 'training.networks_accel.G_code'
+_CODECS = ('training.networks_codec.G_codec', 'training.networks_codec.D_codec')
 _CLASSIFIER = 'metrics.classifier_training.train_classifier'
 _WITHOUT_LABELS = ('training.networks_accel.', 'training.networks_codec.')
 
@@ -51,6 +52,7 @@ class Plan:
         _check_grid(config, data)
         _check_kind(config, data)
         _check_codes(config, data)
+        _check_halvings(config, data)
         self.phases = phases.make_phases(config, data.resolution_log2)
         phases.check_minibatches(config, self.phases)
         self.sizes = forecast.network_sizes(config.G, config.D, data)
@@ -117,11 +119,30 @@ def _check_codes(config, data):
                         f'{data.shape}; choose {_OF_CODES}, as accel-256 and accel-stylegan-256 do, or the data set of '
                         'the images')
     check_mirroring(is_codes, value_of(config, 'train', 'mirror_augment'))
-    names = {'G': config.G.get('code_func', _CODE_FUNC) if function == _OF_CODES else function, 'D': config.D.func_name}
-    for section, name in names.items():
-        if data.label_size and name.startswith(_WITHOUT_LABELS):
+    for section, name in _without_labels(config):
+        if data.label_size:
             raise UserError(f'{section} is {name}, which takes no labels, but the run is to use {data.label_size} '
                             'components of them; set dataset.max_label_size=0')
+
+
+def _without_labels(config):
+    """[(section, build function)] of the networks that take no labels."""
+    function = config.G.func_name
+    names = [('G', config.G.get('code_func', _CODE_FUNC) if function == _OF_CODES else function),
+             ('D', config.D.func_name)]
+    return [(section, name) for section, name in names if name.startswith(_WITHOUT_LABELS)]
+
+
+def _check_halvings(config, data):
+    """Raises UserError where a codec, or what judges it, halves images more often than their sides can be."""
+    for section, function, key in (('G', _CODECS[0], 'downscale'), ('D', _CODECS[1], 'num_scales')):
+        if config[section].func_name != function:
+            continue
+        value = value_of(config, section, key)
+        halvings = int(np.log2(value)) if key == 'downscale' else value     # as the networks count them
+        if any(side % 2 ** halvings for side in data.shape[1:]):
+            raise UserError(f'{section}.{key} is {value}, which means {halvings} halvings, but the images of the data '
+                            f'set are {data.shape[2]}x{data.shape[1]}; choose a smaller one, or larger images')
 
 
 def _check_classifier(config, data):
@@ -233,7 +254,7 @@ def _warnings_of_phases(plan):
                       f"{'encode them with --mirror 1' if data.get('is_codes') else 'keep train.mirror_augment on'} "
                       'if left and right do not matter, save snapshots often '
                       '(train.network_snapshot_ticks) and use the best')
-    if data.unused_labels:
+    if data.unused_labels and not _without_labels(plan.config):
         result.append(f'the data set has labels ({os.path.basename(data.unused_labels)}) that this run does not use; '
                       'set dataset.max_label_size=full to train on them')
     return result

@@ -262,6 +262,8 @@ def test_a_decoder_of_another_form_is_refused(encoded, fresh_graph):
     ('codec-h4', dict(is_codes=True), 'which makes images, but the data set has codes of images'),
     ('accel-256', dict(label_size=10), 'G is training.networks_accel.G_code, which takes no labels'),
     ('baseline-256', dict(label_size=10, is_codes=False), 'set dataset.max_label_size=0'),
+    ('codec-h16', dict(is_codes=False, shape=[3, 8, 8]), 'G.downscale is 16, which means 4 halvings, but the images'),
+    ('codec-h2', dict(is_codes=False, shape=[3, 4, 4]), 'D.num_scales is 3, which means 3 halvings, but the images'),
     ('codec-h4', dict(label_size=10, is_codes=False), 'G_codec, which takes no labels')])
 def test_plans_refuse_networks_that_do_not_suit_the_data(name, changes, words):
     config, _ = run_config.load(name, folders.config_dir, ['dataset.tfrecord_dir=any'])
@@ -327,6 +329,15 @@ def test_scores_mirror_the_reals_of_mirrored_codes_whoever_names_these(encoded, 
 def test_networks_without_use_for_labels_refuse_them(fresh_graph, function):
     with pytest.raises(ValueError, match='takes no labels, but is to get 3 components'):
         tflib.Network('N', 'training.' + function, resolution=8, label_size=3)
+
+
+def test_labels_are_not_offered_to_networks_that_take_none():
+    from experiment import plan
+    facts = EasyDict(shape=[3, 128, 128], resolution=128, resolution_log2=7, num_images=50000, label_size=0,
+                     is_codes=False, unused_labels='faces.labels', missing=None)
+    for name, is_told in (('codec-h4', False), ('stylegan-f', True)):
+        config, _ = run_config.load(name, folders.config_dir, ['dataset.tfrecord_dir=any', 'dataset.resolution=128'])
+        assert any('has labels' in text for text in plan._warnings_of_phases(Plan(config, facts))) == is_told
 
 
 def test_a_resolution_that_the_code_does_not_divide_is_refused(fresh_graph):

@@ -140,6 +140,9 @@ def D_codec(
     refuse_labels(label_size)
     act, gain = activation('lrelu')
     _set_sides(images_in, num_channels, resolution, is_template_graph)
+    height, width = images_in.shape.as_list()[2:]
+    if height % 2 ** num_scales or width % 2 ** num_scales:
+        raise ValueError(f'images are {width}x{height}; they cannot be halved {num_scales} times (num_scales)')
     labels_in.set_shape([None, label_size])
     x = to_layout(images_in, fmt)
     with tf.variable_scope('Scale1'), tf.variable_scope('Conv'):
