@@ -133,6 +133,14 @@ def test_what_a_set_of_codes_is_made_of_is_told_before_it(capsys, tmp_path):
         ['train', '--config', 'accel-lsun-cat']]
 
 
+def test_a_cell_that_is_not_available_names_commands_as_they_are_typed():
+    table = definition.load_table('stylegan-5', config.config_dir)
+    cells = filling.make_cells(table, sources.choose_sources(table), {})
+    remarks = ' '.join(remark for cell in cells for remark in cell['remarks'])
+    assert './reproduce data create_lsun datasets/lsun-horse-256' in remarks and '_tool.py' not in remarks
+    assert './reproduce train --config lsun-horse' in remarks and 'train.py' not in remarks
+
+
 def test_dry_run_lists_everything_that_is_missing(capsys, tmp_path):
     assert run_metrics.main(['table1', '--dry-run', '--device', 'cpu', '--data-dir', str(tmp_path)]) == 2
     text = capsys.readouterr().out

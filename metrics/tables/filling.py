@@ -143,7 +143,7 @@ def _error(record, key):
 def _remarks(cell, source, record, value):
     if record is None:
         if source.text is None:
-            return [f'{cell.network} is not available: ' + '; '.join(training_commands(source))]
+            return [typed(f'{cell.network} is not available: ' + '; '.join(training_commands(source)))]
         return ['not measured']
     remarks = []
     if record.get('is_standin'):
