@@ -296,7 +296,7 @@ def new_folder(path):
         yield make_folder(path)
     finally:
         for place in missing:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):
                 os.rmdir(place)     # refused where there is something in it
 
 

@@ -43,6 +43,7 @@ def image_arguments(dataset_args):
     if not {'name', 'fingerprint'} <= set(source):  # that of pictures says how many files there were
         return dataset_args
     places = [str(source.get('folder', '')), os.path.join(os.path.dirname(os.path.abspath(folder)), source['name'])]
+    places = places[places[0] == places[1]:]
     for place in places:
         if os.path.isdir(place) and read_manifest(place).get('fingerprint') == source['fingerprint']:
             return dict({key: value for key, value in dataset_args.items()
