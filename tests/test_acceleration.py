@@ -35,6 +35,7 @@ from metrics import linear_separability
 from metrics.context import open_context
 from metrics.group import make_metric
 from metrics.presets import preset
+from metrics.scores.own import own_protocol
 from metrics.tables import definition, filling, sources
 from train import parse_args
 from training import codes, misc, towers
@@ -300,6 +301,19 @@ def test_figures_of_training_data_show_the_images_that_codes_stand_for(encoded, 
     for folder in (None, encoded, faces):
         with open_training_data(str(run / 'network-final.pkl'), folder, resolution=32) as data:
             assert data.shape == [3, 32, 32] and data.fingerprint == TFRecordDataset(faces).fingerprint
+
+
+def test_a_run_of_codes_is_judged_by_the_images_that_they_stand_for(encoded, faces, tmp_path):
+    """So that it has a best snapshot, and curves."""
+    from dnnlib.submission.records import write_submit_config
+    images = dict(seed=0, labels='zeros', is_standin=True, mirror_augment=True,
+                  dataset_fingerprint=TFRecordDataset(faces).fingerprint)
+    for folder, wanted in ((encoded, images), (str(tmp_path / 'gone'), dict(seed=0, labels='zeros'))):
+        config = dict(dataset=dict(tfrecord_dir=folder, resolution=8), train={}, metrics=[],
+                      G=dict(func_name='training.networks_accel.G_accel'))
+        write_submit_config(str(tmp_path), dict(config=config, data_dir='/'))
+        (tmp_path / 'dataset.json').write_text(json.dumps(dict(fingerprint='c' * 64, label_size=0)))
+        assert own_protocol(str(tmp_path), 'fid50k') == wanted
 
 
 def test_scores_mirror_the_reals_of_mirrored_codes_whoever_names_these(encoded, faces, codec, tmp_path, monkeypatch):

@@ -23,6 +23,13 @@ def holds_mirrored(dataset_args):
     return 'codec' in manifest and bool(manifest.get('arguments', {}).get('mirror'))
 
 
+def images_fingerprint(dataset_args):
+    """Fingerprint of the images that `load_dataset` keywords name codes of; None for any other data set, or none."""
+    folder = folder_of(dataset_args)
+    manifest = read_manifest(folder) if os.path.isdir(folder) else {}
+    return dict(manifest.get('source') or {}).get('fingerprint') if 'codec' in manifest else None
+
+
 def check_mirroring(is_codes, mirror_augment):
     """Raises UserError for training on flipped codes: what they stand for is no mirrored image."""
     if is_codes and mirror_augment:

@@ -141,7 +141,7 @@ def _open_onnx(path):
 
 
 def _open_frozen(path):
-    graph = frozen_graph.read_graph(path)
+    graph = frozen_graph.read_graph(path, 'the frozen graph of an embedding network')
     frozen_graph.check_operations(graph, _OPERATIONS, path)
     inputs = [node for node in graph.node if node.op == 'Placeholder']
     used = {name.lstrip('^').split(':')[0] for node in graph.node for name in node.input}

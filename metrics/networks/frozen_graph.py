@@ -28,15 +28,18 @@ OPERATIONS = {'Const', 'Identity', 'CheckNumerics', 'Conv2D', 'BatchNormWithGlob
 _WINDOWS = ('ksize', 'strides', 'dilations')
 
 
-def read_graph(path):
-    """The GraphDef in a `.pb` file, or in the `.tgz` that it is published in. Raises UserError."""
+def read_graph(path, expected='a ' + MEMBER):
+    """The GraphDef in a `.pb` file, or in the `.tgz` that it is published in. `expected`: what sentences call it.
+
+    Raises UserError.
+    """
     try:
         with open_regular(path) as file:
             head = file.read(2)
             size = file.seek(0, 2)
             file.seek(0)
             if size > MAX_BYTES:
-                raise UserError(f'{path}: more than {MAX_BYTES >> 20} MiB, where a {MEMBER} is expected')
+                raise UserError(f'{path}: more than {MAX_BYTES >> 20} MiB, where {expected} is expected')
             if head == b'\x1f\x8b':
                 content.check(path, path)  # to the checksum at its end
                 data = _unpack(file, path)
@@ -51,12 +54,12 @@ def read_graph(path):
     try:
         graph.ParseFromString(data)
     except Exception as err:  # protobuf's DecodeError has no stable import path over its versions
-        raise UserError(f'{path}: not a TensorFlow graph ({type(err).__name__}); a {MEMBER} is expected') from err
+        raise UserError(f'{path}: not a TensorFlow graph ({type(err).__name__}); {expected} is expected') from err
     if not graph.node:
-        raise UserError(f'{path}: holds no graph; a {MEMBER} is expected')
+        raise UserError(f'{path}: holds no graph; {expected} is expected')
     if len(graph.node) > _MAX_NODES or len({node.name for node in graph.node}) != len(graph.node):
-        raise UserError(f'{path}: a graph with {len(graph.node)} nodes, some of one name or far too many; this is '
-                        'another graph than that of 2015-12-05')
+        raise UserError(f'{path}: a graph with {len(graph.node)} nodes, some of one name or far too many, where '
+                        f'{expected} is expected')
     return graph
 
 

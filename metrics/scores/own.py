@@ -2,6 +2,7 @@
 
 import os
 
+from data.records.source import holds_mirrored, images_fingerprint
 from dnnlib import files
 from dnnlib.submission import read_submit_config
 from metrics.networks.choice import STANDIN, choose_source
@@ -9,6 +10,7 @@ from metrics.presets import settings_of
 from metrics.scores import records
 from training.network_files import best
 
+_OF_CODES = 'training.networks_accel.G_accel'
 SEED = 0    # of metrics in training
 
 
@@ -29,7 +31,12 @@ def own_protocol(run_dir, metric):
     data_args = dict(config.get('dataset') or {}, data_dir=record.get('data_dir'))
     if os.path.isdir(os.path.join(data_args['data_dir'] or '', data_args.get('tfrecord_dir') or '')):
         own['is_standin'] = choose_source('auto', data_args) == STANDIN
-    own['mirror_augment'] = bool(config.get('train', {}).get('mirror_augment', False))
+    own['mirror_augment'] = bool(config.get('train', {}).get('mirror_augment', False)) or holds_mirrored(data_args)
+    G = config.get('G')
+    if isinstance(G, dict) and G.get('func_name') == _OF_CODES:     # whose scores compare with the images
+        own['dataset_fingerprint'] = images_fingerprint(data_args)
+        if own['dataset_fingerprint'] is None:      # they are not here, so that nothing is known of them
+            own = {key: value for key, value in own.items() if key not in ('dataset_fingerprint', 'mirror_augment')}
     for spec in config.get('metrics') or []:
         settings = settings_of(spec)
         if settings.get('name') == metric:
