@@ -86,6 +86,18 @@ def test_devices_are_shared_equally(monkeypatch):
         processes.here(3)
 
 
+@pytest.mark.parametrize('rank,visible,taken', [
+    (0, None, '0,1'), (1, None, '2,3'), (2, None, '0,1'), (1, '7,5,3,1', '3,1'), (1, '5,3', '5,3')])
+def test_each_process_of_a_host_takes_gpus_of_its_own(rank, visible, taken, monkeypatch):
+    monkeypatch.setattr(processes, '_found', [processes.World(rank, 3, ('a:1', 'a:2', 'b:1'))])
+    monkeypatch.setattr(processes.machine, 'nvidia_gpus', lambda fields: [{'index': str(n)} for n in range(4)])
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible or '')
+    if visible is None:
+        monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
+    processes.claim_gpus(6)
+    assert os.environ['CUDA_VISIBLE_DEVICES'] == taken
+
+
 @pytest.mark.parametrize('words,sentence', [
     (['-np', '0', 'train.py'], 'from 1 to 4096'), (['-np', '2', 'nothing.py'], 'no script'),
     (['-np', '3', '--hosts', 'a,b', 'train.py'], 'equally over 2 hosts'),
@@ -171,6 +183,21 @@ def test_draws_are_numbered_by_place(fresh_graph):
     assert draw(1) == both[2:] and draw(0) == both[:2] and both[0] != both[2]
     with tflib.rnd.seed_scope([7, 3]):
         assert fresh_graph.run(tflib.rnd.random_uniform([2])).tolist() == both[0]
+
+
+@pytest.mark.slow
+def test_two_processes_of_two_towers_are_four_devices_to_rounding(tmp_path):
+    folder, short = str(tmp_path), ['--set', 'sched.minibatch_base=8', '--set', 'train.minibatch_repeats=1']
+    for name, command, towers in (('towers', [sys.executable], '4'), ('shared', LAUNCH + ['-np', '2'], '2')):
+        result = run(command + training_words(folder, 0.032, name) + short + ['--num-gpus', towers])
+        assert result.returncode == 0 and 'Training on 4 CPU device(s)' in result.stdout, result.stdout
+    (state, arrays), (state2, arrays2) = (newest_checkpoint(folder, name) for name in ('towers', 'shared'))
+    assert state['dataset'] == state2['dataset'] and state['circumstances'] == state2['circumstances']
+    assert state['progress']['step'] == state2['progress']['step'] == 4
+    assert arrays.keys() == arrays2.keys()
+    for name in arrays:
+        assert np.allclose(*[np.frombuffer(found[name], np.float32) for found in (arrays, arrays2)], rtol=1e-4,
+                           atol=1e-6), name
 
 
 @pytest.mark.slow
