@@ -30,6 +30,7 @@ from dnnlib.machine import usable_cores
 
 AHEAD = 3             # pieces under way for each worker
 CONNECT_SECONDS = 60
+REACH_SECONDS = 10    # that a worker is tried to be reached; the engine keeps trying those that are gone
 LOST_SECONDS = 20     # without a scheduler until it counts as lost
 IDLE_SECONDS = 300    # without a single worker until the work ends
 MOST_RETRIES = 100    # of a piece whose every end is noted (see `Attempt`); of others a single one
@@ -139,6 +140,8 @@ class Cluster:
             host='127.0.0.1' if self.is_local else self._options['host'], env=_ENVIRONMENT,
             scheduler_port=0 if self.is_local else self._options['port'], silence_logs=logging.CRITICAL)
         self._closing.callback(_quietly(scheduler.close), timeout=10)
+        # That was for the start. A result that is fetched from a worker that was just lost would be waited for so long.
+        dask.config.set({'distributed.comm.timeouts.connect': REACH_SECONDS})
         if not self.is_local:
             self._closing.enter_context(starters.started(self._kind, self._detail, self._options,
                                                          scheduler.scheduler_address.partition('//')[2]))
@@ -193,7 +196,9 @@ class Cluster:
         return max(self._refresh(), 1)
 
     def check_folder(self, folder):
-        """Raises UserError unless all workers see what this process writes into a folder."""
+        """Raises UserError unless all workers see what this process writes into a folder, as those here do."""
+        if self.is_local:
+            return
         path = os.path.join(os.path.abspath(folder), f'.probe-{uuid.uuid4().hex}')
         with open(path, 'w'):
             pass
@@ -264,8 +269,9 @@ class _Work:
         self._done = queue.Queue()
         self.under_way = {}  # number → (future, task, how often it was lost)
         self._full = set()   # workers without room on their disks
-        # The scheduler keeps the pickled function once, and workers load it once, whatever the number of tasks.
-        self._function = cluster.submit(_Carrier, self._token, pickle.dumps(function, protocol=4))
+        # It goes with each piece, and a worker loads it once. A future would be lost with the worker that holds it,
+        # which others then try to reach; and the first pieces would wait for it to come to their workers.
+        self._function = _Carrier(self._token, pickle.dumps(function, protocol=4))
 
     def start(self, number, task, losses=0):
         where = {}
@@ -345,7 +351,7 @@ class _Work:
 
 
 class _Carrier:
-    """A pickled function on its way to the workers."""
+    """A pickled function, of a few thousand bytes, on its way to the workers."""
 
     def __init__(self, token, content):
         self.token, self.content = token, content

@@ -51,17 +51,17 @@ class Part:
 def fill(cluster, make, tasks, folder, room=None):
     """Yields (result, uint8 [bytes] of the blocks, None without) for each task, in order; see `Part`.
 
-    The memory is valid until the next is asked for, and may be longer than the blocks. room: bytes of them at most;
-    None where that is not known.
+    The memory is valid until the next is asked for, and may be longer than the blocks. room: function from a task to
+    the bytes of its blocks at most; None where that is not known.
     """
     folder = os.path.abspath(folder)
     cluster.check_folder(folder)
     with contextlib.ExitStack() as closing:
-        lender = _Lender(room, closing) if room and cluster.is_local and _can_lend() else None
+        lender = _Lender(closing) if room is not None and cluster.is_local and _can_lend() else None
 
         def lent():
             for task in tasks:
-                yield task, None if lender is None else lender.lend()
+                yield task, None if lender is None else lender.lend(room(task))
 
         for number, path, is_alone, result in cluster.map(Part(make, folder), enumerate(lent()), is_noted=True):
             memory = None
@@ -80,22 +80,25 @@ class _Lender:
     """Pieces of memory for processes of this machine. They have no names, so that nothing is left behind.
 
     Attributes:
-        memories: path under which other processes open it → uint8 [room].
+        memories: path under which other processes open it → uint8 [its size].
         free: paths of those that nobody uses.
     """
 
-    def __init__(self, room, closing):
-        self._room, self._closing = room, closing
+    def __init__(self, closing):
+        self._closing = closing
         self.memories, self.free = {}, []
 
-    def lend(self):
-        """The path of one that nobody uses."""
-        if not self.free:
-            file = self._closing.enter_context(shared_file(self._room))
+    def lend(self, room):
+        """The path of one of at least `room` bytes that nobody uses. A new one is no larger: setting memory aside
+        takes a quarter of a second a gigabyte."""
+        path = next((path for path in reversed(self.free) if len(self.memories[path]) >= room), None)
+        if path is None:
+            file = self._closing.enter_context(shared_file(room))
             path = f'/proc/{os.getpid()}/fd/{file.fileno()}'
-            self.memories[path] = np.frombuffer(mmap.mmap(file.fileno(), self._room), np.uint8)
-            self.free.append(path)
-        return self.free.pop()
+            self.memories[path] = np.frombuffer(mmap.mmap(file.fileno(), room), np.uint8)
+        else:
+            self.free.remove(path)
+        return path
 
 
 def _can_lend():

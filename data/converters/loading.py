@@ -133,7 +133,8 @@ def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=
     if cluster is None:
         results = (([answer], memory) for answer, memory in ordered_fill(loader, tasks(), workers, room))
     else:
-        results = fill(cluster, _OnCluster(loader, room, least), tasks(), out.parts_folder(), room)
+        results = fill(cluster, _OnCluster(loader, room, least), tasks(), out.parts_folder(),
+                       lambda task: exporter.forecast_bytes(loader.expected, np.uint8, len(task[0])))
     for encoded, numbers, refused in _chunks(results, loader.expected):
         bad.extend(refused)
         progress.add(len(numbers) + len(refused))
