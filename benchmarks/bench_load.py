@@ -47,7 +47,7 @@ def write_snapshot(path, resolution):
 def _copied(state):
     """The same record over copies of its arrays, so that a pickle holds them a second time."""
     from dnnlib.tflib.safe_pickle import NetworkState
-    fields = dict(state.__dict__, variables=[(name, value.copy()) for name, value in state.variables],
+    fields = dict(state.fields(), variables=[(name, value.copy()) for name, value in state.variables],
                   components={key: _copied(item) for key, item in state.components.items()})
     return NetworkState(**fields)
 

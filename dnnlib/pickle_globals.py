@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 
+from dnnlib.blocks import Block
 from dnnlib.util import EasyDict
 
 
@@ -111,7 +112,9 @@ def make_array(shape, dtype, data, order, spend=None):
     dtype = _check_dtype(dtype)
     if isinstance(data, str):  # bytes as Python 2 wrote them, read as latin1
         data = _latin1(data, spend)
-    if not isinstance(data, (bytes, bytearray)):
+    if isinstance(data, Block) and dtype.kind in 'SU':  # texts are looked at
+        data = bytes(data)
+    if not isinstance(data, (bytes, bytearray, Block)):
         raise Malformed('has a NumPy array whose content is not bytes')
     if not isinstance(shape, tuple) or len(shape) > _MAX_DIMS \
             or not all(type(n) is int and 0 <= n < 2 ** 48 for n in shape):
@@ -126,6 +129,9 @@ def make_array(shape, dtype, data, order, spend=None):
         raise Malformed('declares an unknown array order')
     if dtype.kind == 'U' and count and np.frombuffer(data, dtype.byteorder + 'u4').max() > sys.maxunicode:
         raise Malformed('has an array of text with characters that do not exist')
+    if isinstance(data, Block):
+        data = data.memory.view()
+        data.setflags(write=False)
     try:
         return np.frombuffer(data, dtype=dtype).reshape(shape, order=_ascii(order)) if count else np.zeros(shape, dtype)
     except (ValueError, MemoryError):

@@ -10,11 +10,12 @@ import collections
 import io
 import os
 import pickle
+import re
 import struct
 
 import numpy as np
 
-from dnnlib import pickle_globals
+from dnnlib import blocks, pickle_globals
 from dnnlib.files import open_regular
 from dnnlib.pickle_globals import Malformed, check_key
 from dnnlib.util import UserError
@@ -36,6 +37,10 @@ may make, since an opcode of one byte can make a set of 200."""
 Limits.__new__.__defaults__ = (100000,)
 
 LIMITS = Limits(opcodes=5000000, depth=32)
+_LARGE = 1 << 20    # bytes of an array from which on threads read them
+# What follows the content of an array: a new frame, a place in the memo, and the end of the array's state.
+_LONGEST_END = 32   # bytes
+_END_OF_ARRAY = re.compile(rb'(?:\x95.{8})?(?:q.|r.{4}|\x94)?t(?:q.|r.{4}|\x94)?b', re.DOTALL)
 _FREELY_REPEATED = 64 << 20     # bytes of texts and arrays that may appear in several places, whatever a file's size
 
 
@@ -67,9 +72,28 @@ class Reader:
         self._stack = []
         self._marks = []
         self._memo = {}
+        self._blocks = None
 
     def load(self):
         """Returns the object described by the pickle. Raises PickleRefused."""
+        result, wait = self.begin()
+        wait()
+        return result
+
+    def begin(self):
+        """As `load`, but large arrays may still be on their way: (object, function that waits for a list of arrays).
+
+        The function raises PickleRefused or OSError if the file cannot be read further.
+        """
+        try:
+            result = self._interpret()
+        finally:
+            self._stack, self._memo = [], {}    # which would keep alive what nobody uses any more
+            if self._blocks is not None:
+                self._blocks.finish()
+        return result, (lambda arrays=None: None) if self._blocks is None else self._blocks.wait
+
+    def _interpret(self):
         try:
             for _ in range(self.limits.opcodes):
                 op = self._read(1)
@@ -106,6 +130,27 @@ class Reader:
             raise self._truncated()
         self._left -= count
         return data
+
+    def _content(self, count):
+        """The next bytes; of a large array, a `Block`."""
+        if not _LARGE <= count <= self._left or not self._is_in_array() or not blocks.can_read(self._stream):
+            return self._read(count)
+        start = self._stream.tell()
+        self._stream.seek(start + count)
+        end = self._stream.read(_LONGEST_END)
+        self._stream.seek(start)
+        if not _END_OF_ARRAY.match(end):
+            return self._read(count)
+        if self._blocks is None:
+            self._blocks = blocks.Blocks(self._stream, self._truncated)
+        self._stream.seek(start + count)
+        self._left -= count
+        return self._blocks.read(start, count)
+
+    def _is_in_array(self):
+        """Whether the next value completes the state of an array."""
+        return bool(self._marks) and len(self._stack) - self._marks[-1] in (3, 4) and self._marks[-1] > 0 \
+            and isinstance(self._stack[self._marks[-1] - 1], pickle_globals.PendingArray)
 
     def _unpack(self, code, size):
         return struct.unpack(code, self._read(size))[0]
@@ -158,7 +203,11 @@ class Reader:
     def _get(self, key):
         if key not in self._memo:
             raise Malformed('refers to something that it never stored')
-        self._stack.append(self._memo[key])
+        value = self._memo[key]
+        if isinstance(value, blocks.Block):
+            self._spend(len(value))
+            value = self._memo[key] = bytes(value)
+        self._stack.append(value)
 
     # Values
 
@@ -329,8 +378,9 @@ def _tuple_of(count):
     return method
 
 
-def _bytes(reader, data):
-    return data
+def _counted_content(code, size):
+    """An opcode that pushes bytes whose length is stored before them."""
+    return lambda reader: reader._stack.append(reader._content(reader._unpack(code, size)))
 
 
 def _not_allowed(reader):
@@ -359,9 +409,9 @@ _OPCODES = {
     pickle.STRING: _push(lambda r: r._escaped()),
     pickle.BINSTRING: _sized('<i', 4, Reader._text),
     pickle.SHORT_BINSTRING: _sized('<B', 1, Reader._text),
-    pickle.BINBYTES: _sized('<I', 4, _bytes),
-    pickle.SHORT_BINBYTES: _sized('<B', 1, _bytes),
-    pickle.BINBYTES8: _sized('<Q', 8, _bytes),
+    pickle.BINBYTES: _counted_content('<I', 4),
+    pickle.SHORT_BINBYTES: _counted_content('<B', 1),
+    pickle.BINBYTES8: _counted_content('<Q', 8),
     b'\x96': _sized('<Q', 8, lambda r, data: bytearray(data)),  # BYTEARRAY8, unknown to Python < 3.8
     pickle.UNICODE: _push(lambda r: r._raw_unicode()),
     pickle.BINUNICODE: _sized('<I', 4, Reader._utf8),

@@ -43,7 +43,8 @@ class Workshop:
             package = importlib.import_module(name)
             patch.setattr(package, '__path__', list(package.__path__) + [str(folder.joinpath(*name.split('.')))])
         elsewhere = signatures.find_module_file
-        patch.setattr(signatures, '_modules', dict(signatures._modules))
+        for known in ('_sources', '_modules', '_constants'):
+            patch.setattr(signatures, known, dict(getattr(signatures, known)))
         patch.setattr(signatures, 'find_module_file', lambda name: self._source(name) or elsewhere(name))
 
     def _source(self, name):

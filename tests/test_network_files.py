@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT, stable_id
 from test_safe_pickle import TINY, dumps, raw_network, refusal, snapshot
 
-from dnnlib import UserError, tflib
+from dnnlib import UserError, blocks, pickle_reader, tflib
 from dnnlib.tflib import convert, network_state, plain_files, safe_pickle
 from dnnlib.tflib.safe_pickle import NetworkState, load_network_pickle, read_networks
 from training import misc
@@ -396,3 +396,24 @@ def test_check_finite_lists_some_names():
 
 def test_safe_pickle_still_names_what_it_reads():
     assert repr(safe_pickle.read_networks(io.BytesIO(dumps(raw_network())))).startswith("NetworkState('G', D_basic, 1")
+
+
+@pytest.mark.skipif(not hasattr(os, 'preadv'), reason='this Python reads files by one thread')
+@pytest.mark.parametrize('where', ['variables', 'static_kwargs'])
+def test_arrays_come_beside_the_program_and_are_waited_for(tmp_path, monkeypatch, where):
+    array, path, begun = np.arange(6000, dtype='f4'), tmp_path / 'large.pkl', []
+    changes = {'variables': [('lod', array)]} if where == 'variables' else {'static_kwargs': {'a': [{'b': array}]}}
+    path.write_bytes(dumps(raw_network(**changes)))
+    fill = blocks._fill
+
+    def slowly(*args):
+        begun.append(args)
+        time.sleep(0.2)
+        return fill(*args)
+
+    monkeypatch.setattr(blocks, '_fill', slowly)
+    monkeypatch.setattr(blocks, 'usable_cores', lambda: 2)
+    monkeypatch.setattr(pickle_reader, '_LARGE', 1000)
+    found = read_networks(str(path))
+    found = found.variables[0][1] if where == 'variables' else found.static_kwargs['a'][0]['b']
+    assert begun and found.tobytes() == array.tobytes()

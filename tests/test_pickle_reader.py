@@ -13,7 +13,7 @@ from conftest import stable_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnnlib import EasyDict, UserError
+from dnnlib import EasyDict, UserError, blocks, pickle_reader
 from dnnlib.pickle_reader import LIMITS, PickleRefused, Reader, load_arrays
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -119,6 +119,46 @@ def test_shared_parts_stay_shared_and_arrays_are_not_copied():
     first, second = read(pickle.dumps([array, array], 4))
     assert first is second
     assert not first.flags.owndata and not first.flags.writeable
+
+
+@pytest.mark.parametrize('pickler', [pickle.Pickler, pickle._Pickler])
+@pytest.mark.parametrize('protocol', PROTOCOLS[2:])
+def test_large_arrays_are_read_as_small_ones_are(tmp_path, monkeypatch, pickler, protocol):
+    monkeypatch.setattr(pickle_reader, '_LARGE', 1000)
+    monkeypatch.setattr(blocks, 'usable_cores', lambda: 2)
+    numbers = np.arange(6000, dtype=np.float32).reshape(30, 200)
+    value = [numbers, np.asfortranarray(numbers), numbers, np.array(['text' * 400, 'more']), numbers.tobytes(),
+             np.frombuffer(numbers.tobytes(), np.uint8), bytearray(numbers), (1, 2, 3, numbers.tobytes())]
+    with open(str(tmp_path / 'large.pkl'), 'wb') as file:
+        pickler(file, protocol).dump(value)
+    found, expected = load_arrays(str(tmp_path / 'large.pkl')), read((tmp_path / 'large.pkl').read_bytes())
+    assert described(found) == described(expected) == described(value)
+    assert found[0] is found[2] and found[0].flags.writeable == expected[0].flags.writeable
+
+
+def test_an_array_whose_content_is_used_elsewhere_too_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(pickle_reader, '_LARGE', 1000)
+    monkeypatch.setattr(blocks, 'usable_cores', lambda: 2)
+    content = bytes(range(250)) * 8
+    array = pickle.dumps(np.frombuffer(content, np.uint8), 3)
+    place = array.index(content) + len(content)
+    assert array[place:place + 1] == pickle.BINPUT
+    # [array, its content], which stays in the memo
+    data = array[:2] + b'](' + array[2:-1] + pickle.BINGET + array[place + 1:place + 2] + b'e.'
+    (tmp_path / 'shared.pkl').write_bytes(data)
+    found = load_arrays(str(tmp_path / 'shared.pkl'))
+    assert found[0].tobytes() == found[1] == content
+
+
+@pytest.mark.skipif(not hasattr(os, 'preadv'), reason='this Python reads files by one thread')
+def test_a_file_that_becomes_shorter_while_it_is_read_is_called_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(pickle_reader, '_LARGE', 1000)
+    monkeypatch.setattr(blocks, 'usable_cores', lambda: 2)
+    monkeypatch.setattr(os, 'preadv', lambda fd, buffers, offset: 0)
+    (tmp_path / 'short.pkl').write_bytes(pickle.dumps(np.zeros(1000), 4))
+    with pytest.raises(PickleRefused) as caught:
+        load_arrays(str(tmp_path / 'short.pkl'))
+    assert caught.value.reason == 'truncated'
 
 
 def test_pickles_of_python_2_give_text_or_bytes():

@@ -50,6 +50,24 @@ def test_set_vars_adds_nothing_to_the_graph(fresh_graph):
     assert len(tf.get_default_graph().get_operations()) == num_ops
 
 
+def test_values_set_beside_the_program_are_there_for_whatever_runs_next(fresh_graph):
+    var = tf.get_variable('v', shape=[1000, 300])
+    doubled, value = var * 2, np.random.RandomState(0).randn(1000, 300).astype(np.float32)
+    for read in (lambda: tflib.run(doubled), doubled.eval, fresh_graph.make_callable(doubled)):
+        value = value + 1
+        tflib.set_vars({var: value}, beside=True)
+        tf.ones([])     # the graph may grow meanwhile
+        assert np.array_equal(read(), value * 2)
+
+
+def test_what_fails_beside_the_program_is_raised_by_what_runs_next(fresh_graph):
+    number = tf.placeholder(tf.float32, [])
+    fresh_graph.run_beside([tf.check_numerics(number, 'no number').op], {number: np.float32(np.nan)})
+    with pytest.raises(tf.errors.InvalidArgumentError, match='no number'):
+        tflib.run(tf.ones([]))
+    assert tflib.run(tf.ones([])) == 1
+
+
 def test_init_uninitialized_vars_keeps_values_that_are_there(fresh_graph):
     known, new = tf.get_variable('known', shape=[]), tf.get_variable('new', initializer=2.0)
     tflib.set_vars({known: 7})

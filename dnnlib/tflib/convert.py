@@ -67,8 +67,7 @@ def load(path, trust_stored_code=False, which=None, expect='snapshot'):
 def same(a, b):
     """Whether two results of `read` are equal to the last bit."""
     if isinstance(a, safe_pickle.NetworkState):
-        return isinstance(b, safe_pickle.NetworkState) and all(
-            same(a.__dict__[key], b.__dict__[key]) for key in a.__dict__)
+        return isinstance(b, safe_pickle.NetworkState) and same(a.fields(), b.fields())
     if isinstance(a, (np.ndarray, np.generic)):
         return isinstance(b, (np.ndarray, np.generic)) and a.dtype == b.dtype and a.shape == b.shape \
             and a.tobytes() == b.tobytes()

@@ -425,15 +425,23 @@ class Network:
 
     def _load_state(self, state, trust_stored_code, scopes=None):
         """`scopes`: iterator over scopes taken before, for the components and then for this network."""
+        # All in one call, since a session takes the whole graph up again each time that it has grown.
+        tfutil.set_vars(self._load_parts(state, trust_stored_code, scopes), beside=True)
+
+    def _load_parts(self, state, trust_stored_code, scopes):
+        """`_load_state` less the values, which it returns: dict from variable to array, of all components too."""
         tfutil.assert_tf_initialized()
         if trust_stored_code is True and not _fits_ours(state):
             trust_stored_code = network_state.STORED
-        components = {}
+        components, all_values = {}, {}
         for key, value in state.get('components', {}).items():
             components[key] = value if isinstance(value, Network) else object.__new__(Network)
             if components[key] is not value:
-                components[key]._load_state(value, trust_stored_code, scopes)
+                all_values.update(components[key]._load_parts(value, trust_stored_code, scopes))
         state = dict(state, components=components)
+        if _import_handlers:    # which may look at what the components have
+            tfutil.set_vars(all_values)
+            all_values = {}
         for handler in _import_handlers:
             state = handler(state)
         if state['version'] not in READABLE_VERSIONS:
@@ -450,7 +458,8 @@ class Network:
         else:
             self._fill(outline)
         network_state.check_finite(values, self.name)
-        tfutil.set_vars({self.own_vars[name]: value for name, value in values.items()})
+        all_values.update((self.own_vars[name], value) for name, value in values.items())
+        return all_values
 
 
 def _fits_ours(state):

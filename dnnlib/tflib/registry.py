@@ -29,6 +29,7 @@ What a module of networks says of itself, read from its source, so that files ar
 
 import ast
 import collections
+import functools
 import importlib
 import inspect
 import re
@@ -145,7 +146,7 @@ def module_source(module):
     if hasattr(module, '__stored_source__'):
         return module.__stored_source__
     parts = _with_bundled(module)
-    names = [part.__name__ for part in parts]
+    names = tuple(part.__name__ for part in parts)
     return '\n\n'.join(_without_imports_of(inspect.getsource(part), names) for part in parts)
 
 
@@ -157,8 +158,9 @@ def _with_bundled(module):
     return parts + [module]
 
 
+@functools.lru_cache(maxsize=100)
 def _without_imports_of(source, module_names):
-    """`source` less its top-level `from X import ...` statements with X among `module_names`."""
+    """`source` less its top-level `from X import ...` statements with X in `module_names`, a tuple."""
     body = ast.parse(source).body
     lines = source.splitlines()
     for index, node in enumerate(body):

@@ -22,6 +22,7 @@ __all__ = ['NetworkState', 'PickleRefused', 'build_networks', 'load_arrays', 'lo
 NETWORK_CLASSES = ('dnnlib.tflib.network.Network', 'tfutil.Network')
 VERSIONS = (2, 3)
 SNAPSHOT = ('G', 'D', 'Gs')
+FIELDS = ('version', 'name', 'static_kwargs', 'components', 'build_module_src', 'build_func_name', 'variables')
 OWN_FIELDS = ('project_version', 'build_module')    # of a state; other readers take the published ones alone
 
 _LIMITS = Limits(opcodes=400000, depth=16)
@@ -35,24 +36,38 @@ class NetworkState:
     version: 2 or 3; name: str; static_kwargs: dict; components: dict of attribute name → NetworkState;
     build_module_src: str, never executed here; build_func_name: str; variables: list of (local name, array).
     project_version: str, the version of this project that stored it, and build_module: str, the module of a build
-    function that was none of its own; None for files of others and of versions before 1.0.0.
+    function that was none of its own; None for files of others and of versions before 1.0.0. wait: function that waits
+    until a list of the arrays has come from the file, None if all are there.
     """
 
     def __init__(self, version, name, static_kwargs, components, build_module_src, build_func_name, variables,
-                 project_version=None, build_module=None):
+                 project_version=None, build_module=None, wait=None):
         self.version = version
         self.name = name
         self.static_kwargs = static_kwargs
         self.components = components
         self.build_module_src = build_module_src
         self.build_func_name = build_func_name
-        self.variables = variables
         self.project_version = project_version
         self.build_module = build_module
+        self._variables, self._wait = variables, wait
+
+    @property
+    def variables(self):
+        """List of (local name, array); waits for arrays that are on their way from the file."""
+        if self._wait is not None:
+            self._wait([array for _, array in self._variables])
+            self._wait = None
+        return self._variables
+
+    @variables.setter
+    def variables(self, variables):
+        self._variables, self._wait = variables, None
 
     def fields(self):
         """The published state dict, with components as records."""
-        return {key: value for key, value in self.__dict__.items() if key not in OWN_FIELDS or value is not None}
+        fields = {key: getattr(self, key) for key in FIELDS + OWN_FIELDS}
+        return {key: value for key, value in fields.items() if key not in OWN_FIELDS or value is not None}
 
     def to_dict(self):
         """The published state dict, with components as such dicts in turn."""
@@ -67,14 +82,14 @@ class NetworkState:
 
     def local_names(self):
         """The names of all variables, as `Network.vars` has them: the components' behind '<component's name>/'."""
-        for name, _ in self.variables:
+        for name, _ in self._variables:
             yield name
         for component in self.components.values():
             for name in component.local_names():
                 yield f'{component.name}/{name}'
 
     def __repr__(self):
-        count = sum(array.size for state in self.walk() for _, array in state.variables)
+        count = sum(array.size for state in self.walk() for _, array in state._variables)
         return f'NetworkState({self.name!r}, {self.build_func_name}, {count} numbers)'
 
 
@@ -90,13 +105,14 @@ def read_networks(path_or_file):
     Raises:
         PickleRefused: with a sentence that says what the file is instead, or what in it is not allowed.
     """
-    content, name = _read(path_or_file, limits=_LIMITS)
+    content, name, wait = _read(path_or_file, limits=_LIMITS)
     if isinstance(content, pickle_globals.Instance):
-        return checked_state(content, name, [0])
+        return checked_state(content, name, [0], wait)
     if isinstance(content, (tuple, list)) and content \
             and all(isinstance(item, pickle_globals.Instance) for item in content):
         count = [0]
-        return tuple(checked_state(item, name, count) for item in content)
+        return tuple(checked_state(item, name, count, wait) for item in content)
+    wait()
     raise PickleRefused('not-a-network', f'{name}: a pickle, but of {_describe(content)}; expected the networks '
                                          '(G, D, Gs) of a snapshot')
 
@@ -106,7 +122,8 @@ def read_content(path_or_file):
 
     Returns what was stored, with a NetworkState for every network. Raises PickleRefused like `read_networks`.
     """
-    content, name = _read(path_or_file, of_any_age=True)
+    content, name, wait = _read(path_or_file, of_any_age=True)
+    wait()
     states, count = {}, [0]
 
     def state_of(found):
@@ -117,14 +134,14 @@ def read_content(path_or_file):
 
 
 def _read(path_or_file, of_any_age=False, **options):
-    """(what a pickle holds, networks as `Instance` records; name for sentences).
+    """(what a pickle holds, networks as `Instance` records; name for sentences; function that waits for its arrays).
 
     of_any_age: also what the protocols 0 and 1 wrote, as Python 2 did; networks never were stored so.
     """
     file, name, owned = open_bounded(path_or_file)
     try:
         _refuse_other_files(file, name, of_any_age)
-        content = Reader(file, name, table=_globals(), **options).load()
+        content, wait = Reader(file, name, table=_globals(), **options).begin()
     except PickleRefused as err:
         if err.reason == 'foreign-name' and re.search(r' for torch', str(err)) or err.reason == 'foreign-object':
             raise _pytorch(name) from None
@@ -134,7 +151,7 @@ def _read(path_or_file, of_any_age=False, **options):
             file.close()
     if isinstance(content, int) and content == _TORCH_MAGIC:
         raise _pytorch(name)
-    return content, name
+    return content, name, wait
 
 
 def _replaced(content, kind, replace):
@@ -260,11 +277,11 @@ def _describe(content):
 
 # From state dicts to records
 
-def checked_state(state, name, count):
+def checked_state(state, name, count, wait=None):
     """The NetworkState of a published state dict from the file `name`. Raises PickleRefused if its form is wrong.
 
     Components are such dicts in turn, or the `Instance` records of the pickle reader. `count` is a list that holds the
-    number of networks met in this file so far.
+    number of networks met in this file so far. `wait`: see `NetworkState`.
     """
     count[0] += 1
     if count[0] > _MAX_COMPONENTS:
@@ -298,18 +315,26 @@ def checked_state(state, name, count):
     static_kwargs = field('static_kwargs', dict)
     if not all(isinstance(key, str) for key in static_kwargs):
         raise PickleRefused('malformed', f'{name}: a network whose keyword arguments have no names')
+    if wait is not None and _holds_array(static_kwargs):
+        wait()  # only variables say when they are there
     if not re.match(r'[A-Za-z0-9.][A-Za-z0-9_.\\/-]{0,99}\Z', field('name', str)):
         raise PickleRefused('malformed', f'{name}: a network with a malformed name')
     result = NetworkState(
         version=version, name=state['name'], static_kwargs=dict(static_kwargs),
-        components={key: checked_state(item, name, count) for key, item in components.items()},
+        components={key: checked_state(item, name, count, wait) for key, item in components.items()},
         build_module_src=source, build_func_name=func_name,
-        variables=_variables(field('variables', (list, tuple)), name),
+        variables=_variables(field('variables', (list, tuple)), name), wait=wait,
         **{key: field(key, (str, type(None))) for key in OWN_FIELDS})
     local_names = list(result.local_names())
     if len(set(local_names)) != len(local_names):
         raise PickleRefused('malformed', f'{name}: a network with two variables of one name, its components counted')
     return result
+
+
+def _holds_array(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    return isinstance(value, np.ndarray) or isinstance(value, (list, tuple)) and any(map(_holds_array, value))
 
 
 _ATTRIBUTE = re.compile(r'[A-Za-z_][A-Za-z0-9_]{0,99}\Z')

@@ -1,6 +1,8 @@
 """Sessions, scopes, variables and small arithmetic on top of TensorFlow's graph mode."""
 
+import contextlib
 import os
+import threading
 import weakref
 from typing import Union
 
@@ -26,6 +28,69 @@ FOR_PICTURES = {'graph_options.rewrite_options.disable_meta_optimizer': True}
 
 stored_code = weakref.WeakKeyDictionary()   # graph -> a build function in it whose code came from a file, as allowed
 _known = weakref.WeakKeyDictionary()  # session -> its variables that are known to have a value
+
+
+class Session(tf.Session):
+    """A session that can compute beside the program; whatever is run next waits for it, and raises what it raised."""
+
+    def __init__(self, *args, **kwargs):
+        self._beside = []
+        self._goes_beside = None    # identifier of the thread whose next run does
+        super().__init__(*args, **kwargs)
+
+    def run_beside(self, operations, feed):
+        """Runs operations while the program goes on; `feed`: dict from tensor to an array that stays as it is.
+
+        The graph as it is now is what counts, since it is handed over before this returns.
+        """
+        self._goes_beside = threading.get_ident()
+        try:
+            self.run(operations, feed)
+        finally:
+            self._goes_beside = None
+
+    def _call_tf_sessionrun(self, *args):   # of TensorFlow: `run` and all else end here
+        compute = super()._call_tf_sessionrun
+        if self._goes_beside == threading.get_ident():
+            self._beside.append(_Beside(compute, args))
+            return []
+        self._wait()
+        return compute(*args)
+
+    def _wait(self):
+        while self._beside:
+            work = self._beside[0]
+            work.join()
+            with contextlib.suppress(ValueError):   # another thread waited for it, too
+                self._beside.remove(work)
+            error, work.error = work.error, None
+            if error is not None:
+                raise error
+
+    def close(self):
+        """Ends what is under way, and the session."""
+        try:
+            self._wait()
+        finally:
+            super().close()
+
+
+class _Beside(threading.Thread):
+    """Something that is computed in a thread. `error`: what it raised, or None."""
+
+    def __init__(self, compute, args):
+        super().__init__()
+        self._work = compute, args
+        self.error = None
+        self.start()
+
+    def run(self):
+        compute, args = self._work
+        self._work = None   # lets go of what was fed
+        try:
+            compute(*args)
+        except BaseException as err:
+            self.error = err
 
 
 def run(*args, **kwargs):
@@ -156,7 +221,7 @@ def create_session(config_dict=None, force_as_default=False, shared=False):
         if not key.startswith(('rnd.', 'env.')):
             _set_config_path(proto, key, value)
     target = collectives.open_server(proto) if shared and processes.world().size > 1 else ''
-    session = tf.Session(target, config=proto)
+    session = Session(target, config=proto)
     if force_as_default:
         manager = session.as_default()
         manager.enforce_nesting = False
@@ -191,18 +256,21 @@ def _vars_with_values():
     return _known.setdefault(tf.get_default_session(), weakref.WeakSet())
 
 
-def set_vars(var_to_value_dict):
+def set_vars(var_to_value_dict, beside=False):
     """Gives variables new values, all in one session call and without adding to the graph.
 
     Args:
         var_to_value_dict: dict from variable to an array (or number) of the variable's shape.
+        beside: go on meanwhile, if the session can (see `Session`); the arrays must stay as they are.
     """
     assert_tf_initialized()
     # A variable's initializer assigns its second input, which can be fed like any tensor.
     feed = {var.initializer.inputs[1]: np.asarray(value, dtype=var.dtype.base_dtype.as_numpy_dtype)
             for var, value in var_to_value_dict.items()}
     if feed:
-        run([var.initializer for var in var_to_value_dict], feed)
+        session = tf.get_default_session()
+        start = session.run_beside if beside and isinstance(session, Session) else run
+        start([var.initializer for var in var_to_value_dict], feed)
     _vars_with_values().update(var_to_value_dict)
 
 

@@ -5,6 +5,7 @@ refused at once.
 """
 
 import ast
+import contextlib
 import functools
 import importlib.machinery
 import re
@@ -15,7 +16,9 @@ from dnnlib.errors import UserError
 REQUIRED = object()     # in place of a default: there is none
 COMPUTED = object()     # in place of a default: an expression that only running the code can tell
 
+_sources = {}    # name -> (file name, source)
 _modules = {}    # name -> (syntax tree, source lines)
+_constants = {}  # (module's name, constant's name) -> value
 _explained = {}  # name -> comments of its functions' parameters
 
 
@@ -54,17 +57,30 @@ def find_module_file(name):
     return spec.origin if spec.origin and spec.origin.endswith('.py') else None
 
 
-def _parse(module_name):
-    """(syntax tree, source lines) of a module, or None if there is no source. UserError if it is no Python."""
-    if module_name not in _modules:
+def _source(module_name):
+    """(file name, source) of a module, or None if there is none. UserError if it cannot be read."""
+    if module_name not in _sources:
         file_name = find_module_file(module_name)
         if file_name is None:
             return None
         try:
             with open(file_name, encoding='utf-8') as f:
-                source = f.read()
+                _sources[module_name] = file_name, f.read()
+        except (OSError, ValueError) as err:
+            raise UserError(f'cannot read the module {module_name}: {err}') from err
+    return _sources[module_name]
+
+
+def _parse(module_name):
+    """(syntax tree, source lines) of a module, or None if there is no source. UserError if it is no Python."""
+    if module_name not in _modules:
+        found = _source(module_name)
+        if found is None:
+            return None
+        file_name, source = found
+        try:
             _modules[module_name] = ast.parse(source, file_name), source.splitlines()
-        except (OSError, SyntaxError, ValueError, RecursionError) as err:
+        except (SyntaxError, ValueError, RecursionError) as err:
             raise UserError(f'cannot read the module {module_name}: {err}') from err
     return _modules[module_name]
 
@@ -90,11 +106,33 @@ def top_level_names(module_name, only=None):
 
 def constant(module_name, name):
     """The literal value that a module assigns to a name at its top level, or None."""
-    parsed = _parse(module_name)
-    for node in parsed[0].body if parsed else ():
-        if isinstance(node, ast.Assign) and [getattr(target, 'id', None) for target in node.targets] == [name]:
+    found = _source(module_name)
+    if found is None:
+        return None
+    if (module_name, name) not in _constants:
+        value = None
+        node = _assignment(found[1], module_name, name)
+        if node is not None:
             value = _default(node.value, module_name)
-            return None if value is COMPUTED else value
+        _constants[module_name, name] = None if value is COMPUTED else value
+    return _constants[module_name, name]
+
+
+def _assignment(source, module_name, name):
+    """The node of a module's first assignment to a name alone at its top level, or None."""
+    # Parsed by itself where that can be, since parsing all modules that declare something takes a tenth of a second.
+    start = re.search(rf'^{re.escape(name)}[ \t]*=', source, re.MULTILINE)
+    if start is None:
+        return None
+    piece = re.match(r'.*\n?(?:(?:[ \t)\]}].*)?\n)*', source[start.start():]).group()
+    trees = []
+    if '\\\n' not in piece and source[:start.start()].count('"""') % 2 == 0:
+        with contextlib.suppress(SyntaxError, ValueError):
+            trees.append(ast.parse(piece))
+    for tree in trees + [None]:
+        for node in (tree or _parse(module_name)[0]).body:
+            if isinstance(node, ast.Assign) and [getattr(target, 'id', None) for target in node.targets] == [name]:
+                return node
     return None
 
 
