@@ -499,6 +499,8 @@ def pairs(texts):
         column, equals, value = text.partition('=')
         if not equals or os.path.exists(text):
             column, value = None, text
+        if not value:
+            raise UserError(f"'{text}' names nothing after the equals sign")
         if result.setdefault(column, value) != value:
             raise UserError(f"'{result[column]}' and '{value}' are both given for "
                             f"{'the whole table' if column is None else repr(column)}; keep one of them")

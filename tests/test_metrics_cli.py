@@ -89,6 +89,7 @@ def test_all_snapshots_get_a_folder_each_and_are_measured_once(little_network, f
     (['explain', 'absent.json', 'absent.json'], 'cannot read absent.json'),
     (['table1', '--columns', 'lsun'], "no column 'lsun'"),
     (['table1', '--dataset', '{tmp}'], 'needs the name'),
+    (['table', 'stylegan-4', '--dataset', 'ffhq='], "'ffhq=' names nothing after the equals sign"),
     (['table', 'stylegan-9'], "no table 'stylegan-9'; did you mean"),
     (['table', 'stylegan-1', '--network', 'ffhq-g=x.pkl'], "no network 'ffhq-g'; did you mean 'ffhq-"),
     (['table', 'stylegan-1', '--dataset', 'lsun=x'], "no data set 'lsun'"),
