@@ -183,6 +183,13 @@ def test_the_standin_tells_drawn_persons_apart():
     assert identity.summarize(distances)['auc'] > 0.9 and distances['generated_to_nearest'].max() < 1e-5
 
 
+def test_a_long_name_of_a_run_stays_above_its_panel():
+    title = identity._title(dict(network='network-final', is_standin=True, network_file=os.path.join(
+        'results', '00003-a-run-whose-name-tells-all-about-it', 'network-final.pkl')))
+    assert '00003-a-run-whose-name-tells-all-about-it' in title and len(title) > 60
+    assert max(map(len, title.split('\n'))) <= 60
+
+
 def test_the_study_writes_record_table_and_picture(persons, tmp_path, capsys):
     network, out = make_network(tmp_path), str(tmp_path / 'out')
     run_metrics.main(['identity', '--network', network, '--dataset', persons, '--num-samples', '50', '--out', out,

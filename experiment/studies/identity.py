@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import os
+import textwrap
 from collections import OrderedDict
 
 import numpy as np
@@ -29,6 +30,7 @@ NUM_PAIRS = 100000      # of each kind, at most
 FALSE_RATE = 0.001      # of different persons taken for the same, at which the threshold is set
 BINS = 80
 _CHUNK = 64
+_TITLE_CHARACTERS = 60  # that fit above a panel
 _KINDS = OrderedDict([
     ('same_persons', 'training: same person'), ('different_persons', 'training: different persons'),
     ('training_nearest', 'training: nearest picture of another person'),
@@ -262,7 +264,8 @@ def _edges(distances):
 def _title(record):
     run = os.path.basename(os.path.dirname(record.get('network_file') or ''))
     name = f"{run}, {record['network']}" if run_id_of(run) is not None else record['network']
-    return f"pairs of pictures; {name}" + (', stand-in embedding' if record['is_standin'] else '')
+    text = f"pairs of pictures; {name}" + (', stand-in embedding' if record['is_standin'] else '')
+    return '\n'.join(textwrap.wrap(text, _TITLE_CHARACTERS))
 
 
 def draw(distances, record):
