@@ -4,6 +4,7 @@ import os
 
 import config as folders
 from data.records.base import resolution_of
+from data.records.codec import check_codec_file
 from data.records.dataset import load_training_set, named_resolutions
 from data.records.manifest import has_manifest, read_manifest
 from data.records.source import folder_of, image_arguments
@@ -47,6 +48,8 @@ def open_data(config, data_dir, dry=False, run_dir=None, metrics=()):
         return EasyDict(_assumed_data(config, data_dir, missing, metrics), restored=_read_run(run_dir, config))
     missing_files = needs.missing_files(metrics, dict(config.dataset, data_dir=data_dir))
     with load_training_set(config.seed, data_dir=data_dir, **config.dataset) as data:
+        if data.codec is not None:
+            check_codec_file(data.codec)
         return EasyDict(describe(data), missing_files=missing_files, restored=_read_run(run_dir, config, data))
 
 

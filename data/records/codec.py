@@ -65,10 +65,13 @@ def minibatch_for(side, most=8):
 
 
 def read_codec(codec):
-    """The same for the codec of a data set, `Dataset.codec`.
+    """The same for the codec of a data set, `Dataset.codec`. Raises UserError for what `check_codec_file` refuses."""
+    check_codec_file(codec)
+    return load_codec(codec['path'])
 
-    Raises UserError if the file is another one than the codes were made with, or none.
-    """
+
+def check_codec_file(codec):
+    """Raises UserError if the file of `Dataset.codec` is another one than the codes were made with, or none."""
     path = codec['path']
     if not os.path.isfile(path):
         raise UserError(f'{path} is missing, the codec that the codes beside it were made with; encode the images '
@@ -76,7 +79,6 @@ def read_codec(codec):
     if sha256_file(path) != codec['sha256']:
         raise UserError(f'{path} is not the codec that the codes beside it were made with (its hash is not the one in '
                         'manifest.json); bring that back, or encode the images again')
-    return load_codec(path)
 
 
 def decode(codec, codes, device='auto'):

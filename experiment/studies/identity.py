@@ -265,7 +265,7 @@ def _title(record):
     run = os.path.basename(os.path.dirname(record.get('network_file') or ''))
     name = f"{run}, {record['network']}" if run_id_of(run) is not None else record['network']
     text = f"pairs of pictures; {name}" + (', stand-in embedding' if record['is_standin'] else '')
-    return '\n'.join(textwrap.wrap(text, _TITLE_CHARACTERS))
+    return '\n'.join(textwrap.wrap(text, _TITLE_CHARACTERS, break_on_hyphens=False))
 
 
 def draw(distances, record):
