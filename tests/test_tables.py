@@ -277,7 +277,7 @@ def test_one_network_fills_its_cells_and_the_others_say_what_makes_them(network,
     assert all(misfit in cell['remarks'] for cell in filled)
     assert f'warning: ffhq-mixing-50: {misfit}' in capsys.readouterr().out
     absent = next(cell for cell in cells if cell['network'] == 'ffhq-mixing-100')
-    assert 'train.py --config ffhq-mixing-100' in absent['remarks'][0] and absent['published'] == 4.83
+    assert './reproduce train --config ffhq-mixing-100' in absent['remarks'][0] and absent['published'] == 4.83
 
 
 def test_only_another_size_or_other_channels_are_remarked(network):
