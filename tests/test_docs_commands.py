@@ -33,7 +33,8 @@ def shortened(page, words):
     words = [os.path.expanduser(NAMES.get(word, word)) for word in words]
     if page in TESTED_ELSEWHERE or any('[' in word or word == '--align' for word in words):
         return None
-    if words and page == 'train.py' and not words[0].startswith('--list') or page.endswith('lecture'):
+    is_looking = words and (words[0].startswith('--list') or '--print-config' in words)
+    if words and page == 'train.py' and not is_looking or page.endswith('lecture'):
         return [word for word in words if word != '--probe'] + ['--dry-run']
     if page.endswith('create_mnistrgb'):
         return words + ['--num_images', '20']
