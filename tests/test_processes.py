@@ -201,6 +201,20 @@ def test_two_processes_of_two_towers_are_four_devices_to_rounding(tmp_path):
 
 
 @pytest.mark.slow
+def test_gradients_that_travel_as_float16_lead_almost_where_others_do(tmp_path):
+    folder = str(tmp_path)
+    for dtype in ('float32', 'float16'):
+        result = run(LAUNCH + ['-np', '2'] + training_words(folder, 0.1, dtype) + [
+            '--set', f'train.gradient_dtype={dtype}', '--set', 'train.minibatch_repeats=1'])
+        assert result.returncode == 0, result.stdout
+    (_, arrays), (_, arrays2) = (newest_checkpoint(folder, dtype) for dtype in ('float32', 'float16'))
+    weights = [name for name in arrays if name.startswith(('G/', 'D/'))]
+    assert weights and any(arrays[name] != arrays2[name] for name in weights)
+    for name in weights:
+        assert np.allclose(*[np.frombuffer(found[name], np.float32) for found in (arrays, arrays2)], atol=2e-3), name
+
+
+@pytest.mark.slow
 def test_measurements_are_those_of_one_process(tmp_path):
     folder = str(tmp_path)
     measure = ['--set', 'metrics=[{preset: mode_coverage, num_samples: 700, minibatch_per_gpu: 100}]']
