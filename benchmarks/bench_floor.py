@@ -26,6 +26,7 @@ if ROOT not in sys.path:
 import check_python  # noqa: E402, F401, I001
 import numpy as np  # noqa: E402
 import training_steps  # noqa: E402
+from bench_floor_worker import operations  # noqa: E402
 from dnnlib.command_line import Parser  # noqa: E402
 from dnnlib.util import UserError, run_main  # noqa: E402
 
@@ -33,7 +34,6 @@ ROUNDS = 9
 MINIBATCH = 4
 THREADS = {'intra_op_parallelism_threads': 2, 'inter_op_parallelism_threads': 1}
 STEPS = {32: 16, 64: 8, 256: 4}     # resolution: minibatch
-CONVOLUTIONS = ('Conv2D', 'Conv2DBackpropInput', 'Conv2DBackpropFilter', 'MatMul')
 
 
 def medians(functions, rounds):
@@ -105,36 +105,6 @@ def sgemm_rate(rounds=ROUNDS):
     return 2 * size ** 3 / min(best)
 
 
-def operations(graph, metadata):
-    """Multiplications and additions of the convolutions, their gradients and matrix products that a trace saw."""
-    shapes = {}
-    for device in metadata.step_stats.dev_stats:
-        for node in device.node_stats:
-            name = node.node_name.split(':')[0]
-            for output in node.output:
-                shapes[name, output.slot] = [dim.size for dim in output.tensor_description.shape.dim]
-    total = 0
-    for name, slot in list(shapes):
-        try:
-            op = graph.get_operation_by_name(name)
-        except (KeyError, ValueError):  # made by the engine's optimizer
-            continue
-        if slot or op.type not in CONVOLUTIONS:
-            continue
-
-        def shape_of(tensor):
-            return shapes.get((tensor.op.name, tensor.value_index)) or tensor.shape.as_list()
-
-        if op.type == 'MatMul':
-            inner = shape_of(op.inputs[0])[0 if op.get_attr('transpose_a') else 1]
-            total += 2 * np.prod(shapes[name, 0], dtype=float) * inner
-        else:
-            kernel = shapes[name, 0] if op.type == 'Conv2DBackpropFilter' else shape_of(op.inputs[1])
-            moved = shapes[name, 0] if op.type == 'Conv2D' else shape_of(op.inputs[2])
-            total += 2 * np.prod(moved, dtype=float) * np.prod(kernel[:3], dtype=float)
-    return total
-
-
 def operations_of(step):
     """The same of a whole `training_steps.Step`."""
     from dnnlib.tflib import tf
@@ -174,14 +144,16 @@ def excess_row(resolution, minibatch, checkout, rounds=5):
     for process in workers:
         answer(process)     # all is built
     times = [[answer(process, 'step') for process in workers] for _ in range(rounds)]
-    floor = answer(workers[1], 'operations') / sgemm_rate()
+    counts = [answer(process, 'operations') for process in workers]
     for process in workers:
         process.stdin.close()
         process.wait()
-    before, now = np.median(times, axis=0)
-    return dict(what=f'training step {resolution}², minibatch {minibatch}, processor time', figure=now, unit='s',
-                ratio=(now - floor) / (before - floor), ratio_to=f"the other checkout's ({before:.2f} s), of each what "
-                'exceeds its products at the rate of sgemm', floor=f'{floor:.2f} s')
+    rate = sgemm_rate()
+    seconds, floors = np.median(times, axis=0), np.array(counts) / rate
+    before, now = seconds - floors
+    return dict(what=f'training step {resolution}², minibatch {minibatch}, processor time', figure=seconds[1], unit='s',
+                ratio=now / before, ratio_to=f"the other checkout's ({seconds[0]:.2f} s, floor {floors[0]:.2f} s), of "
+                'each what exceeds its own products at the rate of sgemm', floor=f'{floors[1]:.2f} s')
 
 
 def rows(quick=False):

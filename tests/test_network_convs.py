@@ -7,11 +7,12 @@ import pytest
 from conftest import tolerance
 
 from dnnlib.tflib import tf
-from training.layers import network_convs
+from training.layers import network_convs, network_layers
 
 pytestmark = pytest.mark.both
 
-RTOL = tolerance(cpu=1e-9, gpu=1e-8)
+RTOL = tolerance(cpu=1e-9, gpu=1e-8)       # of float64
+TOLERANCE = tolerance(cpu=1e-5, gpu=1e-4)  # of float32
 
 
 def _conv_up(x, w):
@@ -32,6 +33,18 @@ def _engines_down(x, w):
     return tf.nn.conv2d(x, w, strides=2, padding='SAME')
 
 
+def _doubling(x, w):
+    return network_convs.conv_doubling(x, tf.transpose(w, [0, 1, 3, 2]))
+
+
+def _engines_halving(x, w):
+    return tf.nn.conv2d(x, w, strides=2, padding='VALID')
+
+
+def _engines_doubling(x, w):
+    return tf.nn.conv2d_transpose(x, w, [2, 5, 7, 3], strides=2, padding='VALID')
+
+
 def _engines_up(x, w):
     return tf.nn.conv2d_transpose(x, w, [2, 4, 6, 3], strides=2, padding='SAME')
 
@@ -40,6 +53,8 @@ CASES = {
     'same': (network_convs.conv_same, _engines_same, [2, 5, 6, 3], 3),
     'pointwise': (network_convs.conv_same, _engines_same, [2, 5, 6, 3], 1),
     'down': (network_convs.conv_down, _engines_down, [2, 4, 6, 3], 4),
+    'halving': (network_convs.conv_halving, _engines_halving, [2, 5, 7, 3], 3),
+    'doubling': (_doubling, _engines_doubling, [2, 2, 3, 5], 3),
     'up': (_conv_up, _engines_up, [2, 2, 3, 5], 4),
     'up, many pixels': (_conv_up_of_many_pixels, _engines_up, [2, 2, 3, 5], 4),
 }
@@ -62,3 +77,28 @@ def test_values_and_gradients_of_three_orders_equal_the_engines_own(case, fresh_
         results.append(tf.get_default_session().run(found))
     for mine, theirs in zip(*results):
         np.testing.assert_allclose(mine, theirs, rtol=RTOL, atol=RTOL * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize('fused_scale', [False, True])
+def test_a_layer_that_upscales_equals_its_two_steps(fused_scale, fresh_graph):
+    x = tf.constant(np.random.RandomState(0).randn(2, 5, 6, 3).astype(np.float32))
+    y = network_layers.upscale2d_conv2d(x, 4, 3, 1, True, fused_scale, 'NHWC')
+    with tf.variable_scope('', reuse=True):
+        w = network_layers.get_weight([3, 3, 3, 4], 1, True)
+    expected = _engines_same(network_layers.upscale2d(x, 'NHWC'), w[::-1, ::-1] if fused_scale else w)
+    _assert_equal_when_run(y, expected)
+
+
+def test_a_layer_that_downscales_equals_its_two_steps(fresh_graph):
+    x = tf.constant(np.random.RandomState(0).randn(2, 4, 6, 3).astype(np.float32))
+    y = network_layers.conv2d_downscale2d(x, 4, 3, 1, True, 'NHWC')
+    with tf.variable_scope('', reuse=True):
+        w = network_layers.get_weight([3, 3, 3, 4], 1, True)
+    _assert_equal_when_run(y, network_layers.downscale2d(_engines_same(x, w), 'NHWC'))
+
+
+def _assert_equal_when_run(y, expected):
+    session = tf.get_default_session()
+    session.run(tf.global_variables_initializer())
+    y, expected = session.run([y, expected])
+    np.testing.assert_allclose(y, expected, rtol=TOLERANCE, atol=TOLERANCE)

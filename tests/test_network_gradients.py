@@ -26,6 +26,10 @@ def _engines_blur(x):
     return tf.nn.depthwise_conv2d(x, tf.constant(np.tile(BLUR, [1, 1, 3, 1])), strides=[1, 1, 1, 1], padding='SAME')
 
 
+def _engines_boxes(x):
+    return 0.25 * (x[:, 1:, 1:] + x[:, :-1, 1:] + x[:, 1:, :-1] + x[:, :-1, :-1])
+
+
 CASES = {
     'sum of equal shapes': (ours.plus, tf.add, IMAGES, IMAGES),
     'sum with one value per channel': (ours.plus, tf.add, IMAGES, CHANNELS),
@@ -38,6 +42,10 @@ CASES = {
     'product with a number': (lambda x: ours.times(x, 3), lambda x: tf.multiply(x, 3), IMAGES),
     'leaky ReLU': (ours.leaky_relu, lambda x: tf.maximum(x, 0.2 * x), IMAGES),
     'moments': (lambda x: tf.stack(ours.moments(x, [1, 2])), _engines_moments, IMAGES),
+    'sums over 2x2 pixels': (lambda x: ours.boxes(x, 0.25, is_padded=False), _engines_boxes, IMAGES),
+    'sums over 2x2 pixels and beyond the edge': (
+        lambda x: ours.boxes(x, 0.25, is_padded=True),
+        lambda x: _engines_boxes(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])), IMAGES),
     'blur': (lambda x: ours.symmetric_blur(x, BLUR, 'NHWC'), _engines_blur, IMAGES),
 }
 

@@ -5,8 +5,12 @@ convolution, up to three times slower than a forward convolution with as many mu
 It is a forward convolution itself, of the output's gradient with the rotated kernel; with stride 2 it is four of
 them, one for each parity of row and column.
 
+An upscaling and its convolution are a transposed one with a 4x4 kernel, whose taps are sums of those of the 3x3 kernel;
+nine taps are enough where sums over 2x2 pixels are taken of its output instead, or of its input for a downscaling:
+`conv_doubling` and `conv_halving`, with `network_gradients.boxes`. `conv_up` and `conv_down` take kernels of 16 taps.
+
 The source of this file is stored in network pickles and must be importable under the original library on TensorFlow
->= 1.13, which builds NCHW networks and calls none of these; `conv_up` itself needs 1.14 for its explicit padding.
+>= 1.13, which builds NCHW networks and calls none of these; those that upscale need 1.14 for their explicit padding.
 """
 
 import numpy as np
@@ -23,6 +27,9 @@ _PARITIES = ((0, 0), (0, 1), (1, 0), (1, 1))
 # Numbers (4 * row + column) of the taps of a 4x4 kernel, grouped by parity, for the first input pixel first.
 PARITY_TAPS = np.array([(3 - a - 2 * row) * 4 + 3 - b - 2 * column
                         for a, b in _PARITIES for row in (0, 1) for column in (0, 1)])
+
+# Numbers (3 * row + column) of the taps of a 3x3 kernel, grouped in the same way: even rows and columns have two each.
+_TAPS_OF_PARITIES = [8, 6, 2, 0, 7, 1, 5, 3, 4]
 
 _MANY_PIXELS = 64 * 64  # from which on fewer and wider convolutions are faster (docs/performance.md)
 
@@ -67,6 +74,54 @@ def _conv_down(op, dy):
     x, w = op.inputs
     taps = tf.gather(_merge_taps(_swap_channels(w)), PARITY_TAPS)
     return conv_up(dy, taps), _kernel_gradient(x, w, dy, stride=2)
+
+
+def conv_halving(x, w):
+    """Convolution with stride 2 without padding.
+
+    Args:
+        x: [N, 2H + 1, 2W + 1, in].
+        w: [3, 3, in, out].
+
+    Returns:
+        [N, H, W, out].
+    """
+    with _conv_halving():
+        return tf.nn.conv2d(x, w, strides=[1, 2, 2, 1], padding='VALID')
+
+
+@gradient_of('Conv2D')
+def _conv_halving(op, dy):
+    x, w = op.inputs
+    return conv_doubling(dy, _swap_channels(w)), _kernel_gradient(x, w, dy, stride=2, padding='VALID')
+
+
+def conv_doubling(x, w):
+    """Transposed convolution with stride 2, the adjoint of `conv_halving`.
+
+    Args:
+        x: [N, H, W, in].
+        w: [3, 3, in, out].
+
+    Returns:
+        [N, 2H + 1, 2W + 1, out].
+    """
+    fan_in, fan_out = w.shape.as_list()[2:]
+    taps = tf.split(tf.gather(tf.reshape(w, [9, fan_in, fan_out]), _TAPS_OF_PARITIES), [4, 2, 2, 1])
+    # An odd row or column, of which there is one less, gets one of zeros, to be cropped.
+    pixels = [tf.nn.conv2d(x, tf.reshape(kernel, [2 - a, 2 - b, fan_in, fan_out]), strides=[1, 1, 1, 1],
+                           padding=[[0, 0], [1 - a, 1], [1 - b, 1], [0, 0]])
+              for kernel, (a, b) in zip(taps, _PARITIES)]
+    y = tf.batch_to_space_nd(tf.concat(pixels, axis=0), [2, 2], crops=[[0, 1], [0, 1]])
+    with _conv_doubling():
+        return tf.identity_n([y, x, w])[0]
+
+
+@gradient_of('IdentityN')
+def _conv_doubling(op, dy, *_):
+    _, x, w = op.inputs
+    kernel = _swap_channels(w)
+    return None, conv_halving(dy, kernel), _swap_channels(_kernel_gradient(dy, kernel, x, stride=2, padding='VALID'))
 
 
 def conv_up(x, taps):
@@ -128,5 +183,5 @@ def _swap_channels(w):
     return tf.transpose(w, [0, 1, 3, 2])
 
 
-def _kernel_gradient(x, w, dy, stride):
-    return tf.nn.conv2d_backprop_filter(x, w.shape.as_list(), dy, strides=[1, stride, stride, 1], padding='SAME')
+def _kernel_gradient(x, w, dy, stride, padding='SAME'):
+    return tf.nn.conv2d_backprop_filter(x, w.shape.as_list(), dy, strides=[1, stride, stride, 1], padding=padding)

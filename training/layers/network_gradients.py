@@ -157,3 +157,35 @@ def _blur(x, weight, fmt):
 @gradient_of('DepthwiseConv2dNative')
 def _symmetric_blur(op, dy):
     return _blur(dy, op.inputs[1], op.get_attr('data_format').decode()), None
+
+
+# ---- Sums over 2x2 pixels
+
+def boxes(x, scale, is_padded):
+    """`scale` times the sums over all squares of 2x2 pixels: [N, H, W, C] -> [N, H - 1, W - 1, C].
+
+    With `is_padded` also over those that reach beyond the edge, where zeros are: [N, H + 1, W + 1, C]. Each is the
+    other's gradient.
+    """
+    return _boxes(x, tf.constant(np.full([2, 2, x.shape.as_list()[3], 1], scale), x.dtype), is_padded)
+
+
+def _boxes(x, weight, is_padded):
+    with _boxes_within(), _boxes_around():
+        if not is_padded:
+            return tf.nn.depthwise_conv2d_native(x, weight, strides=[1, 1, 1, 1], padding='VALID')
+        num, height, width, channels = x.shape.as_list()
+        size = tf.concat([tf.shape(x)[:1], [height + 1, width + 1, channels]], axis=0)
+        y = tf.nn.depthwise_conv2d_native_backprop_input(size, weight, x, strides=[1, 1, 1, 1], padding='VALID')
+    y.set_shape([num, height + 1, width + 1, channels])
+    return y
+
+
+@gradient_of('DepthwiseConv2dNative')
+def _boxes_within(op, dy):
+    return _boxes(dy, op.inputs[1], is_padded=True), None
+
+
+@gradient_of('DepthwiseConv2dNativeBackpropInput')
+def _boxes_around(op, dy):
+    return None, None, _boxes(dy, op.inputs[1], is_padded=False)

@@ -13,8 +13,8 @@ import functools
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from training.layers.network_convs import PARITY_TAPS, conv_down, conv_same, conv_up
-from training.layers.network_gradients import leaky_relu, moments, plus, symmetric_blur, times
+from training.layers.network_convs import conv_doubling, conv_halving, conv_same
+from training.layers.network_gradients import boxes, leaky_relu, moments, plus, symmetric_blur, times
 
 # The writer of pickles puts the source of these modules in front of this one's.
 BUNDLED_MODULES = ('training.layers.network_gradients', 'training.layers.network_convs')
@@ -162,10 +162,9 @@ def conv2d(x, fmaps, kernel, gain, use_wscale, fmt):
     return tf.nn.conv2d(x, weight, strides=[1, 1, 1, 1], padding='SAME', data_format=fmt)
 
 
-def _spread_kernel(weight, scale=1.0, is_rotated=False, order=None):
+def _spread_kernel(weight, scale=1.0, is_rotated=False):
     """Sum of the four one-pixel shifts of a k x k kernel: [k, k, in, out] -> [k + 1, k + 1, in, out], times `scale`.
 
-    With `order`, a permutation, the taps are listed in this order: [(k + 1)^2, in, out].
     Written as a product with a constant matrix, since the gradients of pads and slices of many small kernels cost more
     than those of the convolutions that they save.
     """
@@ -175,16 +174,15 @@ def _spread_kernel(weight, scale=1.0, is_rotated=False, order=None):
         source = (size - 1 - row, size - 1 - column) if is_rotated else (row, column)
         matrix[row:row + 2, column:column + 2, source[0], source[1]] = scale
     matrix = matrix.reshape([(size + 1) ** 2, size ** 2])
-    if order is not None:
-        matrix = matrix[order]
     spread = tf.matmul(tf.constant(matrix), tf.reshape(weight, [size ** 2, fan_in * fan_out]))
-    return tf.reshape(spread, ([size + 1, size + 1] if order is None else [-1]) + [fan_in, fan_out])
+    return tf.reshape(spread, [size + 1, size + 1, fan_in, fan_out])
 
 
 def upscale2d_conv2d(x, fmaps, kernel, gain, use_wscale, fused_scale, fmt):
     """Doubles the resolution, then convolves.
 
-    Both are computed as one transposed convolution, which needs 4/9 of the multiplications.
+    Both are computed as one transposed convolution, which needs 4/9 of the multiplications with a 4x4 kernel (NCHW),
+    and 1/4 with the 3x3 kernel and sums over 2x2 pixels (NHWC).
 
     Args:
         fused_scale: take the kernel as it is, as the original's fused form did; otherwise it is rotated by 180
@@ -196,7 +194,8 @@ def upscale2d_conv2d(x, fmaps, kernel, gain, use_wscale, fused_scale, fmt):
         fused_scale = size >= 128
     weight = get_weight([kernel, kernel, num_channels(x, fmt), fmaps], gain, use_wscale)
     if fmt == 'NHWC':
-        return conv_up(x, tf.cast(_spread_kernel(weight, is_rotated=not fused_scale, order=PARITY_TAPS), x.dtype))
+        weight = weight if fused_scale else tf.reverse(weight, [0, 1])
+        return _boxed(conv_doubling(x, tf.cast(weight, x.dtype)), 1, is_padded=False)
     weight = tf.cast(_spread_kernel(weight, is_rotated=not fused_scale), x.dtype)
     y = tf.nn.conv2d_transpose(x, tf.transpose(weight, [0, 1, 3, 2]), output_shape=[tf.shape(x)[0], fmaps, size, size],
                                strides=[1, 1, 2, 2], padding='SAME', data_format=fmt)
@@ -207,10 +206,15 @@ def upscale2d_conv2d(x, fmaps, kernel, gain, use_wscale, fused_scale, fmt):
 def conv2d_downscale2d(x, fmaps, kernel, gain, use_wscale, fmt):
     """Convolves, then halves the resolution: one strided convolution, equal up to rounding and cheaper."""
     weight = get_weight([kernel, kernel, num_channels(x, fmt), fmaps], gain, use_wscale)
-    weight = tf.cast(_spread_kernel(weight, scale=0.25), x.dtype)
     if fmt == 'NHWC':
-        return conv_down(x, weight)
+        return conv_halving(_boxed(x, 0.25, is_padded=True), tf.cast(weight, x.dtype))
+    weight = tf.cast(_spread_kernel(weight, scale=0.25), x.dtype)
     return tf.nn.conv2d(x, weight, strides=[1, 1, 2, 2], padding='SAME', data_format=fmt)
+
+
+def _boxed(x, scale, is_padded):
+    """`boxes` of any type of activations; computed in float32 at least."""
+    return tf.cast(boxes(tf.cast(x, tf.float32) if x.dtype == tf.float16 else x, scale, is_padded), x.dtype)
 
 
 # ---- Resampling
