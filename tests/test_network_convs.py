@@ -37,6 +37,11 @@ def _doubling(x, w):
     return network_convs.conv_doubling(x, tf.transpose(w, [0, 1, 3, 2]))
 
 
+def _doubling_of_many_pixels(x, w):
+    with mock.patch.object(network_convs, '_MANY_PIXELS', 1):
+        return _doubling(x, w)
+
+
 def _engines_halving(x, w):
     return tf.nn.conv2d(x, w, strides=2, padding='VALID')
 
@@ -55,6 +60,7 @@ CASES = {
     'down': (network_convs.conv_down, _engines_down, [2, 4, 6, 3], 4),
     'halving': (network_convs.conv_halving, _engines_halving, [2, 5, 7, 3], 3),
     'doubling': (_doubling, _engines_doubling, [2, 2, 3, 5], 3),
+    'doubling, many pixels': (_doubling_of_many_pixels, _engines_doubling, [2, 2, 3, 5], 3),
     'up': (_conv_up, _engines_up, [2, 2, 3, 5], 4),
     'up, many pixels': (_conv_up_of_many_pixels, _engines_up, [2, 2, 3, 5], 4),
 }

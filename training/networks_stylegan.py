@@ -14,7 +14,7 @@ from training.layers.network_growing import choose_structure, joined_features, j
 from training.layers.network_layers import (
     activation,
     apply_bias,
-    apply_noise,
+    apply_noise_and_bias,
     blur2d,
     conv2d,
     conv2d_downscale2d,
@@ -237,8 +237,10 @@ def G_synthesis(
     def epilogue(x, layer):
         """What follows the convolution of layer number `layer`."""
         if use_noise:
-            x = apply_noise(x, num, fmt, None if randomize_noise else noise_vars[layer], fold_seed(seed, layer))
-        x = act(apply_bias(x, fmt))
+            stored = None if randomize_noise else noise_vars[layer]
+            x = act(apply_noise_and_bias(x, num, fmt, stored, fold_seed(seed, layer)))
+        else:
+            x = act(apply_bias(x, fmt))
         if use_pixel_norm:
             x = pixel_norm(x, fmt)
         if use_instance_norm and use_styles:

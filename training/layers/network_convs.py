@@ -31,7 +31,7 @@ PARITY_TAPS = np.array([(3 - a - 2 * row) * 4 + 3 - b - 2 * column
 # Numbers (3 * row + column) of the taps of a 3x3 kernel, grouped in the same way: even rows and columns have two each.
 _TAPS_OF_PARITIES = [8, 6, 2, 0, 7, 1, 5, 3, 4]
 
-_MANY_PIXELS = 64 * 64  # from which on fewer and wider convolutions are faster (docs/performance.md)
+_MANY_PIXELS = 64 * 64  # from which on fewer and wider convolutions are faster, or one (docs/performance.md)
 
 
 def conv_same(x, w):
@@ -106,15 +106,31 @@ def conv_doubling(x, w):
     Returns:
         [N, 2H + 1, 2W + 1, out].
     """
+    _, height, width, _ = x.shape.as_list()
+    y = (_doubled_at_once if height * width >= _MANY_PIXELS else _doubled_by_parities)(x, w)
+    with _conv_doubling():
+        return tf.identity_n([y, x, w])[0]
+
+
+def _doubled_by_parities(x, w):
+    """Four forward convolutions, one for each parity of row and column."""
     fan_in, fan_out = w.shape.as_list()[2:]
     taps = tf.split(tf.gather(tf.reshape(w, [9, fan_in, fan_out]), _TAPS_OF_PARITIES), [4, 2, 2, 1])
     # An odd row or column, of which there is one less, gets one of zeros, to be cropped.
     pixels = [tf.nn.conv2d(x, tf.reshape(kernel, [2 - a, 2 - b, fan_in, fan_out]), strides=[1, 1, 1, 1],
                            padding=[[0, 0], [1 - a, 1], [1 - b, 1], [0, 0]])
               for kernel, (a, b) in zip(taps, _PARITIES)]
-    y = tf.batch_to_space_nd(tf.concat(pixels, axis=0), [2, 2], crops=[[0, 1], [0, 1]])
-    with _conv_doubling():
-        return tf.identity_n([y, x, w])[0]
+    return tf.batch_to_space_nd(tf.concat(pixels, axis=0), [2, 2], crops=[[0, 1], [0, 1]])
+
+
+def _doubled_at_once(x, w):
+    """The engine's own, which is faster where there are many pixels and few channels, and leaves nothing to join."""
+    num, height, width, _ = x.shape.as_list()
+    shape = [2 * height + 1, 2 * width + 1, w.shape.as_list()[3]]
+    y = tf.nn.conv2d_backprop_input(tf.concat([tf.shape(x)[:1], shape], axis=0), _swap_channels(w), x,
+                                    strides=[1, 2, 2, 1], padding='VALID')
+    y.set_shape([num] + shape)
+    return y
 
 
 @gradient_of('IdentityN')
