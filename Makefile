@@ -41,7 +41,7 @@ setup: ## the Python environment, once: .venv leads to it
 demo: ## the whole job on drawn faces: data set, training, pictures (ARGS=... reach the script)
 	@$(RUN) tools/demo.py $(ARGS)
 
-paper-demo: ## Table 4 of the StyleGAN paper in small: six networks on drawn faces, 25 minutes on two cores
+paper-demo: ## Table 4 of the StyleGAN paper in small: six networks on drawn faces, 22 minutes on two cores
 	@$(RUN) -m experiment.studies.paper_demo $(ARGS)
 
 test: ## the tests that take minutes in all (ARGS="-k name" and the like reach pytest)
