@@ -53,13 +53,13 @@ def test_classifiers_are_trained_once_and_measure_separability(faces, little_net
     # The released classifiers' form of a name is known too; a file that is none of both does no harm.
     os.rename(os.path.join(out, 'classifier-bald.pkl'), os.path.join(out, 'celebahq-classifier-08-bald.pkl'))
     assert list(files.find_classifiers(out)) == ['smiling', 'bald']
-    run_metrics.main(['ls', '--network', little_network, '--num-samples', '24', '--classifiers', out, '--out',
+    run_metrics.main(['ls', '--network', little_network, '--num-samples', '100', '--classifiers', out, '--out',
                       str(tmp_path / 'ls'), '--device', 'cpu'])
     record = records.read_record(str(tmp_path / 'ls' / 'ls.json'))
     assert "classifiers of 2 of CelebA's 40 attributes: not comparable" in ' '.join(record['problems'])
     assert not record['is_standin'] and record['feature_networks']['classifier-1']['name'] == 'classifier of bald'
     # Measured already, unless other classifiers are asked for.
-    spec = presets.preset('ls', num_samples=24, num_keep=12)
+    spec = presets.preset('ls', num_samples=100, num_keep=50)
     shutil.copytree(out, str(tmp_path / 'copy'))
     assert None not in record['values'].values()
     for settings, is_done in (({'classifiers': out}, True), ({'classifiers': str(tmp_path / 'copy')}, False),

@@ -10,11 +10,12 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import dnnlib.tflib as tflib
+from training.layers.network_gradients import plus
 from training.layers.network_growing import choose_structure, joined_features, joined_images, open_minibatch
-from training.layers.network_layers import (
+from training.layers.network_layers import (  # noqa: F401  (apply_noise is part of this module)
     activation,
     apply_bias,
-    apply_noise_and_bias,
+    apply_noise,
     blur2d,
     conv2d,
     conv2d_downscale2d,
@@ -25,6 +26,7 @@ from training.layers.network_layers import (
     pixel_norm,
     random_normal,
     random_uniform,
+    scaled_noise,
     scores_of,
     style_mod,
     styled_instance_norm,
@@ -237,10 +239,10 @@ def G_synthesis(
     def epilogue(x, layer):
         """What follows the convolution of layer number `layer`."""
         if use_noise:
-            stored = None if randomize_noise else noise_vars[layer]
-            x = act(apply_noise_and_bias(x, num, fmt, stored, fold_seed(seed, layer)))
-        else:
-            x = act(apply_bias(x, fmt))
+            noise = scaled_noise(x, num, fmt, None if randomize_noise else noise_vars[layer], fold_seed(seed, layer))
+        # The bias before the noise, since TensorFlow's graph optimizer joins it with the convolution.
+        x = apply_bias(x, fmt)
+        x = act(plus(x, noise) if use_noise else x)
         if use_pixel_norm:
             x = pixel_norm(x, fmt)
         if use_instance_norm and use_styles:

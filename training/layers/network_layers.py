@@ -320,8 +320,13 @@ def _style(x, dlatent, use_wscale, fmt):
         return plus(scale, 1), shift
 
 
-def apply_noise_and_bias(x, num, fmt, stored=None, seed=None):
-    """Adds a learned bias per channel, and noise with a learned strength per channel, one image per sample for all.
+def apply_noise(x, num, fmt, stored=None, seed=None):
+    """Adds noise with a learned strength per channel, see `scaled_noise`."""
+    return plus(x, scaled_noise(x, num, fmt, stored, seed))
+
+
+def scaled_noise(x, num, fmt, stored=None, seed=None):
+    """Noise with a learned strength per channel for activations like `x`, one image per sample for all channels.
 
     Args:
         num: number of samples, a scalar tensor.
@@ -335,9 +340,7 @@ def apply_noise_and_bias(x, num, fmt, stored=None, seed=None):
             noise = tf.cast(stored if fmt == 'NCHW' else tf.reshape(stored, [-1, size, size, 1]), x.dtype)
         strength = tf.get_variable('weight', shape=[channels], initializer=tf.initializers.zeros())
         strength = tf.reshape(strength, [1, channels, 1, 1] if fmt == 'NCHW' else [1, 1, 1, channels])
-        noise = times(noise, tf.cast(strength, x.dtype))
-    # The bias first, since TensorFlow's graph optimizer joins it with the convolution before.
-    return plus(apply_bias(x, fmt), noise)
+        return times(noise, tf.cast(strength, x.dtype))
 
 
 @named('MinibatchStddev')
