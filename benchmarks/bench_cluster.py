@@ -1,6 +1,7 @@
 """The rate per worker of data work on a cluster beside that without: of the process pool, or of one process.
 
-    ./reproduce shell python benchmarks/bench_cluster.py [--workers N] [--images N] [--rounds N] [--only STAGE]
+    ./reproduce shell python benchmarks/bench_cluster.py [--workers N] [--images N] [--resolution N] [--rounds N]
+        [--only STAGE]
 
 Needs the extra `cluster`; measures nothing without. Photographs are drawn faces; the contenders take turns, and what
 counts is the ratio. Rates are those at work: without the start of processes, and without the building of networks. On a
@@ -32,20 +33,20 @@ STAGES = ('prefilter', 'create_from_images', 'verify', 'encode')
 _VERIFIED = 4   # times in a row, since it is quick
 
 
-def rows(workers=2, images=800, rounds=3, stages=STAGES):
+def rows(workers=2, images=800, rounds=3, stages=STAGES, resolution=64):
     """Measures. Returns a list of dicts: what, figure, unit, ratio, ratio_to, floor."""
-    return list(_measure(workers, images, rounds, stages))
+    return list(_measure(workers, images, rounds, stages, resolution))
 
 
-def _measure(workers, images, rounds, stages):
+def _measure(workers, images, rounds, stages, resolution):
     """Yields the rows, each stage's once it is measured."""
     import importlib.util
     if importlib.util.find_spec('distributed') is None:
         return
     from data.cluster.engine import Cluster
     with tempfile.TemporaryDirectory() as folder:
-        few, photos, many, whole = draw(folder, images)
-        codec = make_codec(folder) if 'encode' in stages else None
+        few, photos, many, whole = draw(folder, images, resolution)
+        codec = make_codec(folder, resolution) if 'encode' in stages else None
         with Cluster(f'local:{workers}') as cluster:
             for stage in stages:
                 source = dict(prefilter=photos, create_from_images=many, verify=whole, encode=few)[stage]
@@ -62,13 +63,13 @@ def _measure(workers, images, rounds, stages):
                 yield from compare(stage, workers, *found)
 
 
-def draw(folder, images):
+def draw(folder, images, resolution):
     """Makes a data set of drawn faces, a folder of them, one that has each eight times, and a data set of that.
 
     Returns their paths."""
     from data.commands import main
     few, photos, many, whole = paths = [os.path.join(folder, name) for name in ('few', 'photos', 'many', 'whole')]
-    main(['create_toyfaces', few, '--resolution', '64', '--num', str(images)])
+    main(['create_toyfaces', few, '--resolution', str(resolution), '--num', str(images)])
     main(['extract', few, photos])
     os.unlink(os.path.join(photos, 'labels.csv'))
     os.mkdir(many)
@@ -79,15 +80,16 @@ def draw(folder, images):
     return paths
 
 
-def make_codec(folder):
+def make_codec(folder, resolution):
     """A codec that nobody has trained. It is made by another process, since TensorFlow would slow the pool's start."""
     path = os.path.join(folder, 'codec.pkl')
     program = (
         'import sys; from dnnlib import tflib; from training import misc; tflib.select_device("cpu")\n'
         'with tflib.tf.Graph().as_default(), tflib.create_session().as_default():\n'
         '    misc.save_pkl(tuple(tflib.Network(name, "training.networks_codec." + name + kind, num_channels=3,\n'
-        '        resolution=64) for name, kind in zip("FHD", ("_encoder", "_decoder", "_codec"))), sys.argv[1])')
-    subprocess.run([sys.executable, '-c', program, path], cwd=ROOT, check=True)
+        '        resolution=int(sys.argv[2])) for name, kind in zip("FHD", ("_encoder", "_decoder", "_codec"))),\n'
+        '        sys.argv[1])')
+    subprocess.run([sys.executable, '-c', program, path, str(resolution)], cwd=ROOT, check=True)
     return path
 
 
@@ -194,10 +196,11 @@ def main():
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--images', type=int, default=800)
+    parser.add_argument('--resolution', type=int, default=64, help='side of the faces, a power of two (default: 64)')
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--only', choices=STAGES, action='append', metavar='STAGE', help='one of ' + ', '.join(STAGES))
     args = parser.parse_args()
-    for row in _measure(args.workers, args.images, args.rounds, args.only or STAGES):
+    for row in _measure(args.workers, args.images, args.rounds, args.only or STAGES, args.resolution):
         print(f"{row['what']}: {row['figure']:.1f} {row['unit']}, {row['ratio']:.3f} of {row['ratio_to']} "
               f"({row['floor']})", flush=True)
 
