@@ -167,9 +167,9 @@ def _without_imports_of(source, module_names):
         if isinstance(node, ast.ImportFrom) and node.module in module_names:
             # Python < 3.8 does not record where a statement ends: it reaches to the closing parenthesis at most.
             end = body[index + 1].lineno - 1 if index + 1 < len(body) else len(lines)
-            stop = node.lineno
-            while stop < end and ')' not in lines[stop - 1] and '(' in ''.join(lines[node.lineno - 1:stop]):
-                stop += 1
-            for line in range(node.lineno - 1, stop):
-                lines[line] = None
+            first, count = node.lineno - 1, 1
+            code = [line.partition('#')[0] for line in lines[first:end]]    # comments may have parentheses of their own
+            while count < len(code) and ')' not in code[count - 1] and '(' in ''.join(code[:count]):
+                count += 1
+            lines[first:first + count] = [None] * count
     return '\n'.join(line for line in lines if line is not None) + '\n'
