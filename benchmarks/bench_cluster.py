@@ -4,9 +4,11 @@
         [--only STAGE]
 
 Needs the extra `cluster`; measures nothing without. Photographs are drawn faces; the contenders take turns, and what
-counts is the ratio. Rates are those at work: without the start of processes, and without the building of networks. On a
-busy machine the ratio of processor time, that of all processes together, says more than that of the rates.
-`verify` and `encode` have no pool: one process does them where there is no cluster.
+counts is the ratio. Rates are those at work: without the start of processes, and without the building of networks.
+Those of `create_from_images` are given twice: between the first finished pictures and the last ones, with as many
+pieces under way at both ends, and of whole runs, whose start and end cost the more the fewer pictures there are. The
+cluster's own start is given beside. On a busy machine the ratio of processor time, that of all processes together, says
+more than that of the rates. `verify` and `encode` have no pool: one process does them where there is no cluster.
 """
 
 import argparse
@@ -29,6 +31,8 @@ from dnnlib.command_line import Parser  # noqa: E402
 from dnnlib.util import run_main  # noqa: E402
 
 AIM = 0.95
+UNITS = ('images/s', 'images/s of processor time', 'images/s, start and end of a run included',
+         'images/s of processor time, start and end of a run included')
 STAGES = ('prefilter', 'create_from_images', 'verify', 'encode')
 _VERIFIED = 4   # times in a row, since it is quick
 
@@ -47,7 +51,10 @@ def _measure(workers, images, rounds, stages, resolution):
     with tempfile.TemporaryDirectory() as folder:
         few, photos, many, whole = draw(folder, images, resolution)
         codec = make_codec(folder, resolution) if 'encode' in stages else None
+        began = time.time()
         with Cluster(f'local:{workers}') as cluster:
+            yield dict(what=f'start of a cluster, {workers} workers', figure=time.time() - began, unit='s', ratio=None,
+                       ratio_to=None, floor='once for a command; the process pool forks')
             for stage in stages:
                 source = dict(prefilter=photos, create_from_images=many, verify=whole, encode=few)[stage]
                 measure = dict(prefilter=filter_all, create_from_images=convert_all, verify=verify_all,
@@ -94,9 +101,9 @@ def make_codec(folder, resolution):
 
 
 def compare(stage, workers, ours, theirs):
-    """Rows of rounds without and with the cluster, each (images/s, images/s of processor time)."""
+    """Rows of rounds without and with the cluster, each with a rate for the first of `UNITS`."""
     alone = 'one process' if stage in ('verify', 'encode') else 'the process pool'
-    for place, unit in enumerate(('images/s', 'images/s of processor time')):
+    for place, unit in enumerate(UNITS[:len(ours[0])]):
         if place == 0 and alone == 'one process':
             continue    # which has all cores for its arithmetic
         before, cluster = ([values[place] for values in side] for side in (ours, theirs))
@@ -161,12 +168,38 @@ def filter_all(photos, out, workers, cluster):
 
 
 def convert_all(photos, out, workers, cluster):
-    """Makes a data set of all pictures; the processes of the pool are quick to start."""
-    from data.converters.create_from_images import create_from_images
-    clock = Clock(cluster)
+    """Makes a data set of all pictures; measures between the first ones and the last ones, then the whole."""
+    from data.cluster.engine import AHEAD
+    from data.converters import create_from_images as command
+    from data.converters import loading
+    clock, total, usual = Clock(cluster), len(os.listdir(photos)), command.Progress
+    # Pieces of the cluster shrink before the end; some are under way. Both as at the beginning, and as with the pool.
+    piece = min(loading._PIECE_IMAGES, loading._PIECE_BYTES // (3 * picture_side(photos) ** 2))
+    edge = min((AHEAD + 2 * loading._LAST_PIECES) * workers * piece, total // 3)
+    marks = []  # (pictures, seconds, seconds of processor time)
+
+    class Watched(usual):
+        def add(self, count):
+            super().add(count)
+            if len(marks) < 2 and self._count >= (total - edge if marks else edge):
+                import psutil
+                mine = [] if cluster else [psutil.Process(one.pid) for one in multiprocessing.active_children()]
+                marks.append((self._count,) + clock.read(*mine))
+
     before = clock.read()
-    create_from_images(out, photos, workers=workers, cluster=cluster)
-    return rates(len(os.listdir(photos)), before, clock.read())
+    command.Progress = Watched
+    try:
+        command.create_from_images(out, photos, workers=workers, cluster=cluster)
+    finally:
+        command.Progress = usual
+    return rates(marks[1][0] - marks[0][0], marks[0][1:], marks[1][1:]) + rates(total, before, clock.read())
+
+
+def picture_side(photos):
+    """The width of the pictures in a folder."""
+    import PIL.Image
+    with PIL.Image.open(os.path.join(photos, os.listdir(photos)[0])) as image:
+        return image.width
 
 
 def verify_all(dataset, out, workers, cluster):
@@ -201,8 +234,8 @@ def main():
     parser.add_argument('--only', choices=STAGES, action='append', metavar='STAGE', help='one of ' + ', '.join(STAGES))
     args = parser.parse_args()
     for row in _measure(args.workers, args.images, args.rounds, args.only or STAGES, args.resolution):
-        print(f"{row['what']}: {row['figure']:.1f} {row['unit']}, {row['ratio']:.3f} of {row['ratio_to']} "
-              f"({row['floor']})", flush=True)
+        ratio = '' if row['ratio'] is None else f", {row['ratio']:.3f} of {row['ratio_to']}"
+        print(f"{row['what']}: {row['figure']:.1f} {row['unit']}{ratio} ({row['floor']})", flush=True)
 
 
 if __name__ == '__main__':

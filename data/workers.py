@@ -7,6 +7,7 @@ import mmap
 import multiprocessing
 import os
 import pickle
+import selectors
 import signal
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from multiprocessing import reduction
 
 import numpy as np
 
+from dnnlib.machine import keep_freed_memory
 from dnnlib.util import UserError
 
 _NOT_TO_FORK = ('tensorflow',)  # its threads do not survive it
@@ -39,12 +41,12 @@ def environment(values):
                 os.environ[name] = value
 
 
-def ordered_map(function, tasks, workers, window=3):
+def ordered_map(function, tasks, workers, window=4):
     """Yields `function(task)` for each task, in order, computed by `workers` processes.
 
     `function` is a top-level function (or a picklable object); tasks and results travel through pipes, so make them
-    few and the work for each large. Each worker is at most `window` tasks ahead. With `workers` <= 1 all happens in
-    this process. Workers may be used beside TensorFlow.
+    few and the work for each large. Each worker is at most `window` tasks ahead; the next task goes to the one that has
+    the least to do. With `workers` <= 1 all happens in this process. Workers may be used beside TensorFlow.
 
     Raises UserError as the function raised it, RuntimeError with the worker's traceback for anything else, and
     UserError if a worker was killed.
@@ -61,7 +63,7 @@ class _WithoutMemory:
         return self._function(task)
 
 
-def ordered_fill(function, tasks, workers, room, window=3):
+def ordered_fill(function, tasks, workers, room, window=4):
     """As `ordered_map`, for results with large arrays: yields (`function(task, memory)`, memory) for each task.
 
     `memory` is uint8 [room], shared between the processes, for the function to fill, which is much cheaper than sending
@@ -73,32 +75,49 @@ def ordered_fill(function, tasks, workers, room, window=3):
             yield function(task, memory), memory
         return
     window = max(1, min(window, _MOST_SHARED // max(room, 1)))
-    team = []
+    team, listening = [], selectors.DefaultSelector()
     try:
-        pending = collections.deque()
-        for number, task in enumerate(tasks):
+        pending = collections.deque()   # the workers of all tasks whose results are not used yet, in their order
+        for task in tasks:
             if len(team) < workers:     # no more than there are tasks, on machines of many cores
                 team.append(_Worker(function, window, room, team))
-            worker = team[number % workers]
+                listening.register(team[-1].pipe, selectors.EVENT_READ, team[-1])
+            worker = _least_busy(team)
+            while worker is None:
+                for key, _ in listening.select(0 if pending[0].answers else None):
+                    key.data.listen()
+                worker = _least_busy(team)
+                if worker is None and pending[0].answers:
+                    yield pending.popleft().receive()
+                    worker = _least_busy(team)
             worker.send(task)
             pending.append(worker)
-            if len(pending) == workers * window:
-                yield pending.popleft().receive()
         while pending:
             yield pending.popleft().receive()
     finally:
+        listening.close()
         for worker in team:
             worker.pipe.close()  # a waiting worker ends when its pipe does
         for worker in team:
             worker.end()
 
 
+def _least_busy(team):
+    """The worker for the next task, the one with the least to do; None while all have enough, or no memory for more.
+
+    Taking turns would have some wait for others, since neither all tasks nor all cores are equal at all times.
+    """
+    return min((worker for worker in team if worker.has_room()), key=lambda worker: worker.outstanding, default=None)
+
+
 class _Worker:
     """The parent's side of one process: tasks go in, answers come out in the same order.
 
     The answers to its tasks use `window` pieces of memory in turns: no more tasks may be sent before answers are used.
+    `outstanding`: number of tasks without an answer; `answers`: those received before they were asked for.
     """
 
+    _AHEAD = 2      # tasks that a worker has, one to work on and one to go on with at once
     _SMALL = 8192  # bytes; a few such tasks fit into a pipe that nobody reads
 
     def __init__(self, function, window, room, team):
@@ -116,24 +135,32 @@ class _Worker:
                 reduction.send_handle(self.pipe, file.fileno(), self._process.pid)
             except ConnectionError:
                 raise self._died() from None
-        self._answers = collections.deque()  # received before they were asked for
-        self._outstanding = 0
+        self._window, self.outstanding = window, 0
+        self.answers = collections.deque()
+
+    def has_room(self):
+        """Whether it should be sent a task now."""
+        return self.outstanding < self._AHEAD and self.outstanding + len(self.answers) < self._window
+
+    def listen(self):
+        """Takes the next answer, which it is about to give."""
+        self.answers.append(self._read())
 
     def send(self, task):
         data = pickle.dumps(task, protocol=4)
         if len(data) > self._SMALL:
             # Both sides may not write at once: first take what the worker has to say.
-            while self._outstanding:
-                self._answers.append(self._read())
+            while self.outstanding:
+                self.listen()
         try:
             self.pipe.send_bytes(data)
         except (BrokenPipeError, ConnectionError):
             raise self._died() from None
-        self._outstanding += 1
+        self.outstanding += 1
 
     def receive(self):
         """The next answer and its memory."""
-        kind, value = self._answers.popleft() if self._answers else self._read()
+        kind, value = self.answers.popleft() if self.answers else self._read()
         memory = next(self._memories)
         if kind == 'result':
             return value, memory
@@ -144,7 +171,7 @@ class _Worker:
             answer = self.pipe.recv()
         except (EOFError, ConnectionError):
             raise self._died() from None
-        self._outstanding -= 1
+        self.outstanding -= 1
         return answer
 
     def _died(self):
@@ -186,6 +213,7 @@ def _map(fd, window, room):
 def _work(function, pipe, window, room, inherited):
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    keep_freed_memory(pictures=True)
     for end in inherited:
         end.close()  # else a pipe would outlive its owner, and the workers with it
     try:

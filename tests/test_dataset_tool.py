@@ -56,6 +56,7 @@ def run(*args, **kwargs):
 def test_records_equal_the_reference(tmp_path, golden_dir, monkeypatch, workers):
     monkeypatch.setattr('data.converters.loading._SERIAL', 0)
     monkeypatch.setattr('data.converters.loading._CHUNK_BYTES', 5 * 3 * 32 * 32)
+    monkeypatch.setattr('data.converters.loading._BATCH_BYTES', 2 * 3 * 32 * 32)
     main(['create_from_images', str(tmp_path / 'images'), str(golden_dir / 'images'), '--workers', workers])
     assert sorted(os.listdir(str(tmp_path / 'images'))) == [f'images-r{log2:02}.tfrecords' for log2 in range(2, 6)] + [
         'manifest.json']
@@ -194,6 +195,24 @@ def test_every_bad_file_is_named_with_its_reason(tmp_path, monkeypatch):
     for name, reason in reasons.items():
         assert any(name in line and reason in line for line in lines), (name, lines)
     assert not any('good.png' in line for line in lines)
+
+
+@pytest.mark.parametrize('bad', ['a0', 'b03x', 'z', 'a0 a1 a2 a3 a4 a5 b03x b04x z'])
+def test_pictures_between_bad_ones_become_the_records_that_they_are_alone(tmp_path, golden_dir, monkeypatch, bad):
+    """Encoded two at a time, each level of five pictures in a place of its own."""
+    monkeypatch.setattr('data.converters.loading._CHUNK_BYTES', 5 * 3 * 32 * 32)
+    monkeypatch.setattr('data.converters.loading._BATCH_BYTES', 2 * 3 * 32 * 32)
+    (tmp_path / 'in').mkdir()
+    for number, file in enumerate(sorted((golden_dir / 'images').iterdir())):
+        shutil.copy(str(file), str(tmp_path / 'in' / f'b{number:02}.png'))
+    alone = create(tmp_path / 'in', tmp_path / 'alone', '--shuffle', '0')
+    for name in bad.split():
+        (tmp_path / 'in' / f'{name}.png').write_bytes(b'no picture')
+    made = create(tmp_path / 'in', tmp_path / 'beside', '--shuffle', '0', '--skip-bad')
+    for log2 in range(2, 6):
+        assert (tmp_path / 'beside' / f'beside-r{log2:02}.tfrecords').read_bytes() == \
+            (tmp_path / 'alone' / f'alone-r{log2:02}.tfrecords').read_bytes()
+    assert made.fingerprint == alone.fingerprint
 
 
 def test_the_shape_is_that_of_usable_pictures_however_many_bad_ones_come_first(tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 import pytest
@@ -73,6 +74,26 @@ def test_each_result_is_found_in_the_memory_that_comes_with_it(monkeypatch, coun
         assert memory.shape == (70000,) and (memory == result // 2).all()
         seen.append(result)
     assert seen == list(range(0, 80, 2))
+
+
+class Release:
+    """Task 0 is done once task 6 is, whose file it waits for."""
+
+    def __init__(self, marker):
+        self._marker = marker
+
+    def __call__(self, task):
+        if task == 6:
+            self._marker.touch()
+        deadline = time.time() + 100
+        while task == 0 and not self._marker.exists():
+            assert time.time() < deadline
+            time.sleep(0.01)
+        return task
+
+
+def test_nobody_waits_for_a_worker_that_is_slow(tmp_path):
+    assert list(ordered_map(Release(tmp_path / 'marker'), range(12), 2, window=6)) == list(range(12))
 
 
 @pytest.mark.parametrize('left_alone', [(), ('sys',)])

@@ -26,7 +26,7 @@ from data.cluster import starters
 from data.workers import ONE_THREAD, environment
 from dnnlib.errors import UserError
 from dnnlib.files import list_dir_recursively_with_ignore
-from dnnlib.machine import usable_cores
+from dnnlib.machine import memory_environment, usable_cores
 
 AHEAD = 3             # pieces under way for each worker
 CONNECT_SECONDS = 60
@@ -36,7 +36,6 @@ IDLE_SECONDS = 300    # without a single worker until the work ends
 MOST_RETRIES = 100    # of a piece whose every end is noted (see `Attempt`); of others a single one
 PORT = 8786
 
-_ENVIRONMENT = dict(ONE_THREAD, DASK_LOGGING__DISTRIBUTED='critical')
 # The engine looks at itself up to a hundred times a second, for a dashboard that nobody here has. Even idle that takes
 # 40 ms of each worker's second, and 50 ms of the scheduler's. A worker gets this from what starts it, whose settings
 # overrule variables of its environment.
@@ -44,7 +43,8 @@ _SETTINGS = {'distributed.worker.profile.interval': '1s', 'distributed.worker.pr
              'distributed.admin.tick.interval': '1s', 'distributed.admin.system-monitor.interval': '10s',
              'distributed.scheduler.work-stealing-interval': '1s',
              'distributed.diagnostics.computations.ignore-modules': ['.*'],  # else each piece has our source text read
-             # Else workers get MALLOC_TRIM_THRESHOLD_, which has them give freed memory back and clear new memory.
+             # Else workers get MALLOC_TRIM_THRESHOLD_, which has them give freed memory back and clear new memory. They
+             # are told the contrary, by variables since work is done by a thread.
              'distributed.nanny.environ': {}, 'distributed.nanny.pre-spawn-environ': {},
              # Else a worker that was lost, and takes over 15 s to start again, never comes back.
              'distributed.deploy.lost-worker-timeout': '1h'}
@@ -86,6 +86,11 @@ def _distributed():
     logging.getLogger('distributed').setLevel(logging.CRITICAL)
     warnings.filterwarnings('ignore', module='distributed')  # unequal versions are told in a sentence
     return distributed
+
+
+def _environment():
+    """Variables of worker processes."""
+    return dict(ONE_THREAD, DASK_LOGGING__DISTRIBUTED='critical', **memory_environment())
 
 
 class Cluster:
@@ -134,10 +139,11 @@ class Cluster:
         dask.config.set({'distributed.scheduler.allowed-failures': 2, 'distributed.comm.timeouts.connect': 30})
         count = (self._detail or self._workers or usable_cores()) if self.is_local else 0
         # What a worker is told once it runs is too late for libraries that read their environment when they are loaded.
-        self._closing.enter_context(environment(_ENVIRONMENT))
+        variables = _environment()
+        self._closing.enter_context(environment(variables))
         scheduler = distributed.LocalCluster(
             n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0,
-            host='127.0.0.1' if self.is_local else self._options['host'], env=_ENVIRONMENT,
+            host='127.0.0.1' if self.is_local else self._options['host'], env=variables,
             scheduler_port=0 if self.is_local else self._options['port'], silence_logs=logging.CRITICAL)
         self._closing.callback(_quietly(scheduler.close), timeout=10)
         # That was for the start. A result that is fetched from a worker that was just lost would be waited for so long.
@@ -440,10 +446,11 @@ def serve_workers(address, count):
     distributed = _distributed()
     import dask
     dask.config.set({'distributed.comm.timeouts.connect': CONNECT_SECONDS})
-    os.environ.update(_ENVIRONMENT)
+    variables = _environment()
+    os.environ.update(variables)
 
     async def serve():
-        nannies = [distributed.Nanny(f'tcp://{address}', nthreads=1, memory_limit=0, env=_ENVIRONMENT,
+        nannies = [distributed.Nanny(f'tcp://{address}', nthreads=1, memory_limit=0, env=variables,
                                      dashboard_address=None, death_timeout=2 * CONNECT_SECONDS)
                    for _ in range(count)]
         try:

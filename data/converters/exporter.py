@@ -34,19 +34,23 @@ def has_levels(shape, dtype):
         and shape[1] >= SMALLEST
 
 
-def encode(arrays, memory=None):
+def encode(arrays, memory=None, start=0, total=None):
     """Encodes arrays [N, C, H, W] for all their levels: (records per level, digests), both ready for `Exporter.add`.
 
     Worker processes call this, so that the parent has nothing left to do but to write. memory: uint8, at least
-    `forecast_bytes` long, for the records, which `split` then finds there; None for new memory.
+    `forecast_bytes` long, for the records, which `split` then finds there; None for new memory. start, total: the
+    arrays are those from number `start` on of `total` that the memory is for; by default they are all.
     """
     shape, dtype = arrays.shape[1:], arrays.dtype
+    total = len(arrays) if total is None else total
     if memory is None:
-        memory = np.empty(forecast_bytes(shape, dtype, len(arrays)), np.uint8)
+        memory = np.empty(forecast_bytes(shape, dtype, total), np.uint8)
     levels = levels_of_detail(arrays, SMALLEST) if has_levels(shape, dtype) else [arrays]
-    records = split(memory, shape, dtype, len(arrays))
-    for encoder, level, block in zip(_encoders(tuple(shape), np.dtype(dtype)), levels, records):
-        encoder.encode(level, block.reshape(len(arrays), encoder.record_size))
+    records = []
+    for encoder, level, block in zip(_encoders(tuple(shape), np.dtype(dtype)), levels,
+                                     split(memory, shape, dtype, total)):
+        records.append(block[start * encoder.record_size:(start + len(arrays)) * encoder.record_size])
+        encoder.encode(level, records[-1].reshape(len(arrays), encoder.record_size))
     little = np.ascontiguousarray(arrays, arrays.dtype.newbyteorder('<'))
     return records, [hashlib.sha256(array).digest() for array in little]
 
@@ -262,6 +266,7 @@ class HashedFile:
     """A file that is being written. `size`: bytes so far."""
 
     _STEP = 32 << 20  # bytes
+    _HOT = 256 << 10  # bytes that a processor's own cache still holds when they are read again
 
     def __init__(self, path):
         self._path = path
@@ -271,8 +276,11 @@ class HashedFile:
 
     def write(self, block):
         """Appends uint8 [bytes]."""
-        self._file.write(block)
-        self._hash.update(block)
+        block = memoryview(block)
+        for start in range(0, len(block), self._HOT):
+            piece = block[start:start + self._HOT]
+            self._file.write(piece)
+            self._hash.update(piece)
         self.size += len(block)
         if self.size - self._on_its_way >= self._STEP and hasattr(os, 'posix_fadvise'):
             # The disk begins now, beside the processors, instead of keeping us waiting at the end. The pages stay in

@@ -12,6 +12,7 @@ from dnnlib.machine import usable_cores
 
 SHUFFLE_SEED = 123
 _CHUNK_BYTES, _CHUNK_IMAGES = 2 << 20, 256
+_BATCH_BYTES = 1 << 20   # of images that are encoded together, which a processor's own cache holds from loading on
 # On a cluster, where it takes 5 ms of processor time to hand a piece over: several chunks make a piece. Towards the end
 # pieces become as small as chunks, lest some workers wait for the rest.
 _PIECE_BYTES, _PIECE_IMAGES = 12 << 20, 2048
@@ -52,53 +53,51 @@ class Loader:
             raise BadImage(f'is {kinds[channels]} where {kinds[self.expected[0]]} is expected')
         return to_array(image)
 
-    def __call__(self, task, memory, attempt=None, offset=0):
+    def __call__(self, task, memory, attempt=None):
         """`task`: ([(number, source)], whether to encode, into `memory`, as `exporter.encode` does).
 
-        attempt: `Attempt` that images are noted in before they are loaded, by their places, which begin with `offset`.
+        The memory is divided as for all items; of each level the first records are those of the images used.
+        attempt: `Attempt` that images are noted in before they are loaded, by their places.
         Returns (digests, None if nothing was encoded, numbers used, [(source, reason)]).
         """
         items, wanted = task
-        if self._arrays is None or len(self._arrays) < len(items):
-            self._arrays = np.empty([len(items)] + self.expected, np.uint8)  # kept, since new memory costs time
-        arrays = self._arrays
-        used, bad = [], []
-        for place, (number, source) in enumerate(items, offset):
+        if self._arrays is None:    # kept, since new memory costs time
+            size = int(np.prod(self.expected))
+            self._arrays = np.empty([max(1, _BATCH_BYTES // size)] + self.expected, np.uint8)
+        used, bad, digests = [], [], []
+        waiting = 0     # images that are loaded and not encoded yet
+        for place, (number, source) in enumerate(items):
             try:
                 if attempt is not None and not attempt.begin(place):
                     raise BadImage('ended every worker process that read it')
-                arrays[len(used)] = self.load(source)
+                self._arrays[waiting] = self.load(source)
             except BadImage as err:
                 bad.append((source, str(err)))
             else:
                 used.append(number)
-        digests = exporter.encode(arrays[:len(used)], memory)[1] if used and wanted else None
-        return digests, used, bad
+                waiting += 1
+            if waiting == len(self._arrays) or waiting and place == len(items) - 1:
+                if wanted:
+                    digests += exporter.encode(self._arrays[:waiting], memory, len(digests), len(items))[1]
+                waiting = 0
+        return digests or None, used, bad
 
 
 class _OnCluster:
-    """A `Loader` for workers of a cluster: makes the blocks of a `Part`, and a list of the loader's answers.
+    """A `Loader` for workers of a cluster: makes the blocks of a `Part`, and the loader's answer."""
 
-    It goes through a piece in chunks of `chunk` images, since more at a time would not stay in the processor's cache.
-    """
-
-    def __init__(self, loader, room, chunk):
-        self._loader, self._room, self._chunk = loader, room, chunk
+    def __init__(self, loader, room):
+        self._loader, self._room = loader, room
         self._memory = None
 
     def __call__(self, task, attempt, memory):
         if memory is None:
             memory = self._memory = np.empty(self._room, np.uint8) if self._memory is None else self._memory
-        items, wanted = task
-        blocks, answers = [], []
-        for start in range(0, len(items), self._chunk):
-            answer = self._loader((items[start:start + self._chunk], wanted), memory, attempt, start)
-            if answer[0] is not None:
-                found = exporter.split(memory, self._loader.expected, np.uint8, len(answer[1]))
-                memory = memory[sum(len(block) for block in found):]
-                blocks += found
-            answers.append(answer)
-        return blocks or None, answers
+        answer = self._loader(task, memory, attempt)
+        blocks = None
+        if answer[0] is not None:
+            blocks = exporter.split(memory, self._loader.expected, np.uint8, len(task[0]))
+        return blocks, answer
 
 
 def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=None, cluster=None):
@@ -131,11 +130,14 @@ def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=
 
     room = exporter.forecast_bytes(loader.expected, np.uint8, count)
     if cluster is None:
-        results = (([answer], memory) for answer, memory in ordered_fill(loader, tasks(), workers, room))
+        results = ordered_fill(loader, tasks(), workers, room)
     else:
-        results = fill(cluster, _OnCluster(loader, room, least), tasks(), out.parts_folder(),
+        results = fill(cluster, _OnCluster(loader, room), tasks(), out.parts_folder(),
                        lambda task: exporter.forecast_bytes(loader.expected, np.uint8, len(task[0])))
-    for encoded, numbers, refused in _chunks(results, loader.expected):
+    for (digests, numbers, refused), memory in results:
+        tried = len(numbers) + len(refused)
+        encoded = None if digests is None else exporter.first(
+            (exporter.split(memory, loader.expected, np.uint8, tried), digests), len(numbers), tried)
         bad.extend(refused)
         progress.add(len(numbers) + len(refused))
         if most is not None and len(used) + len(numbers) >= most:
@@ -146,20 +148,6 @@ def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=
         if encoded is not None and (skip_bad or not bad):
             out.add(encoded)
     return used, bad
-
-
-def _chunks(results, shape):
-    """Yields (what `exporter.encode` returns or None, numbers used, [(source, reason)]) of each chunk.
-
-    results: of ([a loader's answers], the memory that they have filled, one behind the other).
-    """
-    for answers, memory in results:
-        for digests, numbers, refused in answers:
-            encoded = None
-            if digests is not None:
-                encoded = exporter.split(memory, shape, np.uint8, len(numbers)), digests
-                memory = memory[sum(len(block) for block in encoded[0]):]
-            yield encoded, numbers, refused
 
 
 def write_arrays(out, images, order):
