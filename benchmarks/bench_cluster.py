@@ -175,7 +175,7 @@ def convert_all(photos, out, workers, cluster):
     clock, total, usual = Clock(cluster), len(os.listdir(photos)), command.Progress
     # Pieces of the cluster shrink before the end; some are under way. Both as at the beginning, and as with the pool.
     piece = min(loading._PIECE_IMAGES, loading._PIECE_BYTES // (3 * picture_side(photos) ** 2))
-    edge = min((AHEAD + 2 * loading._LAST_PIECES) * workers * piece, total // 3)
+    edge = min((AHEAD + loading._LAST_PIECES) * workers * piece, total // 3)
     marks = []  # (pictures, seconds, seconds of processor time)
 
     class Watched(usual):

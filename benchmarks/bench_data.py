@@ -33,7 +33,8 @@ def rows(gigabytes=1.0, rounds=ROUNDS):
     folder = tempfile.mkdtemp(prefix='bench-data-')
     try:
         return [reading_row(folder, 32, 64, 20000, rounds), reading_row(folder, 256, 8, 1000, rounds),
-                memory_row(folder, gigabytes), images_row(folder, rounds), faces_row(folder, rounds)]
+                memory_row(folder, gigabytes), images_row(folder, rounds), workers_row(folder, rounds),
+                faces_row(folder, rounds)]
     finally:
         shutil.rmtree(folder)
 
@@ -151,6 +152,30 @@ def images_row(folder, rounds):
                 ratio_to=f'plain decoding on one core ({plain:.0f} images/s)',
                 floor=f'{sum(map(len, pictures)) / len(pictures) / 1000:.0f} kB of PNG decoded, 262 kB of records '
                       f'written and hashed per image')
+
+
+def workers_row(folder, rounds, copies=20):
+    """Two workers of create_from_images beside one, which is the command itself, on 256x256 PNGs."""
+    from data.commands import main
+    source, target, pictures = os.path.join(folder, 'some-png'), os.path.join(folder, 'made'), _pictures()
+    os.mkdir(source)
+    for number in range(len(pictures) * copies):
+        with open(os.path.join(source, f'{number:05d}.png'), 'wb') as f:
+            f.write(pictures[number % len(pictures)])
+
+    def make(workers):
+        start = time.perf_counter()
+        main(['create_from_images', target, source, '--workers', str(workers)])
+        seconds = time.perf_counter() - start
+        shutil.rmtree(target)
+        return len(pictures) * copies / seconds
+
+    pairs = [(make(1), make(2)) for _ in range(2 * rounds)]     # neighbours in time: cores are not always equally fast
+    ratios = [two / one for one, two in pairs]
+    return dict(what=f'create_from_images, {len(pictures) * copies} PNGs of 256x256, two workers', unit='images/s',
+                figure=statistics.median(two for _, two in pairs), ratio=statistics.median(ratios),
+                ratio_to=f'one worker; {min(ratios):.2f} to {max(ratios):.2f}',
+                floor='twice as many, where two cores share neither caches nor memory')
 
 
 def _pictures():

@@ -4,6 +4,7 @@ sets `run`, a function of the parsed arguments, as their default."""
 import importlib
 
 from dnnlib.command_line import Parser
+from dnnlib.machine import keep_freed_memory
 
 MODULES = [
     'data.converters.create_from_images',
@@ -85,4 +86,5 @@ def _examples(commands, count):
 def main(argv=None):
     """Runs one command. Raises UserError for the user's mistakes."""
     args = make_parser().parse_args(argv)
+    keep_freed_memory(pictures=True)
     return args.run(args)

@@ -1,5 +1,6 @@
 """Data work spread over processes that may be on other machines: what it makes, and what its faults leave."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -12,7 +13,7 @@ from prefilter_helpers import ALWAYS, content, make_tree, save_photo, settings
 from test_prefilter_run import rows
 
 from data import ledger
-from data.cluster import engine, starters
+from data.cluster import engine, parts, starters
 from data.cluster.attempts import Attempt
 from data.cluster.photographs import ClusterPool, Portion, _Portions, recover
 from data.commands import main
@@ -49,7 +50,7 @@ class OneByOne:
     def check_folder(self, folder):
         assert os.path.isdir(folder)
 
-    def map(self, function, tasks, ordered=True, is_noted=False):
+    def map(self, function, tasks, ordered=True, is_noted=False, left=None):
         context = multiprocessing.get_context('fork')
         for task in tasks:
             for _ in range(8):
@@ -135,6 +136,29 @@ def test_pieces_of_several_chunks_become_the_same_data_set(tmp_path, monkeypatch
     for key in ('num_images', 'fingerprint', 'skipped'):
         assert manifests[0][key] == manifests[1][key]
     assert manifests[1]['num_images'] == 23 and len(manifests[1]['skipped']) == 1
+
+
+def sevens(task, attempt, memory):
+    memory[:] = 7
+    return [memory], task
+
+
+def test_a_piece_that_was_done_is_not_done_again_in_memory_that_another_has_meanwhile(tmp_path):
+    """As after the loss of a worker that had just answered: the engine gives its piece to another one."""
+    with contextlib.ExitStack() as closing:
+        lender, part = parts._Lender(closing), parts.Part(sevens, str(tmp_path))
+        path = lender.lend(0, 1000)
+        memory = lender.memories[path]
+        assert part((0, ('task', path))) == (0, path, True, 'task') and set(memory.blocks) == {7}
+        assert memory.left() is None and part.leave((0, ('task', path)), b'answer') and memory.left() == b'answer'
+        memory.blocks[:] = 9
+        assert part((0, ('task', path))) is None and part.leave((0, ('task', path)), b'other')
+        lender.free.append(path)
+        assert lender.lend(1, 500) == path and memory.left() is None
+        assert part((0, ('task', path))) is None and part.leave((0, ('task', path)), b'other')
+        assert set(memory.blocks) == {9} and memory.left() is None and os.listdir(str(tmp_path)) == []
+        assert part((1, ('next', path))) == (1, path, True, 'next')
+        assert part.leave((1, ('next', path)), bytes(10 ** 6)) is None and memory.left() is None  # it is to be fetched
 
 
 def test_portions_of_photographs_take_a_second_and_become_small_at_the_end():

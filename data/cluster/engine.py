@@ -31,6 +31,7 @@ from dnnlib.machine import memory_environment, usable_cores
 AHEAD = 3             # pieces under way for each worker
 CONNECT_SECONDS = 60
 REACH_SECONDS = 10    # that a worker is tried to be reached; the engine keeps trying those that are gone
+BEAT_SECONDS = 5      # after which a worker says again that it is there; its end is told by its connection
 LOST_SECONDS = 20     # without a scheduler until it counts as lost
 IDLE_SECONDS = 300    # without a single worker until the work ends
 MOST_RETRIES = 100    # of a piece whose every end is noted (see `Attempt`); of others a single one
@@ -76,6 +77,7 @@ def _distributed():
     try:
         import dask
         import distributed
+        import distributed.scheduler
     except ImportError as err:
         if (err.name or '').partition('.')[0] not in ('distributed', 'dask'):
             raise
@@ -83,6 +85,8 @@ def _distributed():
                         'them') from None
     dask.config.set(_SETTINGS)
     dask.config.set({'temporary-directory': tempfile.gettempdir()})  # for workers' own files, else the current folder
+    # There is no setting for it. Twice a second would be a hundredth of what two workers and this process can do.
+    distributed.scheduler.heartbeat_interval = lambda count: max(BEAT_SECONDS, count / 20)
     logging.getLogger('distributed').setLevel(logging.CRITICAL)
     warnings.filterwarnings('ignore', module='distributed')  # unequal versions are told in a sentence
     return distributed
@@ -222,17 +226,20 @@ class Cluster:
 
     # ---- Work
 
-    def map(self, function, tasks, ordered=True, is_noted=False):
+    def map(self, function, tasks, ordered=True, is_noted=False, left=None):
         """Yields `function(task)` for each task, as worker processes anywhere compute it.
 
         function: a picklable object, loaded once per worker process; it may keep what it needs for the next task.
-        ordered: in the order of the tasks; else as they get done. is_noted: the function notes what it is at, and gives
-        up what kills its process too often, so that a piece is tried again however often its worker dies.
+        ordered: in the order of the tasks; else as they get done. is_noted: the function notes what it is at, and
+        gives up what kills its process too often, so that a piece is tried again however often its worker dies.
+        left: goes with a function that has a method `leave(task, answer)`, which puts its answer, bytes, where this
+        process can find it; `left(task)` finds it. To fetch an answer from its worker takes a third of what a piece
+        costs; that is done where either returns None.
 
         Raises UserError as the function raised it; RuntimeError with the worker's traceback for anything else;
         UserError if the scheduler is lost, all workers are, or no worker has room left on its disk.
         """
-        work = _Work(self, function, MOST_RETRIES if is_noted else 1)
+        work = _Work(self, function, MOST_RETRIES if is_noted else 1, left or (lambda task: None))
         tasks, waiting, next_number = enumerate(tasks), {}, 0
         more = True
         while True:
@@ -269,8 +276,8 @@ class Cluster:
 class _Work:
     """Pieces under way for one `Cluster.map`."""
 
-    def __init__(self, cluster, function, most_retries):
-        self._cluster, self._most_retries = cluster, most_retries
+    def __init__(self, cluster, function, most_retries, left):
+        self._cluster, self._most_retries, self._left = cluster, most_retries, left
         self._token = uuid.uuid4().hex[:12]
         self._done = queue.Queue()
         self.under_way = {}  # number → (future, task, how often it was lost)
@@ -303,13 +310,14 @@ class _Work:
             if number not in self.under_way or self.under_way[number][0] is not future:
                 continue
             _, task, losses = self.under_way.pop(number)
-            if future.status in ('cancelled', 'lost'):
+            answer = self._left(task)
+            if answer is None and future.status in ('cancelled', 'lost'):
                 if not self._cluster.is_running():
                     raise self._lost()
                 self.start(number, task, losses)  # its result went with its worker; `Attempt` counts what is guilty
                 continue
             try:
-                kind, value, worker = pickle.loads(future.result(timeout=60))
+                kind, value, worker = pickle.loads(future.result(timeout=60) if answer is None else answer)
             except Exception as err:
                 if not self._cluster.is_running():
                     raise self._lost() from None
@@ -367,10 +375,13 @@ _loaded = {}  # token → function, in a worker process
 
 
 def _run(carrier, task):
-    """What a worker process does with a pickled task: pickled (kind, value, its address)."""
+    """What a worker process does with a pickled task: pickled (kind, value, its address), None if that was left."""
     import distributed
-    worker = distributed.get_worker().address
-    return pickle.dumps(_try(carrier, pickle.loads(task)) + (worker,), protocol=4)
+    worker, task = distributed.get_worker().address, pickle.loads(task)
+    kind, value = _try(carrier, task)
+    answer = pickle.dumps((kind, value, worker), protocol=4)
+    leave = getattr(_loaded.get(carrier.token), 'leave', None) if kind == _RESULT else None
+    return answer if leave is None or leave(task, answer) is None else None
 
 
 def _try(carrier, task):

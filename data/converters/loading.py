@@ -13,10 +13,11 @@ from dnnlib.machine import usable_cores
 SHUFFLE_SEED = 123
 _CHUNK_BYTES, _CHUNK_IMAGES = 2 << 20, 256
 _BATCH_BYTES = 1 << 20   # of images that are encoded together, which a processor's own cache holds from loading on
-# On a cluster, where it takes 5 ms of processor time to hand a piece over: several chunks make a piece. Towards the end
-# pieces become as small as chunks, lest some workers wait for the rest.
-_PIECE_BYTES, _PIECE_IMAGES = 12 << 20, 2048
+# On a cluster, where it takes some 8 ms of processor time to hand a piece over: many chunks make a piece. Towards the
+# end pieces become smaller, lest some workers wait for the rest.
+_PIECE_BYTES, _PIECE_IMAGES = 24 << 20, 4096
 _LAST_PIECES = 2        # of each worker, that become smaller
+_LARGEST_OVER_SMALLEST = 8
 _SERIAL = 64  # so few images are done before worker processes have started
 
 
@@ -116,6 +117,7 @@ def write_all(out, loader, items, total, workers, progress, skip_bad=True, most=
     least = count = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // image_bytes))
     if cluster is not None:
         count = max(1, min(_PIECE_IMAGES, _PIECE_BYTES // image_bytes))
+        least = max(least, count // _LARGEST_OVER_SMALLEST)
     items = iter(items)
 
     def tasks():
