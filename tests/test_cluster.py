@@ -8,7 +8,7 @@ import shutil
 import time
 
 import pytest
-from cluster_helpers import DeadlyLoader, FullDisk, Square, environment_of_worker
+from cluster_helpers import DeadlyLoader, FullDisk, OnceDeadlyLoader, Square, environment_of_worker
 from prefilter_helpers import ALWAYS, content, make_tree, save_photo, settings
 from test_prefilter_run import rows
 
@@ -332,6 +332,20 @@ def test_workers_have_one_thread_and_keep_freed_memory(cluster):
 def test_work_of_lost_workers_is_done_by_others(tmp_path, cluster):
     work = Square(str(tmp_path / 'marker'))
     assert list(cluster.map(work, range(20), is_noted=True)) == [number ** 2 for number in range(20)]
+
+
+def test_a_data_set_is_the_same_if_workers_are_lost(tmp_path, monkeypatch, cluster):
+    make_tree(tmp_path / 'in', 60, size=(16, 16))
+    for folder in ('class0', 'class1'):
+        save_photo(tmp_path / 'in' / folder / 'deadly.png', size=(16, 16))
+    monkeypatch.setattr('data.converters.create_from_images.FolderLoader', OnceDeadlyLoader)
+    monkeypatch.setattr('data.converters.loading._CHUNK_BYTES', 2 * 3 * 16 * 16)
+    monkeypatch.setattr('data.converters.loading._PIECE_BYTES', 5 * 3 * 16 * 16)
+    for name, options in (('a', {'cluster': cluster}), ('b', {'workers': 1})):
+        create_from_images(str(tmp_path / name / 'set'), str(tmp_path / 'in'), **options)
+    assert len(list(tmp_path.glob('in/*/*.was-deadly'))) == 2 and os.listdir(str(tmp_path / 'a')) == ['set']
+    for path in (tmp_path / 'b' / 'set').glob('*.tfrecords'):
+        assert path.read_bytes() == (tmp_path / 'a' / 'set' / path.name).read_bytes()
 
 
 def test_a_worker_without_room_is_left_out(tmp_path, cluster, capsys):
