@@ -84,9 +84,10 @@ def parse_args(argv=None):
                       'has no meaning with --list-configs, which lists all configurations')
     if args.print_config:
         parser.refuse(['--dry-run'], 'and --print-config are two ways to only look; choose one of them')
-    args.overrides = (args.overrides + ([f'train.on_nan={args.on_nan}'] if args.on_nan else [])
-                      + (['train.deterministic=true'] if args.deterministic else [])
-                      + ([f'train.max_hours={args.max_hours}'] if args.max_hours is not None else []))
+    values = {'on_nan': args.on_nan, 'max_hours': args.max_hours, 'deterministic': args.deterministic and 'true' or None}
+    given = [name for name in sorted(values) if values[name] is not None]
+    args.overrides = args.overrides + [f'train.{name}={values[name]}' for name in given]
+    args.origins = {f'train.{name}': '--' + name.replace('_', '-') for name in given}
     if args.resume is not None:
         for name in ('config', 'seed', 'init_from', 'resume_kimg'):
             if getattr(args, name) is not None:

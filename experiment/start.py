@@ -51,6 +51,7 @@ class Start:
             config, origins = config_files.change(self.before, self.record['provenance'], updates)
             desc = ''
             run_config.check_changes(self.record, self.before, self.run_dir, args.overrides)
+        origins.update(args.origins)    # of options that are short for --set
         self.config, self.origins = run_config.resolve(config, origins, entries, options, desc, not args.print_config)
         beginning = vars(args) if self.record is None else self.record
         self.init_from, self.resume_kimg = beginning.get('init_from'), beginning.get('resume_kimg') or 0

@@ -108,6 +108,36 @@ def test_stand_ins_quick_looks_failures_and_several_values_are_told(run_dir):
     assert '| precision | 0.5 |' in text and '| recall | failed |' in text
 
 
+def change_record(run_dir, name, **changes):
+    path = os.path.join(run_dir, name)
+    with open(path) as file:
+        record = json.load(file)
+    record.update(changes)
+    with open(path, 'w') as file:
+        json.dump(record, file)
+
+
+def test_the_card_of_a_codec_tells_what_a_codec_is_for(run_dir):
+    config, _ = run_config.load('codec-h4', folders.config_dir, ['dataset.tfrecord_dir=ferns'])
+    change_record(run_dir, 'submit_config.json', config=config)
+    shutil.rmtree(os.path.join(run_dir, 'metrics'))
+    os.unlink(os.path.join(run_dir, 'best-fid50k.json'))
+    assert 'No reconstruction error of this snapshot is recorded' in card_of(run_dir)
+    os.makedirs(os.path.join(run_dir, 'metrics'))
+    with open(os.path.join(run_dir, 'metrics', 'reconstruction.json'), 'w') as file:
+        json.dump(dict(kind='reconstruction', network='network-final.pkl', values=dict(mse_128=0.0123)), file)
+    text = card_of(run_dir)
+    assert '- images of 128x128: 0.0123' in text and 'encode CODES DATASET --codec RUN/network-final.pkl' in text
+    assert "F, H, D = misc.load_pkl('RUN/network-final.pkl')" in text
+    assert 'generate' not in text and 'fid50k' not in text.partition('## Scores')[2]
+
+
+def test_the_card_of_a_generator_of_codes_names_the_codec(run_dir):
+    change_record(run_dir, 'dataset.json', shape=[16, 8, 8], downscale=4, codec_sha256='c0dec')
+    text = card_of(run_dir)
+    assert 'codes of images of 32x32, by the codec with the SHA-256 `c0dec`' in text and 'generate' in text
+
+
 def test_texts_of_others_are_shown_and_not_obeyed(run_dir):
     nasty = '<script>x</script> [a](http://b) | ``c`` ![d](e)\n# f \u202e \ud800'
     put(run_dir, 'network-snapshot-000003', 'kid50k', problems=[nasty], labels=nasty, settings={'`': nasty})

@@ -46,7 +46,12 @@ def test_the_environment_tells_which_process_this_is(environ, rank, size, addres
 @pytest.mark.parametrize('environ,words', [
     ({'STYLEGAN_RANK': 'x', 'STYLEGAN_ADDRESSES': 'a:1,b:2'}, "STYLEGAN_RANK is 'x'"),
     ({'OMPI_COMM_WORLD_RANK': '0', 'OMPI_COMM_WORLD_SIZE': '4', 'OMPI_COMM_WORLD_LOCAL_SIZE': '2'}, 'STYLEGAN_HOSTS'),
-    ({'PMI_RANK': '0', 'PMI_SIZE': '3', 'STYLEGAN_HOSTS': 'a,b'}, 'equally many')])
+    ({'PMI_RANK': '0', 'PMI_SIZE': '3', 'STYLEGAN_HOSTS': 'a,b'}, 'equally many'),
+    ({'PMI_RANK': '2', 'PMI_SIZE': '2', 'MPI_LOCALNRANKS': '2'}, 'PMI_RANK is 2, but there are 2 processes'),
+    ({'STYLEGAN_RANK': '2', 'STYLEGAN_ADDRESSES': 'a:1,b:2'}, 'STYLEGAN_RANK is 2, but there are 2'),
+    ({'STYLEGAN_RANK': '0', 'STYLEGAN_ADDRESSES': 'a:1,b'}, "has 'b' among its addresses"),
+    ({'PMI_RANK': '0', 'PMI_SIZE': '2', 'STYLEGAN_HOSTS': 'a,,b'}, "'' is no host name"),
+    ({'PMI_RANK': '0', 'PMI_SIZE': '2', 'STYLEGAN_HOSTS': 'a,b', 'STYLEGAN_PORT': '70000'}, 'STYLEGAN_PORT is 70000')])
 def test_an_environment_without_sense_is_a_sentence(environ, words):
     with pytest.raises(UserError, match=words):
         processes.read_world(environ)
@@ -102,6 +107,11 @@ def test_each_process_of_a_host_takes_gpus_of_its_own(rank, visible, taken, monk
     (['-np', '0', 'train.py'], 'from 1 to 4096'), (['-np', '2', 'nothing.py'], 'no script'),
     (['-np', '3', '--hosts', 'a,b', 'train.py'], 'equally over 2 hosts'),
     (['-np', '2', '--hosts', 'a,a', 'train.py'], 'different host names'),
+    (['-np', '2', '--hosts', 'a', '--hosts', 'a', 'train.py'], 'different host names'),
+    (['-np', '2', '--hosts', 'a:1,b:1', 'train.py'], "'a:1' is no host name; .* without ports, slots and users"),
+    (['-np', '2', '--hosts', 'a,', 'train.py'], "'' is no host name"),
+    (['-np', '2', '--hosts', 'me@a,b', 'train.py'], "'me@a' is no host name"),
+    (['-np', '3', '--hosts', 'a', '--hosts', 'b', 'train.py'], 'equally over 2 hosts'),
     (['-np', '2', '--port', '80', 'train.py'], 'a port from 1024')])
 def test_the_launcher_refuses_in_a_sentence(words, sentence, monkeypatch):
     monkeypatch.chdir(ROOT)

@@ -2,6 +2,7 @@ import html.parser
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import PIL.Image
@@ -63,6 +64,33 @@ class Page(html.parser.HTMLParser):
 
     def handle_data(self, data):
         self.text.append(data)
+
+
+def test_the_report_of_a_run_of_codes_shows_and_offers_their_images(run_dir):
+    """Whose pictures are cut into cells of images, not of codes."""
+    path = os.path.join(run_dir, 'dataset.json')
+    with open(path) as f:
+        record = json.load(f)
+    page_of_images = Page(open(report.write_report(run_dir), encoding='utf-8').read())
+    shutil.rmtree(os.path.join(run_dir, pictures.CACHE))
+    with open(path, 'w') as f:
+        json.dump(dict(record, shape=[16, 8, 8], downscale=4, codec_sha256='c0dec'), f)
+    config, origins = run_config.load('accel-256', folders.config_dir, ['dataset.tfrecord_dir=any'])
+    submission.write_submit_config(run_dir, dict(config=config), origins)
+    page = Page(open(report.write_report(run_dir), encoding='utf-8').read())
+    pictures_of = [[source for source in found.sources if source.startswith('data:image/')]
+                   for found in (page_of_images, page)]
+    assert pictures_of[0] and pictures_of[0] == pictures_of[1]
+    visible = ' '.join(page.text)
+    assert '8x8, codes of images of 32x32' in visible and 'reproduce generate' in visible
+
+
+def test_the_report_of_a_codec_offers_to_encode(run_dir, tmp_path):
+    config, origins = run_config.load('codec-h4', folders.config_dir, ['dataset.tfrecord_dir=ferns'])
+    submission.write_submit_config(run_dir, dict(config=config, data_dir=str(tmp_path / 'data')), origins)
+    visible = ' '.join(Page(open(report.write_report(run_dir), encoding='utf-8').read()).text)
+    data = str(tmp_path / 'data' / 'ferns')
+    assert f'data encode {data}-codes {data} --codec {run_dir} --mirror 1' in visible and 'generate' not in visible
 
 
 def test_the_report_is_one_file_with_everything_inside(run_dir):

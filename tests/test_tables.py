@@ -329,6 +329,29 @@ def test_a_cell_may_hold_what_is_no_network_metric(network, tmp_path):
     assert 'images 12' in report.to_markdown(table, [cell])
 
 
+def test_a_cell_says_why_a_run_cannot_fill_it(network, tmp_path):
+    """A GAN in a codec's place, a codec whose data lack a resolution, a file without its run."""
+    run = tmp_path / '00000-run'
+    (run / 'metrics').mkdir(parents=True)
+    shutil.copy(network, str(run / 'network-final.pkl'))
+    write_submit_config(str(run), dict(config=dict(dataset={}, train=dict(total_kimg=9))))
+    table = load('acceleration-1').restricted(['128', '256'])
+
+    def remarks(given):
+        chosen = sources.choose_sources(table, {'codec-h4': given})
+        results = filling.fill(table, chosen, str(tmp_path / 'out'), True, os.path.abspath, 'released', True)
+        return [cell['remarks'] for cell in filling.make_cells(table, chosen, results) if cell['network'] == 'codec-h4']
+
+    words = 'not measured: 00000-run has no mse_{} in metrics/reconstruction.json; the run of a codec writes it, for'
+    assert [found[0].startswith(words.format(size)) for found, size in zip(remarks(str(run)), (128, 256))] == [True] * 2
+    (run / 'metrics' / 'reconstruction.json').write_text(json.dumps(
+        dict(kind='reconstruction', values=dict(mse_128=0.25))))
+    first, second = remarks(str(run))
+    assert first == [] and second[0].startswith(words.format(256))
+    shutil.copy(network, str(tmp_path / 'alone.pkl'))
+    assert 'alone.pkl belongs to no run; the run of a codec writes it' in remarks(str(tmp_path / 'alone.pkl'))[0][0]
+
+
 def test_records_of_two_kinds_may_have_values_of_one_name(network, tmp_path):
     run = tmp_path / '00000-run'
     (run / 'metrics').mkdir(parents=True)

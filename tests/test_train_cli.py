@@ -228,6 +228,7 @@ def test_options_that_make_no_sense_are_refused(capsys, args, message):
     (['--config', 'demo', '--set', 'x'], '--set x: write it as'),
     (['--config', 'demo', '--set', 'metrics=[fid50k, {preset: fid50k, num_images: 9}]'], "are called 'fid50k'"),
     (['--config', 'demo', '--set', 'sched.minibatch_dict.12=4'], 'powers of two, not 12'),
+    (['--config', 'demo', '--max-hours', 'long'], r'train.max_hours: must be .*given in --max-hours'),
     (['--config', 'demo', '--num-gpus', '0'], r'num_gpus: must be from 1 .*given in --num-gpus'),
     (['--config', 'demo', '--data-dir', '/nowhere'], "/nowhere"),
     (['--config', 'TINY', '--init-from', '/nowhere/x.pkl'], "no file '/nowhere/x.pkl'"),

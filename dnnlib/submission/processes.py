@@ -82,12 +82,17 @@ def read_world(environ):
     """The World that environment variables describe; see `world`."""
     if environ.get(ADDRESSES):
         addresses = tuple(environ[ADDRESSES].split(','))
-        rank = _number(environ, RANK)
+        for address in addresses:
+            if not re.match(r'[^:]+:\d{1,5}\Z', address):
+                raise UserError(f"the environment variable {ADDRESSES} has '{address[:60]}' among its addresses; "
+                                'host:port is expected')
+        rank = _rank(environ, RANK, len(addresses))
         return World(rank, len(addresses), addresses) if len(addresses) > 1 else _ALONE
     for rank, size in (('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'), ('SLURM_PROCID', 'SLURM_STEP_NUM_TASKS'),
                        ('PMI_RANK', 'PMI_SIZE')):
         if rank in environ and size in environ:
-            rank, size = _number(environ, rank), _number(environ, size)
+            size = _number(environ, size)
+            rank = _rank(environ, rank, size)
             return World(rank, size, _addresses(environ, size)) if size > 1 else _ALONE
     return _ALONE
 
@@ -100,14 +105,42 @@ def _number(environ, name):
     return int(text)
 
 
+def _rank(environ, name, size):
+    rank = _number(environ, name)
+    if rank >= size:
+        raise UserError(f'the environment variable {name} is {rank}, but there are {size} processes, numbered from 0')
+    return rank
+
+
 def _addresses(environ, size):
     """host:port of all processes that a launcher of others started: equally many on each host, in the hosts' order."""
-    hosts = environ.get(HOSTS, '').split(',') if environ.get(HOSTS) else _hosts_of_launcher(environ, size)
+    hosts = parse_hosts(environ[HOSTS], HOSTS) if environ.get(HOSTS) else _hosts_of_launcher(environ, size)
     if size % len(hosts):
         raise UserError(f'{size} processes on {len(hosts)} hosts are not equally many on each; start as many on each')
     each = size // len(hosts)
     port = _number(environ, PORT) if environ.get(PORT) else FIRST_PORT
+    check_port(port, each, f'the environment variable {PORT}')
     return tuple(f'{host}:{port + number}' for host in hosts for number in range(each))
+
+
+def parse_hosts(text, where):
+    """The host names in a text, with commas between them. `where` names the text in the UserError for others."""
+    hosts = [host.strip() for host in text.split(',')]
+    odd = [host for host in hosts if not re.match(r'\w[\w.-]*\Z', host)]
+    if odd:
+        raise UserError(f"{where} {text[:200]}: '{odd[0][:60]}' is no host name; names with commas between them are "
+                        'expected, without ports, slots and users, since each host gets equally many processes')
+    if len(set(hosts)) < len(hosts):
+        raise UserError(f'{where} {text[:200]}: different host names are expected, each of which gets equally many '
+                        'processes')
+    return hosts
+
+
+def check_port(port, each, where):
+    """Raises UserError unless `each` processes of a host, and the first one's watch, can listen from this port on."""
+    if not 1024 <= port <= 65535 - each:
+        raise UserError(f'{where} is {port}: a port from 1024 to {65535 - each} is expected, since each process of a '
+                        'host takes one, and the first of all another')
 
 
 def _hosts_of_launcher(environ, size):

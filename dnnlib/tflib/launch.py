@@ -31,9 +31,8 @@ def main(argv=None):
     if args.np % len(hosts):
         raise UserError(f'-np {args.np} processes cannot be spread equally over {len(hosts)} hosts; give a multiple')
     each = args.np // len(hosts)
-    if args.port is not None and not 1024 <= args.port <= 65535 - each:
-        raise UserError(f'--port {args.port}: a port from 1024 to {65535 - each} is expected, since each process of a '
-                        'host takes one, and the first of all another')
+    if args.port is not None:
+        processes.check_port(args.port, each, '--port')
     shared = {liveness.STILL: f'{liveness.still_seconds():g}'}
     is_local = hosts == ['localhost']
     first_port = args.port or processes.FIRST_PORT
@@ -59,8 +58,8 @@ def make_parser():
                '  ./reproduce launch -np 2 train.py --config toyfaces-32 --device cpu\n'
                '  ./reproduce launch -np 8 --hosts alpha,beta train.py --config mine.yaml\n')
     parser.add_argument('-np', type=int, required=True, metavar='N', help='number of processes, on all hosts together')
-    parser.add_argument('--hosts', metavar='A,B,…', help='host names, reachable by ssh without a password, where this '
-                        'folder exists under the same path (default: this machine)')
+    parser.add_argument('--hosts', metavar='A,B,…', action='append', help='host names, reachable by ssh without a '
+                        'password, where this folder exists under the same path (default: this machine)')
     parser.add_argument('--port', type=int, metavar='P', help='first of the ports that the processes of a host listen '
                         f'at (default: any free ones here, {processes.FIRST_PORT} on other hosts)')
     parser.add_argument('--python', default=sys.executable, metavar='PATH', help="the hosts' Python (default: this)")
@@ -86,11 +85,7 @@ def find_script(name):
 def _hosts(args):
     if not 1 <= args.np <= 4096:
         raise UserError(f'-np {args.np}: a number of processes from 1 to 4096 is expected')
-    hosts = ['localhost'] if args.hosts is None else [host.strip() for host in args.hosts.split(',')]
-    if any(not host or host.startswith('-') or set(host) & set(' \t\'"') for host in hosts) or \
-            len(set(hosts)) < len(hosts):
-        raise UserError(f'--hosts {args.hosts}: different host names with commas between them are expected')
-    return hosts
+    return ['localhost'] if args.hosts is None else processes.parse_hosts(','.join(args.hosts), '--hosts')
 
 
 class _Signals:

@@ -17,12 +17,14 @@ from dnnlib.submission import read_environment, read_submit_config
 from dnnlib.util import EasyDict, format_digits
 from dnnlib.values.schema import check as check_record
 from dnnlib.values.schema import problem
+from experiment.facts import CODEC, shown_shape
 from experiment.settings import is_adversarial
 from metrics.scores import records
 from training.network_files import best
 from training.state import resume
 
 NAME = 'README.md'
+RECONSTRUCTION = 'reconstruction'   # record of the errors of a codec
 MARK = '<!-- Made by this run for its snapshot, and made anew with its report: changes get lost -->'
 UNKNOWN = 'not known here'
 NETWORKS = (('generator', 'G'), ('discriminator', 'D'), ("generator's loss", 'G_loss'),
@@ -93,10 +95,19 @@ def gather(run_dir):
     return EasyDict(
         name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config,
         is_adversarial=is_adversarial(config),
+        is_codec=str(config.get('G', {}).get('func_name', '')) == CODEC, reconstruction=_reconstruction(run_dir, path),
         networks=[(title, format_value(_pathless(config[key]))) for title, key in NETWORKS if config.get(key)],
         snapshot=os.path.basename(path), taken=taken, sha256=sha256, bytes=os.path.getsize(path),
         data=None if data is None or problem(data, resume.DATA) else data, scores=scores,
         starts=[start for start in read_environment(run_dir) if not problem(start, START)])
+
+
+def _reconstruction(run_dir, network_path):
+    """The mean squared errors of a codec's snapshot, {'mse_128': number, …}; {} where none are recorded of it."""
+    record = recall_json(os.path.join(run_dir, 'metrics', RECONSTRUCTION + '.json')) or {}
+    if problem(record, records.SHARED) or record.get('network') != os.path.basename(network_path):
+        return {}
+    return record.get('values', {})
 
 
 def scores_of(run_dir, network_path):
@@ -155,6 +166,10 @@ def _data(run):
     if run.data is None:
         return '\n'.join(lines + [f'- shape, number of samples, fingerprint: {UNKNOWN}'])
     mirrored = 'yes' if run.config.train.get('mirror_augment') else 'no'
+    if 'downscale' in run.data:
+        _, height, width = shown_shape(run.data)
+        lines.append(f"- its samples are codes of images of {width}x{height}, by the codec with the SHA-256 "
+                     f"{_code(run.data.get('codec_sha256', UNKNOWN))}")
     return '\n'.join(lines + [
         f"- samples: {run.data['num_images']:,} of shape {_code(run.data['shape'])}",
         f"- label size in the records: {run.data['label_size']}", f'- mirrored at random: {mirrored}',
@@ -181,6 +196,8 @@ def _command(arguments):
 
 
 def _scores(run):
+    if run.is_codec:
+        return _errors(run.reconstruction)
     if not run.scores:
         return (f'None of this snapshot is recorded; this measures it, where RUN is the path of this directory:\n\n'
                 f'    ./reproduce metrics fid50k --network RUN/{run.snapshot}')
@@ -199,6 +216,15 @@ def _scores(run):
         remarks.append("- Scores with stand-in networks say nothing beside published ones: compare them with each "
                        'other only.')
     return '\n'.join(lines) + '\n\n' + '\n'.join(remarks)
+
+
+def _errors(values):
+    """What a codec is judged by; `values`: see `_reconstruction`."""
+    known = [(name.rpartition('_')[2], value) for name, value in values.items() if value is not None]
+    if not known:
+        return 'No reconstruction error of this snapshot is recorded.'
+    return '\n'.join(['Mean squared errors of reconstructions, of pixels from -1 to 1:', ''] + [
+        f'- images of {_text(size)}x{_text(size)}: {format_digits(value, 3)}' for size, value in known])
 
 
 def _is_standin(record):
@@ -221,11 +247,18 @@ def _protocol(record):
 
 def _loading(run):
     text = ''
-    if run.is_adversarial and run.data is not None and len(run.data['shape']) == 3:
+    if run.is_codec:
+        text = ('In the folder of the code, where RUN is the path of this directory:\n\n'
+                f'    ./reproduce data encode CODES DATASET --codec RUN/{run.snapshot}\n\n')
+    elif run.is_adversarial and run.data is not None and len(run.data['shape']) == 3:
         text = ('In the folder of the code, where RUN is the path of this directory:\n\n'
                 f'    ./reproduce generate --network RUN/{run.snapshot} --seeds 0-31\n\n')
     lines = ['import numpy as np', 'from dnnlib import tflib', 'from training import misc', '', 'tflib.init_tf()']
-    if run.is_adversarial:
+    if run.is_codec:
+        lines += [f"F, H, D = misc.load_pkl('RUN/{run.snapshot}')   # images to codes, codes to images, what judges these",
+                  'images = np.zeros([1] + F.input_shape[1:])   # [N, C, H, W], -1 to 1; any H and W that it can halve',
+                  'reconstructions = H.run(F.run(images))']
+    elif run.is_adversarial:
         lines += [f"G, D, Gs = misc.load_pkl('RUN/{run.snapshot}')   # Gs, the running mean of G, is the one to use",
                   'latents = np.random.RandomState(0).randn(4, *Gs.input_shape[1:])',
                   'samples = Gs.run(latents, None)   # [N, ...] as the data; images: [N, C, H, W], -1 to 1 if clipped']

@@ -9,6 +9,7 @@ from dnnlib import pages
 from dnnlib.command_line import typed
 from dnnlib.config_files import format_value
 from dnnlib.util import format_digits, format_time
+from experiment.facts import shown_shape
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -41,6 +42,9 @@ def _data_line(run):
         return ''
     shape = run.data['shape']
     what = f'{shape[2]}x{shape[1]}' if len(shape) == 3 else f'{shape[0]} numbers'
+    if 'downscale' in run.data:
+        _, height, width = shown_shape(run.data)
+        what += f', codes of images of {width}x{height}'
     dataset = run.config.get('dataset', {})
     name = dataset.get('tfrecord_dir') or str(dataset.get('class_name', '')).rpartition('.')[2]
     return f"Trained on {run.data['num_images']:,} samples of {what} ({name}). "
@@ -107,9 +111,7 @@ def _score(score):
 
 def _steps(run):
     """[(what one may want to do, its command)]; nothing that would be refused."""
-    folder = os.path.relpath(run.run_dir, ROOT)
-    folder = os.path.abspath(run.run_dir) if folder.startswith('..') or folders.installed else folder
-    folder = shlex.quote(folder)
+    folder = shlex.quote(_place(run.run_dir))
     total = run.config.get('train', {}).get('total_kimg') or run.kimg
     can, steps = run.can, []
     if run.status == 'running' and not can.finished:
@@ -124,6 +126,11 @@ def _steps(run):
     if can.draw:
         steps += [(f'Draw pictures with {which}:', f'./reproduce generate --network {folder} --seeds 0-31'),
                   ("Draw the papers' figures with it:", f'./reproduce figures --network {folder}')]
+    data_set = (run.config.get('dataset') or {}).get('tfrecord_dir')
+    if can.encode and isinstance(data_set, str):
+        place = _place(os.path.join(run.record.get('data_dir') or '', data_set))
+        steps.append(('Encode images with it, to train on their codes:', './reproduce data encode '
+                      f'{shlex.quote(place + "-codes")} {shlex.quote(place)} --codec {folder} --mirror 1'))
     if can.measure:
         files = f" ({', '.join(can.missing)} must be here, or can be downloaded)" if can.missing else ''
         steps.append((f'Measure all its networks{files}:',
@@ -132,6 +139,12 @@ def _steps(run):
         steps.append(('See all curves in TensorBoard:', f'./reproduce shell tensorboard --logdir {folder}'))
     steps.append(('Make this page anew:', f'./reproduce report {folder}'))
     return [(text, typed(command)) for text, command in steps]
+
+
+def _place(path):
+    """A path as commands get it: from the folder of this project where it lies below it."""
+    relative = os.path.relpath(path, ROOT)
+    return os.path.abspath(path) if relative.startswith('..') or folders.installed else relative
 
 
 def _shown(value):

@@ -29,7 +29,7 @@ RECORD = {                  # of submit_config.json: what the page itself needs
     'config': {'num_gpus?': 'a whole number from 1 to 1024', 'dataset?': dict, 'sched?': dict, 'G?': dict, 'D?': dict,
                'train?': {'total_kimg?': 'a number from 0 to 1e12, .inf'}},
     'provenance?': {'*': 'a text'}}
-DATA = {key: resume.DATA[key] for key in ('shape', 'num_images', 'label_size')}     # of dataset.json, the same
+DATA = {key: resume.DATA[key] for key in ('shape', 'num_images', 'label_size', 'downscale?')}   # of dataset.json, the same
 
 
 def write_report(run_dir):
@@ -60,7 +60,7 @@ def gather(run_dir):
         remaining = forecast.remaining_seconds(phases, plan.sizes, stats[-1]['kimg'],
                                                run_files.seconds_by_resolution(stats))
     zoom = config.grid.get('zoom', 1) if isinstance(config.get('grid'), dict) else 1
-    shown, reals = pictures.of_run(run_dir, data['shape'] if data and len(data['shape']) == 3 else None, zoom)
+    shown, reals = pictures.of_run(run_dir, facts.shown_shape(data), zoom)
     return EasyDict(
         files, run_dir=run_dir, name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config,
         provenance=record['provenance'], settings=flatten(config), starts=starts, phases=phases,
@@ -74,8 +74,8 @@ def gather(run_dir):
 
 
 def _what_can_be_done(run_dir, record, config, files):
-    """EasyDict of truths: finished, resume, checkpoint, draw, measure, curves; and `metric`, the one to measure, which
-    needs the files `missing`."""
+    """EasyDict of truths: finished, resume, checkpoint, draw, measure, encode, curves; and `metric`, the one to measure,
+    which needs the files `missing`."""
     shape = (files.data or {}).get('shape', [])
     finished = os.path.exists(os.path.join(run_dir, '_finished.txt'))
     makes = str(config.get('G', {}).get('func_name', '')).rpartition('.')[2]
@@ -86,7 +86,7 @@ def _what_can_be_done(run_dir, record, config, files):
     except (AttributeError, TypeError, UserError):      # a record may name anything
         adversarial = resume_taken = False
     has_networks = bool(files.snapshots)
-    is_image = len(shape) == 3 and shape[0] in (1, 3)
+    is_image = len(shape) == 3 and (shape[0] in (1, 3) or makes == 'G_accel')     # which makes images of codes
     metrics = config.get('metrics')
     names = [name for name in map(_name_of, metrics if isinstance(metrics, list) else []) if name]
     metric = next((name for name in names if best.is_selected_by(name)), names[0] if names else
@@ -101,7 +101,8 @@ def _what_can_be_done(run_dir, record, config, files):
         checkpoint=bool(glob.glob(os.path.join(glob.escape(run_dir), 'checkpoints', '*.ckpt'))),
         draw=adversarial and has_networks and is_image and makes != 'G_codec',
         measure=adversarial and has_networks and metric is not None and makes != 'G_codec', metric=metric,
-        missing=missing, curves=bool(glob.glob(os.path.join(glob.escape(run_dir), 'events.out.tfevents*'))))
+        missing=missing, encode=has_networks and makes == 'G_codec',
+        curves=bool(glob.glob(os.path.join(glob.escape(run_dir), 'events.out.tfevents*'))))
 
 
 def _name_of(metric):

@@ -144,7 +144,7 @@ def _remarks(cell, source, record, value):
     if record is None:
         if source.text is None:
             return [typed(f'{cell.network} is not available: ' + '; '.join(training_commands(source)))]
-        return ['not measured']
+        return [f'not measured: {_unrecorded(cell, source)}' if cell.record is not None else 'not measured']
     remarks = []
     if record.get('is_standin'):
         remarks.append('stand-in networks, not comparable with published values')
@@ -158,6 +158,21 @@ def _remarks(cell, source, record, value):
     if value is None:
         remarks.append('failed')
     return remarks + list(record.get('problems', []))
+
+
+# What writes the records that are no network metric.
+_WRITERS = {'reconstruction': 'the run of a codec writes it, for the resolutions that its data have',
+            'epoch': 'it is extrapolated from the ticks of a run'}
+
+
+def _unrecorded(cell, source):
+    """Why a cell of a run's own record is empty."""
+    if source.run_dir is None:
+        what = f'{getattr(source.text, "path", source.text)} belongs to no run'
+    else:
+        what = f'{os.path.basename(os.path.abspath(source.run_dir))} has no {cell.value} in metrics/{cell.record}.json'
+    writer = _WRITERS.get(cell.record)
+    return what + (f'; {writer}' if writer else '')
 
 
 def _misfit(record, source):

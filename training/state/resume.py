@@ -29,7 +29,9 @@ STATE = {   # of a checkpoint, besides its arrays
 DATA = {    # of dataset.json: what a run was begun on
     'shape': 'a list of 1 to 3 whole numbers from 1 to 1e6', 'dtype': 'a text',
     'dynamic_range': 'a list of 2 rising numbers from -1e300 to 1e300', 'num_images': 'a whole number from 1 to 1e15',
-    'label_size': 'a whole number from 0 to 1e9', 'fingerprint': 'a text'}
+    'label_size': 'a whole number from 0 to 1e9', 'fingerprint': 'a text',
+    # Where the samples are codes:
+    'codec_sha256?': 'a text', 'downscale?': 'a whole number from 2 to 16'}
 
 
 def check_files(run_dir):
@@ -113,7 +115,11 @@ def _as_a_new_run(run_dir):
 
 def data_record(training_set):
     """What a run is trained on, as `dataset.json` says it. May read the whole data set."""
-    return {key: getattr(training_set, key) for key in DATA}
+    record = {key: getattr(training_set, key) for key in DATA if not key.endswith('?')}
+    codec = getattr(training_set, 'codec', None)    # data sets of other programs have none
+    if codec is not None:
+        record.update(codec_sha256=codec['sha256'], downscale=codec.get('downscale', 4))
+    return record
 
 
 def read_data_record(run_dir):
@@ -130,7 +136,8 @@ def check_data(run_dir, training_set):
     before = read_data_record(run_dir)
     if before is not None:
         record = data_record(training_set)
-        changed = ', '.join(key for key in record if before[key] != record[key])
+        # What earlier versions did not record is not compared.
+        changed = ', '.join(key for key in record if before.get(key, record[key]) != record[key])
         if changed:
             raise UserError(f'the data set is not the one that {run_dir} was begun on (other {changed}; see '
                             f"{os.path.join(run_dir, 'dataset.json')}); bring the old one back, or start a new run")
