@@ -40,6 +40,7 @@ from metrics.tables import definition, filling, sources
 from train import parse_args
 from training import codes, misc, towers
 from training.network_files.data import data_of, open_training_data
+from training.network_files.locate import load_generator
 from training.state import checkpoint
 from training.training_loop import training_loop
 
@@ -129,6 +130,10 @@ def test_a_generator_of_codes_is_one_generator_whose_decoder_stays(encoded, code
     with open(str(tmp_path / 'net.pkl'), 'rb') as file, standin_dnnlib.importable():  # and in other programs
         foreign = standin_dnnlib.load(file.read())[2]
         np.testing.assert_allclose(foreign.run(latents, np.zeros([2, 0]), data_format='NHWC'), images, atol=1e-4)
+
+
+def test_a_codec_in_place_of_a_generator_is_refused(codec, fresh_graph):
+    assert 'holds a codec, which makes codes of images' in refused(load_generator, codec)
 
 
 def test_a_run_of_the_codec_stands_for_its_last_network(codec, tmp_path):

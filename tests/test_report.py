@@ -78,7 +78,7 @@ def test_the_report_of_a_run_of_codes_shows_and_offers_their_images(run_dir):
     config, origins = run_config.load('accel-256', folders.config_dir, ['dataset.tfrecord_dir=any'])
     submission.write_submit_config(run_dir, dict(config=config), origins)
     page = Page(open(report.write_report(run_dir), encoding='utf-8').read())
-    pictures_of = [[source for source in found.sources if source.startswith('data:image/')]
+    pictures_of = [[source for source in found.sources if source.startswith('data:image/jpeg')]
                    for found in (page_of_images, page)]
     assert pictures_of[0] and pictures_of[0] == pictures_of[1]
     visible = ' '.join(page.text)

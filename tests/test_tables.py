@@ -342,12 +342,12 @@ def test_a_cell_says_why_a_run_cannot_fill_it(network, tmp_path):
         results = filling.fill(table, chosen, str(tmp_path / 'out'), True, os.path.abspath, 'released', True)
         return [cell['remarks'] for cell in filling.make_cells(table, chosen, results) if cell['network'] == 'codec-h4']
 
-    words = 'not measured: 00000-run has no mse_{} in metrics/reconstruction.json; the run of a codec writes it, for'
-    assert [found[0].startswith(words.format(size)) for found, size in zip(remarks(str(run)), (128, 256))] == [True] * 2
+    for remark, in remarks(str(run)):
+        assert remark.startswith('not measured: 00000-run has no metrics/reconstruction.json; the run of a codec writes')
     (run / 'metrics' / 'reconstruction.json').write_text(json.dumps(
         dict(kind='reconstruction', values=dict(mse_128=0.25))))
     first, second = remarks(str(run))
-    assert first == [] and second[0].startswith(words.format(256))
+    assert first == [] and 'has mse_128 alone in metrics/reconstruction.json; the run of a codec' in second[0]
     shutil.copy(network, str(tmp_path / 'alone.pkl'))
     assert 'alone.pkl belongs to no run; the run of a codec writes it' in remarks(str(tmp_path / 'alone.pkl'))[0][0]
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from data.records.source import holds_mirrored
 from dnnlib.command_line import typed
-from dnnlib.files import read_json
+from dnnlib.files import read_json, recall_json
 from dnnlib.util import UserError
 from dnnlib.values import schema
 from metrics.jobs import Job
@@ -170,7 +170,11 @@ def _unrecorded(cell, source):
     if source.run_dir is None:
         what = f'{getattr(source.text, "path", source.text)} belongs to no run'
     else:
-        what = f'{os.path.basename(os.path.abspath(source.run_dir))} has no {cell.value} in metrics/{cell.record}.json'
+        record = recall_json(os.path.join(source.run_dir, 'metrics', cell.record + '.json')) or {}
+        values = record.get('values')
+        what = f'{os.path.basename(os.path.abspath(source.run_dir))} has ' + (
+            f"{', '.join(values)} alone in metrics/{cell.record}.json" if isinstance(values, dict) and values
+            else f'no metrics/{cell.record}.json')
     writer = _WRITERS.get(cell.record)
     return what + (f'; {writer}' if writer else '')
 
