@@ -84,7 +84,7 @@ def parse_args(argv=None):
                       'has no meaning with --list-configs, which lists all configurations')
     if args.print_config:
         parser.refuse(['--dry-run'], 'and --print-config are two ways to only look; choose one of them')
-    values = {'on_nan': args.on_nan, 'max_hours': args.max_hours, 'deterministic': args.deterministic and 'true' or None}
+    values = dict(on_nan=args.on_nan, max_hours=args.max_hours, deterministic='true' if args.deterministic else None)
     given = [name for name in sorted(values) if values[name] is not None]
     args.overrides = args.overrides + [f'train.{name}={values[name]}' for name in given]
     args.origins = {f'train.{name}': '--' + name.replace('_', '-') for name in given}

@@ -110,13 +110,13 @@ def recorded_data(record):
     """What `open_data` tells, from the `dataset.json` of a run (see `training.state.resume.DATA`)."""
     resolution = resolution_of(record['shape'])
     return EasyDict(record, resolution=resolution, resolution_log2=(resolution - 1).bit_length(), missing=None,
-                    is_image=len(record['shape']) == 3, is_codes='downscale' in record or None, codec=None, unused_labels=None,
-                    label_names=None, missing_files=[], restored=None)
+                    is_image=len(record['shape']) == 3, is_codes='downscale' in record or None, codec=None,
+                    unused_labels=None, label_names=None, missing_files=[], restored=None)
 
 
 def shown_shape(record):
-    """[C, H, W] of the pictures that a run on the data of `dataset.json` draws, whose C says nothing where these are codes
-    of images; None where the samples are no arrays of pixels, or `record` is None."""
+    """[C, H, W] of the pictures that a run on the data of `dataset.json` draws, whose C says nothing where these are
+    codes of images; None where the samples are no arrays of pixels, or `record` is None."""
     if record is None or len(record['shape']) != 3:
         return None
     return record['shape'][:1] + [side * record.get('downscale', 1) for side in record['shape'][1:]]

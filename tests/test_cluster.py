@@ -269,6 +269,26 @@ exec srun /opt/py/bin/python -m data.cluster worker head:8786 --workers 16
         'ssh', '-tt', '-o', 'BatchMode=yes', 'alpha']
 
 
+def test_hosts_that_ssh_does_not_reach_are_not_waited_for(tmp_path, monkeypatch):
+    (tmp_path / 'ssh').write_text('#!/bin/sh\nfor host; do [ "$host" = beta ] && exec sleep "$SLEEP"; done\nexit 255\n')
+    (tmp_path / 'ssh').chmod(0o755)
+    (tmp_path / 'hosts').write_text('alpha\nbeta\n')
+    monkeypatch.setenv('PATH', f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    def wait():
+        options = starters.read_options('ssh', None)
+        with starters.started('ssh', str(tmp_path / 'hosts'), options, 'head:1') as check:
+            deadline = time.monotonic() + 1
+            while time.monotonic() < deadline:
+                check()
+
+    monkeypatch.setenv('SLEEP', '60')
+    wait()      # one is left
+    monkeypatch.setenv('SLEEP', '0')
+    with pytest.raises(UserError, match=r'no workers are left: ssh to alpha ended with 255, and so did .* 1 other'):
+        wait()
+
+
 @pytest.mark.parametrize('kind, text, problem', [
     ('slurm', 'node: 3', "no option 'node'; did you mean 'nodes'"), ('slurm', 'nodes: 0', 'a whole number above 0'),
     ('slurm', 'lines: x', 'a list of lines'), ('ssh', 'python: 3', 'a text is expected'), ('ssh', '[1]', 'a mapping'),

@@ -340,10 +340,11 @@ def test_a_cell_says_why_a_run_cannot_fill_it(network, tmp_path):
     def remarks(given):
         chosen = sources.choose_sources(table, {'codec-h4': given})
         results = filling.fill(table, chosen, str(tmp_path / 'out'), True, os.path.abspath, 'released', True)
-        return [cell['remarks'] for cell in filling.make_cells(table, chosen, results) if cell['network'] == 'codec-h4']
+        return [cell['remarks'] for cell in filling.make_cells(table, chosen, results)
+                if cell['network'] == 'codec-h4']
 
     for remark, in remarks(str(run)):
-        assert remark.startswith('not measured: 00000-run has no metrics/reconstruction.json; the run of a codec writes')
+        assert remark.startswith('not measured: 00000-run has no metrics/reconstruction.json; the run of a')
     (run / 'metrics' / 'reconstruction.json').write_text(json.dumps(
         dict(kind='reconstruction', values=dict(mse_128=0.25))))
     first, second = remarks(str(run))

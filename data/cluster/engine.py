@@ -111,6 +111,7 @@ class Cluster:
         self._workers = workers
         self._closing = contextlib.ExitStack()
         self._count, self._counted = 0, 0.0
+        self._check_started = lambda: None  # see `starters.started`
         self._client = None
         self.pieces = 0  # done so far
 
@@ -153,8 +154,8 @@ class Cluster:
         # That was for the start. A result that is fetched from a worker that was just lost would be waited for so long.
         dask.config.set({'distributed.comm.timeouts.connect': REACH_SECONDS})
         if not self.is_local:
-            self._closing.enter_context(starters.started(self._kind, self._detail, self._options,
-                                                         scheduler.scheduler_address.partition('//')[2]))
+            self._check_started = self._closing.enter_context(starters.started(
+                self._kind, self._detail, self._options, scheduler.scheduler_address.partition('//')[2]))
         return scheduler
 
     # ---- What scheduler and workers are
@@ -162,6 +163,7 @@ class Cluster:
     def _wait_for_workers(self):
         deadline = time.time() + IDLE_SECONDS
         while not self._refresh():
+            self._check_started()
             if time.time() > deadline:
                 raise UserError(f'no worker came within {IDLE_SECONDS} seconds; start some with `./reproduce cluster '
                                 'worker HOST:PORT`')
@@ -357,6 +359,7 @@ class _Work:
         self._cluster._counted = 0.0
         if self._cluster._refresh():
             return None
+        self._cluster._check_started()
         since = since or time.time()
         if time.time() - since > IDLE_SECONDS:
             raise UserError(f'all workers of the cluster are gone, and none came within {IDLE_SECONDS} seconds; what '

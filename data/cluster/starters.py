@@ -125,12 +125,24 @@ def ssh_command(host, options, address):
 
 @contextlib.contextmanager
 def started(kind, detail, options, address):
-    """Workers for the scheduler at `address`, HOST:PORT, for as long as the context lasts. Raises UserError."""
+    """Workers for the scheduler at `address`, HOST:PORT, for as long as the context lasts. Raises UserError.
+
+    Yields a function that raises UserError where nothing that was started is left to bring workers.
+    """
     if kind == 'ssh':
+        hosts = read_hosts(detail)
         processes = [subprocess.Popen(_found(ssh_command(host, options, address)), stdin=subprocess.DEVNULL,
-                                      stdout=subprocess.DEVNULL) for host in read_hosts(detail)]
+                                      stdout=subprocess.DEVNULL) for host in hosts]
+
+        def check():
+            codes = [process.poll() for process in processes]
+            if None not in codes:
+                raise UserError(f'no workers are left: ssh to {hosts[0]} ended with {codes[0]}'
+                                + (f', and so did those to {len(hosts) - 1} other(s)' if len(hosts) > 1 else '')
+                                + '; see what it said above, and try `ssh HOST true` by hand')
+
         try:
-            yield
+            yield check
         finally:
             for process in processes:
                 process.terminate()
@@ -149,7 +161,7 @@ def started(kind, detail, options, address):
             _call(['kubectl', 'apply', '-f', file.name])
             stop = ['kubectl', 'delete', '--wait=false', '-f', file.name]
         try:
-            yield
+            yield lambda: None  # a job may wait for hours
         finally:
             with contextlib.suppress(UserError):
                 _call(stop)

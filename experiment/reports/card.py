@@ -255,7 +255,7 @@ def _loading(run):
                 f'    ./reproduce generate --network RUN/{run.snapshot} --seeds 0-31\n\n')
     lines = ['import numpy as np', 'from dnnlib import tflib', 'from training import misc', '', 'tflib.init_tf()']
     if run.is_codec:
-        lines += [f"F, H, D = misc.load_pkl('RUN/{run.snapshot}')   # images to codes, codes to images, what judges these",
+        lines += [f"F, H, D = misc.load_pkl('RUN/{run.snapshot}')   # encoder, decoder, and what judges them",
                   'images = np.zeros([1] + F.input_shape[1:])   # [N, C, H, W], -1 to 1; any H and W that it can halve',
                   'reconstructions = H.run(F.run(images))']
     elif run.is_adversarial:

@@ -29,7 +29,8 @@ RECORD = {                  # of submit_config.json: what the page itself needs
     'config': {'num_gpus?': 'a whole number from 1 to 1024', 'dataset?': dict, 'sched?': dict, 'G?': dict, 'D?': dict,
                'train?': {'total_kimg?': 'a number from 0 to 1e12, .inf'}},
     'provenance?': {'*': 'a text'}}
-DATA = {key: resume.DATA[key] for key in ('shape', 'num_images', 'label_size', 'downscale?')}   # of dataset.json, the same
+# Of dataset.json, the same:
+DATA = {key: resume.DATA[key] for key in ('shape', 'num_images', 'label_size', 'downscale?')}
 
 
 def write_report(run_dir):
@@ -74,8 +75,8 @@ def gather(run_dir):
 
 
 def _what_can_be_done(run_dir, record, config, files):
-    """EasyDict of truths: finished, resume, checkpoint, draw, measure, encode, curves; and `metric`, the one to measure,
-    which needs the files `missing`."""
+    """EasyDict of truths: finished, resume, checkpoint, draw, measure, encode, curves; and `metric`, the one to
+    measure, which needs the files `missing`."""
     shape = (files.data or {}).get('shape', [])
     finished = os.path.exists(os.path.join(run_dir, '_finished.txt'))
     makes = str(config.get('G', {}).get('func_name', '')).rpartition('.')[2]

@@ -140,8 +140,8 @@ def load_generator(located, trust_stored_code=False):
     located = locate(located)
     content = load(located, trust_stored_code)
     if isinstance(content, tuple) and content[0].input_names[0] == 'images_in':
-        raise UserError(f'{located.path} holds a codec, which makes codes of images and images of codes; a generator is '
-                        'needed: that of a run on its codes')
+        raise UserError(f'{located.path} holds a codec, which makes codes of images and images of codes; a generator '
+                        'is needed: that of a run on its codes')
     network = content[2] if isinstance(content, tuple) else content
     check_generator(network, located.path)
     return network
