@@ -24,7 +24,7 @@ from data.records.dataset import TFRecordDataset
 from data.records.source import holds_mirrored, image_arguments
 from dnnlib import tflib
 from dnnlib.tflib import safe_pickle, tf
-from dnnlib.util import EasyDict, UserError
+from dnnlib.util import EasyDict, UserError, sha256_file
 from experiment import forecast, run_config
 from experiment.gpu_days import gpu_days
 from experiment.plan import Plan
@@ -641,3 +641,5 @@ def test_runs_go_on_bit_for_bit(kind, faces, encoded, tmp_path):
     else:
         record = json.loads((tmp_path / 'whole' / 'metrics' / 'reconstruction.json').read_text())
         assert list(record['values']) == ['mse_32'] and 0 < record['values']['mse_32'] < 10
+        assert record['network_sha256'] == sha256_file(str(tmp_path / 'whole' / 'network-final.pkl'))
+        assert record['num_samples'] == 20

@@ -49,6 +49,14 @@ def test_an_address_is_no_folder_to_make(tmp_path, monkeypatch, command):
     assert [path.name for path in tmp_path.iterdir()] == ['in']
 
 
+@pytest.mark.parametrize('command', [['info', 's3://bucket/faces'],
+                                     ['split', 'out', 's3://bucket/faces', '--shards', '2']])
+def test_an_address_is_no_folder_to_read_where_nothing_is_copied(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="'s3:/.*bucket/faces' is an address, and data sets are read from folders here"):
+        main(command)
+
+
 def test_passwords_in_addresses_of_any_kind_are_hidden():
     assert without_passwords("'ftp://me:secret@host/a' and s3://key:secret@bucket/b@c") == \
         "'ftp://***@host/a' and s3://***@bucket/b@c"

@@ -125,7 +125,8 @@ def test_the_card_of_a_codec_tells_what_a_codec_is_for(run_dir):
     assert 'No reconstruction error of this snapshot is recorded' in card_of(run_dir)
     os.makedirs(os.path.join(run_dir, 'metrics'))
     with open(os.path.join(run_dir, 'metrics', 'reconstruction.json'), 'w') as file:
-        json.dump(dict(kind='reconstruction', network='network-final.pkl', values=dict(mse_128=0.0123)), file)
+        json.dump(dict(kind='reconstruction', network='network-snapshot-000009.pkl', values=dict(mse_128=0.0123),
+                       network_sha256=sha256_file(os.path.join(run_dir, 'network-final.pkl'))), file)
     text = card_of(run_dir)
     assert '- images of 128x128: 0.0123' in text and 'encode CODES DATASET --codec RUN/network-final.pkl' in text
     assert "F, H, D = misc.load_pkl('RUN/network-final.pkl')" in text

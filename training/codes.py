@@ -12,6 +12,7 @@ from dnnlib import tflib
 from dnnlib.util import UserError
 
 PARTS = ('code', 'decoder')
+RECONSTRUCTED = 64      # images that a codec's errors are measured with, at each resolution
 
 
 # ---- Generators of codes
@@ -95,7 +96,7 @@ def stored_networks(networks):
     return (Gs.components['encoder'], Gs.components['decoder'], D) if is_codec(Gs) else (G, D, Gs)
 
 
-def reconstruction_errors(F, H, open_dataset, sizes=(128, 256, 512, 1024), num_images=64):
+def reconstruction_errors(F, H, open_dataset, sizes=(128, 256, 512, 1024), num_images=RECONSTRUCTED):
     """Mean squared errors of H(F(x)), pixels in [-1, 1], by resolution: {64: 0.01, …}.
 
     Args:

@@ -262,7 +262,8 @@ class Run:
               flush=True)
         os.makedirs(os.path.join(self.dir, 'metrics'), exist_ok=True)
         files.write_json(os.path.join(self.dir, 'metrics', 'reconstruction.json'), dict(
-            kind='reconstruction', network=os.path.basename(path), pixels='-1 to 1',
+            kind='reconstruction', network=os.path.basename(path), network_sha256=files.sha256_file(path),
+            pixels='-1 to 1', num_samples=min(codes.RECONSTRUCTED, len(self.training_set)),
             dataset_fingerprint=self.training_set.fingerprint,
             values={f'mse_{size}': error for size, error in errors.items()}))
 

@@ -123,6 +123,8 @@ def named_resolutions(paths):
 def _open_levels(folder, resolution):
     """Maps log2 resolution to the open `RecordFile`, for levels up to the asked resolution."""
     if not os.path.isdir(folder):
+        if '://' in folder:
+            raise UserError(f"'{folder}' is an address, and data sets are read from folders here; copy it first")
         raise UserError(f"data set directory '{folder}' does not exist; make it with dataset_tool.py or mend "
                         f'dataset.tfrecord_dir and --data-dir')
     paths = sorted(glob.glob(os.path.join(glob.escape(folder), '*.tfrecords')))

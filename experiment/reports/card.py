@@ -95,17 +95,17 @@ def gather(run_dir):
     return EasyDict(
         name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config,
         is_adversarial=is_adversarial(config),
-        is_codec=str(config.get('G', {}).get('func_name', '')) == CODEC, reconstruction=_reconstruction(run_dir, path),
+        is_codec=str(config.get('G', {}).get('func_name', '')) == CODEC, reconstruction=_reconstruction(run_dir, sha256),
         networks=[(title, format_value(_pathless(config[key]))) for title, key in NETWORKS if config.get(key)],
         snapshot=os.path.basename(path), taken=taken, sha256=sha256, bytes=os.path.getsize(path),
         data=None if data is None or problem(data, resume.DATA) else data, scores=scores,
         starts=[start for start in read_environment(run_dir) if not problem(start, START)])
 
 
-def _reconstruction(run_dir, network_path):
+def _reconstruction(run_dir, sha256):
     """The mean squared errors of a codec's snapshot, {'mse_128': number, …}; {} where none are recorded of it."""
     record = recall_json(os.path.join(run_dir, 'metrics', RECONSTRUCTION + '.json')) or {}
-    if problem(record, records.SHARED) or record.get('network') != os.path.basename(network_path):
+    if problem(record, records.SHARED) or record.get('network_sha256') != sha256:
         return {}
     return record.get('values', {})
 
