@@ -95,7 +95,8 @@ def gather(run_dir):
     return EasyDict(
         name=os.path.basename(os.path.abspath(run_dir)), record=record, config=config,
         is_adversarial=is_adversarial(config),
-        is_codec=str(config.get('G', {}).get('func_name', '')) == CODEC, reconstruction=_reconstruction(run_dir, sha256),
+        is_codec=str(config.get('G', {}).get('func_name', '')) == CODEC,
+        reconstruction=_reconstruction(run_dir, sha256),
         networks=[(title, format_value(_pathless(config[key]))) for title, key in NETWORKS if config.get(key)],
         snapshot=os.path.basename(path), taken=taken, sha256=sha256, bytes=os.path.getsize(path),
         data=None if data is None or problem(data, resume.DATA) else data, scores=scores,
