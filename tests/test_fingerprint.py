@@ -79,13 +79,16 @@ def test_what_was_made_here_is_known_without_reading(faces, unread):
 
 
 @pytest.mark.parametrize('name, change', [('faces-r04.tfrecords', swap_records), ('faces-rxx.labels', swap_labels)])
-def test_swapped_records_and_labels_are_seen(faces, name, change):
+def test_swapped_records_and_labels_are_seen_and_told(faces, name, change, capsys):
     before = of(faces)
+    assert not capsys.readouterr().err
     rewrite(faces / name, change)
     assert of(faces) == computed(faces) != before
+    assert f"{name} is not the file that the data set's manifest describes" in capsys.readouterr().err
     assert of(faces) == computed(faces)  # from memory, too
     rewrite(faces / name, change)
     assert of(faces) == before
+    assert not capsys.readouterr().err
 
 
 def test_a_run_does_not_go_on_with_labels_that_were_swapped_under_the_same_size_and_time(tmp_path, faces):

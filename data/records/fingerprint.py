@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import time
 
 import numpy as np
@@ -90,6 +91,10 @@ def dataset_fingerprint(dataset_dir, record_files, labels=None, label_file=None,
         if total > _TELL_ABOUT:
             print(f"reading the {total / 1e9:.1f} GB of '{dataset_dir}' once, to know what they hold", flush=True)
         changed = [path for path in paths if not _has_hash(path, described.get(_name(path, dataset_dir)), interrupt)]
+    other = [path for path in changed if _name(path, dataset_dir) in described]
+    if other:
+        print(f"warning: {other[0]} is not the file that the data set's manifest describes, and counts for what it "
+              'holds; `./reproduce data verify` tells more', file=sys.stderr, flush=True)
     has_described_labels = (label_file is not None) == bool(manifest.get('label_size', 0))
     if told is not None and has_described_labels and not set(changed) & set(full.paths + [label_file]):
         fingerprint = told
