@@ -190,6 +190,7 @@ def check_others(err):
     """Raises UserError if an error of TensorFlow's means that another process is gone."""
     if processes.world().size > 1 and isinstance(err, (tf.errors.UnavailableError, tf.errors.AbortedError,
                                                        tf.errors.CancelledError)):
+        liveness.wait_for_verdict()
         raise UserError('another process of this training is gone; the newest checkpoint is intact: go on with '
                         '--resume, with any number of processes') from err
 
