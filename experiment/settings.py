@@ -58,7 +58,7 @@ class Section:
 
 
 FROM_DATA = ['num_channels', 'resolution', 'label_size']
-_FROM_NETWORK = ['is_training', 'is_validation', 'is_template_graph', 'components', 'seed', 'data_format',
+_FROM_NETWORK = ['is_training', 'is_validation', 'is_template_graph', 'components', 'seed', 'data_format', 'one_by_one',
                  'dlatent_broadcast', 'force_clean_graph', 'lod', 'noise_inputs', 'trainable', 'decoder_kwargs']
 _FOR_LOSS = ['G', 'D', 'opt', 'training_set', 'minibatch_size']
 TOP_LEVEL_OF_LOOP = ['seed', 'num_gpus', 'device']

@@ -54,6 +54,18 @@ def _engines_up(x, w):
     return tf.nn.conv2d_transpose(x, w, [2, 4, 6, 3], strides=2, padding='SAME')
 
 
+def _doubling_blurred(x, w):
+    return network_convs.conv_doubling_blurred(x, tf.transpose(w, [0, 1, 3, 2]))
+
+
+def _engines_doubling_blurred(x, w):
+    """Doubled, then means over 2x2 pixels, then blurred, each as an operation of its own."""
+    y = tf.nn.conv2d_transpose(x, w, [1, 7, 9, 3], strides=2, padding='VALID')
+    taps = np.tile(np.outer([1, 2, 1], [1, 2, 1])[:, :, np.newaxis, np.newaxis], [1, 1, 3, 1])
+    y = y[:, :-1, :-1] + y[:, :-1, 1:] + y[:, 1:, :-1] + y[:, 1:, 1:]
+    return tf.nn.depthwise_conv2d(y, tf.constant(taps, x.dtype), strides=[1, 1, 1, 1], padding='SAME')
+
+
 CASES = {
     'same': (network_convs.conv_same, _engines_same, [2, 5, 6, 3], 3),
     'pointwise': (network_convs.conv_same, _engines_same, [2, 5, 6, 3], 1),
@@ -61,6 +73,7 @@ CASES = {
     'halving': (network_convs.conv_halving, _engines_halving, [2, 5, 7, 3], 3),
     'doubling': (_doubling, _engines_doubling, [2, 2, 3, 5], 3),
     'doubling, many pixels': (_doubling_of_many_pixels, _engines_doubling, [2, 2, 3, 5], 3),
+    'doubling, blurred': (_doubling_blurred, _engines_doubling_blurred, [1, 3, 4, 5], 3),
     'up': (_conv_up, _engines_up, [2, 2, 3, 5], 4),
     'up, many pixels': (_conv_up_of_many_pixels, _engines_up, [2, 2, 3, 5], 4),
 }

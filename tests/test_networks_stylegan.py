@@ -1,6 +1,7 @@
 """The StyleGAN networks against reference numbers from an independent implementation: values and gradients."""
 
 import re
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from conftest import GOLDEN_DIR, new_session, tolerance
 from golden_networks import GoldenCase, deviation
 
 from dnnlib import tflib
-from dnnlib.tflib import tf
+from dnnlib.tflib import device, tf
+from training.layers import network_samples
 
 CASES = ['stylegan-f-32', 'stylegan-f-32-cond', 'stylegan-c-32']
 IMAGE_TOLERANCE = tolerance(cpu=1e-4, gpu=1e-3)  # of the standard deviation
@@ -195,6 +197,67 @@ def test_seed_decides_noise_and_mixing(fresh_graph):
     assert np.array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
     assert np.abs(first[0] - first[1]).max() > 0.1  # noise differs between samples
+
+
+@pytest.fixture
+def alone_from_8_pixels(monkeypatch):
+    """Samples are computed one after another from there on, on either engine."""
+    monkeypatch.setattr(network_samples, 'ALONE_FROM', 3)
+    monkeypatch.setattr(device, 'gains_one_by_one', lambda: True)
+
+
+def _noisy_generator(**kwargs):
+    G = tflib.Network('G', 'training.networks_stylegan.G_style', **dict(TINY, **kwargs))
+    rng = np.random.RandomState(5)
+    tflib.set_vars({var: rng.randn(*var.shape.as_list()) for name, var in G.vars.items()
+                    if name.endswith(('Noise/weight', '/bias'))})
+    return G
+
+
+@pytest.mark.parametrize('structure', ['fixed', 'recursive'])
+def test_samples_one_after_another_are_those_of_the_minibatch(fresh_graph, alone_from_8_pixels, structure):
+    G = _noisy_generator(structure=structure, dlatent_size=6)
+    dlatents = tf.placeholder(tf.float32, [None, 6, 6])
+    seed, synthesis = tf.constant([3, 4]), G.components.synthesis
+    together, alone = [], []
+    for kwargs in (dict(randomize_noise=False), dict(seed=seed), dict(noise_inputs=[
+            tf.random.stateless_normal([3, 1, side, side], [side, 1]) for side in (4, 4, 8, 8, 16, 16)])):
+        together.append(synthesis.get_output_for(dlatents, **kwargs))
+        alone.append(synthesis.get_output_for(dlatents, one_by_one=True, **kwargs))
+    gradients_of = [tf.gradients(tf.reduce_sum(tf.sin(images)), list(G.trainables.values())[-6:] + [dlatents])
+                    for images in (together[1], alone[1])]
+    w = np.random.RandomState(0).randn(3, 6, 6)
+    for lod in (0, 0.5, 1, 1.25, 2) if structure == 'recursive' else (0,):
+        tflib.set_vars({synthesis.find_var('lod'): lod})
+        for mine, expected in zip(*tflib.run([alone, together], {dlatents: w})):
+            assert mine.shape == (3, 3, 16, 16)
+            np.testing.assert_allclose(mine, expected, rtol=1e-4, atol=1e-4)
+        for mine, expected in zip(*tflib.run([[tf.zeros(1) if gradient is None else gradient for gradient in found]
+                                              for found in gradients_of[::-1]], {dlatents: w})):
+            np.testing.assert_allclose(mine, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+def test_pictures_are_made_one_after_another_and_training_is_not(fresh_graph, alone_from_8_pixels):
+    G = _noisy_generator()
+
+    def num_loops():
+        return len([op for op in tf.get_default_graph().get_operations() if op.type == 'LoopCond'])
+
+    z = tf.constant(np.random.RandomState(0).randn(3, 8).astype(np.float32))
+    labels = tf.zeros([3, 0])
+    expected = G.get_output_for(z, labels, randomize_noise=False)
+    G.get_output_for(z, labels, is_training=True)
+    G.get_output_for(z, labels, is_validation=True, data_format='NCHW')
+    G.get_output_for(z, labels, is_validation=True, use_pixel_norm=True)
+    assert num_loops() == 0
+    images = G.run(np.random.RandomState(0).randn(3, 8), None, randomize_noise=False, minibatch_size=2)
+    assert num_loops() == 1
+    G.get_output_for(z, labels, is_validation=True)
+    assert num_loops() == 2
+    np.testing.assert_allclose(images, tflib.run(expected), rtol=1e-4, atol=1e-4)
+    with mock.patch.object(device, 'gains_one_by_one', lambda: False):
+        G.get_output_for(z, labels, is_validation=True)
+    assert num_loops() == 2
 
 
 def test_training_moves_mean_w_towards_batch_mean(fresh_graph):

@@ -32,7 +32,9 @@ from training.layers.network_layers import (  # noqa: F401  (apply_noise is part
     styled_instance_norm,
     to_layout,
     upscale2d_conv2d,
+    upscale2d_conv2d_blur2d,
 )
+from training.layers.network_samples import Details, first_alone
 from training.layers.network_sizes import feature_maps, resolution_log2
 
 # Names that files may give, see dnnlib/registry.py.
@@ -49,8 +51,8 @@ STRANGERS = {'stylegan2': ('a StyleGAN2 network, whose layers are different', (
     'G_main', 'G_synthesis_stylegan2', 'G_synthesis_stylegan_revised', 'D_stylegan', 'D_stylegan2'), 4)}
 
 # The writer of pickles puts the source of these modules in front of this one's.
-BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_growing',
-                   'training.layers.network_sizes')
+BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_samples',
+                   'training.layers.network_growing', 'training.layers.network_sizes')
 
 
 def G_style(
@@ -69,6 +71,7 @@ def G_style(
         is_template_graph=False,        # Set by Network when it makes the variables.
         components=None,                # Sub-networks, filled in on the first call.
         seed=None,                      # int32 [2]: makes mixing and noise functions of this seed.
+        one_by_one=None,                # See G_synthesis; null: with is_validation.
         **kwargs):                      # For the sub-networks.
     """The generator (Fig. 1b of the paper). Returns images [N, num_channels, resolution, resolution]."""
     if is_training and is_validation:
@@ -125,7 +128,8 @@ def G_style(
     synthesis_lod = components.synthesis.find_var('lod')
     with tf.control_dependencies([tf.assign(synthesis_lod, lod)]):
         images = components.synthesis.get_output_for(
-            dlatents, lod=lod, force_clean_graph=is_template_graph, seed=fold_seed(seed, 3), **kwargs)
+            dlatents, lod=lod, force_clean_graph=is_template_graph, seed=fold_seed(seed, 3),
+            one_by_one=is_validation if one_by_one is None else one_by_one, **kwargs)
     return tf.identity(images, name='images_out')
 
 
@@ -211,6 +215,7 @@ def G_synthesis(
         lod=None,                       # Level of detail as a tensor; None: the variable.
         noise_inputs=None,              # Noise of every layer as tensors [N, 1, H, W], in place of the variables.
         seed=None,                      # int32 [2], for the noise.
+        one_by_one=False,               # Large pictures one after another: faster on a CPU; has no second gradients.
         **_kwargs):
     """The synthesis network g: w to images (section 2)."""
     fmt = data_format
@@ -236,8 +241,15 @@ def G_synthesis(
     if noise_inputs is not None:
         noise_vars, randomize_noise = noise_inputs, False
 
-    def epilogue(x, layer):
-        """What follows the convolution of layer number `layer`."""
+    has_usual_layers = use_styles and use_instance_norm and not use_pixel_norm and list(blur_filter or []) == [1, 2, 1]
+    alone_from = first_alone(structure, res_log2, dtype, fmt) if one_by_one and has_usual_layers else None
+    details = _details_of_layers(
+        alone_from, nf, num, None if randomize_noise else noise_vars, seed, dlatents, use_wscale, use_noise)
+
+    def epilogue(x, layer, sample=None):
+        """What follows the convolution of layer number `layer`; `sample`: number of the only one, None: all."""
+        if sample is not None:
+            return details[layer].finish(x, sample, act)
         if use_noise:
             noise = scaled_noise(x, num, fmt, None if randomize_noise else noise_vars[layer], fold_seed(seed, layer))
         # The bias before the noise, since TensorFlow's graph optimizer joins it with the convolution.
@@ -251,36 +263,52 @@ def G_synthesis(
             return instance_norm(x, fmt)
         return style_mod(x, dlatents[layer], use_wscale, fmt) if use_styles else x
 
-    def first_block():
-        """4x4, from the constant or from w."""
-        with tf.variable_scope('4x4'):
-            if const_input_layer:
-                with tf.variable_scope('Const'):
-                    x = tf.get_variable('const', shape=[1, nf(1), 4, 4], initializer=tf.initializers.ones())
-                    x = tf.tile(to_layout(tf.cast(x, dtype), fmt), [num, 1, 1, 1])
-                    x = epilogue(x, 0)
-            else:
-                with tf.variable_scope('Dense'):
-                    # The gain keeps the variance that Progressive GAN's first layer has.
-                    x = dense(dlatents[0], nf(1) * 16, gain / 4, use_wscale)
-                    x = epilogue(to_layout(tf.reshape(x, [-1, nf(1), 4, 4]), fmt), 0)
-            with tf.variable_scope('Conv'):
-                return epilogue(conv2d(x, nf(1), 3, gain, use_wscale, fmt), 1)
-
-    def block(res, x):
-        """From 2^(res-1) to 2^res pixels."""
+    def block(res, x, sample=None):
+        """From 2^(res-1) to 2^res pixels; `sample` as in `epilogue`."""
         with tf.variable_scope(f'{2 ** res}x{2 ** res}'):
             with tf.variable_scope('Conv0_up'):
-                x = upscale2d_conv2d(x, nf(res - 1), 3, gain, use_wscale, fused_scale, fmt)
-                x = epilogue(blur2d(x, blur_filter, fmt), res * 2 - 4)
+                if sample is None:
+                    x = upscale2d_conv2d(x, nf(res - 1), 3, gain, use_wscale, fused_scale, fmt)
+                    x = blur2d(x, blur_filter, fmt)
+                else:
+                    x = upscale2d_conv2d_blur2d(x, nf(res - 1), gain, use_wscale, fused_scale)
+                x = epilogue(x, res * 2 - 4, sample)
             with tf.variable_scope('Conv1'):
-                return epilogue(conv2d(x, nf(res - 1), 3, gain, use_wscale, fmt), res * 2 - 3)
+                return epilogue(conv2d(x, nf(res - 1), 3, gain, use_wscale, fmt), res * 2 - 3, sample)
 
-    x = first_block()
-    images = joined_images(structure, x, lod, res_log2, block, num_channels, use_wscale, fmt)
+    with tf.variable_scope('4x4'):
+        with tf.variable_scope('Const' if const_input_layer else 'Dense'):
+            x = _constant(nf(1), num, dtype) if const_input_layer else _from_w(dlatents[0], nf(1), gain, use_wscale)
+            x = epilogue(to_layout(x, fmt), 0)
+        with tf.variable_scope('Conv'):
+            x = epilogue(conv2d(x, nf(1), 3, gain, use_wscale, fmt), 1)
+    images = joined_images(structure, x, lod, res_log2, block, num_channels, use_wscale, fmt, alone_from)
     images = tf.cast(from_layout(images, fmt), tf.float32)
     images.set_shape([dlatents_in.shape.as_list()[0], num_channels, resolution, resolution])
     return tf.identity(images, name='images_out')
+
+
+def _constant(fmaps, num, dtype):
+    """The learned constant [N, C, 4, 4] for every sample."""
+    x = tf.get_variable('const', shape=[1, fmaps, 4, 4], initializer=tf.initializers.ones())
+    return tf.tile(tf.cast(x, dtype), [num, 1, 1, 1])
+
+
+def _from_w(dlatents, fmaps, gain, use_wscale):
+    """The dense input layer: [N, dlatent_size] -> [N, C, 4, 4]."""
+    # The gain keeps the variance that Progressive GAN's first layer has.
+    return tf.reshape(dense(dlatents, fmaps * 16, gain / 4, use_wscale), [-1, fmaps, 4, 4])
+
+
+def _details_of_layers(alone_from, nf, num, noise, seed, dlatents, use_wscale, use_noise):
+    """dict from numbers of layers to the `Details` of those that are computed for samples alone; noise None: fresh."""
+    details = {}
+    for layer in range(alone_from * 2 - 4 if alone_from else len(dlatents), len(dlatents)):
+        res, name = layer // 2 + 2, ('Conv0_up', 'Conv1')[layer % 2]
+        with tf.variable_scope(f'{2 ** res}x{2 ** res}/{name}'):
+            details[layer] = Details(2 ** res, nf(res - 1), num, noise and noise[layer], fold_seed(seed, layer),
+                                     dlatents[layer], use_wscale, use_noise)
+    return details
 
 
 def _stored_noise(layer):

@@ -58,6 +58,11 @@ def data_format():
     return 'NCHW' if device_kind() == 'gpu' else 'NHWC'
 
 
+def gains_one_by_one():
+    """Whether generators that compute large samples one after another are faster: on a CPU by TensorFlow 1.15 alone."""
+    return engine.ENGINE == 'tf1' and device_kind() == 'cpu'
+
+
 def runs_channels_first():
     """Whether the selected device has convolutions of [N, C, H, W]: on a CPU only those of oneDNN have."""
     if device_kind() == 'gpu':

@@ -65,6 +65,17 @@ def adopt_variable(name, first_value, is_trainable):
 ENGINE = 'tf1' if tf.__version__.startswith('1.') else 'tf2'
 
 
+def keep_freed_memory():
+    """`machine.keep_freed_memory` for a CPU, where the engine gains by it: TensorFlow 2 does not."""
+    return ENGINE == 'tf1' and machine.keep_freed_memory()
+
+
+# Now, not when a session opens: the first graph starts a thread, which takes a heap of its own while it may. Threads of
+# sessions share that, and of blocks too large for such a heap (64 MiB) all that they free goes back to the system.
+if not tf.test.is_built_with_cuda():
+    keep_freed_memory()
+
+
 def seeds_ahead(number):
     """The two seeds of a random operation before which `number` other operations will have been made.
 

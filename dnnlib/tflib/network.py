@@ -147,6 +147,7 @@ class Network:
         self.keyword_names = list(self._defaults)
         self.fed_keywords = network_run.fed_keywords(build_func)
         self._takes_data_format = 'data_format' in self.keyword_names
+        self.takes_one_by_one = 'one_by_one' in self.keyword_names
         # Networks whose inputs may have any height and width, which their module says.
         self.is_convolutional = self._build_func_name in build_func.__globals__.get('CONVOLUTIONAL', ())
         if not self.input_names:
@@ -195,6 +196,8 @@ class Network:
         if self._takes_data_format:
             build_kwargs['data_format'] = device.data_format()
         build_kwargs.update(kwargs)
+        if self.takes_one_by_one and not device.gains_one_by_one():
+            build_kwargs['one_by_one'] = False
         return self._build_func(*inputs, **build_kwargs)
 
     def default_of(self, keyword, absent=None):

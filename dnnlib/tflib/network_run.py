@@ -208,6 +208,7 @@ def _build(net, in_shapes, input_transform, output_transform, num_gpus, fed, dyn
         # With defaults, for programs that look tensors up by name and feed the inputs alone.
         fed = {name: tf.placeholder_with_default(np.float32(value), [], name=name) for name, value in fed.items()}
         per_device, copies = [], []
+        for_pictures = {'one_by_one': True} if net.takes_one_by_one else {}
         splits = list(zip(*[_split(tensor, num_gpus) for tensor in in_tensors]))
         for index, inputs in enumerate(splits):
             with tf.device(device.device_name(index)):
@@ -216,7 +217,8 @@ def _build(net, in_shapes, input_transform, output_transform, num_gpus, fed, dyn
                     local = net.clone(f'{net.name}_device{index}')
                     copies.append(local)
                 inputs = _apply(input_transform, inputs)
-                outputs = local.get_output_for(*inputs, return_as_list=True, **dict(dynamic_kwargs, **fed))
+                outputs = local.get_output_for(*inputs, return_as_list=True, **dict(for_pictures, **dict(
+                    dynamic_kwargs, **fed)))
                 per_device.append(_apply(output_transform, outputs))
         # Also of one device's outputs: programs look this name up, '<scope>/_Run/concat/concat:0'.
         outputs = [tf.concat(parts, axis=0) for parts in zip(*per_device)]

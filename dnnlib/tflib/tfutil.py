@@ -8,12 +8,11 @@ from typing import Union
 
 import numpy as np
 
-from dnnlib import machine
 from dnnlib.errors import UserError
 from dnnlib.submission import processes
 from dnnlib.tflib import collectives
 from dnnlib.tflib.device import has_selected_gpu
-from dnnlib.tflib.engine import ENGINE, tf
+from dnnlib.tflib.engine import keep_freed_memory, tf
 
 TfExpression = Union[tf.Tensor, tf.Variable, tf.Operation]
 TfExpressionEx = Union[TfExpression, int, float, np.ndarray]
@@ -214,8 +213,8 @@ def create_session(config_dict=None, force_as_default=False, shared=False):
         force_as_default: make it the default session until the process ends.
         shared: where this process is one of several, make it the session in which they compute together.
     """
-    if ENGINE == 'tf1' and not has_selected_gpu():  # TensorFlow 2 gains nothing by it
-        machine.keep_freed_memory()
+    if not has_selected_gpu():
+        keep_freed_memory()
     proto = tf.ConfigProto()
     for key, value in dict(SESSION_DEFAULTS, **(config_dict or {})).items():
         if not key.startswith(('rnd.', 'env.')):

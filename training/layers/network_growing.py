@@ -15,9 +15,10 @@ import tensorflow.compat.v1 as tf
 
 import dnnlib.tflib as tflib
 from training.layers.network_layers import apply_bias, blend, conv2d, downscale2d, upscale2d
+from training.layers.network_samples import one_after_another
 
 # The writer of pickles puts the source of these modules in front of this one's.
-BUNDLED_MODULES = ('training.layers.network_layers',)
+BUNDLED_MODULES = ('training.layers.network_layers', 'training.layers.network_samples')
 
 
 def open_minibatch(x, lod):
@@ -36,30 +37,46 @@ def choose_structure(structure, is_clean, known=('fixed', 'linear', 'recursive')
     return structure
 
 
-def joined_images(structure, x, lod, res_log2, block, channels, use_wscale, fmt):
+def joined_images(structure, x, lod, res_log2, block, channels, use_wscale, fmt, alone_from=None):
     """Images of full size from the features of 4x4 pixels.
 
     Args:
         structure: 'fixed', 'linear' or 'recursive'; the last wants inputs that have been through `open_minibatch`.
         x: features of 4x4 pixels.
         lod: scalar, level of detail: 0 for the full resolution 2^res_log2, 1 for half of it.
-        block: function (res, x), from the features of 2^(res-1) pixels to those of 2^res.
+        block: function (res, x), from the features of 2^(res-1) pixels to those of 2^res; with `alone_from` also
+            of a third argument, a sample's number.
         channels: of the images.
+        alone_from: log2 of the resolution from which on samples are computed one after another, None: never; not for
+            'linear'. See `network_samples`.
     """
     def torgb(res, x):
         with tf.variable_scope(f'ToRGB_lod{res_log2 - res}'):
             return apply_bias(conv2d(x, channels, 1, 1, use_wscale, fmt), fmt)
 
     if structure == 'recursive':
-        return grown_images(x, lod, res_log2, block, torgb, fmt)
-    images = torgb(2, x) if structure == 'linear' else None
+        return grown_images(x, lod, res_log2, block, torgb, fmt, alone_from)
+    if structure == 'fixed':
+        return fixed_images(x, res_log2, block, torgb, channels, alone_from or res_log2 + 1)
+    images = torgb(2, x)
     for res in range(3, res_log2 + 1):
         x = block(res, x)
-        if structure == 'linear':
-            fine, coarse = torgb(res, x), upscale2d(images, fmt)
-            with tf.name_scope(f'Grow_lod{res_log2 - res}'):
-                images = tflib.lerp_clip(fine, coarse, lod - (res_log2 - res))
-    return torgb(res_log2, x) if structure == 'fixed' else images
+        fine, coarse = torgb(res, x), upscale2d(images, fmt)
+        with tf.name_scope(f'Grow_lod{res_log2 - res}'):
+            images = tflib.lerp_clip(fine, coarse, lod - (res_log2 - res))
+    return images
+
+
+def fixed_images(x, res_log2, block, torgb, channels, alone_from):
+    """The fixed form of `joined_images` for the NHWC layout or no sample alone."""
+    def rest(x, *sample):
+        for res in range(alone_from, res_log2 + 1):
+            x = block(res, x, *sample)
+        return torgb(res_log2, x)
+
+    for res in range(3, alone_from):
+        x = block(res, x)
+    return one_after_another(rest, x, 2 * [2 ** res_log2] + [channels]) if alone_from <= res_log2 else rest(x)
 
 
 def joined_features(structure, images, lod, res_log2, block, nf, act, gain, use_wscale, fmt):
@@ -90,7 +107,7 @@ def joined_features(structure, images, lod, res_log2, block, nf, act, gain, use_
     return x
 
 
-def grown_images(x, lod, res_log2, block, torgb, fmt):
+def grown_images(x, lod, res_log2, block, torgb, fmt, alone_from=None):
     """The recursive form of `joined_images`; `torgb`: function (res, x), from features to images."""
     def image(res, coarse, x):
         """What is shown from this level up to the next, where it is blended with the coarser image."""
@@ -100,14 +117,24 @@ def grown_images(x, lod, res_log2, block, torgb, fmt):
             y = tf.cond(lod > level, lambda: blend(y, upscale2d(torgb(res - 1, coarse), fmt), lod - level), lambda: y)
         return upscale2d(y, fmt, 2 ** level)
 
-    features = [None, x]
-    for res in range(3, res_log2 + 1):
-        features.append(_only_where(lod < res_log2 - res + 1, functools.partial(block, res, features[-1])))
-    images = []
-    for res, coarse, x in zip(range(2, res_log2 + 1), features, features[1:]):
-        level = res_log2 - res
-        is_shown = _all([lod >= level] * (level > 0) + [lod < level + 1] * (res > 2))
-        images.append(_only_where(is_shown, functools.partial(image, res, coarse, x)))
+    def levels(features, begin, end, *sample):
+        """Features of the last of some levels, and what is shown at each; from features of the level before the first,
+        which may be followed by those of the first."""
+        for res in range(begin + len(features) - 1, end):
+            features.append(_only_where(lod < res_log2 - res + 1, functools.partial(block, res, features[-1], *sample)))
+        images = []
+        for res, coarse, x in zip(range(begin, end), features, features[1:]):
+            level = res_log2 - res
+            is_shown = _all([lod >= level] * (level > 0) + [lod < level + 1] * (res > 2))
+            images.append(_only_where(is_shown, functools.partial(image, res, coarse, x)))
+        return features[-1], images
+
+    def rest(x, sample):
+        return tf.concat(levels([x], alone_from, res_log2 + 1, sample)[1], axis=0)
+
+    x, images = levels([None, x], 2, alone_from or res_log2 + 1)
+    if alone_from:
+        images.append(one_after_another(rest, x, images[0].shape.as_list()[1:]))
     return tf.concat(images, axis=0)
 
 

@@ -13,7 +13,7 @@ import functools
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from training.layers.network_convs import conv_doubling, conv_halving, conv_same
+from training.layers.network_convs import conv_doubling, conv_doubling_blurred, conv_halving, conv_same
 from training.layers.network_gradients import boxes, leaky_relu, moments, plus, symmetric_blur, times
 
 # The writer of pickles puts the source of these modules in front of this one's.
@@ -189,18 +189,30 @@ def upscale2d_conv2d(x, fmaps, kernel, gain, use_wscale, fused_scale, fmt):
             degrees, which makes the result equal to upscaling and then convolving. A stored network needs the choice
             it was trained with. 'auto': fused from 128 pixels (of the output) on.
     """
-    size = static_resolution(x, fmt) * 2
-    if fused_scale == 'auto':
-        fused_scale = size >= 128
+    is_rotated = not _is_fused(x, fused_scale, fmt)
     weight = get_weight([kernel, kernel, num_channels(x, fmt), fmaps], gain, use_wscale)
     if fmt == 'NHWC':
-        weight = weight if fused_scale else tf.reverse(weight, [0, 1])
+        weight = tf.reverse(weight, [0, 1]) if is_rotated else weight
         return _boxed(conv_doubling(x, tf.cast(weight, x.dtype)), 1, is_padded=False)
-    weight = tf.cast(_spread_kernel(weight, is_rotated=not fused_scale), x.dtype)
+    size = static_resolution(x, fmt) * 2
+    weight = tf.cast(_spread_kernel(weight, is_rotated=is_rotated), x.dtype)
     y = tf.nn.conv2d_transpose(x, tf.transpose(weight, [0, 1, 3, 2]), output_shape=[tf.shape(x)[0], fmaps, size, size],
                                strides=[1, 1, 2, 2], padding='SAME', data_format=fmt)
     y.set_shape([None, fmaps, size, size])
     return y
+
+
+def _is_fused(x, fused_scale, fmt):
+    return static_resolution(x, fmt) >= 64 if fused_scale == 'auto' else fused_scale
+
+
+def upscale2d_conv2d_blur2d(x, fmaps, gain, use_wscale, fused_scale):
+    """`upscale2d_conv2d` with a 3x3 kernel, then `blur2d` by [1, 2, 1], of one sample that a CPU's cache holds.
+
+    x: float32 [1, H, W, C]; for other arguments see there.
+    """
+    weight = times(get_weight([3, 3, num_channels(x, 'NHWC'), fmaps], gain, use_wscale), 1 / 16)
+    return conv_doubling_blurred(x, weight if _is_fused(x, fused_scale, 'NHWC') else tf.reverse(weight, [0, 1]))
 
 
 def conv2d_downscale2d(x, fmaps, kernel, gain, use_wscale, fmt):
@@ -287,14 +299,24 @@ def style_mod(x, dlatent, use_wscale, fmt):
         x: activations with C channels.
         dlatent: [N, dlatent_size].
     """
-    scale, shift = _style(x, dlatent, use_wscale, fmt)
+    scale, shift = style_of(dlatent, num_channels(x, fmt), use_wscale, fmt)
     return plus(times(x, scale), shift)
 
 
 def styled_instance_norm(x, dlatent, use_wscale, fmt):
     """`instance_norm`, then `style_mod` (AdaIN): together one scale and one shift, so that `x` is changed only once."""
-    scale, shift = _whitening(x, fmt)
-    style_scale, style_shift = [tf.cast(value, tf.float32) for value in _style(x, dlatent, use_wscale, fmt)]
+    whitening = _whitening(x, fmt)
+    return _normalised_to(x, whitening, style_of(dlatent, num_channels(x, fmt), use_wscale, fmt))
+
+
+def instance_norm_to(x, style, fmt):
+    """`styled_instance_norm` by a scale and a shift that are there already."""
+    return _normalised_to(x, _whitening(x, fmt), style)
+
+
+def _normalised_to(x, whitening, style):
+    scale, shift = whitening
+    style_scale, style_shift = [tf.cast(value, tf.float32) for value in style]
     return _scaled_and_shifted(x, times(scale, style_scale), plus(times(shift, style_scale), style_shift))
 
 
@@ -310,9 +332,8 @@ def _whitening(x, fmt):
     return scale, times(-mean, scale)
 
 
-def _style(x, dlatent, use_wscale, fmt):
-    """Learned scale and shift for each channel of `x` from w."""
-    channels = num_channels(x, fmt)
+def style_of(dlatent, channels, use_wscale, fmt):
+    """Learned scale and shift for each channel from w: [N, C, 1, 1] or [N, 1, 1, C] each."""
     with tf.variable_scope('StyleMod'):
         style = apply_bias(dense(dlatent, channels * 2, gain=1, use_wscale=use_wscale))
         shape = [channels, 1, 1] if fmt == 'NCHW' else [1, 1, channels]
@@ -332,15 +353,19 @@ def scaled_noise(x, num, fmt, stored=None, seed=None):
         num: number of samples, a scalar tensor.
         stored: noise [1, 1, H, W] for the whole minibatch, or [N, 1, H, W]; None draws fresh noise per sample.
     """
-    size, channels = static_resolution(x, fmt), num_channels(x, fmt)
+    return times(*noise_and_strength(static_resolution(x, fmt), num_channels(x, fmt), x.dtype, num, fmt, stored, seed))
+
+
+def noise_and_strength(size, channels, dtype, num, fmt, stored=None, seed=None):
+    """The factors of `scaled_noise`: one image per sample, or for all, and one number per channel."""
     with tf.variable_scope('Noise'):
         if stored is None:
-            noise = random_normal([num, 1, size, size] if fmt == 'NCHW' else [num, size, size, 1], x.dtype, seed)
+            noise = random_normal([num, 1, size, size] if fmt == 'NCHW' else [num, size, size, 1], dtype, seed)
         else:
-            noise = tf.cast(stored if fmt == 'NCHW' else tf.reshape(stored, [-1, size, size, 1]), x.dtype)
+            noise = tf.cast(stored if fmt == 'NCHW' else tf.reshape(stored, [-1, size, size, 1]), dtype)
         strength = tf.get_variable('weight', shape=[channels], initializer=tf.initializers.zeros())
         strength = tf.reshape(strength, [1, channels, 1, 1] if fmt == 'NCHW' else [1, 1, 1, channels])
-        return times(noise, tf.cast(strength, x.dtype))
+        return noise, tf.cast(strength, dtype)
 
 
 @named('MinibatchStddev')
