@@ -177,6 +177,8 @@ class Generator:
         with tf.name_scope('Figures'), tf.device(tflib.device_name()):
             placeholders = [tf.placeholder(tf.float32, [None] + shape[1:]) for shape in network.input_shapes]
             seed = tf.placeholder(tf.int32, [2])
-            kwargs = dict(self._structure, randomize_noise=random_noise) if self.is_style_based else {}
+            kwargs = {}
+            if self.is_style_based:
+                kwargs = dict(self._structure, randomize_noise=random_noise, one_by_one=True)
             images = network.get_output_for(*placeholders, seed=seed, **kwargs)
             return placeholders, seed, tflib.convert_images_to_uint8(images, nchw_to_nhwc=True)

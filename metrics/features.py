@@ -137,7 +137,7 @@ def _mixed_images(ctx, index, holders):
     dlatents = tf.reshape(dlatents, [num_mixed, num_images, num_layers, dlatents.shape.as_list()[-1]])
     images, layers = np.indices([num_images, num_layers], np.int32)
     mixed = tf.gather_nd(dlatents, tf.stack([holders['owner'], images, layers], axis=2))
-    return ctx.watch(synthesis.get_output_for(mixed, randomize_noise=True, seed=holders['seed']))
+    return ctx.watch(synthesis.get_output_for(mixed, randomize_noise=True, seed=holders['seed'], one_by_one=True))
 
 
 # ---- Statistics

@@ -116,7 +116,8 @@ class LS(MetricBase):
             if has_w:
                 mapping, synthesis = ctx.parts(index)
                 dlatents = mapping.get_output_for(holders['latents'], *ctx.label_inputs(mapping, holders))
-                images = ctx.watch(synthesis.get_output_for(dlatents, randomize_noise=True, seed=holders['seed']))
+                images = ctx.watch(synthesis.get_output_for(dlatents, randomize_noise=True, seed=holders['seed'],
+                                                            one_by_one=True))
             else:
                 images = ctx.build_images(index, holders)
             logits = []

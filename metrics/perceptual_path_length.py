@@ -118,7 +118,7 @@ class PPL(MetricBase):
         if self.space == 'w':
             t = holders['t']
             dlatents = [tflib.lerp(dlatents[0], dlatents[1], place) for place in (t, t + self.epsilon)]
-        return ctx.watch(synthesis.get_output_for(tf.concat(dlatents, axis=0), randomize_noise=False))
+        return ctx.watch(synthesis.get_output_for(tf.concat(dlatents, axis=0), randomize_noise=False, one_by_one=True))
 
     def _score(self, distances, seed):
         if not np.all(np.isfinite(distances)):

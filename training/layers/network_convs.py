@@ -51,8 +51,24 @@ def conv_same(x, w):
 @gradient_of('Conv2D')
 def _conv_same(op, dy):
     x, w = op.inputs
+    return _adjoint_of_same(dy, w), _kernel_gradient(x, w, dy, stride=1)
+
+
+def _adjoint_of_same(y, w):
+    """The gradient by the input: a convolution with the rotated kernel, [N, H, W, out] -> [N, H, W, in].
+
+    Its own gradients take the kernel as it was before, so that nothing is rotated and transposed back.
+    """
     rotated = w if w.shape.as_list()[0] == 1 else tf.reverse(w, [0, 1])
-    return conv_same(dy, _swap_channels(rotated)), _kernel_gradient(x, w, dy, stride=1)
+    x = tf.nn.conv2d(y, _swap_channels(rotated), strides=[1, 1, 1, 1], padding='SAME')
+    with _adjoint_of_conv_same():
+        return tf.identity_n([x, y, w])[0]
+
+
+@gradient_of('IdentityN')
+def _adjoint_of_conv_same(op, dx, *_):
+    _, y, w = op.inputs
+    return None, conv_same(dx, w), _kernel_gradient(dx, w, y, stride=1)
 
 
 def conv_down(x, w):
@@ -93,7 +109,19 @@ def conv_halving(x, w):
 @gradient_of('Conv2D')
 def _conv_halving(op, dy):
     x, w = op.inputs
-    return conv_doubling(dy, _swap_channels(w)), _kernel_gradient(x, w, dy, stride=2, padding='VALID')
+    return _adjoint_of_halving(dy, w), _kernel_gradient(x, w, dy, stride=2, padding='VALID')
+
+
+def _adjoint_of_halving(y, w):
+    """`conv_doubling` with a kernel [3, 3, out, in], which is not transposed again for gradients."""
+    with _adjoint_of_conv_halving():
+        return tf.identity_n([_doubled(y, _swap_channels(w)), y, w])[0]
+
+
+@gradient_of('IdentityN')
+def _adjoint_of_conv_halving(op, dx, *_):
+    _, y, w = op.inputs
+    return None, conv_halving(dx, w), _kernel_gradient(dx, w, y, stride=2, padding='VALID')
 
 
 def conv_doubling(x, w):
@@ -106,10 +134,13 @@ def conv_doubling(x, w):
     Returns:
         [N, 2H + 1, 2W + 1, out].
     """
-    _, height, width, _ = x.shape.as_list()
-    y = (_doubled_at_once if height * width >= _MANY_PIXELS else _doubled_by_parities)(x, w)
     with _conv_doubling():
-        return tf.identity_n([y, x, w])[0]
+        return tf.identity_n([_doubled(x, w), x, w])[0]
+
+
+def _doubled(x, w):
+    _, height, width, _ = x.shape.as_list()
+    return (_doubled_at_once if height * width >= _MANY_PIXELS else _doubled_by_parities)(x, w)
 
 
 def _doubled_by_parities(x, w):
