@@ -305,23 +305,23 @@ def style_mod(x, dlatent, use_wscale, fmt):
 
 def styled_instance_norm(x, dlatent, use_wscale, fmt):
     """`instance_norm`, then `style_mod` (AdaIN): together one scale and one shift, so that `x` is changed only once."""
-    whitening = _whitening(x, fmt)
-    return _normalised_to(x, whitening, style_of(dlatent, num_channels(x, fmt), use_wscale, fmt))
-
-
-def instance_norm_to(x, style, fmt):
-    """`styled_instance_norm` by a scale and a shift that are there already."""
-    return _normalised_to(x, _whitening(x, fmt), style)
-
-
-def _normalised_to(x, whitening, style):
-    scale, shift = whitening
+    scale, shift = _whitening(x, fmt)
+    style = style_of(dlatent, num_channels(x, fmt), use_wscale, fmt)
     style_scale, style_shift = [tf.cast(value, tf.float32) for value in style]
     return _scaled_and_shifted(x, times(scale, style_scale), plus(times(shift, style_scale), style_shift))
 
 
 def _scaled_and_shifted(x, scale, shift):
     return tf.cast(plus(times(tf.cast(x, tf.float32), scale), shift), x.dtype)
+
+
+@named('InstanceNorm')
+def instance_norm_to(x, style_scale, style_shift, fmt):
+    """`styled_instance_norm` of float32 activations by a scale and a shift that are there already."""
+    mean, variance = moments(x, spatial_axes(fmt))
+    # Used twice, so that the engine's optimizer does not multiply the activations by either factor.
+    scale = times(tf.rsqrt(plus(variance, EPSILON)), style_scale)
+    return plus(times(x, scale), plus(times(-mean, scale), style_shift))
 
 
 @named('InstanceNorm')

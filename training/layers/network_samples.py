@@ -71,7 +71,7 @@ class Details:
         if self._noise is not None:
             noise = _sample_of(self._noise, number)
             x = plus(x, noise if self._strength is None else times(noise, self._strength))
-        return instance_norm_to(act(x), [_sample_of(value, number) for value in self._style], 'NHWC')
+        return instance_norm_to(act(x), *[_sample_of(value, number) for value in self._style], fmt='NHWC')
 
 
 def _sample_of(values, number):
