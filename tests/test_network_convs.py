@@ -68,6 +68,7 @@ def _engines_doubling_blurred(x, w):
 
 CASES = {
     'same': (network_convs.conv_same, _engines_same, [2, 5, 6, 3], 3),
+    'same, of pairs': (network_convs.conv_same_of_pairs, _engines_same, [2, 6, 5, 3], 3),
     'pointwise': (network_convs.conv_same, _engines_same, [2, 5, 6, 3], 1),
     'down': (network_convs.conv_down, _engines_down, [2, 4, 6, 3], 4),
     'halving': (network_convs.conv_halving, _engines_halving, [2, 5, 7, 3], 3),

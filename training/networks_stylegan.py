@@ -19,6 +19,7 @@ from training.layers.network_layers import (  # noqa: F401  (apply_noise is part
     blur2d,
     conv2d,
     conv2d_downscale2d,
+    conv2d_of_pairs,
     dense,
     fold_seed,
     from_layout,
@@ -34,7 +35,7 @@ from training.layers.network_layers import (  # noqa: F401  (apply_noise is part
     upscale2d_conv2d,
     upscale2d_conv2d_blur2d,
 )
-from training.layers.network_samples import Details, first_alone
+from training.layers.network_samples import PAIRED, Details, first_alone
 from training.layers.network_sizes import feature_maps, resolution_log2
 
 # Names that files may give, see dnnlib/registry.py.
@@ -222,14 +223,13 @@ def G_synthesis(
     res_log2 = resolution_log2(resolution)
     nf = feature_maps(fmap_base, fmap_decay, fmap_max)
     num_layers = res_log2 * 2 - 2
-    num_styles = num_layers if use_styles else 1
     act, gain = activation(nonlinearity)
     is_clean = is_template_graph or force_clean_graph
     if is_clean:
         randomize_noise = False
     structure = choose_structure(structure, is_clean)
 
-    dlatents_in.set_shape([None, num_styles, dlatent_size])
+    dlatents_in.set_shape([None, num_layers if use_styles else 1, dlatent_size])
     lod_var = tf.get_variable('lod', initializer=np.float32(0), trainable=False)
     lod = tf.cast(lod_var if lod is None else lod, dtype)
     dlatents = tf.cast(dlatents_in, dtype)
@@ -274,7 +274,8 @@ def G_synthesis(
                     x = upscale2d_conv2d_blur2d(x, nf(res - 1), gain, use_wscale, fused_scale)
                 x = epilogue(x, res * 2 - 4, sample)
             with tf.variable_scope('Conv1'):
-                return epilogue(conv2d(x, nf(res - 1), 3, gain, use_wscale, fmt), res * 2 - 3, sample)
+                conv = conv2d_of_pairs if alone_from and res in PAIRED else conv2d
+                return epilogue(conv(x, nf(res - 1), 3, gain, use_wscale, fmt), res * 2 - 3, sample)
 
     with tf.variable_scope('4x4'):
         with tf.variable_scope('Const' if const_input_layer else 'Dense'):

@@ -125,6 +125,20 @@ def _leaky_relu(op, dy):
     return _sloped(dy, op.outputs[0] + _LEAST.get(op.outputs[0].dtype, 0.0), op.get_attr('alpha'))
 
 
+def leaky_relu_by_maximum(x):
+    """`leaky_relu` with its usual slope, to the bit: two operations that take half its time on TensorFlow 1.15.
+
+    That is, as long as `x` lies in a cache.
+    """
+    with _leaky_relu_by_maximum():
+        return tf.identity_n([tf.maximum(x, 0.2 * x), x])[0]
+
+
+@gradient_of('IdentityN')
+def _leaky_relu_by_maximum(op, dy, _):
+    return None, _sloped(dy, op.inputs[0] + _LEAST.get(dy.dtype, 0.0), 0.2)
+
+
 def _sloped(dy, x, alpha):
     """dy times the slope for an input or output of x, of which `_LEAST` was added to 0."""
     if not hasattr(tf, 'raw_ops'):  # TensorFlow 1.13, under the original library

@@ -13,7 +13,13 @@ import functools
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from training.layers.network_convs import conv_doubling, conv_doubling_blurred, conv_halving, conv_same
+from training.layers.network_convs import (
+    conv_doubling,
+    conv_doubling_blurred,
+    conv_halving,
+    conv_same,
+    conv_same_of_pairs,
+)
 from training.layers.network_gradients import boxes, leaky_relu, moments, plus, symmetric_blur, times
 
 # The writer of pickles puts the source of these modules in front of this one's.
@@ -160,6 +166,12 @@ def conv2d(x, fmaps, kernel, gain, use_wscale, fmt):
     if fmt == 'NHWC':
         return conv_same(x, weight)
     return tf.nn.conv2d(x, weight, strides=[1, 1, 1, 1], padding='SAME', data_format=fmt)
+
+
+def conv2d_of_pairs(x, fmaps, kernel, gain, use_wscale, fmt):
+    """`conv2d` with a 3x3 kernel by fewer multiplications, of float32 activations in the NHWC layout."""
+    assert kernel == 3 and fmt == 'NHWC'
+    return conv_same_of_pairs(x, get_weight([kernel, kernel, num_channels(x, fmt), fmaps], gain, use_wscale))
 
 
 def _spread_kernel(weight, scale=1.0, is_rotated=False):

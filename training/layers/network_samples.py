@@ -9,14 +9,17 @@ The source of this file is stored in network pickles and must be importable unde
 
 import tensorflow.compat.v1 as tf
 
-from training.layers.network_gradients import plus, times
+from training.layers.network_gradients import leaky_relu, leaky_relu_by_maximum, plus, times
 from training.layers.network_layers import apply_bias, instance_norm_to, noise_and_strength, style_of
 
 # The writer of pickles puts the source of these modules in front of this one's.
 BUNDLED_MODULES = ('training.layers.network_layers',)
 
-# Log2 of the resolution from which on samples are computed alone.
-ALONE_FROM = 7
+# Log2 of the resolution from which on samples are computed alone, by networks that go beyond it.
+ALONE_FROM = 6
+
+# Those whose convolutions of equal size are faster with rows in pairs.
+PAIRED = (5, 6)
 
 
 def first_alone(structure, res_log2, dtype, fmt):
@@ -25,7 +28,7 @@ def first_alone(structure, res_log2, dtype, fmt):
     Not on GPUs (NCHW), nor in the graph that is easy to read.
     """
     can_be = structure != 'linear' and tf.as_dtype(dtype) == tf.float32 and fmt == 'NHWC'
-    return ALONE_FROM if can_be and res_log2 >= ALONE_FROM else None
+    return ALONE_FROM if can_be and res_log2 > ALONE_FROM else None
 
 
 def one_after_another(function, x, shape):
@@ -71,7 +74,8 @@ class Details:
         if self._noise is not None:
             noise = _sample_of(self._noise, number)
             x = plus(x, noise if self._strength is None else times(noise, self._strength))
-        return instance_norm_to(act(x), *[_sample_of(value, number) for value in self._style], fmt='NHWC')
+        x = leaky_relu_by_maximum(x) if act is leaky_relu else act(x)
+        return instance_norm_to(x, *[_sample_of(value, number) for value in self._style], fmt='NHWC')
 
 
 def _sample_of(values, number):
