@@ -34,7 +34,11 @@ def operations(graph, metadata):
                 shapes[name, output.slot] = [dim.size for dim in output.tensor_description.shape.dim]
 
     def shape_of(tensor):
-        return shapes.get((tensor.op.name, tensor.value_index)) or tensor.shape.as_list()
+        shape = shapes.get((tensor.op.name, tensor.value_index)) or tensor.shape.as_list()
+        if shape.count(None) == 1 and tensor.op.type == 'Reshape':   # which the engine's optimizer took out
+            known = np.prod([size for size in shape if size is not None], dtype=int)
+            shape[shape.index(None)] = np.prod(shape_of(tensor.op.inputs[0]), dtype=int) // known
+        return shape
 
     total = 0
     for op in graph.get_operations():
