@@ -87,7 +87,9 @@ def _draw(title, unit, curves, style, phases):
         axes.ticklabel_format(axis='x', style='plain', useOffset=False)
         figure.text(0.16, 0.92, title, fontweight='bold', fontsize=11)
         if len(curves) > 1:
-            axes.legend(loc='lower right', bbox_to_anchor=(1.0, 1.11), ncol=3, frameon=False, borderaxespad=0)
+            # Narrow, so that three names stand beside the longest title.
+            axes.legend(loc='lower right', bbox_to_anchor=(1.0, 1.11), ncol=3, frameon=False, borderaxespad=0,
+                        handlelength=1.2, columnspacing=1.2, handletextpad=0.5)
         buffer = io.BytesIO()
         figure.savefig(buffer, format='svg', metadata={'Date': None}, transparent=True)
     return 'data:image/svg+xml;base64,' + base64.b64encode(buffer.getvalue()).decode('ascii')
