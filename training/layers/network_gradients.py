@@ -164,26 +164,13 @@ def symmetric_blur(x, taps, fmt):
 
 
 def _blur(x, weight, fmt):
-    """On a CPU and 1.x by the operation that is its gradient and the same function: it takes half as long there.
-
-    TensorFlow 2.x has equally fast ones, and joins the first with the bias that follows.
-    """
-    with _blur_forward(), _blur_backward():
-        if fmt == 'NCHW' or not tf.__version__.startswith('1.'):
-            return tf.nn.depthwise_conv2d_native(x, weight, strides=[1, 1, 1, 1], padding='SAME', data_format=fmt)
-        y = tf.nn.depthwise_conv2d_native_backprop_input(tf.shape(x), weight, x, strides=[1, 1, 1, 1], padding='SAME')
-    y.set_shape(x.shape)
-    return y
+    with _symmetric_blur():
+        return tf.nn.depthwise_conv2d_native(x, weight, strides=[1, 1, 1, 1], padding='SAME', data_format=fmt)
 
 
 @gradient_of('DepthwiseConv2dNative')
-def _blur_forward(op, dy):
+def _symmetric_blur(op, dy):
     return _blur(dy, op.inputs[1], op.get_attr('data_format').decode()), None
-
-
-@gradient_of('DepthwiseConv2dNativeBackpropInput')
-def _blur_backward(op, dy):
-    return None, None, _blur(dy, op.inputs[1], 'NHWC')
 
 
 # ---- Sums over 2x2 pixels
