@@ -147,8 +147,11 @@ def test_path_length_and_separability_use_the_labels_of_the_data(tmp_path):
     path = make_network(tmp_path, label_size=3, use_noise=False)
     with open_context(path, features='standin', cache_dir=None, seed=3) as ctx:
         ppl = make_metric(preset('ppl_wend', num_samples=4, minibatch_per_gpu=4, epsilon=0.01))
+        mapping, synthesis = ctx.parts()
+        # So that labels make a difference, whatever the first weights are.
+        mapping.set_var('LabelConcat/weight', 5 * mapping.get_var('LabelConcat/weight'))
         value = ppl.run_in(ctx, log_results=False)['value']
-        drawn, mapping, synthesis = ctx.labels(0, 4), *ctx.parts()
+        drawn = ctx.labels(0, 4)
         assert len({tuple(row) for row in drawn}) > 1
 
         def path_length(rows):

@@ -196,7 +196,9 @@ class Network:
         if self._takes_data_format:
             build_kwargs['data_format'] = device.data_format()
         build_kwargs.update(kwargs)
-        if self.takes_one_by_one and not device.gains_one_by_one():
+        if not self.takes_one_by_one:       # programs ask for it whosever the function is
+            build_kwargs.pop('one_by_one', None)
+        elif not device.gains_one_by_one():
             build_kwargs['one_by_one'] = False
         return self._build_func(*inputs, **build_kwargs)
 
