@@ -75,8 +75,9 @@ class Generator:
         synthesis = trained.components['synthesis']
         if 'lod' in synthesis.own_vars:
             synthesis.set_var('lod', lod)
-        # At full resolution the simplest graph gives the same images.
+        # At full resolution the simplest graph gives the same images, below it the one without conditionals.
         self._structure = {'structure': 'fixed'} if lod == 0 else {}
+        self._plain_structure = {'structure': 'fixed' if lod == 0 else 'linear'}
 
     # ---- Inputs
 
@@ -108,23 +109,30 @@ class Generator:
 
     # ---- Images
 
-    def build_synthesis(self, dlatents, noises=None):
-        """Images [N, C, H, W] in [-1, 1] of tensors: w, and noise [N, 1, H, W] per layer (None: the stored)."""
-        return self._synthesis.get_output_for(dlatents, randomize_noise=False, noise_inputs=noises or None,
-                                              **self._structure)
+    def build_synthesis(self, dlatents, noises=None, is_plain=False):
+        """Images [N, C, H, W] in [-1, 1] of tensors: w, and noise [N, 1, H, W] per layer (None: the stored).
 
-    def build_images(self, latents, labels=None, psi=None, cutoff=8):
-        """Images [N, C, H, W] in [-1, 1] of tensors, with stored noise; networks without w take no psi."""
+        With `is_plain` without conditionals, also where the network is still growing.
+        """
+        return self._synthesis.get_output_for(dlatents, randomize_noise=False, noise_inputs=noises or None,
+                                              **(self._plain_structure if is_plain else self._structure))
+
+    def build_images(self, latents, labels=None, psi=None, cutoff=8, is_plain=False):
+        """Images [N, C, H, W] in [-1, 1] of tensors, with stored noise; networks without w take no psi.
+
+        `is_plain` as in `build_synthesis`.
+        """
         inputs = [latents] + [labels] * (self.network.num_inputs > 1)
         if not self.is_style_based:
-            return self.network.get_output_for(*inputs)
+            can_grow = 'structure' in self.network.keyword_names
+            return self.network.get_output_for(*inputs, **({'structure': 'linear'} if is_plain and can_grow else {}))
         w = self._mapping.get_output_for(latents, labels)
         w = w if len(w.shape) == 3 else w[:, tf.newaxis]
         if psi is not None:
             layers = np.arange(w.shape.as_list()[1])[np.newaxis, :, np.newaxis]
             share = np.where(layers < cutoff, np.float32(1), np.float32(0)).astype(np.float32)
             w = self.dlatent_avg + (1 - share + share * psi) * (w - self.dlatent_avg)
-        return self.build_synthesis(w)
+        return self.build_synthesis(w, is_plain=is_plain)
 
     def synthesize(self, dlatents, noise='stored', noise_seed=0, title='images'):
         """Images of w, uint8 [N, H, W, C].

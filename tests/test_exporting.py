@@ -11,6 +11,7 @@ from generator_helpers import save_networks
 from dnnlib import UserError, tflib
 from dnnlib.tflib import export
 from figures import exporting
+from figures.generator import Generator
 
 PROGRAM = '''
 import sys
@@ -91,6 +92,35 @@ def test_onnx_runtime_draws_the_same(opened, tmp_path):
             pictures, = session.run(['images'], arrays)
             wanted = gen.images(arrays['latents'], arrays.get('labels'), psi=0.7, noise='stored')
             assert pictures.shape == wanted.shape and np.abs(pictures.astype(int) - wanted).max() <= 1
+
+
+def test_a_network_that_still_grows_is_exported_without_conditionals(opened):
+    for gen in opened.values():
+        gen.network.set_var('lod', 1.5)
+        try:
+            growing = Generator(gen.network)
+            frozen = exporting.freeze(growing)
+            assert not {node.op for node in frozen.graph_def.node} & {'Switch', 'Merge', 'If', 'StatelessIf', 'While'}
+            arrays = exporting.trial(gen)
+            found = tflib.run(frozen.pictures, {frozen.inputs[key]: arrays[key] for key in frozen.inputs})
+            wanted = growing.images(arrays['latents'], arrays['labels'] if gen.label_size else None, psi=0.7,
+                                    noise='stored')
+            assert np.abs(found.astype(int) - wanted).max() <= 1
+        finally:
+            gen.network.set_var('lod', 0.0)
+            Generator(gen.network)      # has its parts follow
+
+
+def test_what_onnx_runtime_cannot_run_is_said(opened, tmp_path, monkeypatch):
+    pytest.importorskip('tf2onnx')
+    onnxruntime = pytest.importorskip('onnxruntime')
+
+    def refuse(*_args, **_kwargs):
+        raise RuntimeError('no kernel')
+    monkeypatch.setattr(onnxruntime, 'InferenceSession', refuse)
+    with pytest.raises(UserError, match='cannot run what tf2onnx made of this network.*no kernel'):
+        exporting.write_onnx(exporting.freeze(opened['plain']), str(tmp_path / 'a.onnx'), opened['plain'])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_packages_are_said(opened, tmp_path, monkeypatch):
