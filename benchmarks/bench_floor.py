@@ -143,13 +143,15 @@ def excess_row(resolution, minibatch, checkout, rounds=5):
 
     for process in workers:
         answer(process)     # all is built
-    times = [[answer(process, 'step') for process in workers] for _ in range(rounds)]
+    times, rates = [], []
+    for _ in range(rounds):     # the rate between them, since what a machine does differs from minute to minute
+        times.append([answer(process, 'step') for process in workers])
+        rates.append(sgemm_rate())
     counts = [answer(process, 'operations') for process in workers]
     for process in workers:
         process.stdin.close()
         process.wait()
-    rate = sgemm_rate()
-    seconds, floors = np.median(times, axis=0), np.array(counts) / rate
+    seconds, floors = np.median(times, axis=0), np.array(counts) / max(rates)
     before, now = seconds - floors
     return dict(what=f'training step {resolution}², minibatch {minibatch}, processor time', figure=seconds[1], unit='s',
                 ratio=now / before, ratio_to=f"the other checkout's ({seconds[0]:.2f} s, floor {floors[0]:.2f} s), of "

@@ -36,8 +36,10 @@ def operations(graph, metadata):
     def shape_of(tensor):
         shape = shapes.get((tensor.op.name, tensor.value_index)) or tensor.shape.as_list()
         if shape.count(None) == 1 and tensor.op.type == 'Reshape':   # which the engine's optimizer took out
-            known = np.prod([size for size in shape if size is not None], dtype=int)
-            shape[shape.index(None)] = np.prod(shape_of(tensor.op.inputs[0]), dtype=int) // known
+            whole = shape_of(tensor.op.inputs[0])
+            if None not in whole:
+                known = np.prod([size for size in shape if size is not None], dtype=int)
+                shape[shape.index(None)] = np.prod(whole, dtype=int) // known
         return shape
 
     total = 0
@@ -46,7 +48,8 @@ def operations(graph, metadata):
         if shape is None:
             continue
         if op.type == 'MatMul':
-            inner = shape_of(op.inputs[0])[0 if op.get_attr('transpose_a') else 1]
+            inner = (shape_of(op.inputs[0])[0 if op.get_attr('transpose_a') else 1]
+                     or shape_of(op.inputs[1])[1 if op.get_attr('transpose_b') else 0])
             total += 2 * np.prod(shape, dtype=float) * inner
         else:
             kernel = shape if op.type == 'Conv2DBackpropFilter' else shape_of(op.inputs[1])
