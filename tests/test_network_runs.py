@@ -128,3 +128,17 @@ def test_ways_beyond_the_first_ones_leave_the_graph_as_it_is(G, monkeypatch):
 
 def scale(latents_in, labels_in, factor):
     return latents_in * factor, labels_in
+
+
+def G_strict(latents_in, num_channels=1, is_template_graph=False, components=None):
+    """A program's own, which takes what it declares and nothing else."""
+    latents_in.set_shape([None, 4])
+    return tf.reshape(latents_in[:, :4], [-1, num_channels, 2, 2])
+
+
+def test_a_function_that_does_not_know_of_one_by_one_is_not_asked_for_it(fresh_graph):
+    G = tflib.Network('G', func_name=G_strict)
+    latents = np.arange(8, dtype=np.float32).reshape([2, 4])
+    images = tflib.run(G.get_output_for(tf.constant(latents), one_by_one=True))
+    np.testing.assert_array_equal(images, latents.reshape([2, 1, 2, 2]))
+    np.testing.assert_array_equal(G.run(latents), images)
