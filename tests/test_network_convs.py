@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import tolerance
 
+from dnnlib import tflib
 from dnnlib.tflib import tf
 from training.layers import network_convs, network_layers
 
@@ -80,8 +81,24 @@ CASES = {
 }
 
 
+@pytest.fixture
+def kernels_gradients_convolved(monkeypatch):
+    """As they are on TensorFlow 1.15 from some number of pixels on."""
+    monkeypatch.setattr(network_convs, '_HAS_SLOW_KERNEL_GRADIENTS', True)
+    monkeypatch.setattr(network_convs, '_PIXELS_OF_CONVOLVED_GRADIENTS', 1)
+
+
 @pytest.mark.parametrize('case', sorted(CASES))
 def test_values_and_gradients_of_three_orders_equal_the_engines_own(case, fresh_graph):
+    _assert_equal_to_the_third_order(case)
+
+
+@pytest.mark.parametrize('case', ['same', 'same, of pairs'])
+def test_so_do_those_whose_kernels_gradients_are_convolutions(case, fresh_graph, kernels_gradients_convolved):
+    _assert_equal_to_the_third_order(case)
+
+
+def _assert_equal_to_the_third_order(case):
     ours, engines_own, shape, kernel = CASES[case]
     rng = np.random.RandomState(0)
     x, w = tf.constant(rng.randn(*shape)), tf.constant(rng.randn(kernel, kernel, 3, 5))
@@ -97,6 +114,18 @@ def test_values_and_gradients_of_three_orders_equal_the_engines_own(case, fresh_
         results.append(tf.get_default_session().run(found))
     for mine, theirs in zip(*results):
         np.testing.assert_allclose(mine, theirs, rtol=RTOL, atol=RTOL * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize('num', [pytest.param(0, marks=pytest.mark.skipif(
+    tflib.ENGINE == 'tf2', reason='TensorFlow 2 convolves no empty minibatches')), 2])
+def test_a_kernels_gradient_of_any_number_of_samples(num, fresh_graph, kernels_gradients_convolved):
+    rng = np.random.RandomState(0)
+    x, w = tf.placeholder(tf.float32, [None, 5, 6, 3]), tf.constant(rng.randn(3, 3, 3, 5), tf.float32)
+    found, expected = [tf.gradients(tf.reduce_sum(tf.sin(function(x, w))), [x, w])
+                       for function in (network_convs.conv_same, _engines_same)]
+    assert any(op.type in ('Merge', 'If', 'StatelessIf') for op in tf.get_default_graph().get_operations())
+    for mine, theirs in zip(*tf.get_default_session().run([found, expected], {x: rng.randn(num, 5, 6, 3)})):
+        np.testing.assert_allclose(mine, theirs, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize('fused_scale', [False, True])
