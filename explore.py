@@ -38,7 +38,7 @@ def parse_args(argv=None):
 
 
 def _port(text):
-    if not text.isdigit() or int(text) > 65535:
+    if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"'{text[:20]}' is not a port from 0 to 65535")
     return int(text)
 

@@ -52,7 +52,7 @@ def parse_args(argv=None):
 
 
 def _steps(text):
-    if not text.isdigit() or not 1 <= int(text) <= 10 ** 6:
+    if not text.isdecimal() or not 1 <= int(text) <= 10 ** 6:
         raise argparse.ArgumentTypeError(f"'{text[:20]}' is not a number of steps from 1 to 1000000")
     return int(text)
 

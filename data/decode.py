@@ -6,6 +6,8 @@ the caller's business, and so is the greatest number of pixels.
 
 import contextlib
 import importlib
+import os
+import re
 import warnings
 
 from data import pixels
@@ -17,6 +19,23 @@ _ORIENTATION = 0x0112  # EXIF tag
 # The names that Pillow's transpose knows; its modules are loaded with the first picture, not with a help page.
 _TURNS = {2: 'FLIP_LEFT_RIGHT', 3: 'ROTATE_180', 4: 'FLIP_TOP_BOTTOM', 5: 'TRANSPOSE', 6: 'ROTATE_270', 7: 'TRANSVERSE',
           8: 'ROTATE_90'}
+
+ADVICE = 'turn it into JPEG or PNG first'
+# What people's folders hold beside these: what it is, endings of its names, first bytes.
+_OTHER_PICTURES = (
+    ('an AVIF picture', '.avif .avifs', rb'.{4}ftyp.{0,24}avi[fs]'),
+    ('a HEIC picture', '.heic .heif .hif', rb'.{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)'),
+    ('a JPEG XL picture', '.jxl', rb'\xff\x0a|\0\0\0\x0cJXL '),
+    ("a camera's raw picture", '.arw .cr2 .cr3 .dng .nef .nrw .orf .pef .raf .rw2 .srw',
+     rb'.{4}ftypcrx |FUJIFILMCCD-RAW'),
+    ('a Photoshop picture', '.psb .psd', rb'8BPS'))
+_OTHER_FILES = (
+    ('a video', '', rb'.{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI '),
+    ('a PDF document', '', rb'%PDF-'),
+    ('a drawing in SVG', '', rb'\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?<svg'),
+    ('a web page', '', rb'(?i)(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body)'),
+    ('a git-LFS pointer, not the picture itself, which `git lfs pull` fetches', '', rb'version https://git-lfs'))
+_HEAD = 256     # bytes
 
 _known = {}  # extensions of these formats, once Pillow's decoders are loaded
 
@@ -48,6 +67,23 @@ def extensions():
     return _known['extensions']
 
 
+def other_picture(name):
+    """What kind of picture that is not read here a file is by its name, such as 'a HEIC picture'; None for others."""
+    ending = os.path.splitext(name)[1].lower()
+    return next((kind for kind, endings, _ in _OTHER_PICTURES if ending in endings.split()), None)
+
+
+def _unknown(source):
+    """The Unusable for a file in none of `FORMATS`, by its first bytes."""
+    head = _first_bytes(source, _HEAD)
+    for kinds, reason, more in ((_OTHER_PICTURES, 'other_format', f', which is not read here; {ADVICE}'),
+                                (_OTHER_FILES, 'not_an_image', '')):
+        for kind, _, pattern in kinds:
+            if re.match(pattern, head, re.DOTALL):
+                return Unusable(reason, kind + more)
+    return Unusable('not_an_image', 'not an image that can be read')
+
+
 def open_image(source, max_pixels, allow_webp=False):
     """A Pillow image that is not decoded yet.
 
@@ -57,16 +93,19 @@ def open_image(source, max_pixels, allow_webp=False):
         allow_webp: trust WebP pictures even if the library that decodes them is known to be unsafe.
 
     Raises:
-        Unusable: 'unreadable', 'not_an_image', 'corrupt', 'unsafe_webp', 'too_many_pixels' or 'out_of_memory'.
+        Unusable: 'unreadable', 'not_an_image', 'other_format', 'corrupt', 'unsafe_webp', 'too_many_pixels' or
+            'out_of_memory'.
     """
     _load_decoders()
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
     danger = None if allow_webp else pixels.webp_danger()
     try:
         if danger and pixels.is_webp(_first_bytes(source)):
             raise Unusable('unsafe_webp', danger)
         with _pillow(None):
             image = Image.open(source, formats=_known['formats'])
+    except UnidentifiedImageError:
+        raise _unknown(source) from None
     except Exception as err:  # decoders raise anything on damaged files
         raise _unusable(err, None, max_pixels) from None
     width, height = image.size
@@ -77,11 +116,12 @@ def open_image(source, max_pixels, allow_webp=False):
     return image
 
 
-def _first_bytes(source):
+def _first_bytes(source, count=12):
     if isinstance(source, str):
         with open(source, 'rb') as f:
-            return f.read(12)
-    start = source.read(12)
+            return f.read(count)
+    source.seek(0)
+    start = source.read(count)
     source.seek(0)
     return start
 
@@ -148,11 +188,9 @@ def _pillow(max_pixels):
 
 def _unusable(err, size, max_pixels):
     """The Unusable that stands for an exception of a decoder."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
     if isinstance(err, Unusable):
         return err
-    if isinstance(err, UnidentifiedImageError):
-        return Unusable('not_an_image', 'no image format that is read here')
     if isinstance(err, (Image.DecompressionBombWarning, Image.DecompressionBombError)):
         return Unusable('too_many_pixels', f'over the limit of {max_pixels}', size)
     if isinstance(err, MemoryError):

@@ -1,5 +1,6 @@
 """Finding, reading and checking image files."""
 
+import collections
 import errno
 import os
 import re
@@ -12,6 +13,8 @@ from data.ledger import kept_outputs
 from dnnlib.util import UserError
 
 MAX_PIXELS = 100 * 1000 * 1000
+
+_ENDINGS = 5    # of names, that a sentence lists
 
 # Beside the images that `generate` makes: its record, and what shows several of them on one picture.
 _GENERATED = 'images.json'
@@ -28,7 +31,7 @@ def is_image_name(name):
 
 
 def list_images(folder):
-    """The images in a folder and its subfolders: (relative paths sorted by name, number of other files).
+    """The images in a folder and its subfolders: (relative paths, those of other files), each sorted by name.
 
     Hidden files are left out; links are followed, but no folder is entered twice. Of a folder that `prefilter` made,
     at the top or below, the images are the crops that its ledger says were kept; of one that `generate` made, its
@@ -38,7 +41,7 @@ def list_images(folder):
     if not os.path.isdir(folder):
         raise UserError(f"image folder '{folder}' does not exist" if not os.path.lexists(folder)
                         else f"'{folder}' is not a folder")
-    found, others, visited = [], 0, set()
+    found, others, visited = [], [], set()
     # Links wait until all real folders were seen, so that a folder in the tree has the name of its own place. No
     # recursion: folders may lie deeper than Python recurses.
     waiting, links = [''], []
@@ -66,11 +69,22 @@ def list_images(folder):
             elif is_image_name(entry.name) and not (is_generated and _SHEETS.match(entry.name)):
                 found.append(path)
             else:
-                others += 1
+                others.append(path)
     if not found:
         raise UserError(f"'{folder}' holds no images (by their names' endings, such as .png or .jpg)"
-                        + (f'; there are {others} other files' if others else ''))
-    return sorted(found), others
+                        + (f'; there are {len(others)} other files{explain_others(others)}' if others else ''))
+    return sorted(found), sorted(others)
+
+
+def explain_others(names):
+    """What is behind 'N files are not images by their names': how many have which ending, and what to do about those
+    that are pictures all the same."""
+    endings = collections.Counter(os.path.splitext(name)[1].lower() for name in names)
+    told = [f'{count} {ending}' for ending, count in sorted(endings.items(), key=lambda pair: (-pair[1], pair[0]))
+            if re.match(r'\.\w{1,10}\Z', ending)][:_ENDINGS]
+    kinds = sorted({kind.split(' ', 1)[1] + 's' for kind in map(decode.other_picture, names) if kind})
+    return (f' ({", ".join(told)})' if told else '') + (
+        f"; {', '.join(kinds)} are not read here: turn them into JPEG or PNG first" if kinds else '')
 
 
 def _is_folder(entry):
@@ -102,7 +116,7 @@ def _bad(err, damaged):
     """The BadImage for what the decoder found; `damaged` is how damage is put."""
     size = '{}x{}'.format(*err.size) if err.size else ''
     return BadImage({
-        'unreadable': f'cannot be opened: {err}', 'not_an_image': 'is not an image that can be read',
+        'unreadable': f'cannot be opened: {err}', 'not_an_image': f'is {err}', 'other_format': f'is {err}',
         'unsafe_webp': str(err), 'out_of_memory': f'with {size} pixels does not fit into memory',
         'too_many_pixels': f'has {size} pixels, over the limit of {MAX_PIXELS // 10 ** 6} million',
     }.get(err.reason, f'{damaged} ({_short(err)})'))

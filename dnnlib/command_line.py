@@ -52,6 +52,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog=None, formatter_class=None, **kwargs):
         super().__init__(prog=typed(prog or os.path.basename(sys.argv[0])),
                          formatter_class=formatter_class or HelpFormatter, **kwargs)
+        # Values such as -1e-3 and -1,0 are no options either, beside the -1 and -0.5 that argparse knows.
+        self._negative_number_matcher = re.compile(r'-\.?[0-9]')
         self._words, self._rules = [], []
         if kwargs.get('add_help', True):
             self.add_argument('--version', action='version', version=f'stylegan-repro {config.version}',

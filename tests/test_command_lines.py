@@ -174,6 +174,28 @@ def test_an_option_given_as_nothing_is_no_option_left_out(line):
 
 
 @pytest.mark.both
+@pytest.mark.parametrize('line, dest, value', [
+    ('generate.py --network x --seeds 1 --psi -1e-3', 'psi', -0.001),
+    ('generate.py --network x --seeds 1 --psi -.5', 'psi', -0.5),
+    ('generate.py --network x --seeds 1 --labels -1,0', 'labels', '-1,0'),
+    ('generate.py --network x --seeds 1 --psi=-2', 'psi', -2.0)])
+def test_values_that_begin_with_a_minus_are_no_options(line, dest, value):
+    words = line.split()
+    assert getattr(importlib.import_module(words[0][:-len('.py')]).parse_args(words[1:]), dest) == value
+
+
+@pytest.mark.both
+@pytest.mark.parametrize('line, message', [
+    ('explore.py --network x --port ²', "'²' is not a port from 0 to 65535"),
+    ('project.py x.png --network x --steps ²', "'²' is not a number of steps from 1 to 1000000"),
+    ('dataset_tool.py prefilter in out --shard ²/3', "'²/3' is not I/N")])
+def test_digits_that_are_no_numbers_are_refused_in_words(line, message, capsys):
+    with pytest.raises(SystemExit):
+        call(line.split())
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.both
 @pytest.mark.parametrize('line, message', [
     ('generate.py --network x --seeds 1 --seconds 8', '--seconds goes with --video'),
     ('generate.py --network x --seeds 1 --fps=25', '--fps goes with --video'),

@@ -223,6 +223,20 @@ def test_the_shape_is_that_of_usable_pictures_however_many_bad_ones_come_first(t
     assert create(tmp_path / 'in', tmp_path / 'out', '--skip-bad').shape == [3, 8, 8]
 
 
+def test_a_telephones_pictures_are_named_with_what_to_do(tmp_path, capsys):
+    (tmp_path / 'in').mkdir()
+    for name in ('IMG_1.HEIC', 'IMG_2.heic', 'IMG_1.MOV', 'raw.dng', 'noted'):
+        (tmp_path / 'in' / name).write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic')
+    advice = "(2 .heic, 1 .dng, 1 .mov); HEIC pictures, camera's raw pictures are not read here: turn them into JPEG"
+    assert '5 other files ' + advice in refuse(tmp_path / 'in', tmp_path / 'out')
+    (tmp_path / 'in' / 'IMG_1.HEIC').rename(tmp_path / 'in' / 'IMG_1.jpg')
+    PIL.Image.new('RGB', (8, 8)).save(str(tmp_path / 'in' / 'good.png'))
+    assert 'IMG_1.jpg is a HEIC picture, which is not read here; turn it into JPEG' in \
+        refuse(tmp_path / 'in', tmp_path / 'out')
+    assert '4 files are not images by their names and are left out (1 .dng, 1 .heic, 1 .mov); ' \
+        in capsys.readouterr().out
+
+
 def test_skip_bad_lists_them_in_the_manifest_instead(tmp_path, monkeypatch):
     monkeypatch.setattr('data.converters.create_from_images._expected_shape', lambda *args: [3, 16, 16])
     reasons = bad_files(tmp_path / 'in')

@@ -125,6 +125,23 @@ def test_damaged_and_foreign_files_have_their_reasons():
     assert refusal(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n') == 'not_an_image'  # would start a program
 
 
+@pytest.mark.both
+@pytest.mark.parametrize('content, reason, words', [
+    (b'\0\0\0\x18ftypheic\0\0\0\0mif1heic', 'other_format', 'a HEIC picture, which is not read here; turn it'),
+    (b'\0\0\0\x1cftypmif1\0\0\0\0mif1avif', 'other_format', 'an AVIF picture'),
+    (b'\xff\x0a\xfa\x7f', 'other_format', 'a JPEG XL picture'),
+    (b'8BPS\0\1', 'other_format', 'a Photoshop picture'),
+    (b'\0\0\0\x14ftypqt  \0\0\0\0', 'not_an_image', 'a video'),
+    (b'<?xml version="1.0"?>\n<svg/>', 'not_an_image', 'a drawing in SVG'),
+    (b'<!DOCTYPE html><title>404</title>', 'not_an_image', 'a web page'),
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n', 'not_an_image', 'a git-LFS pointer'),
+    (b'whatever', 'not_an_image', 'not an image that can be read')])
+def test_files_of_other_kinds_are_named(content, reason, words):
+    with pytest.raises(Unusable) as caught:
+        decode(content + bytes(300), 10 ** 6)
+    assert caught.value.reason == reason and str(caught.value).startswith(words)
+
+
 def test_files_that_cannot_be_read_have_their_reasons(tmp_path):
     with pytest.raises(Unusable) as caught:
         read_file(str(tmp_path / 'absent.jpg'))

@@ -14,7 +14,7 @@ from prefilter_helpers import ALWAYS, ONCE, SLOW, content, make_tree, save_photo
 from data import ledger
 from data.commands import main
 from data.images import list_images
-from data.prefilter import pool
+from data.prefilter import pool, summary
 from data.prefilter.landmarks import Landmarks
 from data.prefilter.run import merge, prefilter
 from dnnlib.util import UserError
@@ -50,6 +50,16 @@ def test_crops_ledger_and_summary(tmp_path):
         assert json.load(f)['kept_of_images'] == 0.833333
     assert sorted(path.name for path in (out / 'contact-sheets').iterdir()) == ['kept.jpg', 'rejected.jpg']
     assert not [path for path in out.iterdir() if path.name.startswith('.')]
+
+
+@pytest.mark.parametrize('name', ['IMG_1.HEIC', 'renamed.jpg'])
+def test_pictures_of_other_kinds_are_told_apart_from_what_is_no_picture(tmp_path, name):
+    make_tree(tmp_path / 'in', 1)
+    (tmp_path / 'in' / name).write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic')
+    result = prefilter(settings(tmp_path / 'in', tmp_path / 'out'), workers=1)
+    assert (result['files'], result['images'], result['reasons']['other_format']['count']) == (2, 2, 1)
+    assert rows(tmp_path / 'out')[name].detail.startswith('a HEIC picture, which is not read here')
+    assert 'note: 1 of the files are pictures of kinds that are not read here, such as HEIC' in summary.to_text(result)
 
 
 # (min_crop, min_score): stricter, laxer, and one stricter while the other is laxer.

@@ -33,7 +33,7 @@ def parse_cards(text):
     cards = []
     for line in text.splitlines():
         fields = [field.strip() for field in line.split(',')]
-        if len(fields) == 3 and fields[2].split('.')[0].isdigit():
+        if len(fields) == 3 and fields[2].split('.')[0].isdecimal():
             try:
                 capability = float(fields[1])
             except ValueError:

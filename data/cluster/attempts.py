@@ -33,7 +33,7 @@ class Attempt:
                     text = f.read(_DIGITS)
             except FileNotFoundError:
                 continue
-            if text.isdigit():
+            if text.isdecimal():
                 self._deaths[int(text)] += 1
         self._path = os.path.join(folder, f'{piece:09}-{own_name()}.at')
 

@@ -12,7 +12,7 @@ from data.cluster.engine import add_cluster, open_cluster
 from data.converters import exporter
 from data.converters.labels import add_selection, select
 from data.converters.loading import Loader, shuffled_order, write_all
-from data.images import BadImage, check_mode, list_images, open_image, read_pixels, resize
+from data.images import BadImage, check_mode, explain_others, list_images, open_image, read_pixels, resize
 from data.ledger import ledger_sha256
 from data.options import add_background, add_webp, add_workers, boolean, positive_int, power_of_two
 from data.pixels import parse_background
@@ -99,12 +99,12 @@ def create_from_images(dataset_dir, image_dir, shuffle=True, size=None, crop='ce
     color = parse_background(background)
     paths, others = list_images(image_dir)
     if others:
-        print(f'{others} files are not images by their names and are left out', flush=True)
+        print(f'{len(others)} files are not images by their names and are left out{explain_others(others)}', flush=True)
     labels, selected = None, {}
     if selection is not None:
         chosen = select(paths, selection, image_dir)
         paths, labels, selected = chosen.paths, chosen.labels, chosen.facts
-    left_out = {'not_images': others, **selected.pop('left_out', {}), 'max_images': 0}
+    left_out = {'not_images': len(others), **selected.pop('left_out', {}), 'max_images': 0}
     if max_images is not None:
         left_out['max_images'] = max(len(paths) - max_images, 0)
         paths = paths[:max_images]

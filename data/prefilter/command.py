@@ -124,7 +124,7 @@ def settings_of(args, folder, out):
 
 def _shard(text):
     parts = text.split('/')
-    if len(parts) != 2 or not all(part.isdigit() for part in parts) or not 0 <= int(parts[0]) <= int(parts[1]) != 0:
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts) or not 0 <= int(parts[0]) <= int(parts[1]) != 0:
         raise argparse.ArgumentTypeError(f"'{text}' is not I/N with I from 1 to N")
     return int(parts[0]), int(parts[1])
 

@@ -78,6 +78,10 @@ def to_text(content):
         smallest = 'x'.join(str(side) for side in content['smallest_crop'])
         lines.append(f"note: {content['enlarged']} of the crops are enlarged more than {ENLARGED} times, the smallest "
                      f'one has {smallest} pixels; --min-crop leaves small ones out')
+    others = content['reasons'].get('other_format')
+    if others:
+        lines.append(f"note: {others['count']} of the files are pictures of kinds that are not read here, such as HEIC "
+                     "(the ledger's column detail has them); turn them into JPEG or PNG, and run this again")
     run = content.get('run')
     if run and run['images']:
         lines.append(f"this run: {run['images']} files in {run['seconds']:.1f} s, "

@@ -232,4 +232,4 @@ def _plain_name(variable_name):
     """'beta1_power' for 'TrainG/beta1_power_1:0': the last part without the number that makes it unique."""
     name = variable_name.split(':')[0].split('/')[-1]
     stem, _, number = name.rpartition('_')
-    return stem if number.isdigit() and stem else name
+    return stem if number.isdecimal() and stem else name

@@ -77,7 +77,7 @@ def locate(text, artifacts_dir=None, result_dir=None, option='the network'):
         else:
             run_dir, which = runs.locate_run_dir(text, result_dir), None
     except UserError as err:
-        if os.path.isdir(text) or text.isdigit() or colon and os.path.isdir(run):
+        if os.path.isdir(text) or text.isdecimal() or colon and os.path.isdir(run):
             raise
         if os.path.basename(text) != text:
             raise UserError(f"{option}: there is no file '{text}'; expected is {FORMS}") from err

@@ -60,7 +60,7 @@ def find_snapshot(run_dir, text):
     for path in pkls:
         name = os.path.basename(path)
         match = _SNAPSHOT.match(name)
-        if text == name or match and text.isdigit() and int(text) == int(match.group(1)):
+        if text == name or match and text.isdecimal() and int(text) == int(match.group(1)):
             return path
     names = ', '.join(os.path.basename(path) for path in pkls[-5:])
     raise UserError(f"{run_dir} has no snapshot '{text}'; among its last are {names}")

@@ -110,7 +110,7 @@ def _groups(networks, optimizers):
 def _tower_of(prefix, name, optimizers):
     """The tower that a key belongs to: optimizers' keys end in its number, except for what exists once."""
     last = name.rpartition('/')[2]
-    return int(last) if last.isdigit() and any(prefix == opt.id for opt in optimizers) else 0
+    return int(last) if last.isdecimal() and any(prefix == opt.id for opt in optimizers) else 0
 
 
 # ---- Starting from the networks of another run
