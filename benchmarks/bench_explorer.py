@@ -147,7 +147,7 @@ def projected(gen, distance, steps):
     projector = graph.build(gen, distance, 1, settings)
     mean = gen.dlatent_avg
     target = np.full(projector.target.shape.as_list(), 127.5, np.float32)
-    graph.reset(projector, gen, mean, target, None)
+    graph.reset(projector, gen, mean, target)
     feed = {projector.latent_noise: np.zeros(projector.dlatents.shape.as_list()), projector.rate: 0.01}
     passes = tf.gradients(tf.reduce_sum(projector.losses), [projector.dlatents] + projector.noises)
     fetched = dict(step=[projector.distances, projector.step], alone=[projector.distances] + passes)

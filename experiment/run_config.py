@@ -99,10 +99,10 @@ def set_entries(config, origins, entries, default_table=lambda *parts: None):
         origins[dotted] = f'{origins[dotted]}, {note}' if dotted in origins else note
 
 
-def outlined(config, origins=None):
+def outlined(config):
     """A copy of a record's configuration in which every section is there. Raises UserError for other things."""
     config = config_files.to_easy(config)
-    _check_outline(config, origins or {})
+    _check_outline(config, {})
     return config
 
 

@@ -1,17 +1,11 @@
 """The arithmetic of the metrics as pure numpy functions: no TensorFlow, no files, no hidden state.
 
 Everything is computed in float64, except `slerp`, which keeps the dtype of its inputs. A programmer's mistake (wrong
-shapes, NaN) raises ValueError with a sentence; what a user may live with (fewer samples than features) warns with
-`FewSamplesWarning`.
+shapes, NaN) raises ValueError with a sentence; what a user may live with (fewer samples than features) is said by
+`few_samples_note`.
 """
 
-import warnings
-
 import numpy as np
-
-
-class FewSamplesWarning(RuntimeWarning):
-    """A covariance was estimated from no more samples than it has dimensions, so that it is singular."""
 
 
 class MeanCovariance:
@@ -94,7 +88,7 @@ class MeanCovariance:
 
 def few_samples_note(num_samples, num_features):
     """A sentence if a covariance of num_features dimensions from num_samples samples must be singular, else None."""
-    if num_samples is None or num_samples > num_features:
+    if num_samples > num_features:
         return None
     return (f'{num_samples} samples for {num_features} features: the covariance is singular and the Frechet distance '
             f'says little; use more than {num_features} samples')
@@ -129,15 +123,14 @@ def _psd_factor(sigma, what):
     return vectors[:, keep] * np.sqrt(values[keep])
 
 
-def frechet_distance(mu_real, sigma_real, mu_fake, sigma_fake, num_samples=None):
+def frechet_distance(mu_real, sigma_real, mu_fake, sigma_fake):
     """Squared Frechet distance between two Gaussians: |mu_r - mu_f|^2 + tr(S_r + S_f - 2 (S_f S_r)^(1/2)).
 
     The trace of the square root is taken without forming a square root: with S = F F^T for each covariance, S_f S_r has
     the eigenvalues of the symmetric M M^T, M = F_r^T F_f, whose square roots are M's singular values. All quantities
     are real, and small eigenvalues keep digits that a square root of the product S_f S_r loses.
 
-    Arguments: means [d], covariances [d, d]; `num_samples`, where given, is the smaller number of samples behind the
-    two covariances: `FewSamplesWarning` if it does not exceed d. Returns a float >= 0 up to rounding.
+    Arguments: means [d], covariances [d, d]. Returns a float >= 0 up to rounding.
     """
     mu_real = np.asarray(mu_real, dtype=np.float64)
     mu_fake = np.asarray(mu_fake, dtype=np.float64)
@@ -148,21 +141,12 @@ def frechet_distance(mu_real, sigma_real, mu_fake, sigma_fake, num_samples=None)
                          f'{mu_fake.shape}, {np.shape(sigma_fake)}')
     if not (np.all(np.isfinite(mu_real)) and np.all(np.isfinite(mu_fake))):
         raise ValueError('a mean contains NaN or infinite values')
-    note = few_samples_note(num_samples, len(mu_real))
-    if note:
-        warnings.warn(note, FewSamplesWarning, stacklevel=2)
     trace_sqrt = 0.0
     if factor_real.shape[1] and factor_fake.shape[1]:
         trace_sqrt = np.sum(np.linalg.svd(factor_real.T @ factor_fake, compute_uv=False))
     # Traces from the inputs: the truncated factors would lose the eigenvalues below rounding.
     traces = np.trace(np.asarray(sigma_real, dtype=np.float64)) + np.trace(np.asarray(sigma_fake, dtype=np.float64))
     return float(np.sum(np.square(mu_real - mu_fake)) + traces - 2.0 * trace_sqrt)
-
-
-def frechet_distance_of(real, fake):
-    """Frechet distance of two `MeanCovariance`, with the warning about too few samples."""
-    return frechet_distance(real.mean, real.covariance, fake.mean, fake.covariance,
-                            num_samples=min(real.num_samples, fake.num_samples))
 
 
 def path_length_mean(distances):

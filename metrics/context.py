@@ -156,11 +156,6 @@ class Context:
         return dict(image_arguments(self._dataset_args))    # of codes, the images that they stand for
 
     @property
-    def has_dataset(self):
-        """Whether a data set was given."""
-        return self._dataset_args is not None
-
-    @property
     def dataset(self):
         """The data set, opened at the generator's resolution, in file order. Raises UserError."""
         if self._dataset is None:

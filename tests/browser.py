@@ -1,6 +1,5 @@
 """A headless Chromium for tests of pages, spoken to over a pair of pipes; nothing but the program itself is needed."""
 
-import base64
 import json
 import os
 import select
@@ -143,9 +142,3 @@ class Browser:
                    mobile=width < 600)
         self._call('Emulation.setEmulatedMedia', features=[
             {'name': 'prefers-color-scheme', 'value': 'dark' if dark else 'light'}])
-
-    def screenshot(self, path, whole=False):
-        """Stores a picture of the page as PNG; whole: also what would have to be scrolled to."""
-        data = self._call('Page.captureScreenshot', format='png', captureBeyondViewport=whole)['data']
-        with open(str(path), 'wb') as file:
-            file.write(base64.b64decode(data))

@@ -13,7 +13,7 @@ from data.records.dataset import load_dataset
 from dataset_tool import main as dataset_tool
 from dnnlib.util import UserError
 from metrics import presets
-from metrics.arithmetic import frechet_distance_of
+from metrics.arithmetic import frechet_distance
 from metrics.jobs import Job
 from metrics.neighbours import precision_recall
 from metrics.scores.records import read_record
@@ -79,8 +79,9 @@ def test_scores_are_those_of_the_features(place):
     score(place, 'fid,pr', '--images', 'noise', '--reference', 'faces', '--minibatch', '7')
     real, fake = features(place, 'faces'), features(place, 'noise')
     assert real.shape[0] == 90 and fake.shape[0] == 80
-    expected = pytest.approx(
-        frechet_distance_of(measure.statistics_of(real), measure.statistics_of(fake)), rel=1e-4)
+    sides = [measure.statistics_of(side) for side in (real, fake)]
+    expected = pytest.approx(frechet_distance(sides[0].mean, sides[0].covariance, sides[1].mean, sides[1].covariance),
+                             rel=1e-4)
     assert read_record(str(place / 'out' / 'fid.json'))['value'] == expected
     precision, recall = precision_recall(real, fake, 3)[:2]
     assert read_record(str(place / 'out' / 'pr.json'))['values'] == pytest.approx(

@@ -54,7 +54,7 @@ def D_wgan(
     wgan_epsilon = 0.001,   # Weight of the penalty that keeps real scores near zero; 0 to 1e6
 ):
     """Wasserstein loss with a drift penalty."""
-    real_scores, fake_scores, _fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
+    real_scores, fake_scores, _fakes = _scores_for_D(G, D, minibatch_size, reals, labels)
     return fake_scores - real_scores + _epsilon_penalty(real_scores, wgan_epsilon)
 
 
@@ -65,7 +65,7 @@ def D_wgan_gp(
     wgan_target  = 1.0,     # Norm that the gradient is drawn to; 1e-6 to 1e6
 ):
     """Wasserstein loss with gradient penalty between reals and fakes."""
-    real_scores, fake_scores, fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
+    real_scores, fake_scores, fakes = _scores_for_D(G, D, minibatch_size, reals, labels)
     loss = fake_scores - real_scores
     loss += _mixed_gradient_penalty(D, opt, reals, fakes, labels, wgan_lambda, wgan_target)
     loss += _epsilon_penalty(real_scores, wgan_epsilon)
@@ -76,7 +76,7 @@ def D_wgan_gp(
 
 def D_hinge(G, D, opt, training_set, minibatch_size, reals, labels):
     """Hinge loss: scores beyond the margin of 1 count no further."""
-    real_scores, fake_scores, _fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
+    real_scores, fake_scores, _fakes = _scores_for_D(G, D, minibatch_size, reals, labels)
     return tf.nn.relu(1.0 + fake_scores) + tf.nn.relu(1.0 - real_scores)
 
 
@@ -86,7 +86,7 @@ def D_hinge_gp(
     wgan_target = 1.0,      # Norm that the gradient is drawn to; 1e-6 to 1e6
 ):
     """Hinge loss with gradient penalty between reals and fakes."""
-    real_scores, fake_scores, fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
+    real_scores, fake_scores, fakes = _scores_for_D(G, D, minibatch_size, reals, labels)
     loss = tf.nn.relu(1.0 + fake_scores) + tf.nn.relu(1.0 - real_scores)
     loss += _mixed_gradient_penalty(D, opt, reals, fakes, labels, wgan_lambda, wgan_target)
     return loss
@@ -96,7 +96,7 @@ def D_hinge_gp(
 
 def D_logistic(G, D, opt, training_set, minibatch_size, reals, labels):
     """Cross-entropy of "real" and "fake"."""
-    real_scores, fake_scores, _fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
+    real_scores, fake_scores, _fakes = _scores_for_D(G, D, minibatch_size, reals, labels)
     return tf.nn.softplus(fake_scores) + tf.nn.softplus(-real_scores)
 
 
@@ -106,7 +106,7 @@ def D_logistic_simplegp(
     r2_gamma = 0.0,         # Weight of the gradient penalty at the fakes, 0 leaves it out; 0 to 1e6
 ):
     """Cross-entropy with simple gradient penalties: the default, with R1."""
-    real_scores, fake_scores, fakes = _scores_for_D(G, D, training_set, minibatch_size, reals, labels)
+    real_scores, fake_scores, fakes = _scores_for_D(G, D, minibatch_size, reals, labels)
     loss = tf.nn.softplus(fake_scores) + tf.nn.softplus(-real_scores)
     if r1_gamma != 0.0:
         r1_penalty = autosummary('Loss/r1_penalty', _squared_gradient(opt, real_scores, reals))
@@ -173,7 +173,7 @@ def _fake_scores_for_G(G, D, training_set, minibatch_size, reuse_fakes):
     return scores_of(D, fakes, labels)
 
 
-def _scores_for_D(G, D, training_set, minibatch_size, reals, labels):
+def _scores_for_D(G, D, minibatch_size, reals, labels):
     """(real scores, fake scores, fakes). The fakes get the labels of the reals."""
     fakes = draw_fakes_for_D(G, minibatch_size, labels)
     real_scores = scores_of(D, reals, labels)

@@ -31,13 +31,12 @@ class Frame:
         self.cos, self.sin = _cos_sin(half_tan)
         self.pair = None  # (gap, whether mirrored, cos, sin of the turn) of a frame that stands for two
 
-    def inner(self, center, half_tan=0.0):
-        """A frame at a point of this one, turned further, with the same scale."""
+    def inner(self, center):
+        """A frame at a point of this one, turned as this one is, with the same scale."""
         u, v = center
         frame = Frame((self.origin[0] + self.scale * (u * self.cos - v * self.sin),
-                       self.origin[1] + self.scale * (u * self.sin + v * self.cos)), self.scale, half_tan)
-        frame.cos, frame.sin = (self.cos * frame.cos - self.sin * frame.sin,
-                                self.sin * frame.cos + self.cos * frame.sin)
+                       self.origin[1] + self.scale * (u * self.sin + v * self.cos)), self.scale)
+        frame.cos, frame.sin = self.cos, self.sin
         return frame
 
     def twice(self, center, gap, mirror=True, half_tan=None):
@@ -189,7 +188,7 @@ class Canvas:
             spans, u, v = found
             self.paint(frame, spans, ellipse_distance(u, v, radii), color, alpha, blur)
 
-    def ring(self, frame, radii, width, color, alpha=1.0):
+    def ring(self, frame, radii, width, color):
         """The outline of an ellipse, `width` units wide."""
         found = self.region(frame, (radii[0] + width, radii[1] + width))
         if found:
@@ -197,16 +196,16 @@ class Canvas:
             distance = ellipse_distance(u, v, radii)
             np.abs(distance, out=distance)
             distance -= width / 2
-            self.paint(frame, spans, distance, color, alpha)
+            self.paint(frame, spans, distance, color)
 
-    def box(self, frame, half_size, rounding, color, alpha=1.0, blur=0.0):
+    def box(self, frame, half_size, rounding, color):
         """A rectangle with rounded corners around the frame's origin."""
-        found = self.region(frame, (half_size[0] + blur, half_size[1] + blur))
+        found = self.region(frame, half_size)
         if found:
             spans, u, v = found
-            self.paint(frame, spans, box_distance(u, v, half_size, rounding), color, alpha, blur)
+            self.paint(frame, spans, box_distance(u, v, half_size, rounding), color)
 
-    def arc(self, frame, half_width, rise, thickness, color, alpha=1.0):
+    def arc(self, frame, half_width, rise, thickness, color):
         """A line bent upwards by `rise` units in its middle (downwards if negative), thinner towards its ends."""
         found = self.region(frame, (half_width + thickness, abs(rise) + thickness))
         if found:
@@ -216,7 +215,7 @@ class Canvas:
             t *= t
             bent = v + plane(rise) * (1 - t)
             distance = np.abs(bent) / np.sqrt(1 + slope * slope) - (1.15 - t) * plane(thickness / 2)
-            self.paint(frame, spans, np.maximum(distance, np.abs(u) - plane(half_width)), color, alpha)
+            self.paint(frame, spans, np.maximum(distance, np.abs(u) - plane(half_width)), color)
 
     def images(self):
         """The finished pictures as uint8 [N, 3, R, R]; `pixels` are rounded."""

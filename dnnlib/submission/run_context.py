@@ -108,7 +108,6 @@ class RunContext:
         self.start_time = self.last_update_time = time.time()
         self._last_interval = 0.0
         self._stop_reason = None
-        self._recent = []  # up to 20 pairs (time, epoch)
         self._closed = False
         self.listeners = []  # functions without arguments, called after every update()
         self.closers = []    # the same, called once how the run ended is recorded; not after an error
@@ -150,7 +149,6 @@ class RunContext:
         self.cur_epoch = cur_epoch
         if max_epoch is not None:
             self.max_epoch = max_epoch
-        self._recent = (self._recent + [(now, cur_epoch)])[-20:]
         for listener in self.listeners:
             listener()
 
@@ -165,16 +163,6 @@ class RunContext:
     def get_last_update_interval(self):
         """Seconds between the last two calls of `update()`."""
         return self._last_interval
-
-    def eta(self, epoch=None):
-        """Seconds until `epoch` (default: the end) at the recent speed, or None while that is unknown."""
-        epoch = self.max_epoch if epoch is None else epoch
-        if epoch is None or len(self._recent) < 2:
-            return None
-        (time0, epoch0), (time1, epoch1) = self._recent[0], self._recent[-1]
-        if epoch1 <= epoch0:
-            return None
-        return max(epoch - epoch1, 0) * (time1 - time0) / (epoch1 - epoch0)
 
     def _reached_end(self):
         return self.max_epoch is not None and self.cur_epoch is not None and self.cur_epoch >= self.max_epoch

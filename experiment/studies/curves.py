@@ -151,7 +151,7 @@ def collect(members, metrics):
                 remarks.append(f'{member.name} has no scores of {name}' + (
                     ' under the same settings as the other runs' if scores else '') + '; --measure computes them')
                 continue
-            curves += _curves(member, name, chosen)
+            curves += _curves(member, chosen)
     if not curves:
         raise UserError('there is no score to draw: ' + '; '.join(remarks))
     return curves, remarks
@@ -167,7 +167,7 @@ def _choose_terms(found):
         len({member for member, _ in groups[terms]}), not groups[terms][0][1].get('is_reduced'), len(groups[terms])))
 
 
-def _curves(member, metric, chosen):
+def _curves(member, chosen):
     """A Curve for each value of a metric: most have one, `ls` has one for each space, of which the own one counts."""
     points = OrderedDict()
     for kimg, (path, record) in chosen.items():

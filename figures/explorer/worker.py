@@ -17,8 +17,8 @@ class Stale(Exception):
 class Job:
     """Something to be done, and what came of it."""
 
-    def __init__(self, function, client, urgent):
-        self.function, self.client, self.urgent = function, client, urgent
+    def __init__(self, function, client):
+        self.function, self.client = function, client
         self._done = threading.Event()
         self._result = self._error = None
 
@@ -62,7 +62,7 @@ class Worker:
 
         Raises Busy where too many wait, Stale where `client` asked again meanwhile, and what the function raises.
         """
-        job = Job(function, client, urgent)
+        job = Job(function, client)
         with self._changed:
             if client is not None:
                 for queue in self._waiting.values():

@@ -99,13 +99,10 @@ def normalized(noise):
     return (noise - mean) / tf.sqrt(variance + 1e-12)
 
 
-def reset(projector, gen, mean, targets, first_noise):
-    """Puts everything at the start: w's mean, the stored noise, and photographs [B, 3, R, R] in [0, 255].
-
-    first_noise: arrays like the noise maps to start from, or None for the stored ones.
-    """
+def reset(projector, gen, mean, targets):
+    """Puts everything at the start: w's mean, the stored noise, and photographs [B, 3, R, R] in [0, 255]."""
     tflib.tfutil.init_vars(projector.state)
     values = {projector.dlatents: np.broadcast_to(mean, projector.dlatents.shape.as_list()), projector.target: targets}
-    for index, (var, stored) in enumerate(zip(projector.noises, gen.noise_maps())):
-        values[var] = np.broadcast_to(stored, var.shape.as_list()) if first_noise is None else first_noise[index]
+    for var, stored in zip(projector.noises, gen.noise_maps()):
+        values[var] = np.broadcast_to(stored, var.shape.as_list())
     tflib.set_vars(values)

@@ -107,7 +107,7 @@ def check(gen):
         raise UserError(f'images of {gen.resolution} pixels are too small to be compared')
 
 
-def project(gen, distance, photographs, settings, place, minibatch, first_noise=None, between=None):
+def project(gen, distance, photographs, settings, place, minibatch, between=None):
     """Projects photographs, `minibatch` at a time.
 
     Args:
@@ -115,7 +115,6 @@ def project(gen, distance, photographs, settings, place, minibatch, first_noise=
         distance: see `graph.build`.
         photographs: uint8 [N, H, W, C] of the generator's resolution and channels.
         settings, place: see `optimise`.
-        first_noise: arrays [1, 1, H, W] to start from, or None.
         between: function of (number of the first photograph, step, images).
 
     Returns the arrays of `optimise` for all of them, with w for every layer. Raises UserError for a network without w,
@@ -130,7 +129,7 @@ def project(gen, distance, photographs, settings, place, minibatch, first_noise=
         if len(some) not in projectors:
             projectors[len(some)] = graph.build(gen, distance, len(some), settings)
         projector = projectors[len(some)]
-        graph.reset(projector, gen, mean, _targets(some, projector), first_noise)
+        graph.reset(projector, gen, mean, _targets(some, projector))
         tell = None if between is None else lambda step, images, begin=begin: between(begin, step, images)
         parts.append(optimise(projector, settings, deviation, place, group, tell))
     found = {name: np.concatenate([part[name] for part in parts], axis=1 if name == 'curve' else 0)

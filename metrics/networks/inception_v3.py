@@ -11,7 +11,6 @@ from training.layers.network_layers import channel_axis, num_channels, spatial_a
 BUNDLED_MODULES = ('training.layers.network_layers',)
 
 INPUT_SIZE = 299
-NUM_FEATURES = 2048
 BATCHNORM_EPSILON = 0.001
 
 

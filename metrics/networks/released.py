@@ -157,11 +157,11 @@ def _assign(net, found, kind_of, path, classify=None):
     if values is None:
         shapes = type(wanted)((name, shape) for name, shape in wanted.items() if int(np.prod(shape)) > 1)
         values = mapping.map_by_shape(found, shapes, kind_of, path, classify)
-        _set_single_numbers(net, found, wanted, values, path)
+        _set_single_numbers(found, wanted, values, path)
     weights.assign(net, values, path)
 
 
-def _set_single_numbers(net, found, wanted, values, path):
+def _set_single_numbers(found, wanted, values, path):
     """Vectors of one element (the last bias of a classifier), in order; levels of detail stay as they are."""
     names = [name for name, shape in wanted.items() if int(np.prod(shape)) == 1 and shape]
     arrays = [array for _, array in found if np.size(array) == 1 and np.ndim(array) > 0]
