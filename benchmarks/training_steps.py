@@ -34,6 +34,7 @@ class Step:
         self.data, self.minibatch = data, minibatch
         self.graph = tf.Graph()
         with self.graph.as_default():
+            tf.set_random_seed(1)   # without which TensorFlow 2 makes no first weights where all must be repeatable
             self.session = tflib.create_session(dict({
                 'device_count.CPU': num_towers, 'allow_soft_placement': True, 'gpu_options.allow_growth': True},
                 **(session_config or {})))

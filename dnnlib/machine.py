@@ -130,6 +130,12 @@ def nvidia_gpus(fields, timeout=30):
     return [dict(zip(fields, row)) for row in rows]
 
 
+def visible_gpu(index):
+    """What the driver's program calls this process's GPU number `index`: CUDA_VISIBLE_DEVICES may leave out some."""
+    names = [name.strip() for name in os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',')]
+    return names[index] if index < len(names) and names[index] else str(index)
+
+
 def mebibytes(text):
     """The number in a text such as '1024 MiB', the form of the driver's sizes; 0 for any other."""
     match = re.match(r'(\d{1,12}) MiB\Z', text)

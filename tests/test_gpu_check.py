@@ -1,14 +1,19 @@
 """The one go on a GPU host, tried on a CPU: parts with limits of time, figures that are there when time runs out."""
 
+import errno
 import json
 import pathlib
+import signal
+import subprocess
 import sys
 import time
 
 import pytest
 from conftest import ROOT
 
-sys.path.insert(0, str(ROOT / 'tools'))
+from dnnlib.util import UserError
+
+sys.path[:0] = [str(ROOT / 'tools'), str(ROOT / 'benchmarks')]
 
 import gpu_check  # noqa: E402
 
@@ -20,10 +25,15 @@ def test_figures_are_written_and_a_part_out_of_time_is_told(tmp_path, monkeypatc
     assert gpu_check.main(['--out', str(out), '--device', 'cpu', '--small', '--jobs', '2']) == 1
     parts = json.loads((out / 'gpu.json').read_text())
     assert parts['devices']['state'] == 'done' and parts[slow.name]['state'] == 'out of time'
+    assert parts[slow.name]['reason'] == 'its limit is 0.1 s'
     figures = {figure['what']: figure['figure'] for figure in parts['devices']['figures']}
     assert figures['GPUs that TensorFlow can use'] >= 0 and figures['TensorFlow']
     page = (out / 'gpu.md').read_text()
-    assert f'| devices | TensorFlow | {figures["TensorFlow"]}  |' in page and f'| {slow.name} | out of time |' in page
+    title = page.splitlines()[0]
+    assert f'| devices | TensorFlow | {figures["TensorFlow"]} |' in page and f'| {slow.name} | out of time: ' in page
+    assert 'small networks' in title and figures['processor'].partition(' of ')[2] in title
+    with pytest.raises(UserError, match='holds figures already'):   # and keeps them
+        gpu_check.main(['--out', str(out), '--device', 'cpu'])
 
 
 def test_what_was_not_begun_is_told(tmp_path):
@@ -43,22 +53,123 @@ def test_without_a_card_one_sentence_says_so_and_nothing_else_is_begun(tmp_path,
     assert parts['devices']['reason'] in (out / 'gpu.md').read_text()
 
 
-def test_what_a_part_that_hangs_has_started_ends_with_it(tmp_path, monkeypatch):
+@pytest.fixture
+def scripted(tmp_path, monkeypatch):
+    """A function that replaces the parts by such of names, limits and the source of their program."""
+    def replace(source, **limits):
+        script = tmp_path / 'tools' / 'gpu_parts.py'
+        script.parent.mkdir()
+        script.write_text('import json, os, subprocess, sys, time\n'
+                          'def say(**values): print("FIGURE " + json.dumps(values), flush=True)\n' + source)
+        monkeypatch.setattr(gpu_check, 'ROOT', str(tmp_path))
+        monkeypatch.setattr(gpu_check, 'PARTS', [gpu_check.Part(name, limit, [name], {})
+                                                 for name, limit in limits.items()])
+        return tmp_path / 'out'
+    return replace
+
+
+HANGS = ('say(what="before", figure=1)\n'
+         'child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])\n'
+         'open({pid!r}, "w").write(str(child.pid))\ntime.sleep(600)\n')
+
+
+def test_what_a_part_that_hangs_has_started_ends_with_it(tmp_path, scripted):
     pid = tmp_path / 'pid'
-    script = tmp_path / 'tools' / 'gpu_parts.py'
-    script.parent.mkdir()
-    script.write_text('import subprocess, sys, time\n'
-                      'print(\'FIGURE {"what": "before", "figure": 1}\', flush=True)\n'
-                      'child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])\n'
-                      f'open({str(pid)!r}, "w").write(str(child.pid))\ntime.sleep(600)\n')
-    monkeypatch.setattr(gpu_check, 'ROOT', str(tmp_path))
-    monkeypatch.setattr(gpu_check, 'PARTS', [gpu_check.Part('slow', 5, [], {}), gpu_check.Part('next', 5, [], {})])
-    out = tmp_path / 'out'
+    out = scripted(HANGS.format(pid=str(pid)), slow=5, next=5)
     assert gpu_check.main(['--out', str(out), '--only', 'slow,next', '--jobs', '1']) == 1
     parts = json.loads((out / 'gpu.json').read_text())
     assert [part['state'] for part in parts.values()] == ['out of time'] * 2
     assert [part['figures'] for part in parts.values()] == [[dict(what='before', figure=1)]] * 2
     wait_for(lambda: not is_running(int(pid.read_text())))
+
+
+def test_a_part_that_waits_for_the_card_does_not_use_its_time_up(scripted):
+    out = scripted('say(waits=True)\ntime.sleep(4)\nsay(waits=False)\n'
+                   'say(what="sum", figure="a|b", unit="s")\n', waits=3)
+    assert gpu_check.main(['--out', str(out)]) == 0
+    assert '| waits | sum | a/b s |' in (out / 'gpu.md').read_text()
+
+
+def test_a_part_that_raises_is_told_and_the_others_run(scripted, capsys):
+    out = scripted('if sys.argv[1] == "bad":\n    say(what="before", figure=1)\n    sys.exit("it broke")\n'
+                   'sys.stdout.buffer.write(bytes([0xff, 10]))\nsay(what="size²", figure=2)\n', bad=30, good=30)
+    assert gpu_check.main(['--out', str(out), '--jobs', '1']) == 1
+    parts = json.loads((out / 'gpu.json').read_text())
+    assert parts['bad']['state'].startswith('FAILED') and parts['bad']['reason'] == 'it broke'
+    assert parts['bad']['figures'] and parts['good']['state'] == 'done'
+    assert '  good: size²: 2\n' in capsys.readouterr().out     # where the files are lost, it is what there is
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
+def test_a_go_that_is_ended_leaves_its_figures_and_nothing_that_runs(tmp_path, number):
+    pid, out = tmp_path / 'pid', tmp_path / 'out'
+    (tmp_path / 'tools').mkdir()
+    (tmp_path / 'tools' / 'gpu_parts.py').write_text(
+        'import json, os, sys, time\nprint("FIGURE " + json.dumps(dict(what="before", figure=1)), flush=True)\n'
+        f'open({str(pid) + ".tmp"!r}, "w").write(str(os.getpid()))\nos.rename({str(pid) + ".tmp"!r}, {str(pid)!r})\n'
+        'time.sleep(600)\n')
+    program = (f'import sys\nsys.path.insert(0, {str(ROOT / "tools")!r})\nimport gpu_check\n'
+               f'gpu_check.ROOT = {str(tmp_path)!r}\n'
+               'gpu_check.PARTS = [gpu_check.Part(name, 600, [], {}) for name in ("first", "second")]\n'
+               f'gpu_check.run_main(lambda: gpu_check.main(["--out", {str(out)!r}, "--jobs", "1"]))\n')
+    process = subprocess.Popen([sys.executable, '-c', program], stdout=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: pid.exists() and '| before | 1 |' in (out / 'gpu.md').read_text())
+        process.send_signal(number)
+        process.wait(timeout=60)
+    finally:
+        process.kill()
+    parts = json.loads((out / 'gpu.json').read_text())
+    assert parts['first']['figures'] == [dict(what='before', figure=1)]
+    wait_for(lambda: not is_running(int(pid.read_text())))
+    if number == signal.SIGTERM:
+        assert process.returncode == 130
+        assert [part['state'] for part in parts.values()] == ['broken off', 'not begun: broken off']
+
+
+def test_where_nothing_can_be_written_a_sentence_says_so(tmp_path, scripted, monkeypatch):
+    out = scripted('say(what="before", figure=1)\ntime.sleep(600)\n', first=600)
+    write = gpu_check.write_json
+
+    def write_until_full(path, value):
+        if value['first']['figures']:
+            raise OSError(errno.ENOSPC, 'No space left on device', path)
+        write(path, value)
+
+    monkeypatch.setattr(gpu_check, 'write_json', write_until_full)
+    with pytest.raises(OSError, match='No space left'):     # of which run_main makes a sentence
+        gpu_check.main(['--out', str(out), '--jobs', '1'])
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='no folder can be made'):
+        gpu_check.main(['--out', str(tmp_path / 'file' / 'out')])
+
+
+def test_how_busy_a_card_is_may_be_unknown(monkeypatch):
+    """As of a part of a card; and it is the card of this process that is asked, not the machine's first."""
+    asked = []
+
+    def answer(*query, timeout):
+        asked.append(query[0])
+        return dict(enumerate([[['7 %']], [['[N/A]']], [], [['9 %']]])).get(len(asked) - 1)
+
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '3,1')
+    monkeypatch.setattr(gpu_check.machine, 'nvidia_smi', answer)
+    monkeypatch.setattr(gpu_check.time, 'sleep', lambda seconds: None)
+    sampler = gpu_check.Sampler()
+    sampler.run()
+    assert [percent for _, percent in sampler.samples] == [7, 9] and set(asked) == {'--id=3'}
+    assert sampler.busy(0, 1) is None and sampler.busy(0, time.time() + 1) == 8
+
+
+@pytest.mark.both
+def test_steps_that_are_measured_have_a_seed_for_all_they_draw():
+    """Else TensorFlow 2 refuses to build them where everything must be repeatable."""
+    import training_steps
+    step, close = training_steps.build_step(8, 4, fmap_base=32, fmap_max=8, latent_size=8, dlatent_size=8,
+                                            mapping_fmaps=8, mapping_layers=1)
+    draws = [op for op in step.graph.get_operations() if op.type.startswith(('Random', 'TruncatedNormal'))]
+    close()
+    assert draws and all(op.get_attr('seed') for op in draws)
 
 
 def is_running(pid):

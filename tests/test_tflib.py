@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 from dnnlib import tflib
-from dnnlib.tflib import autosummary, pickle_writer, rnd, tf
+from dnnlib.tflib import autosummary, engine, pickle_writer, rnd, tf
 from dnnlib.util import UserError
 
 pytestmark = pytest.mark.both
@@ -434,6 +434,29 @@ print(net.run([[1, 2, 3, 4]], None).shape)
     result = subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, universal_newlines=True)
     assert result.stdout == '(1, 4)\n', result.stderr
+
+
+@pytest.mark.parametrize('fmt', ['NHWC', 'NCHW', None])
+def test_repeatable_biases_of_tensorflow_1_have_no_kernel_of_their_own(fresh_graph, monkeypatch, fmt):
+    """Whose gradient there adds in any order on a GPU, whatever is asked for."""
+    monkeypatch.setattr(tf.nn, 'bias_add', tf.nn.bias_add)  # put back afterwards
+    monkeypatch.setattr(engine, 'ENGINE', 'tf1')
+    monkeypatch.setattr(tf.test, 'is_built_with_cuda', lambda: True)
+    for name in ('TF_DETERMINISTIC_OPS', 'TF_CUDNN_DETERMINISTIC'):
+        monkeypatch.setenv(name, '0')
+    x = tf.constant(np.arange(24, dtype=np.float32).reshape([2, 3, 2, 2] if fmt else [8, 3]))
+    bias = tf.constant(np.float32([10, 20, 30] if fmt != 'NHWC' else [10, 20]))
+    results = []
+    for repeatable in (False, True):
+        if repeatable:
+            tflib.set_deterministic()
+        y = tf.nn.bias_add(x, bias, data_format=fmt)
+        gradient = tf.gradients(tf.reduce_sum(tf.square(y)), [bias])[0]
+        assert any(op.type == 'BiasAddGrad' for op in tf.get_default_graph().get_operations()) \
+            and (gradient.op.type == 'BiasAddGrad') != repeatable
+        results.append(tflib.run([y, gradient]))
+    np.testing.assert_array_equal(results[1][0], results[0][0])
+    np.testing.assert_allclose(results[1][1], results[0][1], rtol=1e-6)
 
 
 def test_keras_is_not_imported_but_there_for_those_who_use_it():

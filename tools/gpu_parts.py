@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,27 +24,37 @@ import check_python  # noqa: E402, F401
 import numpy as np  # noqa: E402
 
 import config as folders  # noqa: E402
+from dnnlib import machine  # noqa: E402
 from dnnlib.command_line import Parser  # noqa: E402
-from dnnlib.util import run_main  # noqa: E402
+from dnnlib.util import UserError, run_main  # noqa: E402
 
 MINIBATCH = {256: 32, 1024: 8, 32: 4, 64: 4}
+_OFF = 2                # RewriterConfig.OFF
+MOST_DEVIATION = 1e-3   # of float32 on a GPU, as the tests have it
 SMALL_NETWORKS = dict(fmap_base=256, latent_size=32, dlatent_size=32, mapping_fmaps=32)
 
 
 def tell(what, figure, unit=''):
     """Prints a figure for the process that started this one."""
-    figure = float(f'{figure:.4g}') if isinstance(figure, float) else figure
-    print('FIGURE ' + json.dumps(dict(what=what, figure=figure, unit=unit)), flush=True)
+    if isinstance(figure, float):   # JSON has no NaN
+        figure = float(f'{figure:.4g}') if np.isfinite(figure) else str(figure)
+    _say(what=what, figure=figure, unit=unit)
+
+
+def _say(**values):
+    print('FIGURE ' + json.dumps(values), flush=True)
 
 
 @contextlib.contextmanager
 def card(args):
     """Within it this process has the card to itself."""
     with open(os.path.join(args.out, 'card.lock'), 'w') as lock:
+        _say(waits=True)
         fcntl.flock(lock, fcntl.LOCK_EX)
+        _say(waits=False)
         begin = time.time()
         yield
-        print('FIGURE ' + json.dumps(dict(begin=begin, end=time.time())), flush=True)
+        _say(begin=begin, end=time.time())
 
 
 def seconds_per_call(function, args):
@@ -68,24 +79,25 @@ def seconds_per_call(function, args):
 def devices(args):
     """What there is."""
     began = time.time()
-    from dnnlib import machine, tflib
+    from dnnlib import tflib
     version = tflib.tf.__version__      # imported when it is first used
     tell('TensorFlow imported', time.time() - began, 's')
     tell('TensorFlow', version)
+    tell('processor', f'{machine.usable_cores()} cores of {machine.processor_name()}')
     for gpu in machine.nvidia_gpus(['name', 'memory.total', 'driver_version']):
         tell('card', ', '.join(gpu.values()))
     tell('GPUs that TensorFlow can use', len(tflib.list_gpus()))
     tflib.select_device(args.device)    # fails with a sentence where there is none
-    with tflib.tf.device(tflib.device_name()), tflib.create_session().as_default():
+    session = tflib.create_session({'gpu_options.allow_growth': True})
+    with tflib.tf.device(tflib.device_name()), session.as_default():
         value = tflib.tf.random.stateless_normal([4096, 4096], [1, 2])
         tell('sum of a product on the device', float(tflib.run(tflib.tf.reduce_sum(tflib.tf.matmul(value, value)))))
 
 
 def doctor(args):
     """What `train.py doctor` says."""
-    result = subprocess.run([sys.executable, 'train.py', 'doctor', '--device', args.device], cwd=ROOT,
-                            stdout=subprocess.PIPE, universal_newlines=True)
-    print(result.stdout)
+    sys.stdout.flush()
+    result = subprocess.run([sys.executable, 'train.py', 'doctor', '--device', args.device], cwd=ROOT)
     tell('exit status of the doctor', result.returncode)
 
 
@@ -96,24 +108,31 @@ def golden(args):
     from dnnlib import tflib
     from dnnlib.tflib import tf
     tflib.select_device(args.device)
+    found = []
+
+    def compare(what, values, expected):
+        found.append(float(deviation(values, expected)))
+        tell(what, found[-1], 'deviations')
+
     with tf.Graph().as_default(), tflib.create_session({'gpu_options.allow_growth': True}).as_default():
         tf.set_random_seed(1)
         case = GoldenCase(pathlib.Path(ROOT, 'tests', 'golden'), 'stylegan-f-32', 'training.networks_stylegan')
         tell('layout', tflib.data_format())
-        for structure in ('linear', 'recursive'):
-            case.set_lod(1.5)
-            images = case.arrays[f'images_{structure}_lod1.5']
-            made = case.G.components.synthesis.run(case.arrays['w'], randomize_noise=False, structure=structure)
-            tell(f'{structure}: images', float(deviation(made, images)), 'deviations')
-            scores = case.D.run(images, case.labels, structure=structure)
-            tell(f'{structure}: scores', float(deviation(scores, case.arrays[f'scores_{structure}_lod1.5'])),
-                 'deviations')
-        case.set_lod(0.0)
-        reals = tf.constant(case.arrays['images_recursive_lod0.0'])
-        scores = case.D.get_output_for(reals, tf.constant(case.labels))
-        gradient = tf.gradients(tf.reduce_sum(scores), [reals])[0]
-        tell('gradient of the scores by the images',
-             float(deviation(tflib.run(gradient), case.arrays['d_image_grad_lod0.0'])), 'deviations')
+        with card(args):
+            for structure in ('linear', 'recursive'):
+                case.set_lod(1.5)
+                images = case.arrays[f'images_{structure}_lod1.5']
+                compare(f'{structure}: images', case.G.components.synthesis.run(
+                    case.arrays['w'], randomize_noise=False, structure=structure), images)
+                compare(f'{structure}: scores', case.D.run(images, case.labels, structure=structure),
+                        case.arrays[f'scores_{structure}_lod1.5'])
+            case.set_lod(0.0)
+            reals = tf.constant(case.arrays['images_recursive_lod0.0'])
+            scores = case.D.get_output_for(reals, tf.constant(case.labels))
+            gradient = tf.gradients(tf.reduce_sum(scores), [reals])[0]
+            compare('gradient of the scores by the images', tflib.run(gradient), case.arrays['d_image_grad_lod0.0'])
+    if not max(found) < MOST_DEVIATION or not np.all(np.isfinite(found)):
+        raise UserError(f'the networks are off by {max(found):.3g} deviations; below {MOST_DEVIATION:g} was expected')
 
 
 def step(args):
@@ -123,6 +142,9 @@ def step(args):
     from dnnlib import tflib
     resolution = min(args.resolution, 64) if args.small else args.resolution
     minibatch = MINIBATCH[resolution]
+    if args.layout == 'NCHW' and args.device == 'cpu':
+        tell('layout', 'NCHW is not tried without a GPU')
+        return
     network_args = dict(SMALL_NETWORKS if args.small else {}, dtype=args.dtype)
     if args.fixed:
         network_args['structure'] = 'fixed'     # without the conditionals of growing
@@ -134,9 +156,12 @@ def step(args):
                                                   lambda graph, names: contextlib.ExitStack()))
         if args.layout is not None:
             stack.enter_context(mock.patch.object(tflib.device, 'data_format', lambda: args.layout))
+        # What is asked for, not what TensorFlow would make of it.
+        config = {'graph_options.rewrite_options.layout_optimizer': _OFF} if args.layout else {}
         began = time.time()
-        functions = forward_passes(resolution, minibatch, args, network_args)
-        train, close = training_steps.build_step(resolution, minibatch, device=args.device, **network_args)
+        functions = forward_passes(resolution, minibatch, args, network_args, config)
+        train, close = training_steps.build_step(resolution, minibatch, device=args.device, session_config=config,
+                                                 **network_args)
         tell('built', time.time() - began, 's')
         with card(args):
             began = time.time()
@@ -154,7 +179,7 @@ def step(args):
         close()
 
 
-def forward_passes(resolution, minibatch, args, network_args):
+def forward_passes(resolution, minibatch, args, network_args, config):
     """[(name, function(wait))] of the generator and of the discriminator alone, in a graph of their own."""
     from dnnlib import tflib
     from dnnlib.tflib import tf
@@ -162,7 +187,7 @@ def forward_passes(resolution, minibatch, args, network_args):
     graph = tf.Graph()
     with graph.as_default(), tf.device(tflib.device_name()):
         tf.set_random_seed(1)
-        session = tflib.create_session({'gpu_options.allow_growth': True, 'allow_soft_placement': True})
+        session = tflib.create_session(dict(config, **{'gpu_options.allow_growth': True, 'allow_soft_placement': True}))
         with session.as_default():
             common = dict(network_args, num_channels=3, resolution=resolution, structure='fixed')
             G = tflib.Network('G', 'training.networks_stylegan.G_style', **common)
@@ -247,27 +272,35 @@ def demo(args):
 
 
 def twice(args):
-    """Whether two runs with --deterministic end in the same bytes."""
-    digests = []
+    """Whether two runs with --deterministic, beside each other, end in the same bytes."""
+    data_dir = os.path.join(args.out, 'twice', 'data')
+    result_dirs = [os.path.join(args.out, 'twice', str(number)) for number in range(2)]
+    command([sys.executable, 'dataset_tool.py', 'create_toyfaces', os.path.join(data_dir, 'demo-faces-32'),
+             '--resolution', '32', '--num', '300', '--seed', '0'])
     with card(args):
-        for number in range(2):
-            result_dir = os.path.join(args.out, 'twice', str(number))
-            data_dir = os.path.join(args.out, 'twice', 'data')
-            if not number:
-                command([sys.executable, 'dataset_tool.py', 'create_toyfaces', os.path.join(data_dir, 'demo-faces-32'),
-                         '--resolution', '32', '--num', '300', '--seed', '0'])
-            command([sys.executable, 'train.py', '--config', 'demo', '--device', args.device, '--deterministic',
-                     '--data-dir', data_dir, '--result-dir', result_dir, '--set', 'metrics=[]',
-                     '--set', f'train.total_kimg={0.1 if args.small else 2}'])
-            run_dir = pathlib.Path(result_dir, os.listdir(result_dir)[0])
-            digests.append(hashlib.sha256((run_dir / 'network-final.pkl').read_bytes()).hexdigest())
-    tell('two deterministic runs', 'equal bytes' if digests[0] == digests[1] else f'DIFFER: {digests}')
-    return 0 if digests[0] == digests[1] else 1
+        options = ['--config', 'demo', '--device', args.device, '--deterministic', '--data-dir', data_dir,
+                   '--set', 'metrics=[]', '--set', f'train.total_kimg={0.1 if args.small else 2}']
+        for process in [begin([sys.executable, 'train.py', '--result-dir', result_dir] + options)
+                        for result_dir in result_dirs]:
+            if process.wait():
+                raise UserError(f'a deterministic run ended with status {process.returncode}')
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest()
+               for result_dir in result_dirs for path in pathlib.Path(result_dir).glob('*/network-final.pkl')]
+    is_equal = len(digests) == 2 and digests[0] == digests[1]
+    tell('two deterministic runs', 'equal bytes' if is_equal else f'DIFFER: {digests}')
+    return 0 if is_equal else 1
 
 
 def command(arguments):
-    """Runs one of the project's scripts. Raises CalledProcessError."""
-    subprocess.run(arguments, cwd=ROOT, check=True, stdout=sys.stderr)
+    """Runs one of the project's scripts. Raises UserError if it fails."""
+    status = begin(arguments).wait()
+    if status:
+        raise UserError(f'{" ".join(arguments[1:3])} ended with status {status}; the log tells why')
+
+
+def begin(arguments):
+    """Starts one of the project's scripts, which ends with this process."""
+    return subprocess.Popen(arguments, cwd=ROOT, stdout=sys.stderr, preexec_fn=machine.ends_with_parent(signal.SIGKILL))
 
 
 def main(argv=None):

@@ -102,7 +102,7 @@ def peak_gpu_memory(index=0):
             return int(tf.config.experimental.get_memory_info(f'GPU:{index}')['peak'])
         except (ValueError, KeyError, RuntimeError):
             return None
-    rows = machine.nvidia_smi(f'--id={index}', '--query-gpu=memory.used', timeout=10)
+    rows = machine.nvidia_smi(f'--id={machine.visible_gpu(index)}', '--query-gpu=memory.used', timeout=10)
     return (machine.mebibytes(rows[0][0]) << 20 or None) if rows else None
 
 
@@ -112,3 +112,13 @@ def set_deterministic():
     os.environ['TF_CUDNN_DETERMINISTIC'] = '1'
     if ENGINE == 'tf2':
         importlib.import_module('tensorflow').config.experimental.enable_op_determinism()  # which compat.v1 lacks
+    elif tf.test.is_built_with_cuda():
+        # Of the two variables TensorFlow 1.15 knows the second alone, which is about convolutions.
+        tf.nn.bias_add = _add_bias
+
+
+def _add_bias(value, bias, data_format=None, name=None):
+    """`tf.nn.bias_add` without a kernel for its gradient, which on a GPU adds in whatever order threads come."""
+    with tf.name_scope(name, 'BiasAdd'):
+        is_channels_first = data_format is not None and data_format.startswith('NC')
+        return value + tf.reshape(bias, [-1] + [1] * (value.shape.ndims - 2) if is_channels_first else [-1])
