@@ -29,6 +29,14 @@ def test_integer_and_string_keys_mean_the_same():
     assert a == b and a.minibatch == 8
 
 
+def test_minibatches_are_shared_evenly_and_capped_per_device():
+    kwargs = dict(lod_initial_resolution=32, minibatch_base=30)
+    assert [training_schedule(0, 5, count, **kwargs).minibatch for count in (1, 2, 4, 8)] == [30, 30, 28, 24]
+    caps = {32: 5, 64: 1}
+    capped = [training_schedule(0, 5, count, max_minibatch_per_gpu=caps, **kwargs).minibatch for count in (1, 2, 4, 8)]
+    assert capped == [5, 10, 20, 24]
+
+
 def test_fractional_phases_grow_within_a_few_images():
     kwargs = dict(lod_initial_resolution=8, lod_training_kimg=0.016, lod_transition_kimg=0.032)
     lods = [training_schedule(n, 4, **kwargs).lod for n in (0, 16, 32, 48, 1000)]
