@@ -199,6 +199,29 @@ def test_seed_decides_noise_and_mixing(fresh_graph):
     assert np.abs(first[0] - first[1]).max() > 0.1  # noise differs between samples
 
 
+def test_mixed_layers_begin_anywhere_behind_the_first_one_that_is_trained(fresh_graph):
+    G = tflib.Network('G', 'training.networks_stylegan.G_style', **dict(TINY, label_size=2, style_mixing_prob=0.6))
+    z, labels = [np.random.RandomState(1).randn(4, size).astype(np.float32) for size in (8, 2)]
+    seed, labels_in = tf.placeholder(tf.int32, [2]), tf.placeholder(tf.float32, [4, 2])
+    synthesis = G.components.synthesis
+    with mock.patch.object(synthesis, 'get_output_for', wraps=synthesis.get_output_for) as called:
+        G.get_output_for(tf.constant(z), labels_in, is_training=True, seed=seed)
+    dlatents, w = called.call_args[0][0], G.components.mapping.run(z, labels)
+    for lod, num_layers in ((0, 6), (1.5, 4), (2, 2)):
+        tflib.set_vars({G.find_var('lod'): lod})
+        begins = []
+        for number in range(100):
+            mixed = tflib.run(dlatents, {seed: [3, number], labels_in: labels})
+            is_own = np.isclose(mixed, w, atol=1e-5).all(axis=(0, 2))
+            begins.append(int(is_own.sum()))
+            assert is_own[:begins[-1]].all()     # the layers behind are all the other's
+        assert set(begins) == set(range(1, num_layers + 1))     # the last one: not mixed
+        assert 45 < sum(begin < num_layers for begin in begins) < 75
+    # The other latents have the same labels.
+    swapped = tflib.run(dlatents, {seed: [3, number], labels_in: labels[:, ::-1]})
+    assert np.abs(mixed - swapped)[:, -1].max() > 1e-3
+
+
 @pytest.fixture
 def alone_from_8_pixels(monkeypatch):
     """Samples are computed one after another from there on, on either engine."""
