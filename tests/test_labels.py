@@ -15,6 +15,7 @@ from dnnlib.tflib import tf
 from dnnlib.util import UserError
 from figures import arguments
 from metrics import arithmetic, linear_separability, metric_base, perceptual_path_length
+from metrics.base import DummyMetric
 from metrics.context import open_context
 from metrics.group import make_metric
 from metrics.presets import preset
@@ -238,10 +239,18 @@ def test_the_label_of_a_seed_does_not_depend_on_the_others(network):
         assert len({tuple(row) for row in gen.labels_of(range(30))}) == 3
 
 
-def test_a_run_keeps_the_labels_of_its_data_and_is_measured_with_them(tmp_path):
-    args = dict(loop_helpers.FIXED, total_kimg=0.032)
-    metric = dict(name='dummy', func_name='metrics.base.DummyMetric')
-    assert loop_helpers.train(tmp_path, metric_arg_list=[metric], **args) == 'finished'
+def test_a_run_keeps_the_labels_of_its_data_and_is_measured_with_them_and_its_mirroring(tmp_path, monkeypatch):
+    class Mirroring(DummyMetric):
+        def _evaluate(self, ctx):
+            mirrors.append(ctx.mirror_augment)
+            return super()._evaluate(ctx)
+
+    mirrors, args = [], dict(loop_helpers.FIXED, total_kimg=0.032, mirror_augment=True)
+    monkeypatch.setattr(loop_helpers, 'make_metric', Mirroring, raising=False)
+    metrics = [dict(name='dummy', func_name='metrics.base.DummyMetric'),
+               dict(name='mirroring', func_name='loop_helpers.make_metric')]
+    assert loop_helpers.train(tmp_path, metric_arg_list=metrics, **args) == 'finished'
+    assert mirrors and all(mirrors)
     with SyntheticDataset(resolution=4, num_images=100, label_size=2, seed=7) as data:
         expected = LabelDistribution.of_dataset(data)
     assert labels.distribution_of(str(tmp_path / 'network-final.pkl')).sha256 == expected.sha256

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import foreign_metric
 import numpy as np
@@ -224,6 +225,20 @@ def test_a_plane_that_cannot_be_fitted_is_named_and_the_others_count():
     assert result.values['_z'] > 1 and result.details['attributes_failed'] == ['human']
     with pytest.raises(context.MetricFailure, match='no separating plane'):
         metric._fit_all(ctx, [('z', samples.__getitem__)], np.full([60, 2], 9.0), failed)
+
+
+def test_separability_is_one_bit_less_per_attribute_that_a_plane_tells():
+    metric = make_metric(preset('ls', num_samples=400, num_keep=200))
+    rng = np.random.RandomState(4)
+    latents = rng.randn(400, 3)
+    logits = np.stack([latents[:, 0], rng.randn(400)], axis=1)      # one that a plane in Z tells, one that none does
+    result = Result()
+    result.details['attributes'] = ['told', 'free']
+    ctx = types.SimpleNamespace(seed=0, check_stop=lambda: None)
+    metric._fit_all(ctx, [('z', lambda rows: latents[rows])], logits, result)
+    told, free = result.details['conditional_entropies_bits']['z'].values()
+    assert told < 0.1 and 0.9 < free <= 1
+    assert result.values['_z'] == pytest.approx(2 ** (told + free))
 
 
 def test_mixing_gives_every_latent_a_run_of_layers():

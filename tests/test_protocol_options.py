@@ -70,6 +70,20 @@ def test_each_seed_draws_an_order_of_its_own_in_which_every_real_comes_once(mate
     assert sorted(orders[0]) == sorted(orders[2]) == sorted(first)
 
 
+def test_reals_are_mirrored_at_random_where_training_mirrored_them(material):
+    generator = types.SimpleNamespace(input_shapes=[[None, 4]], num_inputs=1, output_shape=[None, 3, 32, 32])
+    located = types.SimpleNamespace(name='made up', path='', sha256='')
+    found = []
+    for mirror in (False, True, True):
+        with contextlib.closing(Context(generator, located, 'standin', dict(tfrecord_dir=material[1]),
+                                        mirror_augment=mirror)) as ctx:
+            found.append(ctx.reals(0, 80))
+    plain, mirrored, again = found
+    is_flipped = (mirrored == plain[..., ::-1]).all(axis=(1, 2, 3))
+    assert 25 < is_flipped.sum() < 55 and np.array_equal(mirrored[~is_flipped], plain[~is_flipped])
+    assert np.array_equal(mirrored, again)
+
+
 def test_path_lengths_keep_the_extremes_and_take_both_ends_where_that_is_asked_for(material):
     usual, _ = measure(material, 'ppl_wend')
     asked, _ = measure(material, 'ppl_wend', '--ppl-rejection', 'no', '--ppl-ends', '01')

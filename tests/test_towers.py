@@ -1,5 +1,7 @@
 """What a training step does to the reals and to the moving average, against formulas in numpy."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,17 @@ def test_a_fade_blends_reals_with_their_own_means_and_fills_the_resolution(fresh
     share = lod - int(lod)
     expected = repeated(plain * (1 - share) + repeated(means, 2) * share, 2 ** int(lod))
     np.testing.assert_allclose(shown(reals, lod), expected, atol=1e-6)
+
+
+def test_running_means_of_all_towers_become_their_mean(fresh_graph):
+    families = [[types.SimpleNamespace(vars={'dlatent_avg': tf.Variable([value, 1.0]), 'lod': tf.Variable(value)})
+                 for value in (1.0, 2.0, 6.0)]]
+    sync = towers._average_running_means(families)
+    tflib.init_uninitialized_vars()
+    tflib.run(sync)
+    assert [list(tflib.run(net.vars['dlatent_avg'])) for net in families[0]] == [[3, 1]] * 3
+    assert [tflib.run(net.vars['lod']) for net in families[0]] == [1, 2, 6]
+    assert towers._average_running_means([families[0][:1]]) is None
 
 
 def test_the_moving_average_halves_its_distance_in_the_half_life(fresh_graph):
