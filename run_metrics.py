@@ -389,7 +389,7 @@ def compare_sets(args):
 
 
 def take_statistics(args):
-    """Stores the statistics of a set of images."""
+    """Stores the statistics of a set of images. Raises UserError."""
     from metrics.sets import sources
     if not args.out.endswith(sources.SUFFIX):
         raise UserError(f"--out is '{args.out}'; the file's name ends in {sources.SUFFIX}")

@@ -103,7 +103,7 @@ class _Store:
                             f'{" ".join(str(err).split())[:200]}') from None
 
     def files(self):
-        """{relative path: size} of what is there."""
+        """{relative path: size} of what is there. Raises UserError for names that no folder can have."""
         with self._told('read'):
             self._system.invalidate_cache()
             try:
@@ -120,7 +120,7 @@ class _Store:
         return files
 
     def fetch(self, folder, may_be_absent=False):
-        """Copies everything into a new folder."""
+        """Copies everything into a new folder. Raises UserError if there is nothing, no room, or less than told."""
         files = self.files()
         if not files and not may_be_absent:
             raise UserError(f"there is nothing at '{self.address}'")

@@ -34,7 +34,10 @@ def create_image_grid(images, grid_size=None):
 
 
 def convert_to_pil_image(image, drange=(0, 1)):
-    """A PIL image from an array [H, W] or [C, H, W] with 1, 3 or 4 channels; values are rounded and clipped."""
+    """A PIL image from an array [H, W] or [C, H, W] with 1, 3 or 4 channels; values are rounded and clipped.
+
+    Raises ValueError for other channels.
+    """
     from PIL import Image
     image = np.asarray(image)
     assert image.ndim in (2, 3), image.shape

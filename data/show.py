@@ -72,7 +72,8 @@ def to_picture(array):
 def display(dataset_dir, output=None, num=None, start=0, device='auto'):
     """Draws pictures start…start+num−1 on one sheet, rows first; or points in one picture.
 
-    Codes are decoded for it, by the codec beside them, on `device`.
+    Codes are decoded for it, by the codec beside them, on `device`. Raises UserError for a `start` beyond the last
+    picture, and where the sheet cannot be written.
     """
     dataset = _open_pictures(dataset_dir, or_points=True, or_codes=True)
     num = num or (1000 if dataset.is_points else 64)

@@ -275,7 +275,7 @@ def check_writable(path, advice='choose another one'):
 
 
 def make_writable_folder(path, advice='choose another one'):
-    """Like `make_folder`, of a folder in which files can be made."""
+    """Like `make_folder`, of a folder in which files can be made. Raises UserError, with `advice` for an empty name."""
     if not path:
         raise UserError(f'an empty text names no folder; {advice}')
     make_folder(path)

@@ -59,7 +59,8 @@ def parse_args(argv):
 def reconstructions(codecs, dataset_dir):
     """Images and what codecs leave of them, one codec per row below the images (Figure 4).
 
-    codecs: paths of snapshots or run directories, drawn by size of code, the largest first.
+    codecs: paths of snapshots or run directories, drawn by size of code, the largest first. Raises UserError for a data
+    set that the codecs do not fit.
     """
     paths = [find_codec(name) for name in codecs]
     states = sorted(((scale_of(load_codec(path)[0]), path) for path in paths), key=lambda found: found[0])
@@ -93,6 +94,7 @@ def before_after(before, after, lsun_class_of):
     """Uncurated samples of the GAN of images on the left, of the GAN of codes on the right (Figures 5 to 9).
 
     lsun_class_of: function from a network's path to LSUN's name of the class that it was trained on, None for others.
+    Raises UserError for networks of different resolutions.
     """
     halves, facts = [], {}
     for text, name in (('before', before), ('after', after)):

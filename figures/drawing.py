@@ -114,7 +114,7 @@ def noise_detail(gen, seeds=layouts.NOISE_DETAIL_SEEDS, draws=layouts.NOISE_DETA
     """One image, crops of several noise draws, and how much each pixel varies (StyleGAN paper, Fig. 4).
 
     The paper's crop is of the hair of an FFHQ face at 1024x1024. Of other networks' images the part is shown that the
-    noise changes most.
+    noise changes most. Raises UserError for fewer than 5 draws, and for a network without noise.
     """
     _need_noise(gen)
     if draws < 5:
@@ -187,7 +187,10 @@ def noise_components(gen, seeds=layouts.NOISE_COMPONENT_SEEDS, mirrored=layouts.
 
 
 def truncation(gen, seeds=layouts.TRUNCATION_SEEDS, psis=layouts.TRUNCATION_PSIS):
-    """From one side of the mean face to the other (StyleGAN paper, Fig. 11; Re-Training paper, Fig. 8)."""
+    """From one side of the mean face to the other (StyleGAN paper, Fig. 11; Re-Training paper, Fig. 8).
+
+    Raises UserError without a mean of w.
+    """
     if not gen.is_style_based:
         raise UserError('the network has no mean style to move towards')
     w = gen.dlatents(np.concatenate([gen.latents(seed) for seed in seeds]), gen.labels_of(seeds))
@@ -225,7 +228,8 @@ def interpolation(gen, seed=layouts.INTERPOLATION_SEED, keys=layouts.INTERPOLATI
                   frames=layouts.INTERPOLATION_FRAMES, psi=0.7, cutoff=8, path=None, largest=512):
     """An animation along a closed path through latents, at most `largest` pixels wide.
 
-    The latents are `keys` ones of a seed, or the first ones of the seeds in `path`.
+    The latents are `keys` ones of a seed, or the first ones of the seeds in `path`. Raises UserError for fewer than 2
+    latents, or fewer frames than latents.
     """
     places = gen.latents(seed, keys) if path is None else np.concatenate([gen.latents(one) for one in path])
     if len(places) < 2:

@@ -127,7 +127,7 @@ def _small(gen, picture):
 
 
 def write_video(order):
-    """Stores a video that loops, and its record. Returns a sentence."""
+    """Stores a video that loops, and its record. Returns a sentence. Raises UserError."""
     from figures.videos import kinds, writer
     gen, args = order.gen, order.args
     if order.found is not None:

@@ -130,7 +130,8 @@ def frechet_distance(mu_real, sigma_real, mu_fake, sigma_fake):
     the eigenvalues of the symmetric M M^T, M = F_r^T F_f, whose square roots are M's singular values. All quantities
     are real, and small eigenvalues keep digits that a square root of the product S_f S_r loses.
 
-    Arguments: means [d], covariances [d, d]. Returns a float >= 0 up to rounding.
+    Arguments: means [d], covariances [d, d]. Returns a float >= 0 up to rounding. Raises ValueError for what is no mean
+    and covariance.
     """
     mu_real = np.asarray(mu_real, dtype=np.float64)
     mu_fake = np.asarray(mu_fake, dtype=np.float64)
@@ -153,6 +154,7 @@ def path_length_mean(distances):
     """Mean of distances [N] without outliers: below the 1st percentile (lower) or above the 99th (higher).
 
     Percentiles are order statistics, taken by sorting: numpy's keyword for them changed its name between releases.
+    Raises ValueError for none, and for NaN or Inf.
     """
     distances = np.sort(np.asarray(distances, dtype=np.float64).ravel())
     if not len(distances):
@@ -185,7 +187,10 @@ def slerp(a, b, t):
 
 
 def joint_frequencies(svm_outputs, targets):
-    """Joint relative frequencies [..., 2, 2] of two binary arrays [..., N]: axis -2 SVM output, axis -1 target."""
+    """Joint relative frequencies [..., 2, 2] of two binary arrays [..., N]: axis -2 SVM output, axis -1 target.
+
+    Raises ValueError for others.
+    """
     svm_outputs = np.asarray(svm_outputs)
     targets = np.asarray(targets)
     if svm_outputs.shape != targets.shape or svm_outputs.ndim < 1 or svm_outputs.shape[-1] == 0:

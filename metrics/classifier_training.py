@@ -140,7 +140,10 @@ class Trainer:
         return True
 
     def evaluate(self, batch=64):
-        """Accuracy on the held-out images: dict of accuracy, majority (share of the commoner class), and more."""
+        """Accuracy on the held-out images: dict of accuracy, majority (share of the commoner class), and more.
+
+        Raises UserError if none can be held out.
+        """
         logits, targets = [], []
         for first in range(self.num_train, self.data.num_images, batch):
             images, part = self._read(np.arange(first, min(first + batch, self.data.num_images)))

@@ -413,6 +413,8 @@ def open_located(found, features, run_dir=None, dataset_args=None, mirror_augmen
         should_stop: function that is asked between chunks whether to break off with StopRequested; None: never.
         labels: of generated images, see `training.network_files.labels.choose`; by default those of the data.
         untrained: give the network fresh initial weights, for a baseline; its name gets the suffix `-untrained`.
+
+    Raises NetworkUnusable for a network that cannot be read or built, UserError for all else.
     """
     seed = check_seed(seed)
     if cache_dir == 'default':

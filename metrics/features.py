@@ -58,7 +58,10 @@ def real_features(ctx, num_images, chunk_size, at_random=False):
 
 
 def decoded_features(ctx, num_images, chunk_size):
-    """Yields (chunk, features [n, D]) of the codes of a data set in its order, decoded and rounded to 8 bits."""
+    """Yields (chunk, features [n, D]) of the codes of a data set in its order, decoded and rounded to 8 bits.
+
+    Raises MetricFailure without a decoder or codes.
+    """
     network = ctx.features.inception()
     codes = ctx.codes
     if codes is None or 'decoder' not in ctx.Gs.components:

@@ -20,7 +20,8 @@ def polynomial_kernel(a, b):
 def kernel_distance(features_real, features_fake):
     """Unbiased squared maximum mean discrepancy under the cubic polynomial kernel (Binkowski et al. 2018).
 
-    features_real [N, d], features_fake [M, d], at least two rows each. May be negative: it is unbiased.
+    features_real [N, d], features_fake [M, d], at least two rows each. May be negative: it is unbiased. Raises
+    ValueError for fewer.
     """
     n, m = len(features_real), len(features_fake)
     if min(n, m) < 2:
@@ -62,7 +63,10 @@ def _blocks(length, size):
 
 
 def kth_neighbour_radii(features, k=3, block=2000, between=_nothing):
-    """Squared distance [N] from each row of features [N, d] to its k-th nearest other row."""
+    """Squared distance [N] from each row of features [N, d] to its k-th nearest other row.
+
+    Raises ValueError for no more than k rows.
+    """
     if len(features) <= k:
         raise ValueError(f'{k} neighbours need more than {k} samples, got {len(features)}')
     radii = []

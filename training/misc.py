@@ -27,7 +27,7 @@ from training.original import previous_run
 def open_file_or_url(file_or_url, check=None):
     """Opens a path or an http(s) address as a binary file; downloads are kept in the cache folder.
 
-    `check`: what a download must be to be kept, see `dnnlib.util.open_url`.
+    `check`: what a download must be to be kept, see `dnnlib.util.open_url`. Raises UserError if it cannot be opened.
     """
     if util.is_url(file_or_url):
         return util.open_url(file_or_url, cache_dir=config.cache_dir, check=check)

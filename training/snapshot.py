@@ -24,6 +24,8 @@ def grid_size(shape, size='1080p'):
     Args:
         shape: [C, H, W] of a sample, or [C].
         size: '1080p', '4k', or columns and rows as in '8x4'.
+
+    Raises UserError for another size.
     """
     height, width = shape[1:] or (1, 1)
     match = re.match(r'([1-9]\d{0,2})x([1-9]\d{0,2})$', str(size))
@@ -40,7 +42,8 @@ def cell_classes(size, layout, num_classes):
     """The class that each cell of a grid shows, int [rows * columns], or None where any will do.
 
     layout: 'random', 'row_per_class', 'col_per_class', or 'class4x4' (blocks of 4 by 4 cells per class). Where there
-    are more rows, columns or blocks than classes, they start over.
+    are more rows, columns or blocks than classes, they start over. Raises UserError for another layout, and for classes
+    without labels.
     """
     columns, rows = size
     y, x = np.divmod(np.arange(columns * rows), columns)

@@ -33,7 +33,8 @@ def process_reals(x, lod, mirror_augment, drange_data, drange_net, shape=None, i
         is_growing: False leaves out what has no effect at level 0.
 
     Returns [N, C, H, W] (or [N, C]) float32: in a fade blended with its own 2x2 means by the fraction of lod, and
-    upscaled (nearest) to full resolution. Source: "Progressive Growing of GANs", section 2.
+    upscaled (nearest) to full resolution. Source: "Progressive Growing of GANs", section 2. Raises UserError where
+    samples other than images are to be mirrored.
     """
     if mirror_augment and shape is not None and len(shape) != 3:
         raise UserError(f'train.mirror_augment flips images, but samples of the data set have the shape {list(shape)}; '

@@ -63,7 +63,7 @@ def add_cluster(parser):
 
 @contextlib.contextmanager
 def open_cluster(args):
-    """The `Cluster` that parsed options ask for, None if they ask for none."""
+    """The `Cluster` that parsed options ask for, None if they ask for none. Raises UserError."""
     if getattr(args, 'cluster', None) is None:
         if getattr(args, 'cluster_file', None) is not None:
             raise UserError('--cluster-file goes with --cluster slurm, kubernetes or ssh:HOSTFILE')
@@ -299,7 +299,10 @@ class _Work:
         future.add_done_callback(lambda future: self._done.put((number, future)))
 
     def next(self):
-        """(number, result) of a piece that got done."""
+        """(number, result) of a piece that got done.
+
+        Raises a mistake's UserError, and one where no worker is left or a piece ended each that tried it.
+        """
         idle_since = lost_since = None
         while True:
             try:

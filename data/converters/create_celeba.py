@@ -49,7 +49,7 @@ class CropLoader(Loader):
 
 
 def create_celeba(dataset_dir, celeba_dir, cx=89, cy=121, workers=None, selection=None, allow_webp=False):
-    """Makes a data set of [3, 128, 128] from the aligned images, in shuffled order."""
+    """Makes a data set of [3, 128, 128] from the aligned images, in shuffled order. Raises UserError."""
     if not (_HALF <= cx <= _SIZE[0] - _HALF and _HALF <= cy <= _SIZE[1] - _HALF):
         raise UserError(f'--cx {cx} --cy {cy} puts the crop outside of the images; {_HALF} to {_SIZE[0] - _HALF} and '
                         f'{_HALF} to {_SIZE[1] - _HALF} are possible')

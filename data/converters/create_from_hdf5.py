@@ -32,7 +32,7 @@ def add_arguments(subparsers):
 
 
 def create_from_hdf5(dataset_dir, hdf5_file, shuffle=True, array=None, max_unpacked=None):
-    """Makes a data set from the array of this name in an HDF5 file; None for the largest `data*`."""
+    """Makes a data set from the array of this name in an HDF5 file; None for the largest `data*`. Raises UserError."""
     if importlib.util.find_spec('h5py') is None:
         raise UserError("reading HDF5 files needs the package 'h5py'; install it into this environment")
     if not os.path.isfile(hdf5_file):

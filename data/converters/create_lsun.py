@@ -133,7 +133,7 @@ def create_lsun(dataset_dir, lmdb_dir, resolution=256, max_images=None, workers=
 
 
 def create_lsun_wide(dataset_dir, lmdb_dir, width=512, height=384, max_images=None, workers=None, allow_webp=False):
-    """Makes a data set of [3, width, width], of which the middle `height` rows hold the picture."""
+    """Makes a data set of [3, width, width], of which the middle `height` rows hold the picture. Raises UserError."""
     if height > width or (width - height) % 2:
         raise UserError(f'--height is {height}; an even number of rows less than the width, {width}, is expected')
     arguments = {'lmdb_dir': os.path.abspath(lmdb_dir), 'width': width, 'height': height, 'max_images': max_images}

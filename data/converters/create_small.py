@@ -98,7 +98,7 @@ def create_cifar100(dataset_dir, cifar100_dir):
 
 
 def create_svhn(dataset_dir, svhn_dir, max_unpacked=None):
-    """SVHN's cropped training digits, [3, 32, 32], and their classes."""
+    """SVHN's cropped training digits, [3, 32, 32], and their classes. Raises UserError."""
     if os.path.isfile(os.path.join(svhn_dir, 'train_32x32.mat')):
         images, labels = _read_svhn_mat(os.path.join(svhn_dir, 'train_32x32.mat'), max_unpacked)
     else:

@@ -46,6 +46,7 @@ def create_toyfaces(dataset_dir, resolution=64, num=5000, seed=0, workers=None, 
     """Makes a data set of `num` faces, [3, resolution, resolution] each, with attribute labels float32 [num, 18].
 
     `identities`: number of persons whom they show, equally often, and whose numbers are the labels then, as classes.
+    Raises UserError.
     """
     if resolution not in (16, 32, 64, 128, 256):
         raise UserError(f'--resolution is {resolution}; 16, 32, 64, 128 or 256 is expected')

@@ -48,7 +48,10 @@ class Selection:
 
 
 def select(paths, args, folder):
-    """Applies the options of `add_selection` to the images `paths` in `folder`, and says what fitted."""
+    """Applies the options of `add_selection` to the images `paths` in `folder`, and says what fitted.
+
+    Raises UserError where nothing is left.
+    """
     facts = {'images': len(paths), 'left_out': {}}
     for option, path, keep in (('--include-list', args.include_list, True),
                                ('--exclude-list', args.exclude_list, False)):

@@ -30,7 +30,8 @@ def quad_of(points):
     """Corners [4, 2] of the oriented square around a face: top left, bottom left, bottom right, top right.
 
     Its direction is that of the line between the eyes, corrected by the upright on the line from the eyes to the mouth;
-    half its side is twice the distance of the eyes or 1.8 times that of eyes and mouth, whichever is more.
+    half its side is twice the distance of the eyes or 1.8 times that of eyes and mouth, whichever is more. Raises
+    ValueError where eyes and mouth are in one place.
     """
     eyes = (points.left_eye + points.right_eye) / 2
     across, down = points.right_eye - points.left_eye, points.mouth - eyes
@@ -53,7 +54,7 @@ def cut(pixels, quad, size):
     """The square of a photograph [H, W, 3] uint8 as a PIL picture of `size` pixels, and whether its border was made up.
 
     Large squares are averaged down first; where the photograph ends, it is continued by its mirror image, blurred and
-    faded to its median.
+    faded to its median. Raises ValueError for a square outside of the photograph.
     """
     picture, quad = PIL.Image.fromarray(np.ascontiguousarray(pixels)), np.array(quad, np.float64)
     side = np.hypot(*(quad[3] - quad[0]))

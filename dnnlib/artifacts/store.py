@@ -163,7 +163,10 @@ def _by_hand(artifact, target, problems):
 
 
 def place(name, path, artifacts_dir=None):
-    """Copies a file that was downloaded by hand into the folder under its proper name, checked; returns its path."""
+    """Copies a file that was downloaded by hand into the folder under its proper name, checked; returns its path.
+
+    Raises UserError for a file that is not there or another one.
+    """
     artifact = _artifact(name)
     if not os.path.isfile(path):
         raise UserError(f'{path}: there is no such file')

@@ -79,7 +79,10 @@ def claim_gpus(num_devices):
 
 
 def read_world(environ):
-    """The World that environment variables describe; see `world`."""
+    """The World that environment variables describe; see `world`.
+
+    Raises UserError for variables that do not fit each other.
+    """
     if environ.get(ADDRESSES):
         addresses = tuple(environ[ADDRESSES].split(','))
         for address in addresses:
@@ -186,7 +189,7 @@ def free_ports(count):
     """Different TCP ports of this machine that nobody listens at now.
 
     They are below those that systems give to connections which they open, so that none of these takes one before the
-    process for which it is meant is up.
+    process for which it is meant is up. Raises UserError if there are not so many.
     """
     found = []
     for port in random.Random().sample(range(10240, 32768), 32768 - 10240):

@@ -32,7 +32,8 @@ _small = {}     # length, or 'gather' and length -> (placeholder, result), and '
 def open_server(proto):
     """Starts this process's end and waits for the others'. Returns the session's target; completes its ConfigProto.
 
-    Devices and thread pools are the server's, so they are made as `proto` says.
+    Devices and thread pools are the server's, so they are made as `proto` says. Raises UserError where its address
+    cannot be listened at or the others do not come up.
     """
     me = processes.world()
     proto.experimental.collective_group_leader = _LEADER

@@ -228,6 +228,8 @@ class Network:
 
         Returns:
             The output tensor, or a tuple of them (a list with `return_as_list`).
+
+        Raises TypeError for another number of inputs, ValueError if all of them are None.
         """
         if len(in_expr) != self.num_inputs:
             raise TypeError(f"network '{self.name}' takes {self.num_inputs} inputs ({', '.join(self.input_names)}), "
@@ -271,7 +273,7 @@ class Network:
         tfutil.init_vars(self.trainables.values())
 
     def find_var(self, var_or_local_name):
-        """The variable of the given local name; a variable is returned as it is."""
+        """The variable of the given local name; a variable is returned as it is. Raises KeyError if there is none."""
         if not isinstance(var_or_local_name, str):
             return var_or_local_name
         if var_or_local_name not in self.vars:

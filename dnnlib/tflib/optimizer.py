@@ -89,6 +89,9 @@ class Optimizer:
         Args:
             loss: scalar tensor.
             trainable_vars: list or dict of variables, all on one device, in equal order for every device.
+
+        Raises RuntimeError after `apply_updates`, ValueError for variables of several devices or other ones than
+        before.
         """
         if self._updates_applied:
             raise RuntimeError(f"optimizer '{self.name}': register gradients before apply_updates()")
@@ -113,6 +116,8 @@ class Optimizer:
             and_also: function without arguments that makes a list of further operations; they run after every gradient
                 exists, and are left out with an update that is.
             gradient_dtype: as what gradients travel between processes, see `collectives.sum_over`.
+
+        Raises RuntimeError the second time, and where no gradients were registered.
         """
         if self._updates_applied or not self._towers:
             raise RuntimeError(f"optimizer '{self.name}': apply_updates() runs once, after register_gradients()")

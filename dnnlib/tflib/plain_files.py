@@ -28,7 +28,10 @@ _MAX_DEPTH = 16
 # ---- Values that JSON cannot tell apart
 
 def encode(value):
-    """A JSON-able form of plain data from which `decode` makes the same value, types included."""
+    """A JSON-able form of plain data from which `decode` makes the same value, types included.
+
+    Raises UserError for anything else.
+    """
     if value is None or isinstance(value, (bool, str)) or type(value) is int:
         return value
     if type(value) is float:
@@ -235,7 +238,10 @@ _SAFE_CODES = {code: dtype for dtype, code in _SAFE_TYPES.items()}
 
 
 def write_safetensors(content, path):
-    """Stores networks as one .safetensors file, with everything but the arrays in its metadata."""
+    """Stores networks as one .safetensors file, with everything but the arrays in its metadata.
+
+    Raises UserError for types that the format does not have.
+    """
     description, arrays = describe(content)
     header = collections.OrderedDict({'__metadata__': {'networks': json.dumps(description)}})
     offset = 0

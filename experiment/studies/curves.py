@@ -110,7 +110,8 @@ def open_members(run_names):
 def measure(members, metrics, quick=False, most=None, protocol=None, **options):
     """Measures the snapshots' scores that are missing; `most` of each run's, evenly chosen, None: all of them.
 
-    `protocol`: see `metrics.presets.preset`; `options` are those of `metrics.jobs.Job`.
+    `protocol`: see `metrics.presets.preset`; `options` are those of `metrics.jobs.Job`. Raises UserError for a run
+    without snapshots.
     """
     for member in members:
         names = [(kimg, name) for kimg, name in member.snapshots()
@@ -277,6 +278,8 @@ def make(run_names, metrics, out_dir, measure_missing=False, prepare=None, **opt
         metrics: names of metrics.
         out_dir: folder of `curves.png` and `curves.csv`.
         measure_missing: whether to measure; prepare: called before that; options: of `measure`.
+
+    Raises UserError.
     """
     metrics = list(OrderedDict.fromkeys(metrics))
     if not metrics:

@@ -62,6 +62,8 @@ def optimise(projector, settings, deviation, place, group, between=None):
     Returns:
         {'w': [B, 1 or layers, size], 'noise0' …: [B, 1, H, W], 'curve': distances [steps + 1, B], whose first row is
         that of w's mean and whose last that of what was found}.
+
+    Raises UserError where the distance becomes NaN or infinite.
     """
     state = place.load(group)
     curve = np.zeros([settings.steps + 1, projector.dlatents.shape.as_list()[0]], np.float32)

@@ -15,7 +15,10 @@ from metrics.networks import files, frozen_graph, mapping, weights
 
 
 def inception(path=None):
-    """Inception features from the released pickle, or from the frozen graph (`.pb`, `.tgz`), whichever there is."""
+    """Inception features from the released pickle, or from the frozen graph (`.pb`, `.tgz`), whichever there is.
+
+    Raises UserError for other files.
+    """
     path = path or _first_found(files.INCEPTION, files.INCEPTION_FROZEN)
     net = tflib.Network.without_values('inception_v3_features', 'metrics.networks.inception_v3.inception_v3_features')
     if path.endswith(('.pb', '.tgz', '.tar.gz')):
@@ -106,7 +109,7 @@ def open_classifier(path, net_name, settings=None):
 def read_variables(path):
     """(state or None, [(name, array), ...]) of a file of one network, components included.
 
-    The state is None where the file is a plain archive of arrays (`.npz`).
+    The state is None where the file is a plain archive of arrays (`.npz`). Raises UserError for more than one.
     """
     if path.endswith('.npz'):
         return None, _real(array_files.read_npz(path).items(), path)

@@ -34,7 +34,10 @@ def locate_run_dir(run_id_or_run_dir, result_dir=None):
 
 
 def list_network_pkls(run_id_or_run_dir, include_final=True, result_dir=None):
-    """Paths of a run's network pickles in order of training; `network-final.pkl` comes last."""
+    """Paths of a run's network pickles in order of training; `network-final.pkl` comes last.
+
+    Raises UserError for a folder that cannot be read.
+    """
     run_dir = locate_run_dir(run_id_or_run_dir, result_dir)
     try:
         names = sorted(os.listdir(run_dir))
