@@ -73,13 +73,16 @@ def _table(rows):
 
 
 def _overview():
-    rows = [['name', 'what', 'GPUs', 'kimg', 'losses']]
-    for name, description in config_files.list_configs(CONFIG_DIR):
-        config, _ = config_files.load_config(name, CONFIG_DIR)
-        losses = ', '.join(f'`{config[key].func_name.rpartition(".")[2]}`' for key in ('G_loss', 'D_loss')
-                           if settings.is_adversarial(config))
-        rows.append([f'`{name}`', description, str(config.num_gpus), f'{config.train.total_kimg:g}', losses])
-    return _table(rows)
+    parts = []
+    for group, members in sorted(config_files.group_configs(CONFIG_DIR)):
+        rows = [['name', 'what', 'GPUs', 'kimg', 'losses']]
+        for name, description in members:
+            config, _ = config_files.load_config(name, CONFIG_DIR)
+            losses = ', '.join(f'`{config[key].func_name.rpartition(".")[2]}`' for key in ('G_loss', 'D_loss')
+                               if settings.is_adversarial(config))
+            rows.append([f'`{name}`', description, str(config.num_gpus), f'{config.train.total_kimg:g}', losses])
+        parts += [f'### {group}\n', _table(rows)]
+    return '\n'.join(parts)
 
 
 def _settings(known):
