@@ -3,6 +3,7 @@
 import os
 import re
 
+import jinja2
 import pytest
 from conftest import ROOT
 
@@ -42,7 +43,7 @@ def test_a_page_brings_its_style_and_script_and_loads_nothing(template, values):
 
 
 def test_a_value_that_a_template_wants_must_be_given():
-    with pytest.raises(Exception, match='about'):
+    with pytest.raises(jinja2.UndefinedError, match='about'):
         pages.render('table', **{key: value for key, value in TABLE.items() if key != 'about'})
 
 

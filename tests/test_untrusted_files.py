@@ -82,7 +82,8 @@ def test_any_list_of_images_is_read_or_refused(tmp_path, content):
     (tmp_path / 'list').write_bytes(content)
     found = allow_user_errors(ImageList, str(tmp_path / 'list'))
     assert found is None or allow_user_errors(found.survey, None, ['a/1.jpg', '1.png', 'b 2.png']) is None
-    assert found is None or ('a/1.jpg' in found) in (True, False)
+    if found is not None:
+        found.__contains__('a/1.jpg')   # raises nothing
 
 
 def as_ledger(rows):

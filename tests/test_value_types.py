@@ -6,6 +6,7 @@ import pytest
 
 from dnnlib import registry
 from dnnlib.config_files import format_value, parse_yaml
+from dnnlib.util import UserError
 from dnnlib.values import signatures, value_types
 from experiment import session_settings, settings
 
@@ -109,7 +110,7 @@ def test_settings_of_the_session_are_those_of_the_engine():
     for field, value in wanted.items():
         if not field.startswith(session_settings.EXPERIMENTS):
             other = 'x' if value != 'x' else 1
-            with pytest.raises(Exception, match='must be'):
+            with pytest.raises(UserError, match='must be'):
                 session_settings.check_session({field: other}, {})
 
 
