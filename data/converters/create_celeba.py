@@ -2,7 +2,7 @@
 
 import os
 
-from data.converters import exporter
+from data.converters import exporter, published
 from data.converters.create_small import warn_about_count
 from data.converters.labels import add_selection, select
 from data.converters.loading import Loader, shuffled_order, write_all
@@ -11,7 +11,6 @@ from data.options import add_webp, add_workers, positive_int
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
-_EXPECTED = 202599
 _SIZE = (178, 218)  # width, height of the aligned images
 _HALF = 64
 _FOLDERS = ('img_align_celeba_png', 'img_align_celeba')
@@ -59,7 +58,7 @@ def create_celeba(dataset_dir, celeba_dir, cx=89, cy=121, workers=None, selectio
         raise UserError(f"'{celeba_dir}' has no folder '{_FOLDERS[0]}'")
     folder = os.path.join(celeba_dir, folder)
     paths, _ = list_images(folder)
-    warn_about_count(len(paths), _EXPECTED, folder)
+    warn_about_count(len(paths), published.SOURCES['celeba'].images, folder)
     labels, selected = None, {}
     if selection is not None:
         chosen = select(paths, selection, folder)
