@@ -1,7 +1,13 @@
-"""What the papers and the slides print of how networks are trained, held against the named configurations."""
+"""What the papers, the slides and the released code say of how networks are made, trained and measured, held against
+the named configurations, the defaults of the functions that receive them, and the metrics."""
+
+import inspect
 
 import pytest
 from test_run_config import load_named
+
+from dnnlib.util import get_obj_by_name
+from metrics.group import make_metric
 
 pytestmark = pytest.mark.both
 
@@ -73,3 +79,65 @@ def test_named_configurations_say_what_is_printed(printed):
                 for part in setting.split('.'):
                     found = found[part]
                 assert (name, setting, found) == (name, setting, value)
+
+
+NETWORK = dict(fmap_base=8192, fmap_decay=1.0, fmap_max=512, use_wscale=True, dtype='float32')
+TABLE = {4: 160, 8: 140, 16: 120, 32: 100, 64: 80, 128: 60, 256: 40, 512: 30, 1024: 20}
+DEFAULTS = {
+    'training.networks_stylegan.G_style': dict(
+        truncation_psi=0.7, truncation_cutoff=8, truncation_psi_val=None, truncation_cutoff_val=None,
+        dlatent_avg_beta=0.995, style_mixing_prob=0.9),
+    'training.networks_stylegan.G_mapping': dict(
+        latent_size=512, label_size=0, dlatent_size=512, dlatent_broadcast=None, mapping_layers=8, mapping_fmaps=512,
+        mapping_lrmul=0.01, mapping_nonlinearity='lrelu', use_wscale=True, normalize_latents=True, dtype='float32'),
+    'training.networks_stylegan.G_synthesis': dict(
+        NETWORK, dlatent_size=512, num_channels=3, resolution=1024, use_styles=True, const_input_layer=True,
+        use_noise=True, randomize_noise=True, nonlinearity='lrelu', use_pixel_norm=False, use_instance_norm=True,
+        fused_scale='auto', blur_filter=(1, 2, 1), structure='auto'),
+    'training.networks_stylegan.D_basic': dict(
+        NETWORK, num_channels=1, resolution=32, label_size=0, nonlinearity='lrelu', mbstd_group_size=4,
+        mbstd_num_features=1, fused_scale='auto', blur_filter=(1, 2, 1), structure='auto'),
+    'training.networks_progan.G_paper': dict(
+        NETWORK, num_channels=1, resolution=32, label_size=0, latent_size=None, normalize_latents=True,
+        use_pixelnorm=True, pixelnorm_epsilon=1e-8, use_leakyrelu=True, fused_scale=True),
+    'training.networks_progan.D_paper': dict(
+        NETWORK, num_channels=1, resolution=32, label_size=0, mbstd_group_size=4, fused_scale=True),
+    'training.loss.D_wgan': dict(wgan_epsilon=0.001),
+    'training.loss.D_wgan_gp': dict(wgan_lambda=10, wgan_epsilon=0.001, wgan_target=1),
+    'training.loss.D_hinge_gp': dict(wgan_lambda=10, wgan_target=1),
+    'training.loss.D_logistic_simplegp': dict(r1_gamma=10, r2_gamma=0),
+    'training.loss_codec.G_reconstruction': dict(alpha=0.001),      # ours, as docs/acceleration.md says
+    'training.schedule.training_schedule': dict(
+        lod_initial_resolution=4, lod_training_kimg=600, lod_transition_kimg=600, minibatch_base=16,
+        G_lrate_base=0.001, D_lrate_base=0.001, lrate_rampup_kimg=0, tick_kimg_base=160, tick_kimg_dict=TABLE),
+    'training.training_loop.training_loop': dict(
+        G_smoothing_kimg=10, D_repeats=1, minibatch_repeats=4, reset_opt_for_new_lod=True, total_kimg=15000,
+        mirror_augment=False, drange_net=(-1, 1), image_snapshot_ticks=1, network_snapshot_ticks=10),
+    'dnnlib.tflib.Optimizer.__init__': dict(
+        learning_rate=0.001, use_loss_scaling=False, loss_scaling_init=64, loss_scaling_inc=0.0005,
+        loss_scaling_dec=1),
+    'metrics.neighbours.precision_recall': dict(k=3)}
+
+
+@pytest.mark.parametrize('name', sorted(DEFAULTS))
+def test_defaults_are_those_of_the_released_code(name):
+    found = inspect.signature(inspect.unwrap(get_obj_by_name(name))).parameters
+    assert {key: found[key].default for key in DEFAULTS[name]} == DEFAULTS[name]
+
+
+PATHS = dict(num_samples=100000, epsilon=1e-4, ends='start', rejection=True)
+
+
+@pytest.mark.parametrize('name,settings', [
+    ('fid50k', dict(num_images=50000, num_mixed=1, reals='order')),
+    ('fid50k_mix2', dict(num_images=50000, num_mixed=2)),
+    ('fid50k_mix3', dict(num_images=50000, num_mixed=3)), ('fid50k_mix4', dict(num_images=50000, num_mixed=4)),
+    ('ppl_zfull', dict(PATHS, space='z', sampling='full')), ('ppl_wfull', dict(PATHS, space='w', sampling='full')),
+    ('ppl_zend', dict(PATHS, space='z', sampling='end')), ('ppl_wend', dict(PATHS, space='w', sampling='end')),
+    ('ls', dict(num_samples=200000, num_keep=100000, attrib_indices=None)),
+    ('kid50k', dict(num_images=50000, num_subsets=100, subset_size=1000)), ('pr50k', dict(num_images=50000)),
+    # Of points: ours, as docs/metrics.md says.
+    ('jsd', dict(num_samples=100000, num_cells=64)), ('mode_coverage', dict(num_samples=10000, max_deviations=3, least_share=0.01))])
+def test_metrics_have_the_published_numbers(name, settings):
+    metric = make_metric(name)
+    assert {key: getattr(metric, key) for key in settings} == settings
