@@ -137,7 +137,8 @@ PATHS = dict(num_samples=100000, epsilon=1e-4, ends='start', rejection=True)
     ('ls', dict(num_samples=200000, num_keep=100000, attrib_indices=None)),
     ('kid50k', dict(num_images=50000, num_subsets=100, subset_size=1000)), ('pr50k', dict(num_images=50000)),
     # Of points: ours, as docs/metrics.md says.
-    ('jsd', dict(num_samples=100000, num_cells=64)), ('mode_coverage', dict(num_samples=10000, max_deviations=3, least_share=0.01))])
+    ('jsd', dict(num_samples=100000, num_cells=64)),
+    ('mode_coverage', dict(num_samples=10000, max_deviations=3, least_share=0.01))])
 def test_metrics_have_the_published_numbers(name, settings):
     metric = make_metric(name)
     assert {key: getattr(metric, key) for key in settings} == settings
