@@ -7,6 +7,7 @@ import pytest
 from test_run_config import load_named
 
 from dnnlib.util import get_obj_by_name
+from figures import layouts
 from metrics.group import make_metric
 
 pytestmark = pytest.mark.both
@@ -142,3 +143,17 @@ PATHS = dict(num_samples=100000, epsilon=1e-4, ends='start', rejection=True)
 def test_metrics_have_the_published_numbers(name, settings):
     metric = make_metric(name)
     assert {key: getattr(metric, key) for key in settings} == settings
+
+
+def test_figures_have_the_released_seeds_and_arrangements():
+    assert layouts.MIXING == (
+        (639, 701, 687, 615, 2268), (888, 829, 1898, 1733, 1614, 845), ('coarse',) * 3 + ('middle',) * 2 + ('fine',))
+    assert (layouts.NOISE_DETAIL_SEEDS, layouts.NOISE_DETAIL_DRAWS) == ((1157, 1012), 100)
+    assert [side * 1024 for side in layouts.NOISE_DETAIL_CROP] == [650, 180, 906, 436]
+    assert (layouts.NOISE_COMPONENT_SEEDS, layouts.NOISE_COMPONENT_MIRRORED) == ((1967, 1555), (False, True))
+    assert (layouts.TRUNCATION_SEEDS, layouts.TRUNCATION_PSIS) == ((91, 388), (1, 0.7, 0.5, 0, -0.5, -1))
+    released = {name: (layout.rows, layout.levels, layout.seed)
+                for name, layout in layouts.UNCURATED.items() if layout.is_published and name != 'faces-256'}
+    assert released == {
+        'faces-1024': (3, (0, 1, 2, 2, 3, 3), 5), 'bedroom': (5, (0, 0, 1, 1, 2, 2, 2), 0),
+        'car': (4, (0, 1, 2, 2, 3, 3), 2), 'cat': (5, (0, 0, 1, 1, 2, 2, 2), 1)}
