@@ -126,16 +126,16 @@ def test_defaults_are_those_of_the_released_code(name):
     assert {key: found[key].default for key in DEFAULTS[name]} == DEFAULTS[name]
 
 
-PATHS = dict(num_samples=100000, epsilon=1e-4, ends='start', rejection=True)
+PATHS = dict(num_samples=100000, epsilon=1e-4, minibatch_per_gpu=16, ends='start', rejection=True)
 
 
 @pytest.mark.parametrize('name,settings', [
-    ('fid50k', dict(num_images=50000, num_mixed=1, reals='order')),
+    ('fid50k', dict(num_images=50000, num_mixed=1, minibatch_per_gpu=8, reals='order')),
     ('fid50k_mix2', dict(num_images=50000, num_mixed=2)),
     ('fid50k_mix3', dict(num_images=50000, num_mixed=3)), ('fid50k_mix4', dict(num_images=50000, num_mixed=4)),
     ('ppl_zfull', dict(PATHS, space='z', sampling='full')), ('ppl_wfull', dict(PATHS, space='w', sampling='full')),
     ('ppl_zend', dict(PATHS, space='z', sampling='end')), ('ppl_wend', dict(PATHS, space='w', sampling='end')),
-    ('ls', dict(num_samples=200000, num_keep=100000, attrib_indices=None)),
+    ('ls', dict(num_samples=200000, num_keep=100000, minibatch_per_gpu=4, attrib_indices=None)),
     ('kid50k', dict(num_images=50000, num_subsets=100, subset_size=1000)), ('pr50k', dict(num_images=50000)),
     # Of points: ours, as docs/metrics.md says.
     ('jsd', dict(num_samples=100000, num_cells=64)),
