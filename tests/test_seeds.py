@@ -57,3 +57,11 @@ def test_seeds_at_both_ends_are_no_others():
                    lambda seed: generator.latents_of(seed, 1, 1)[0, 0]):
         assert len({spread(seed) for seed in seeds}) == len(seeds)
     assert all(-2 ** 31 <= signed32(seed) < 2 ** 31 for seed in seeds) and signed32(7) == 7
+
+
+def test_chunks_and_streams_of_metrics_draw_numbers_of_their_own():
+    places = [(seed, stream, chunk) for seed in (0, 1) for stream in (context.LATENTS, context.NOISE, context.MIRROR)
+              for chunk in (0, 1, 12)]
+    for draw in (lambda *place: context.chunk_rng(*place).randn(), lambda *place: tuple(context.chunk_seed(*place))):
+        assert len({draw(*place) for place in places}) == len(places)
+        assert [draw(*place) for place in places] == [draw(*place) for place in places]
