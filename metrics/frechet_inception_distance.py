@@ -24,7 +24,7 @@ class FID(MetricBase):
         minibatch_per_gpu: images per chunk; a whole number from 1 to 1e6
         num_mixed: latents that are mixed per image (Table 2 of the StyleGAN paper), 1: none; 1 to 100
         reals: the first of the data set, as the released code has them, or drawn at random with the metric's seed, as
-            the paper says (section 3); order or random
+            the paper says (section 2.1); order or random
         reference: file of statistics that `run_metrics.py stats` made, which stand for the reals; a text or null
     """
 

@@ -1,4 +1,4 @@
-"""Crops that stand upright: the alignment of FFHQ (Karras et al. 2019, appendix A; Karras et al. 2018, appendix C).
+"""Crops that stand upright: the alignment of FFHQ (StyleGAN paper, section 6; Progressive GAN paper, appendix C).
 
 Points are (x, y) in pixels whose centres are whole numbers; left and right are as seen in the picture.
 """

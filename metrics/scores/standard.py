@@ -22,7 +22,7 @@ def _fid(**settings):
     return dict(num_images=50000, minibatch_per_gpu=8, **dict(OPTIONS['fid'], **settings))
 
 
-# FID, path lengths and ls: the published numbers' (StyleGAN paper, sections 3.1 and 4; Re-Training paper, Table I).
+# FID, path lengths and ls: the published ones (StyleGAN paper, sections 2.1, 3.1 and 4; Re-Training paper, Table I).
 SETTINGS = OrderedDict([
     ('fid50k', _fid()),
     ('fid50k_mix2', _fid(num_mixed=2)),
