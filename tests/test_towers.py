@@ -8,9 +8,7 @@ import pytest
 from data.records.dataset import SyntheticDataset
 from dnnlib import tflib
 from dnnlib.tflib import tf
-from dnnlib.util import EasyDict
 from training import towers
-from training.run import Run
 
 pytestmark = pytest.mark.both
 
@@ -75,19 +73,3 @@ def test_the_moving_average_halves_its_distance_in_the_half_life(fresh_graph):
         tflib.run(graph.Gs_update_op, {graph.minibatch: minibatch})
         for value in tflib.run(list(Gs.trainables.values())):
             np.testing.assert_allclose(value, 1 - left, atol=1e-6)
-
-
-@pytest.mark.parametrize('asked', [True, False])
-def test_optimizers_are_reset_where_a_resolution_starts_or_finishes_fading_in(fresh_graph, asked):
-    lods, configured = [2, 2, 1.5, 1.2, 1, 1, 0.5, 0, 0], []
-    resets = []
-    G_opt, D_opt = (types.SimpleNamespace(reset_optimizer_state=lambda name=name: resets.append((name, lod)))
-                    for name in 'GD')
-    run = types.SimpleNamespace(
-        training_set=types.SimpleNamespace(configure=lambda *given: configured.append(given)), networks=[],
-        graph=types.SimpleNamespace(G_towers=[None], D_towers=[None], G_opt=G_opt, D_opt=D_opt),
-        progress=EasyDict(prev_lod=2), settings=EasyDict(reset_opt_for_new_lod=asked))
-    for lod in lods:
-        Run.enter_phase(run, EasyDict(lod=lod, minibatch=8))
-    assert configured == [(8, lod) for lod in lods] and run.progress.prev_lod == 0
-    assert resets == ([(name, lod) for lod in (1.5, 1, 0.5, 0) for name in 'GD'] if asked else [])
