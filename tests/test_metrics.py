@@ -193,6 +193,34 @@ def test_stored_noise_changes_with_every_chunk_and_is_shared_within_one(network)
     assert abs(np.mean(seen[0])) < 0.5 and 0.5 < np.std(seen[0]) < 1.5
 
 
+def test_scores_are_of_images_without_truncation_and_with_the_noise_of_the_protocol(little):
+    with open_context(little, features='standin', cache_dir=None, tf_config=SESSION) as ctx:
+        shapes = dict(latents=[2, ctx.latent_size], start=[2, ctx.latent_size], end=[2, ctx.latent_size], t=[2, 1, 1])
+        holders = dict({name: tf.placeholder(tf.float32, shape) for name, shape in shapes.items()},
+                       seed=tf.placeholder(tf.int32, [2]))
+        rng = np.random.RandomState(2)
+        feed = {holders[name]: rng.rand(*shape) for name, shape in shapes.items()}
+        fresh = ctx.build_images(0, holders)
+        stored = [make_metric(name)._build_path_images(ctx, 0, holders) for name in ('ppl_zend', 'ppl_wfull')]
+
+        def drawn(seed):
+            feed[holders['seed']] = [seed, 0]
+            return tflib.run([fresh] + stored, feed)
+        first, other = drawn(1), drawn(2)
+        assert not np.array_equal(first[0], other[0])
+        assert all(np.array_equal(*pair) for pair in zip(first[1:], other[1:]))
+        tflib.set_vars({ctx.Gs.find_var('dlatent_avg'): np.full(12, 9.0)})
+        assert all(np.array_equal(*pair) for pair in zip(first, drawn(1)))
+
+
+def test_classified_images_have_fresh_noise(network, monkeypatch):
+    with open_context(network, features='standin', cache_dir=None, tf_config=SESSION) as ctx:
+        monkeypatch.setattr(ctx, 'latents', lambda chunk, count: np.ones([count, ctx.latent_size], np.float32))
+        metric = make_metric(preset('ls', num_samples=8, num_keep=4, minibatch_per_gpu=8))
+        logits, dlatents = metric._classify_samples(ctx, [0], True)
+    assert np.array_equal(dlatents[0], dlatents[1]) and len(np.unique(logits)) == 8
+
+
 def test_latents_of_kept_samples_are_those_that_were_classified(network):
     with open_context(network, features='standin', cache_dir=None, tf_config=SESSION) as ctx:
         metric = make_metric(preset('ls', num_samples=20, num_keep=10, minibatch_per_gpu=8))
