@@ -283,6 +283,19 @@ def test_a_table_of_an_own_network_is_made_once(network, faces, tmp_path, capsys
     assert capsys.readouterr().out.count('is measured already') >= 5
 
 
+def test_conditional_networks_are_measured_without_labels_as_in_the_papers(network, faces, tmp_path, monkeypatch):
+    asked = {}
+
+    def job(*args, **kwargs):
+        asked.update(kwargs)
+        raise UserError('enough')
+    monkeypatch.setattr(filling, 'Job', job)
+    with pytest.raises(UserError, match='enough'):
+        run_metrics.main(['table1', '--network', network, '--dataset', faces, '--out', str(tmp_path / 't'),
+                          '--device', 'cpu'])
+    assert asked['labels'] == 'zeros'
+
+
 def test_one_network_fills_its_cells_and_the_others_say_what_makes_them(network, faces, tmp_path, fast, capsys):
     out = tmp_path / 't'
     run_metrics.main(['table', 'stylegan-2', '--network', f'ffhq-mixing-50={network}', '--dataset', f'ffhq={faces}',
