@@ -15,8 +15,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCS = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md'] + sorted((ROOT / 'docs').glob('*.md'))
 OPTION = re.compile(r'(?<![\w-])--[a-z][a-z-]*')
 TOOLS = ['tools/bootstrap.py', 'tools/demo.py', 'tools/acceleration_demo.py', 'tools/lock.py',
-         'tools/compare_engines.py', 'tools/gpu_check.py', 'benchmarks/run.py', 'benchmarks/bench_floor.py',
-         'reproduce']
+         'tools/compare_engines.py', 'tools/gpu_check.py', 'tools/gpu_kernels.py', 'benchmarks/run.py',
+         'benchmarks/bench_floor.py', 'reproduce']
 # Options of programs that are not this project's: docker, apptainer, nvidia-smi, pip, tensorboard.
 FOREIGN = {'--rm', '--gpus', '--user', '--target', '--build-arg', '--time', '--nv', '--cleanenv', '--bind', '--userns',
            '--no-deps', '--init', '--logdir', '--require-hashes', '--bind-to', '--kill-on-bad-exit', '--mca',

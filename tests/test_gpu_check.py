@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 from conftest import ROOT
@@ -170,6 +171,35 @@ def test_steps_that_are_measured_have_a_seed_for_all_they_draw():
     draws = [op for op in step.graph.get_operations() if op.type.startswith(('Random', 'TruncatedNormal'))]
     close()
     assert draws and all(op.get_attr('seed') for op in draws)
+
+
+def test_operations_without_a_kernel_and_copies_are_found(monkeypatch):
+    """By made-up lists of kernels, since TensorFlow's CPU build has none for GPUs."""
+    import gpu_kernels
+
+    from dnnlib.tflib import tf
+    lists = {'Relu': [], 'Fill': ['dims'], 'Const': [], 'Identity': []}
+    monkeypatch.setattr(gpu_kernels.Kernels, 'of', lambda self, op: types.SimpleNamespace(
+        host_memory_arg=lists[op.type]) if op.type in lists else None)
+    with tf.Graph().as_default() as graph, tf.device('/gpu:0'):
+        images = tf.nn.relu(tf.fill([1, 2, 3, 4], 1.0))
+        tf.nn.relu(tf.nn.softplus(images))
+        with tf.device('/cpu:0'):
+            tf.identity(images)
+    number, without, copies = gpu_kernels.examine(graph)
+    assert number == len(graph.get_operations()) - 1 and without == {'Softplus of float32': 1}
+    assert copies == {'Relu to Softplus, float32, to the host': 1, 'Softplus to Relu, float32, to the GPU': 1,
+                      'Relu to Identity, float32, to the host': 1}
+
+
+def test_kernels_of_a_build_without_gpus_cannot_be_listed():
+    import gpu_kernels
+
+    from dnnlib.tflib import tf
+    if tf.test.is_built_with_cuda():
+        pytest.skip('this build has them')
+    with pytest.raises(UserError, match='built without GPUs'):
+        gpu_kernels.main([])
 
 
 def is_running(pid):

@@ -11,8 +11,9 @@ import pytest
 from conftest import ROOT
 
 from dnnlib import tflib
-from dnnlib.tflib import autosummary, engine, pickle_writer, rnd, tf
+from dnnlib.tflib import autosummary, device, engine, pickle_writer, rnd, tf
 from dnnlib.util import UserError
+from training.layers.network_layers import fold_seed, random_normal
 
 pytestmark = pytest.mark.both
 
@@ -418,6 +419,21 @@ def test_summaries_bring_margins_of_one_standard_deviation(fresh_graph):
     assert writer.values == {
         'Group/tensor': 2, 'Margins/lower/Group/tensor': 1, 'Margins/upper/Group/tensor': 3, 'Group/one': 5,
         'Group/two': 7, 'Margins/lower/Group/two': 5, 'Margins/upper/Group/two': 9}
+
+
+def test_seeds_of_draws_on_a_gpu_stay_on_the_host(fresh_graph, monkeypatch):
+    """Where the draws take them: made on a GPU, each would wait for what is under way there."""
+    monkeypatch.setitem(device._selected, 'kind', 'gpu')
+    with rnd.seed_scope(tf.constant([1, 2])), tf.device('/gpu:0'):
+        seed = rnd.next_seed()
+        tf.cond(tf.constant(True), lambda: random_normal([2], 'float32', fold_seed(seed, 3)), lambda: tf.zeros([2]))
+        rnd.random_normal([2])
+    operations = tf.get_default_graph().get_operations()
+    draws = [op.device for op in operations if op.type.startswith('StatelessRandomNormal')]
+    assert len(draws) == 2 and all('GPU' in device for device in draws)
+    seeds = [op for op in operations if op.type == 'BitwiseXor']
+    needed = seeds + [tensor.op for op in seeds for tensor in op.inputs if tensor.op.type == 'Switch']
+    assert len(seeds) == 3 and len(needed) > 3 and all('CPU' in op.device for op in needed)
 
 
 # ---- Engine

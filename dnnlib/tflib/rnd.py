@@ -7,6 +7,7 @@ back to TensorFlow's ordinary random ops.
 
 import contextlib
 
+from dnnlib.tflib.device import has_selected_gpu
 from dnnlib.tflib.engine import tf
 
 _scopes = []
@@ -49,7 +50,10 @@ def next_seed():
     count = scope['sites'][scope['place']] = scope['sites'].get(scope['place'], 0) + 1
     site = ((scope['place'] * _PLACE_SITES + count) * _SITE_STRIDE) & 0xFFFFFFFF
     site -= (site >> 31) << 32  # the same 32 bits as a signed number
-    return tf.bitwise.bitwise_xor(scope['seed'], tf.constant([site, 0], tf.int32))
+    with contextlib.ExitStack() as stack:
+        if has_selected_gpu():  # draws take seeds from the host: made on a GPU, each would wait for what is under way
+            stack.enter_context(tf.device('/cpu:0'))
+        return tf.bitwise.bitwise_xor(scope['seed'], tf.constant([site, 0], tf.int32))
 
 
 def random_normal(shape, dtype=tf.float32):

@@ -92,7 +92,8 @@ def fold_seed(seed, number):
         return None
     # An odd factor spreads small numbers over 32 bits; as a signed constant, since seeds are int32.
     mixed = ((number + 1) * 0x85EBCA6B) & 0xFFFFFFFF
-    return tf.bitwise.bitwise_xor(seed, tf.constant([0, mixed - ((mixed >> 31) << 32)], tf.int32))
+    with tf.colocate_with(seed):    # on the host, where draws take it
+        return tf.bitwise.bitwise_xor(seed, tf.constant([0, mixed - ((mixed >> 31) << 32)], tf.int32))
 
 
 def random_normal(shape, dtype, seed=None):
