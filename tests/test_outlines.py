@@ -5,6 +5,7 @@ import pytest
 
 from dnnlib import UserError, tflib
 from dnnlib.tflib import network_state, tf
+from dnnlib.tflib.engine import seeded_by_name
 from dnnlib.tflib.network import Network
 from training.layers import outlines
 
@@ -73,7 +74,7 @@ def test_variables_without_a_graph_lie_where_those_of_a_graph_do(fresh_graph):
     assert told[0] == told[1]
 
 
-def test_first_values_are_drawn_as_the_engine_draws_them(fresh_graph):
+def test_first_values_are_drawn_as_a_networks_scope_draws_them(fresh_graph):
     normal, zeros = tf.initializers.random_normal(0, 3.0), tf.initializers.zeros()
     wanted = [outlines.Variable('a', [40, 30], normal, True), outlines.Variable('b', [1001], zeros, False)]
     drawn = []
@@ -83,7 +84,7 @@ def test_first_values_are_drawn_as_the_engine_draws_them(fresh_graph):
             if is_told:
                 made = network_state.make_variables('net', wanted)
             else:
-                with tf.variable_scope('net'):
+                with tf.variable_scope('net', custom_getter=seeded_by_name):
                     made = [tf.get_variable(var.name, shape=var.shape, initializer=var.initializer,
                                             trainable=var.is_trainable) for var in wanted]
             tflib.run([var.initializer for var in made])

@@ -6,9 +6,11 @@ Nothing outside this module asks which of them is installed.
 """
 
 import contextlib
+import copy
 import importlib
 import os
 import warnings
+import zlib
 
 from dnnlib import machine
 
@@ -76,14 +78,26 @@ if not tf.test.is_built_with_cuda():
     keep_freed_memory()
 
 
-def seeds_ahead(number):
-    """The two seeds of a random operation before which `number` other operations will have been made.
+def seeds_of(name):
+    """The two seeds of the random operation that makes a variable's first value: of the graph, and of the name.
 
-    What has none of its own gets, below the graph's, the number of operations so far on TensorFlow 1.15, and of random
-    ones on TensorFlow 2, for which asking counts.
+    TensorFlow's own, the number of operations or of random ones so far, would begin a network elsewhere as soon as it is
+    built of others, or on the other engine. Where the graph has no seed, neither has the variable.
     """
-    seed, own = tf.get_seed(None)
-    return (0, 0) if seed is None else (seed, own + number if ENGINE == 'tf1' else own)
+    return (0, 0) if tf.get_default_graph().seed is None else tf.get_seed(_number_of(name))
+
+
+def seeded_by_name(getter, name, *args, **kwargs):
+    """For variable scopes: a custom getter of variables whose initializers have seeds as `seeds_of` the name."""
+    initializer = kwargs.get('initializer')
+    if tf.get_default_graph().seed is not None and getattr(initializer, 'seed', 0) is None:
+        kwargs['initializer'] = copy.copy(initializer)
+        kwargs['initializer'].seed = _number_of(name)
+    return getter(name, *args, **kwargs)
+
+
+def _number_of(name):
+    return zlib.crc32(name.encode()) & 0x7FFFFFFF
 
 
 def list_gpus():

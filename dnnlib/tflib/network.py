@@ -15,7 +15,7 @@ import numpy as np
 import config
 from dnnlib import util
 from dnnlib.tflib import device, network_info, network_run, network_state, registry, tfutil
-from dnnlib.tflib.engine import tf
+from dnnlib.tflib.engine import seeded_by_name, tf
 
 PICKLE_VERSION = 3
 READABLE_VERSIONS = (2, 3)
@@ -158,7 +158,7 @@ class Network:
         self.scope = scope or take_scope(self.name)
 
     def _build_template(self):
-        with tfutil.absolute_variable_scope(self.scope, reuse=tf.AUTO_REUSE), \
+        with tfutil.absolute_variable_scope(self.scope, reuse=tf.AUTO_REUSE, custom_getter=seeded_by_name), \
                 tfutil.absolute_name_scope(self.scope), tf.control_dependencies(None):
             inputs = [tf.placeholder(tf.float32, name=input_name) for input_name in self.input_names]
             outputs = self._call_build_func(inputs, is_template_graph=True)

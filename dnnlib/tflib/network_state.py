@@ -14,7 +14,7 @@ import config
 from dnnlib import registry as names
 from dnnlib import util
 from dnnlib.tflib import registry, tfutil
-from dnnlib.tflib.engine import ENGINE, adopt_variable, seeds_ahead, tf
+from dnnlib.tflib.engine import ENGINE, adopt_variable, seeds_of, tf
 
 _MOST_IN_CONSTANT = 1000    # from so many equal numbers on, the engine makes them by filling
 STORED = 'stored'   # in place of True: trust stored code, and run it even where our functions have its names
@@ -168,7 +168,7 @@ def _add_variable(graph_def, name, var):
             parts = [add('Const', f'{start}/{key}', tensor=value).name for key, value in (
                 ('shape', shape), ('mean', np.float32(var.initializer.mean)),
                 ('stddev', np.float32(var.initializer.stddev)))]
-            seeds = seeds_ahead(len(graph_def.node))
+            seeds = seeds_of(name)
             drawn = add('RandomStandardNormal', start + '/RandomStandardNormal', parts[:1], T=integer, dtype=number)
             drawn.attr['seed'].i, drawn.attr['seed2'].i = seeds
             scaled = add('Mul', start + '/mul', [drawn.name, parts[2]], T=number)
