@@ -9,8 +9,8 @@ from dnnlib.tflib import tf
 
 pytestmark = pytest.mark.both
 
-GENERATOR = dict(func_name='training.networks_stylegan.G_style', num_channels=3, resolution=16, fmap_base=32, fmap_max=8,
-                 latent_size=6, dlatent_size=8, mapping_fmaps=7, mapping_layers=2)
+GENERATOR = dict(func_name='training.networks_stylegan.G_style', num_channels=3, resolution=16, fmap_base=32,
+                 fmap_max=8, latent_size=6, dlatent_size=8, mapping_fmaps=7, mapping_layers=2)
 WEIGHT = 'G_synthesis/8x8/Conv1/weight'
 
 

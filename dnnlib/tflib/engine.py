@@ -81,8 +81,8 @@ if not tf.test.is_built_with_cuda():
 def seeds_of(name):
     """The two seeds of the random operation that makes a variable's first value: of the graph, and of the name.
 
-    TensorFlow's own, the number of operations or of random ones so far, would begin a network elsewhere as soon as it is
-    built of others, or on the other engine. Where the graph has no seed, neither has the variable.
+    TensorFlow's own, the number of operations or of random ones so far, would begin a network elsewhere as soon as it
+    is built of others, or on the other engine. Where the graph has no seed, neither has the variable.
     """
     return (0, 0) if tf.get_default_graph().seed is None else tf.get_seed(_number_of(name))
 
