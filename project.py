@@ -6,7 +6,7 @@ import shutil
 
 import check_python  # noqa: F401
 import config as folders
-from dnnlib.command_line import Parser, shown
+from dnnlib.command_line import Parser, shown, typed
 from dnnlib.files import results_folder, sha256_file
 from dnnlib.seeds import seed_option
 from dnnlib.util import UserError, run_main
@@ -75,7 +75,7 @@ def project(args):
     photos = photographs.read(args.photos, gen, args.align)
     source, why = distances.choose(args.distance, facts.path, args.artifacts_dir)
     distance, distance_record = distances.build(source)
-    print(f'Distance: {why}.', flush=True)
+    print(typed(f'Distance: {why}.'), flush=True)
     settings = schedule.settings_of(args.space, args.steps, {'found': True, 'stored': False}.get(args.noise_maps),
                                     args.seed)
     record = dict(facts, align=args.align, distance=source, distance_network=distance_record, **settings._asdict())

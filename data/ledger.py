@@ -117,7 +117,7 @@ def read(path, offset=0):
     if path.endswith('.parquet'):
         yield from _read_parquet(path)
         return
-    with open(path, 'rb') as raw:
+    with open_regular(path) as raw:
         raw.seek(offset)
         with io.TextIOWrapper(raw, encoding='utf-8', errors='replace', newline='') as f:
             if offset == 0 and f.readline() != to_text([COLUMNS]):

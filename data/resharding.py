@@ -12,7 +12,7 @@ from data.records.dataset import TFRecordDataset
 from data.records.manifest import describe_file, read_manifest, write_manifest
 from data.records.shards import described_files, suffix, write_shard_manifests
 from data.verify import has_labels
-from dnnlib.files import atomic_folder, new_folder, sync
+from dnnlib.files import atomic_folder, new_folder, open_regular, sync
 from dnnlib.progress import Progress
 from dnnlib.util import UserError
 
@@ -151,7 +151,7 @@ class _Reader:
         if path != self._path:
             self.check()
             self._path, self._hash = path, hashlib.sha256()
-        with open(path, 'rb') as f:
+        with open_regular(path) as f:
             f.seek(start)
             while start < end:
                 block = f.read(min(_BLOCK, end - start))

@@ -321,7 +321,7 @@ def check_listable(folder):
 def sha256_file(path):
     """The SHA-256 of a file's content as 64 lower-case hexadecimal digits."""
     digest = hashlib.sha256()
-    with open(path, 'rb') as f:
+    with open_regular(path) as f:
         for block in iter(lambda: f.read(1 << 20), b''):
             digest.update(block)
     return digest.hexdigest()

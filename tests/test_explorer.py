@@ -187,7 +187,8 @@ def test_pictures_are_those_of_generate(running, networks, tmp_path, opened_once
 
 QUERIES = [
     'seed=3&mix=4&mix_layers=0-2&psi=0.9', 'seed=3&near=4,1&sliders=2,0,-1', 'seed=3&to=8&t=0.3&noise=random',
-    'seed=3&noise_layers=0,5', 'seed=3&noise=random&noise_seed=77', 'seed=3&class=2&noise=none']
+    'seed=3&psi=0.1234567891', 'seed=3&psi=-1e-7', 'seed=3&noise_layers=0,5', 'seed=3&noise=random&noise_seed=77',
+    'seed=3&class=2&noise=none']
 
 
 @pytest.mark.parametrize('query', QUERIES)
@@ -221,8 +222,10 @@ def test_without_the_token_or_for_another_host_nothing_is_given(running):
     ('/image?client=' + 'a' * 100000, 413),
     ('/static/..%2fserver.py', 404), ('/static/explorer.html', 404), ('/other', 404)])
 def test_bad_requests_get_a_sentence(running, path, status):
-    found, body = running.get(path)
-    assert found == status and body.strip() and b'Traceback' not in body
+    """Commands and latents of what has no picture are none either."""
+    for place in ('/image', '/command', '/latents') if path.startswith('/image') else ('',):
+        found, body = running.get(path.replace('/image', place, 1) if place else path)
+        assert found == status and body.strip() and b'Traceback' not in body
 
 
 def test_large_bodies_and_other_methods_are_refused(running):

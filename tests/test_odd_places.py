@@ -11,13 +11,14 @@ import PIL.Image
 import pytest
 from test_train_cli import TINY
 
-from data import commands
+from data import commands, ledger
 from data.converters import create_from_images
 from data.images import BadImage, list_images, open_image
 from data.records.dataset import TFRecordDataset
 from dnnlib.atomic import NAME_BYTES, atomic_write, temporary_name
-from dnnlib.files import make_folder, make_folders, utf8_path, write_json
+from dnnlib.files import NotRegular, make_folder, make_folders, sha256_file, utf8_path, write_json
 from dnnlib.util import UserError
+from training.state import checkpoint
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ODD = os.fsdecode(b'd\xefr \xe2\x82\xac')  # bytes that are no UTF-8, and the euro sign
@@ -233,6 +234,29 @@ def test_devices_are_not_waited_for(tmp_path):
         make_pictures(tmp_path / option)
         with pytest.raises(UserError, match='/dev/zero.* it is not a regular file'):
             commands.main(['create_from_images', str(tmp_path / 'set'), str(tmp_path / option), option, '/dev/zero'])
+
+
+@pytest.mark.both
+def test_pipes_where_files_were_are_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(str(tmp_path))
+    make_pictures(tmp_path / 'in', 2)
+    commands.main(['create_from_images', 'set', 'in'])
+    name = next(path for path in (tmp_path / 'set').iterdir() if path.name.endswith('-r03.tfrecords'))
+    name.unlink()
+    checkpoint_path = tmp_path / 'run' / 'checkpoint-000000000256.ckpt'
+    checkpoint_path.parent.mkdir()
+    for path in (name, tmp_path / 'photos.zip', tmp_path / 'ledger.csv', checkpoint_path):
+        os.mkfifo(str(path))
+    for line in ('info set', 'verify set', 'compare set set', 'split out set --shards 2',
+                 'prepare folder out photos.zip'):
+        with pytest.raises(UserError, match='cannot read .*: it is not a regular file'):
+            commands.main(line.split())
+    for read in (lambda: list(ledger.read('ledger.csv')), lambda: sha256_file('photos.zip')):
+        with pytest.raises(NotRegular):
+            read()
+    told = []
+    assert checkpoint.load_newest(str(checkpoint_path.parent), told.append) is None
+    assert 'cannot read checkpoint' in told[0] and 'it is not a regular file' in told[0]
 
 
 def test_folders_have_the_names_of_their_own_places_whatever_links_there_are(tmp_path):

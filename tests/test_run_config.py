@@ -172,6 +172,7 @@ def test_checking_needs_no_tensorflow():
     ('grid.layout=spiral', 'must be one of random'),
     ('grid.size=8', 'must be 1080p, 4k or a size such as 8x4, not a whole number'),
     ('train.total_kimg=' + '9' * 400, 'line 1: a number of 400 characters is beyond belief'),
+    ('sched.minibatch_dict={%d: 1}' % (2 ** 61 - 1), "'2305843009213693951' is no key: a number that is one is"),
     ('train.total_kimg=0x' + 'f' * 5000, 'a number of 5002 characters is beyond belief'),
     ('G.pixelnorm=' + '9' * 90, "no setting 'G.pixelnorm'"),
     ('.'.join(['train'] * 2000) + '=1', '--set train.*: write it as --set section.key=VALUE'),

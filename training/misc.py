@@ -11,6 +11,7 @@ from data.pictures import (  # noqa: F401  (part of this module)
 )
 from data.records.dataset import load_dataset
 from dnnlib import util
+from dnnlib.files import open_regular
 from dnnlib.tflib import pickle_writer
 from dnnlib.util import UserError
 from training import snapshot
@@ -32,7 +33,7 @@ def open_file_or_url(file_or_url, check=None):
     if util.is_url(file_or_url):
         return util.open_url(file_or_url, cache_dir=config.cache_dir, check=check)
     try:
-        return open(file_or_url, 'rb')
+        return open_regular(file_or_url)
     except OSError as err:
         raise UserError(f'cannot open {file_or_url}: {err.strerror}') from err
 

@@ -15,7 +15,7 @@ import zlib
 from data.converters.exporter import format_bytes
 from data.images import is_image_name
 from dnnlib.errors import UserError
-from dnnlib.files import atomic_folder, make_folders
+from dnnlib.files import atomic_folder, make_folders, open_regular
 from dnnlib.machine import free_disk
 from dnnlib.progress import Progress
 
@@ -154,7 +154,11 @@ class Limits:
 def _members(path, limits):
     """Yields (name, size in bytes, function that opens it or None for what is no plain file)."""
     try:
-        with open(path, 'rb') as f:
+        file = open_regular(path)
+    except OSError as err:
+        raise UserError(f"cannot read '{path}': {err.strerror}") from err
+    try:
+        with file as f:
             start = f.read(8)
             unpacker = next((opener for magic, opener in _COMPRESSED if start.startswith(magic)), None)
             if unpacker is None and _is_plain_tar(f):

@@ -64,6 +64,8 @@ def prepare(args):
         if not os.path.exists(path):
             raise UserError(f"'{path}' does not exist (the directory to make comes first: "
                             f'prepare {args.kind} DATASET_DIR SOURCE)')
+        if not os.path.isdir(path) and not os.path.isfile(path):
+            raise UserError(f"cannot read '{path}': it is not a regular file, nor a folder")
     work = args.dataset_dir.rstrip(os.sep) + '-work' if args.work is None else args.work
     photos = _choose_folder(_photos(args.source, work, args.max_unpacked), args.subfolder, source)
     names, _ = list_images(photos)

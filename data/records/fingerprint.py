@@ -18,7 +18,7 @@ import config as folders
 from data.records.manifest import read_manifest
 from data.records.shards import described_files
 from dnnlib.errors import UserError
-from dnnlib.files import make_folders, recall_json, write_json
+from dnnlib.files import make_folders, open_regular, recall_json, write_json
 
 FINGERPRINT = 'fingerprint.json'
 
@@ -145,7 +145,7 @@ def _sha256(paths, interrupt):
     """The hash of files as if one followed the other, which is that of the file that they are shards of."""
     digest = hashlib.sha256()
     for path in paths:
-        with open(path, 'rb') as f:
+        with open_regular(path) as f:
             for block in iter(lambda: f.read(_BLOCK), b''):
                 digest.update(block)
                 if interrupt is not None:

@@ -16,6 +16,7 @@ import os
 
 import numpy as np
 
+from dnnlib.files import open_regular
 from dnnlib.util import UserError
 
 DTYPES = ('uint8', 'int8', 'int16', 'int32', 'int64', 'float16', 'float32', 'float64')
@@ -269,7 +270,7 @@ class RecordFile:
         self.path = os.fspath(path)
         self.paths = [self.path]
         try:
-            with open(self.path, 'rb') as f:
+            with open_regular(self.path) as f:
                 size = os.fstat(f.fileno()).st_size
                 if size == 0:
                     raise UserError(f'{self.path} is empty; make the data set again')

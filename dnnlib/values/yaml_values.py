@@ -10,6 +10,7 @@ import yaml
 from dnnlib.errors import UserError
 
 MAX_DIGITS = 100    # of a number; a text of many takes long to convert, and no setting needs more
+MAX_KEY = 1 << 31   # of a key that is a number; larger ones could be chosen such that dicts find them slowly
 MAX_BRACKETS = 100  # of a text that libyaml reads
 
 _SCALARS = [  # (tag, pattern, possible first characters); the order is that of trial
@@ -100,6 +101,8 @@ def _build(node, source, lines, prefix):
             key = _build(key_node, source, {}, '')
             if isinstance(key, bool) or not isinstance(key, (str, int)):
                 raise mistake('keys must be names or whole numbers')
+            if isinstance(key, int) and abs(key) > MAX_KEY:
+                raise mistake(f"'{key}' is no key: a number that is one is at most {MAX_KEY}")
             if key in result:
                 node = key_node
                 raise mistake(f"'{key}' is given twice")

@@ -53,7 +53,7 @@ class Renderer:
 
     def point(self, state):
         """The `Point` of a state. Raises UserError for what this network cannot do."""
-        self._check(state)
+        self.check(state)
         gen = self.gen
         noise, noise_seed = self._noise(state)
         if not gen.is_style_based:
@@ -116,7 +116,8 @@ class Renderer:
         keep = range(len(maps)) if state.noise_layers is None else state.noise_layers
         return [value if index in keep else np.zeros_like(value) for index, value in enumerate(maps)], noise_seed
 
-    def _check(self, state):
+    def check(self, state):
+        """Raises UserError for a state of which this network has no picture."""
         gen = self.gen
         if state.photo is not None and (self.photos is None or not 0 <= state.photo < self.photos.count):
             raise UserError(f'photo is {state.photo}; ' + (
@@ -135,6 +136,8 @@ class Renderer:
             raise UserError(f'sliders: there are {len(self.directions)} directions')
         if state.label is not None and not gen.label_size:
             raise UserError('class: the network has no classes')
+        if state.label is not None:
+            self.labels_of(state, state.seed)
 
 
 def _between(a, b, t):

@@ -100,7 +100,9 @@ def _add_routes(app, renderer, model, token):
 
     @app.route('/command')
     def command():
-        return flask.Response(command_of(asked(), renderer) + '\n', mimetype='text/plain')
+        wanted = asked()
+        renderer.check(wanted)
+        return flask.Response(command_of(wanted, renderer) + '\n', mimetype='text/plain')
 
 
 def _sentence(text, status):
@@ -132,7 +134,8 @@ def command_of(wanted, renderer):
     words = ['stylegan-repro' if config.installed else './reproduce', 'generate', '--network', network]
     words += ['--seeds', str(wanted.seed)] if is_plain else ['--latents', 'latents.npz']
     if is_plain and renderer.gen.is_style_based:
-        psi = f'{wanted.psi:g}'
+        psi = repr(wanted.psi)
+        psi = psi[:-len('.0')] if psi.endswith('.0') else psi
         words += ['--psi', psi] + ([] if psi == '1' else ['--cutoff', str(wanted.cutoff)])    # of which 1 has no use
     label = wanted.label if wanted.label is not None else renderer.facts.get('asked_label')
     if label is not None and (is_plain or not renderer.gen.is_style_based):

@@ -15,7 +15,7 @@ import struct
 import numpy as np
 
 from dnnlib.errors import UserError
-from dnnlib.files import atomic_write, parse_json
+from dnnlib.files import atomic_write, open_regular, parse_json
 
 MAGIC = b'SGCKPT01'
 _LENGTH = struct.Struct('<Q')
@@ -72,10 +72,10 @@ def read_checkpoint(path):
     Raises CheckpointError if the file is absent, cut short, changed since it was written, or of another kind.
     """
     try:
-        with open(path, 'rb') as f:
+        with open_regular(path) as f:
             data = f.read()
     except OSError as err:
-        raise CheckpointError(f'cannot read checkpoint {path}: {err.strerror}') from err
+        raise CheckpointError(f'cannot read checkpoint {path}: {err.strerror or err}') from err
     body = memoryview(data)[:-_DIGEST_SIZE]  # a view, since a checkpoint may be most of a gigabyte
     if not data.startswith(MAGIC):
         raise CheckpointError(f'{path} is not a checkpoint of this program (it does not start with {MAGIC.decode()})')
