@@ -446,10 +446,13 @@ tflib.set_deterministic()
 tflib.init_tf({'rnd.np_random_seed': 1})
 net = tflib.Network('G', 'training.networks_stylegan.G_mapping', latent_size=4, mapping_layers=1, dlatent_size=4)
 print(net.run([[1, 2, 3, 4]], None).shape)
+from dnnlib.tflib.network import sketched   # by which it is told whether a file's network is ours
+with sketched():
+    print(len(tflib.Network('G', 'training.networks_stylegan.G_mapping', mapping_layers=1).vars))
 """
     result = subprocess.run([sys.executable, '-c', code], cwd=str(ROOT), stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, universal_newlines=True)
-    assert result.stdout == '(1, 4)\n', result.stderr
+    assert result.stdout == '(1, 4)\n2\n', result.stderr
 
 
 @pytest.mark.parametrize('fmt', ['NHWC', 'NCHW', None])

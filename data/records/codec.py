@@ -88,6 +88,7 @@ def decode(codec, codes, device='auto'):
     states = read_codec(codec)
     tflib.select_device(device)
     with tflib.tf.Graph().as_default(), tflib.create_session().as_default():
+        tflib.tf.set_random_seed(1)     # of first values, which a repeatable training asks for; none is used
         H = safe_pickle.build_networks(states, codec['path'])[1]
         return H.run(np.asarray(codes, np.float32), output_transform=dict(func=tflib.convert_images_to_uint8),
                      minibatch_size=minibatch_for(codes.shape[-1] * scale_of(states[1])))
