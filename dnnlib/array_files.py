@@ -70,6 +70,22 @@ def parse_npy(data, allow_text=False):
     return np.frombuffer(body, dtype).reshape(shape, order='F' if match.group(2) == b'True' else 'C')
 
 
+def write_npz(file, **arrays):
+    """Writes an archive into an open binary file, as `np.savez` does, byte for byte.
+
+    NumPy leaves its archive open where the disk is full, at which Python prints a traceback some time later.
+    """
+    archive = zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED, allowZip64=True)
+    try:
+        for name, array in arrays.items():
+            with archive.open(name + '.npy', 'w', force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+        archive.close()
+    except BaseException:
+        archive.fp = None   # nothing is to be completed, neither now nor when it is forgotten
+        raise
+
+
 def read_npz(path, allow_text=False):
     """OrderedDict of name -> read-only array of an .npz archive, in its order. Raises FileError.
 

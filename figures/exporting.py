@@ -5,6 +5,7 @@ images; noise is as stored. Weights are constants in it, and nothing of it is pa
 """
 
 import collections
+import errno
 import os
 
 import numpy as np
@@ -66,7 +67,12 @@ def write_saved_model(frozen, folder):
             builder = tf.saved_model.Builder(target)
             builder.add_meta_graph_and_variables(session, [tf.saved_model.tag_constants.SERVING],
                                                  {'serving_default': signature})
-            builder.save()
+            try:
+                builder.save()
+            except tf.errors.ResourceExhaustedError as err:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder) from err
+            except tf.errors.OpError as err:
+                raise UserError(f"'{folder}' cannot be written: {err.message}") from err
         for name in os.listdir(target):
             os.rename(os.path.join(target, name), os.path.join(temp, name))
         os.rmdir(target)

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from dnnlib.array_files import read_npz
+from dnnlib.array_files import read_npz, write_npz
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_path
 from dnnlib.seeds import LARGEST
@@ -46,9 +46,9 @@ class Latents:
     def save(self, target):
         """Stores them as .npz: in a file, atomically, or in an open one."""
         if hasattr(target, 'write'):
-            return np.savez(target, **self.arrays())
+            return write_npz(target, **self.arrays())
         with atomic_path(target) as temp, open(temp, 'wb') as file:
-            np.savez(file, **self.arrays())
+            write_npz(file, **self.arrays())
 
 
 def read(path, gen, sha256=None):

@@ -8,7 +8,7 @@ import sklearn.exceptions
 import sklearn.svm
 
 from dnnlib import artifacts
-from dnnlib.array_files import temporary_array
+from dnnlib.array_files import temporary_array, write_npz
 from dnnlib.files import atomic_path
 from dnnlib.tflib import tf
 from dnnlib.util import UserError
@@ -240,9 +240,9 @@ class Planes:
             total, squares = total + along.sum(axis=0), squares + np.square(along).sum(axis=0)
         deviations = np.sqrt(np.maximum(squares / num_samples - np.square(total / num_samples), 0))
         with atomic_path(path) as temp, open(temp, 'wb') as file:
-            np.savez(file, names=np.array(list(self._found)), normals=normals / lengths[:, np.newaxis],
-                     intercepts=np.array([value for _, value in self._found.values()]) / lengths,
-                     deviations=deviations, network_sha256=np.array(ctx.network_sha256))
+            write_npz(file, names=np.array(list(self._found)), normals=normals / lengths[:, np.newaxis],
+                      intercepts=np.array([value for _, value in self._found.values()]) / lengths,
+                      deviations=deviations, network_sha256=np.array(ctx.network_sha256))
 
 
 def fit_svm(samples, targets, seed, keep=None):

@@ -8,6 +8,8 @@ import sys
 import numpy as np
 import PIL.Image
 import pytest
+from conftest import new_session
+from generator_helpers import save_networks
 from test_train_cli import TINY
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -107,6 +109,26 @@ def test_a_disk_that_fills_up_at_the_start_leaves_nothing_of_a_run(disk, tmp_pat
                       '--result-dir', disk.folder / 'results')
     assert_refused(disk.run(400000 if disk.wrapper else 40000, *args), 'no space left on the disk', 'results',
                    nothing_but=[str(disk.folder / 'results')])
+
+
+@pytest.fixture(scope='module')
+def networks(tmp_path_factory):
+    with new_session():
+        return save_networks(tmp_path_factory.mktemp('networks'))
+
+
+@pytest.mark.parametrize('size, script, out', [
+    (40000, 'dnnlib.tflib.convert', 'out.npz'), (40000, 'dnnlib.tflib.convert', 'out.safetensors'),
+    (40000, 'figures.exporting', 'saved'), (20000, 'generate', 'videos')])
+def test_networks_and_videos_that_do_not_fit_leave_nothing(disk, networks, size, script, out):
+    where = disk.folder / out
+    video = ['--network', networks['plain'], '--seeds', '1,2', '--video', 'interpolation', '--outdir', where]
+    args = video + ['--seconds', '20'] if script == 'generate' else [networks['plain'], where]
+    code = f'import {script} as script\nfrom dnnlib.util import run_main\n' \
+           f'run_main(lambda: script.main({[str(arg) for arg in args]!r}))'
+    if disk.wrapper is None and script != 'dnnlib.tflib.convert':
+        pytest.skip('no small file system can be mounted here, and other programs write these files')
+    assert_refused(disk.run(size, '-c', code), 'no space left on the disk')
 
 
 def test_features_that_do_not_fit_into_the_temporary_folder_are_a_sentence_and_no_sigbus(disk):

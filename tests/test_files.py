@@ -7,11 +7,13 @@ import json
 import os
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnnlib import errors, files, locks, machine, util
+from dnnlib.array_files import write_npz
 from dnnlib.submission import RunLock
 
 HUGE = '1' + '0' * 400
@@ -177,3 +179,13 @@ def test_folders_for_results_stay_if_there_is_anything_in_them(tmp_path):
     for path in ('/dev/null/x/y', '', 'a\0b'):
         with pytest.raises(util.UserError, match='no folder'), files.results_folder(path):
             pass
+
+
+@pytest.mark.both
+def test_archives_of_arrays_are_those_of_numpy(tmp_path):
+    arrays = dict(a=np.arange(6.).reshape(2, 3), b=np.asfortranarray(np.ones([3, 2], np.uint8)), text=np.array('ä'),
+                  none=np.zeros([0, 4]))
+    with open(str(tmp_path / 'ours.npz'), 'wb') as ours, open(str(tmp_path / 'theirs.npz'), 'wb') as theirs:
+        write_npz(ours, **arrays)
+        np.savez(theirs, **arrays)
+    assert (tmp_path / 'ours.npz').read_bytes() == (tmp_path / 'theirs.npz').read_bytes()

@@ -187,7 +187,7 @@ def write_npz(content, path):
     description, arrays = describe(content)
     description['arrays_sha256'] = _digest(arrays)
     with atomic_write(path) as file:
-        np.savez(file, **arrays)
+        array_files.write_npz(file, **arrays)
     write_json(description_path(path), description)
 
 

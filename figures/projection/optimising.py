@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from dnnlib import tflib
-from dnnlib.array_files import read_npz
+from dnnlib.array_files import read_npz, write_npz
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_path
 from dnnlib.progress import Progress
@@ -45,7 +45,7 @@ class Place:
         """Stores a group's state atomically."""
         os.makedirs(self.folder, exist_ok=True)
         with atomic_path(self._path(group)) as temp, open(temp, 'wb') as file:
-            np.savez(file, key=np.array(self.key), **arrays)
+            write_npz(file, key=np.array(self.key), **arrays)
 
 
 def optimise(projector, settings, deviation, place, group, between=None):

@@ -1,14 +1,18 @@
 """Writes videos as MP4 (H.264), which every browser plays."""
 
 import contextlib
+import errno
+import os
 
 import numpy as np
 
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_path
+from dnnlib.machine import free_disk
 from figures import composing
 
 SMALLEST = 256      # pixels: smaller pictures are enlarged, with visible pixels
+LITTLE = 1 << 20    # bytes of free disk
 QUALITY = '18'      # constant rate factor: hardly to be told from the original
 
 
@@ -48,6 +52,8 @@ def write(path, frames, fps):
             encoder.close()
             written = imageio_ffmpeg.count_frames_and_secs(temp)[0]
         except (OSError, RuntimeError) as err:
+            if free_disk(path) < LITTLE:    # of which the encoder tells the terminal alone
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path) from err
             raise UserError(f'{path}: the video could not be encoded: {" ".join(str(err).split())[-300:]}') from err
         finally:
             if encoder is not None:     # before the file is put in its place, or away

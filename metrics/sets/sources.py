@@ -8,7 +8,7 @@ import numpy as np
 
 from data import images
 from data.records import dataset
-from dnnlib.array_files import read_npz
+from dnnlib.array_files import read_npz, write_npz
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_path, make_folders, parse_json
 from dnnlib.values import schema
@@ -136,7 +136,7 @@ def write_statistics(path, values, facts):
     make_folders(os.path.dirname(os.path.abspath(path)))
     with atomic_path(path) as temp:
         with open(temp, 'wb') as file:
-            np.savez(file, facts=json.dumps(dict(facts, format=FORMAT), sort_keys=True), **values.state())
+            write_npz(file, facts=json.dumps(dict(facts, format=FORMAT), sort_keys=True), **values.state())
     return path
 
 
