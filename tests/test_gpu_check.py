@@ -202,6 +202,23 @@ def test_kernels_of_a_build_without_gpus_cannot_be_listed():
         gpu_kernels.main([])
 
 
+def test_a_figure_that_is_no_number_is_told_as_a_text(capsys):
+    import gpu_parts
+    gpu_parts.tell('deviation', float('nan'))
+    gpu_parts.tell('rate', 1234.5678, 'images/s')
+    lines = [json.loads(line[len(gpu_check.FIGURE):]) for line in capsys.readouterr().out.splitlines()]
+    assert [line['figure'] for line in lines] == ['nan', 1235.0]
+
+
+@pytest.mark.both
+def test_golden_values_that_are_off_fail_their_part(tmp_path, monkeypatch, capsys):
+    import gpu_parts
+    monkeypatch.setattr(gpu_parts, 'MOST_DEVIATION', 1e-9)
+    with pytest.raises(UserError, match='off by .* deviations'):
+        gpu_parts.golden(types.SimpleNamespace(device='cpu', out=str(tmp_path)))
+    assert capsys.readouterr().out.count('deviations') == 5
+
+
 def is_running(pid):
     """Whether there is a process of that number which has not ended."""
     try:
