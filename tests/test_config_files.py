@@ -89,8 +89,8 @@ PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
     | st.text(st.characters(blacklist_categories=('Cs',)), max_size=20),
     lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.text(st.characters(blacklist_categories=('Cs',)), max_size=8) | st.integers(), inner,
-                      max_size=4), max_leaves=15)
+    | st.dictionaries(st.text(st.characters(blacklist_categories=('Cs',)), max_size=8)
+                      | st.integers(-yaml_values.MAX_KEY, yaml_values.MAX_KEY), inner, max_size=4), max_leaves=15)
 
 
 @given(PLAIN)
