@@ -89,7 +89,7 @@ def group_configs(config_dir):
         with open(path, encoding='utf-8', errors='replace') as f:
             first = f.readline()
         try:
-            value, _ = _read_file(path)
+            value, _ = read_file(path)
         except UserError:
             value = {}  # said when it is asked for
         members = [(file_name[:-len('.yaml')], first[1:].strip() if first.startswith('#') else '')]
@@ -127,7 +127,8 @@ def find_config(name, config_dir, base_dir='.'):
                     'of your own give its path, such as ./mine.yaml)')
 
 
-def _read_file(path):
+def read_file(path):
+    """A file of settings as it stands: (mapping, lines of its keys). Raises UserError."""
     try:
         if os.path.getsize(path) > MAX_BYTES:
             raise UserError(f'{path} is larger than a mebibyte; that is not a configuration')
@@ -152,14 +153,14 @@ def _may_hold(path, name):
 
 
 def _variants(path):
-    variants = _read_file(path)[0].get('variants')
+    variants = read_file(path)[0].get('variants')
     return variants if isinstance(variants, dict) else {}
 
 
 def _read_config(path, variant):
     """The layers of a file, [(mapping, lines)], less what only describes it: one, or a family's common part and one
     variant's own. Raises UserError."""
-    value, lines = _read_file(path)
+    value, lines = read_file(path)
     value.pop('group', None)
     if 'variants' not in value and variant is None:
         return [(value, lines)]

@@ -10,7 +10,7 @@ import os
 import config as folders
 from dnnlib import config_files, registry
 from dnnlib.command_line import shown
-from dnnlib.submission import RunLock, processes, read_submit_config
+from dnnlib.submission import RunLock, edited_settings, processes, read_submit_config
 from dnnlib.util import UserError
 from experiment import run_config, settings
 from training.network_files.runs import locate_run_dir, run_dir_of
@@ -51,6 +51,7 @@ class Start:
             config, origins = config_files.change(self.before, self.record['provenance'], updates)
             desc = ''
             run_config.check_changes(self.record, self.before, self.run_dir, args.overrides)
+            self._tell_of_edits()
         origins.update(args.origins)    # of options that are short for --set
         self.config, self.origins = run_config.resolve(config, origins, entries, options, desc, not args.print_config)
         beginning = vars(args) if self.record is None else self.record
@@ -60,6 +61,13 @@ class Start:
         self.place = self.run_dir or os.path.abspath(args.result_dir or folders.result_dir)
         from experiment import facts
         self.machine = facts.Machine(self.place)
+
+    def _tell_of_edits(self):
+        """Warns where the configuration that people read was changed, in the hope that the run would go on with it."""
+        changed = edited_settings(self.run_dir, self.record['config'])
+        if changed and processes.is_first():
+            print(f"warning: {os.path.join(self.run_dir, 'config.yaml')} is no longer what this run was begun with "
+                  f'({changed}), which has no effect; give changes with --set', flush=True)
 
     def dry_run(self, with_probe=False):
         """Checks whatever can be checked without beginning, and prints the plan; `with_probe`: and its duration."""

@@ -125,6 +125,24 @@ def test_configuration_survives_the_round_trip(tmp_path):
     assert load_config(str(tmp_path / 'config.yaml'), str(tmp_path))[0] == config
 
 
+def test_edits_of_the_configuration_that_people_read_are_named(tmp_path):
+    config = dict(train=dict(total_kimg=25000, half_life=1e-3, snapshot=None, hours=float('inf')), metrics=['fid50k'],
+                  sched={'minibatch_dict': {4: 128}}, desc='a "b": c')
+    submission.write_submit_config(str(tmp_path), dict(config=config))
+    config = submission.read_submit_config(str(tmp_path))['config']
+    path = tmp_path / 'config.yaml'
+    assert submission.edited_settings(str(tmp_path), config) == ''
+    text = path.read_text()
+    path.write_text('# mine\n' + text.replace('25000', '50000').replace('4: 128', '4: 64').replace('[fid50k]', '[]')
+                    + 'more: 1\n')
+    assert submission.edited_settings(str(tmp_path), config) == (
+        'metrics, more, sched.minibatch_dict, train.total_kimg')
+    path.write_text('train: [')
+    assert 'config.yaml' in submission.edited_settings(str(tmp_path), config)
+    path.unlink()
+    assert submission.edited_settings(str(tmp_path), config) == ''
+
+
 @pytest.mark.parametrize('content', [None, b'', b'{"format": 1', b'[]', b'{"format": 99, "config": {}}', b'\xff\xfe',
                                      b'{"format": 1, "config": {"dataset": {"tfrecord_dir": "\\u0000"}}}'])
 def test_missing_and_damaged_records_are_users_mistakes(tmp_path, content):

@@ -289,8 +289,14 @@ def test_a_run_is_guarded_stopped_resumed_and_not_repeated(tiny, tmp_path, capsy
 
     length = float(submission.read_submit_config(run_dir)['config']['train']['total_kimg'])
     assert length == 1000
+    shown = os.path.join(run_dir, 'config.yaml')
+    with open(shown) as f:
+        text = f.read()
+    with open(shown, 'w') as f:
+        f.write(text.replace('total_kimg: 1000', 'total_kimg: 5'))
     code, out, err = run('--resume', run_dir, '--set', 'train.total_kimg=0.2')
     assert code == 0, err
+    assert f'{shown} is no longer what this run was begun with (train.total_kimg), which has no effect' in out
     assert 'Going on from' in out
     assert out.splitlines()[-1] == f'Training finished; everything is in {run_dir}'
     assert submission.read_submit_config(run_dir)['config']['train']['total_kimg'] == 0.2

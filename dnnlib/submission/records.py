@@ -10,7 +10,7 @@ import time
 from config import version
 from dnnlib import machine
 from dnnlib.addresses import without_passwords
-from dnnlib.config_files import dump_config, format_value
+from dnnlib.config_files import dump_config, format_value, read_file
 from dnnlib.errors import FileError, UserError
 from dnnlib.files import atomic_write, read_json, recall_json, write_json
 from dnnlib.submission import processes
@@ -74,6 +74,22 @@ def write_submit_config(run_dir, record, provenance=None):
         for key, value in record.items():
             if key not in ('config', 'provenance'):
                 f.write(f'{key} = {format_value(value)}\n')
+
+
+def edited_settings(run_dir, config):
+    """Why a run's `config.yaml`, which people read and nothing else does, is no longer `config`, in words; '' if it is.
+
+    Names the settings, dotted, or what is wrong with the file. One that is gone promises nothing.
+    """
+    path = os.path.join(run_dir, 'config.yaml')
+    if not os.path.isfile(path):
+        return ''
+    try:
+        stands, is_used = [{key: format_value(value) for key, value in flatten(table)}
+                           for table in (read_file(path)[0], to_plain(config))]
+    except UserError as err:
+        return str(err)
+    return ', '.join(sorted(key for key in set(stands) | set(is_used) if stands.get(key) != is_used.get(key)))
 
 
 def _numbers_as_keys(value):
