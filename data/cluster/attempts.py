@@ -33,7 +33,7 @@ class Attempt:
                     text = f.read(_DIGITS)
             except FileNotFoundError:
                 continue
-            if text.isdecimal():
+            if text.isdigit():    # of bytes: 0 to 9
                 self._deaths[int(text)] += 1
         self._path = os.path.join(folder, f'{piece:09}-{own_name()}.at')
 
