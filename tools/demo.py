@@ -71,7 +71,7 @@ def tell_scores(run_dir):
     print("\nFID with the project's stand-in networks, to be compared with each other only; lower is better:")
     for score in scores:
         when = 'before training' if score.network.endswith('-untrained') else f'after {score.kimg:g} thousand images'
-        print(f'  {when:30} {score.value:10.1f}' + ('   the best, which all that follows is made with'
+        print(f'  {when:30} {score.value:10.1f}' + ('   the best, whose scores the table has'
                                                     if score.value == lowest else ''))
 
 
@@ -113,14 +113,18 @@ def score_untrained(args, run_dir):
 
 
 def draw(run_dir):
-    """Draws with the run's best snapshot; returns the folders of its samples and of its figures."""
-    title = 'Draw samples from the snapshot with the lowest FID, and mix their styles'
+    """Draws with the run's last networks; returns the folders of its samples and of its figures.
+
+    Not with its best by FID: that of stand-in networks and few images puts coarser pictures first by chance.
+    """
+    title = 'Draw samples from the trained generator, and mix their styles'
+    network = os.path.join(run_dir, 'network-final.pkl')
     samples, figures = os.path.join(run_dir, 'samples'), os.path.join(run_dir, 'figures')
     if os.path.isfile(os.path.join(figures, 'index.html')):
         skip_step(title, samples)
     else:
-        run_step(title, 'generate.py', '--network', run_dir, '--seeds', '0-95', '--psi', '0.8', '--outdir', samples)
-        run_step(title, 'generate_figures.py', '--network', run_dir, '--figures', 'style-mixing,truncation', '--outdir',
+        run_step(title, 'generate.py', '--network', network, '--seeds', '0-95', '--psi', '0.8', '--outdir', samples)
+        run_step(title, 'generate_figures.py', '--network', network, '--figures', 'style-mixing,truncation', '--outdir',
                  figures)
     return samples, figures
 
